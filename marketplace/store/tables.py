@@ -1,0 +1,351 @@
+"""Tables of the service, and the state machines that live in them.
+
+Conventions: addresses EIP-55; ids and hashes of the chain are 0x-hex; digests (SHA-256) plain hex; money is an
+integer of the token's smallest unit (64 bits hold every balance the contract can hold); times are integer seconds:
+`*_at` on the service's clock, `deadline`, `expiry`, `deliver_by` and `until` on the chain's. JSON columns hold the
+canonical forms of `prixfixe.protocol`. Every state column has a CHECK, and the comment beside each value names the
+transitions that lead out of it and who makes them; `marketplace.store.transitions` is the only place that updates one.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _states(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+JOB_STATES = (
+    "queued",  # -> running (first deal opened: indexer), -> refunded (never matched, or cancelled: reaper, api)
+    "running",  # -> settled (last lot ended, something done: indexer), -> refunded (last lot ended, nothing done: indexer, reaper)
+    "settled",  # end
+    "refunded",  # end
+)
+LOT_STATES = (
+    "free",  # -> matching (matcher), -> ended (order over, failed everywhere, cancelled: reaper, indexer, api)
+    "matching",  # -> open (DealOpened: indexer), -> free (match transaction failed: relayer)
+    "open",  # -> settled (Settled: indexer), -> free (Expired, Refused with a provider's fault: indexer), -> ended (Refused otherwise: indexer)
+    "settled",  # end: paid once
+    "ended",  # end: nothing paid
+)
+DEAL_STATES = (
+    "open",  # -> settled, refused, expired (the chain's events: indexer)
+    "settled",  # end
+    "refused",  # end: the worker signed done = 0
+    "expired",  # end: the deadline passed
+)
+TASK_STATES = (
+    "queued",  # -> running (attempt started: api)
+    "running",  # -> succeeded, failed (report: api), -> queued (attempt lost, deal ended: reaper, indexer)
+    "succeeded",  # end
+    "failed",  # -> queued (retried elsewhere: indexer), else end
+)
+ATTEMPT_STATES = (
+    "assigned",  # -> running (worker says so: api), -> lost (heartbeat stopped, deal ended: reaper, indexer)
+    "running",  # -> succeeded, failed (report: api), -> lost (heartbeat stopped, deal ended: reaper, indexer)
+    "succeeded",  # end
+    "failed",  # end
+    "lost",  # -> succeeded, failed (it reports after all while its deal is open: api), else end
+)
+TRANSACTION_STATES = (
+    "pending",  # -> sent (relayer), -> failed (refused before sending: relayer)
+    "sent",  # -> confirmed, failed (receipt: relayer), -> pending (dropped from the pool: relayer)
+    "confirmed",  # end
+    "failed",  # end: reverted, with the decoded reason
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_digest", String(64), primary_key=True),  # SHA-256 of the bearer token; the token is never stored
+    Column("address", String(42), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+nonces = Table(
+    "nonces",
+    metadata,
+    Column("nonce", String(64), primary_key=True),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+blob_owners = Table(  # who may read a blob because it put it there; jobs and assignments give further rights
+    "blob_owners",
+    metadata,
+    Column("sha256", String(64), ForeignKey("blobs.sha256"), primary_key=True),
+    Column("address", String(42), primary_key=True),
+)
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("version", String(32), primary_key=True),
+    Column("definition", JSON, nullable=False),
+    Column("definition_digest", String(64), nullable=False),
+    Column("image", String(71), nullable=False),
+    Column("image_archive", String(64), ForeignKey("blobs.sha256"), nullable=False),
+    Column("published_by", String(42), nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+    Column("note", Text, nullable=False, default=""),
+    Column("retired_at", BigInteger),
+)
+
+offers = Table(  # one a tier: what the chain knows
+    "offers",
+    metadata,
+    Column("offer_id", String(66), primary_key=True),
+    Column("bundle", String(64), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("tier", String(64), nullable=False),
+    Column("position", Integer, nullable=False),  # order of the tiers, smallest first
+    Column("offer", JSON, nullable=False),
+    Column("product", String(66), nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("up_to", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),  # mirrored from Published and Retired
+    UniqueConstraint("bundle", "version", "tier"),
+)
+
+quotes = Table(
+    "quotes",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("customer", String(42), nullable=False),
+    Column("quote", JSON, nullable=False),  # wire.Quote
+    Column("expires_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(66), primary_key=True),  # the purchase's EIP-712 digest
+    Column("number", Integer, unique=True, nullable=False),  # 1, 2, 3: newest last, cursor of the pages
+    Column("customer", String(42), nullable=False),
+    Column("quote", String(64), ForeignKey("quotes.id"), nullable=False),
+    Column("purchase", JSON, nullable=False),
+    Column("signature", String(132), nullable=False),
+    Column("manifest", JSON, nullable=False),
+    Column("offer_id", String(66), ForeignKey("offers.offer_id"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stage", String(200), nullable=False, default=""),
+    Column("progress", Float),
+    Column("reason", JSON),  # wire.Reason, once ended without success
+    Column("charged", BigInteger, nullable=False, default=0),
+    Column("expiry", BigInteger, nullable=False),  # chain clock
+    Column("deliver_by", BigInteger, nullable=False),  # chain clock
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    _states("state", *JOB_STATES),
+    CheckConstraint("(ended_at IS NULL) = (state IN ('queued', 'running'))", name="ended_when_over"),
+    CheckConstraint("charged >= 0", name="charged_positive"),
+    Index("ix_jobs_customer_number", "customer", "number"),
+)
+
+lots = Table(
+    "lots",
+    metadata,
+    Column("job", String(66), ForeignKey("jobs.id"), primary_key=True),
+    Column("lot", Integer, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False, default=0),  # deals opened so far
+    Column("not_before", Float, nullable=False, default=0.0),  # service clock: back-off after a failed match
+    Column("waiting_reason", Text),  # why nothing matched, in words
+    _states("state", *LOT_STATES),
+    Index("ix_lots_state", "state"),
+)
+
+deals = Table(
+    "deals",
+    metadata,
+    Column("id", String(66), primary_key=True),
+    # The same lot matched again with the same legs has the same id (it holds no time): `opening` tells them apart.
+    Column("opening", Integer, primary_key=True),
+    Column("job", String(66), ForeignKey("jobs.id"), nullable=False),
+    Column("lot", Integer, nullable=False),
+    Column("deal", JSON, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("deadline", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("root", String(66)),
+    Column("done", Integer),
+    Column("signatures", JSON),
+    Column("paid", BigInteger),
+    Column("returned", BigInteger),
+    Column("opened", JSON, nullable=False),  # receipt.TransactionReference
+    Column("ended", JSON),
+    _states("state", *DEAL_STATES),
+    CheckConstraint("(ended IS NULL) = (state = 'open')", name="ended_when_over"),
+    Index("ix_deals_job", "job", "lot"),
+    Index("ix_deals_state_deadline", "state", "deadline"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("job", String(66), ForeignKey("jobs.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),  # the task's index in the job
+    Column("lot", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("status", Integer),  # as in the leaf
+    Column("outputs", JSON),  # OutputManifest of the attempt that counted
+    _states("state", *TASK_STATES),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("deal", String(66), nullable=False),
+    Column("opening", Integer, nullable=False),
+    Column("job", String(66), ForeignKey("jobs.id"), nullable=False),
+    Column("lot", Integer, nullable=False),
+    Column("worker", String(42), nullable=False),  # the leg's key
+    Column("provider", String(42), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("exit_code", Integer),
+    Column("status", Integer),
+    Column("outputs", JSON),
+    Column("result", JSON),
+    Column("signature", String(132)),
+    Column("reason", JSON),
+    Column("cage", JSON),
+    Column("seconds", Float),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("log_bytes", BigInteger, nullable=False, default=0),
+    _states("state", *ATTEMPT_STATES),
+    UniqueConstraint("deal", "opening", "worker"),
+    Index("ix_attempts_worker_state", "worker", "state"),
+    Index("ix_attempts_job", "job"),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("job", String(66), ForeignKey("jobs.id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("key", String(42), primary_key=True),
+    Column("provider", String(42), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("resources", JSON, nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("heartbeat_at", Float, nullable=False),
+    Column("draining", Boolean, nullable=False, default=False),
+    Column("cool_until", Float, nullable=False, default=0.0),  # no new deal before: it just failed one
+)
+
+asks = Table(  # resting asks; one a (worker, product): the newest replaces
+    "asks",
+    metadata,
+    Column("worker", String(42), ForeignKey("workers.key"), primary_key=True),
+    Column("product", String(66), primary_key=True),
+    Column("provider", String(42), nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("expiry", BigInteger, nullable=False),
+    Column("ask", JSON, nullable=False),
+    Column("signature", String(132), nullable=False),
+    Column("placed_at", BigInteger, nullable=False),
+    Index("ix_asks_product_price", "product", "price"),
+)
+
+transactions = Table(  # the outbox
+    "transactions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("purpose", String(160), unique=True, nullable=False),  # e.g. match:<job>:<lot>:<try>; the same wish once
+    Column("call", String(64), nullable=False),
+    Column("arguments", JSON, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("nonce", BigInteger),
+    Column("hash", String(66)),
+    Column("hashes", JSON, nullable=False, default=list),  # every hash ever sent for it: a replaced one may win
+    Column("sends", Integer, nullable=False, default=0),
+    Column("gas_used", BigInteger),
+    Column("block", BigInteger),
+    Column("error", JSON),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    _states("state", *TRANSACTION_STATES),
+    Index("ix_transactions_state", "state", "id"),
+)
+
+cursor = Table(
+    "cursor",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("block", BigInteger, nullable=False),
+    Column("hash", String(66), nullable=False),
+)
+
+chain_events = Table(
+    "chain_events",
+    metadata,
+    Column("block", BigInteger, primary_key=True),
+    Column("log_index", Integer, primary_key=True),
+    Column("block_hash", String(66), nullable=False),
+    Column("transaction", String(66), nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("name", String(32), nullable=False),
+    Column("data", JSON, nullable=False),
+    Index("ix_chain_events_name", "name"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("address", String(42), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("request_digest", String(64), nullable=False),
+    Column("answer", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,74 @@
+"""The job manifest: what will run, on what, as one canonical document.
+
+Its SHA-256 over RFC 8785 JSON is `Purchase.job` (and `Bid.job`), so customer, contract, worker and judge speak
+of the same run. Anything that changes the result is in it; anything that does not (price, deadlines) is not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from prixfixe.protocol.canonical import canonical_json, sha256
+
+ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class InputFile(_Frozen):
+    """A file the job reads at `/job/inputs/<name>`; `sha256` is its blob."""
+
+    name: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0, lt=2**53)]
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not _NAME.match(name):
+            raise ValueError(f"input name {name!r}: letters, digits, dot, dash, underscore, at most 128, not first a dot")
+        return name
+
+
+class BundleReference(_Frozen):
+    """Which published bundle version and tier this job is a run of."""
+
+    id: str
+    version: str
+    tier: str
+    definition: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class JobManifest(_Frozen):
+    version: Literal[1] = 1
+    image: ImageId
+    command: Annotated[tuple[str, ...], Field(max_length=256)]
+    environment: dict[str, str] = {}
+    parameters: dict[str, Any] = {}
+    inputs: Annotated[tuple[InputFile, ...], Field(max_length=1000)]
+    tasks: Annotated[int, Field(ge=1, le=65_536)] = 1
+    network: Literal["none"] = "none"
+    determinism: Literal["exact", "canonical", "none"]
+    bundle: BundleReference | None = None
+
+    @field_validator("inputs")
+    @classmethod
+    def _distinct(cls, inputs: tuple[InputFile, ...]) -> tuple[InputFile, ...]:
+        names = [i.name for i in inputs]
+        if len(set(names)) != len(names):
+            raise ValueError("two inputs have the same name")
+        return inputs
+
+    def canonical(self) -> bytes:
+        """RFC 8785 bytes."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    def digest(self) -> bytes:
+        """SHA-256 of `canonical()`: 32 bytes, the order's `job` field."""
+        return sha256(self.canonical())

@@ -1,0 +1,72 @@
+"""The receipt: everything needed to check a finished job without asking the service again.
+
+It carries the signed quote, the signed purchase, the manifest (inside the quote), the bundle's definition, each
+lot's deal as the contract opened it, how it ended and the worker's signature over the result, and the list of
+output files with their digests. `prixfixe.client.verification` checks it offline and against a chain that the
+verifier chose.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from prixfixe.protocol.wire import (
+    Address,
+    DealField,
+    Message,
+    MoneyField,
+    OutputManifestField,
+    PurchaseField,
+    Quote,
+    Reason,
+    Signature,
+    Word,
+)
+
+
+class TransactionReference(Message):
+    """Where on the chain something happened."""
+
+    transaction: Word
+    block: int
+    log_index: int
+    time: int  # the block's
+
+
+class ReceiptTask(Message):
+    index: int
+    status: int
+    outputs: OutputManifestField
+
+
+class ReceiptLot(Message):
+    """One deal of one lot: opened, and then settled, refused or expired."""
+
+    deal_id: Word
+    deal: DealField
+    due: int
+    opened: TransactionReference
+    outcome: Literal["settled", "refused", "expired"]
+    ended: TransactionReference
+    root: Word | None
+    done: int
+    signatures: tuple[Signature, ...]
+    tasks: tuple[ReceiptTask, ...]
+
+
+class Receipt(Message):
+    version: Literal[1] = 1
+    job: Word  # the purchase's digest
+    chain_id: int
+    contract: Address
+    operator: Address
+    quote: Quote
+    purchase: PurchaseField
+    purchase_signature: Signature
+    definition: dict[str, Any]
+    lots: tuple[ReceiptLot, ...]  # every deal that was ever opened for this job, in order
+    outcome: Literal["settled", "refunded"]
+    quoted: MoneyField
+    charged: MoneyField
+    reason: Reason | None
+    channel: str = "direct"
