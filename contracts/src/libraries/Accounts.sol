@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IMarket} from "../interfaces/IMarket.sol";
+
+/// @notice One slot, lowest bits first: free 64 | cur 64 | prev 64 | epoch 32 | era 32.
+/// @dev `cur` and `prev` are the earnings of disputable deals settled in the epoch (one window long) in which the
+/// word was last written and in the one before; they wait, so that a wrong result can cost them.
+type Account is uint256;
+
+using Accounts for Account global;
+
+/// @notice The arithmetic of the account word. A word is rolled once after it is loaded and before it is used.
+library Accounts {
+    uint256 private constant MASK = type(uint64).max;
+    uint256 private constant EPOCH_AND_ERA = uint256(type(uint64).max) << 192;
+
+    function free(Account a) internal pure returns (uint256) {
+        return Account.unwrap(a) & MASK;
+    }
+
+    function cur(Account a) internal pure returns (uint256) {
+        return (Account.unwrap(a) >> 64) & MASK;
+    }
+
+    function prev(Account a) internal pure returns (uint256) {
+        return (Account.unwrap(a) >> 128) & MASK;
+    }
+
+    function epoch(Account a) internal pure returns (uint256) {
+        return uint32(Account.unwrap(a) >> 192);
+    }
+
+    function era(Account a) internal pure returns (uint32) {
+        return uint32(Account.unwrap(a) >> 224);
+    }
+
+    /// @notice Moves the word to epoch `to`: one epoch later `cur` becomes `prev` and `prev` free; two or more
+    /// later both are free.
+    function roll(Account a, uint256 to) internal pure returns (Account) {
+        uint256 passed = to - a.epoch();
+        if (passed == 0) return a;
+        uint256 free_ = a.free() + a.prev();
+        uint256 prev_ = a.cur();
+        if (passed > 1) {
+            free_ += prev_;
+            prev_ = 0;
+        }
+        return Account.wrap(
+            _fit(free_) | (prev_ << 128) | (uint256(uint32(to)) << 192) | (uint256(a.era()) << 224)
+        );
+    }
+
+    /// @notice Adds to what can be spent.
+    function creditFree(Account a, uint256 amount) internal pure returns (Account) {
+        uint256 free_ = _fit(a.free() + amount);
+        return Account.wrap((Account.unwrap(a) & ~MASK) | free_);
+    }
+
+    /// @notice Adds to the earnings that wait.
+    function creditCur(Account a, uint256 amount) internal pure returns (Account) {
+        uint256 cur_ = _fit(a.cur() + amount);
+        return Account.wrap((Account.unwrap(a) & ~(MASK << 64)) | (cur_ << 64));
+    }
+
+    /// @notice Takes from what can be spent; `owner` is named in the error.
+    function debit(Account a, uint256 amount, address owner) internal pure returns (Account) {
+        uint256 free_ = a.free();
+        if (amount > free_) revert IMarket.MarketFundsShort(owner, free_, amount);
+        return Account.wrap(Account.unwrap(a) - amount);
+    }
+
+    /// @notice As `debit`, but while earnings wait, at least `surety` stays.
+    function debitAboveSurety(Account a, uint256 amount, address owner, uint256 surety)
+        internal
+        pure
+        returns (Account left)
+    {
+        left = a.debit(amount, owner);
+        uint256 waiting = (Account.unwrap(left) & ~EPOCH_AND_ERA) >> 64;
+        if (waiting != 0 && left.free() < surety) revert IMarket.MarketSuretyLocked(owner, left.free(), surety);
+    }
+
+    /// @notice The word one era later.
+    function nextEra(Account a) internal pure returns (Account) {
+        return Account.wrap(Account.unwrap(a) + (1 << 224)); // reverts after 2^32 eras
+    }
+
+    function _fit(uint256 amount) private pure returns (uint256) {
+        if (amount > MASK) revert IMarket.MarketAmountTooLarge(amount);
+        return amount;
+    }
+}
