@@ -1,0 +1,68 @@
+"""Canonical JSON (RFC 8785): one byte sequence for one value, so that it can be hashed.
+
+Floats are refused: they never appear in what Prixfixe hashes, and two languages print them differently.
+Integers above 2^53 are refused by RFC 8785 itself; write them as decimal strings.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import rfc8785
+
+from prixfixe.errors import InvalidInput
+from prixfixe.protocol.hashing import (
+    sha256 as sha256,
+)  # re-exported: who hashes canonical bytes finds it here
+from prixfixe.protocol.hashing import sha256_hex as sha256_hex
+
+
+def canonical_json(value: Any) -> bytes:
+    """RFC 8785 bytes of a JSON value. InvalidInput for what JSON cannot hold exactly (floats, large
+    integers)."""
+    _refuse_floats(value, "$")
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise InvalidInput(f"the value has no canonical JSON: {error}", code="not-canonical") from error
+
+
+def canonical_digest(value: Any) -> bytes:
+    """SHA-256 of the canonical JSON, 32 bytes."""
+    return sha256(canonical_json(value))
+
+
+def canonical_digest_hex(value: Any) -> str:
+    """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
+    return sha256_hex(canonical_json(value))
+
+
+def parse_canonical(data: bytes) -> Any:
+    """The value of canonical JSON bytes; InvalidInput unless they are byte for byte the canonical form.
+
+    So a hash of received bytes is the hash of the value that was read from them, and repeated keys, which
+    readers resolve differently, cannot hide.
+    """
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"not JSON: {error}", code="not-json") from error
+    if canonical_json(value) != data:
+        raise InvalidInput("the JSON is not in canonical form (RFC 8785)", code="not-canonical")
+    return value
+
+
+def _refuse_floats(value: Any, where: str) -> None:
+    if isinstance(value, float):
+        raise InvalidInput(
+            f"{where} is the floating-point number {value!r}; hashed JSON holds integers and text only",
+            code="not-canonical",
+            hint="write it as an integer or as a decimal string",
+        )
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_floats(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _refuse_floats(item, f"{where}[{index}]")

@@ -1,0 +1,35 @@
+"""The two hash functions: SHA-256 names bytes, Keccak-256 names what the contract sees."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from Crypto.Hash import keccak as _keccak
+
+_CHUNK_BYTES = 1 << 20
+
+
+def keccak256(data: bytes) -> bytes:
+    """Keccak-256 as the EVM computes it (the padding before FIPS 202; not SHA3-256)."""
+    return _keccak.new(digest_bits=256, data=data).digest()
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 (FIPS 180-4), 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def sha256_hex(data: bytes) -> str:
+    """SHA-256 as 64 lower-case hexadecimal digits, the way blobs are named."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> tuple[str, int]:
+    """Hex SHA-256 and size in bytes of a file, read in pieces so that its size costs no memory."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size
