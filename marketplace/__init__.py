@@ -1,0 +1,1 @@
+"""The service: use cases, store and HTTP API."""

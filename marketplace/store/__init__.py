@@ -1,0 +1,1 @@
+"""Tables, transactions, migrations and the named changes of state. Imports no web code."""

@@ -1,0 +1,141 @@
+"""The store: transactions that commit whole, readers that never wait, wake-ups that are never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+
+from marketplace.store import tables
+from marketplace.store.database import Store
+from marketplace.store.topics import Topics
+from prixfixe.errors import ConfigurationError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.at(tmp_path / "store.db")
+    tables.metadata.create_all(store.engine)
+    yield store
+    store.close()
+
+
+def _add(store: Store, nonce: str) -> None:
+    with store.write() as connection:
+        connection.execute(insert(tables.nonces).values(nonce=nonce, expires_at=1))
+        store.notify(connection, "nonces")
+
+
+def _nonces(store: Store) -> set[str]:
+    with store.read() as connection:
+        return set(connection.execute(select(tables.nonces.c.nonce)).scalars())
+
+
+def test_a_write_is_seen_by_the_next_read(store: Store) -> None:
+    _add(store, "a")
+    assert _nonces(store) == {"a"}
+
+
+def test_an_exception_rolls_back_and_sends_no_wake_up(store: Store) -> None:
+    mark = store.sequence()
+
+    def fail() -> None:
+        with store.write() as connection:
+            connection.execute(insert(tables.nonces).values(nonce="a", expires_at=1))
+            store.notify(connection, "nonces")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert _nonces(store) == set()
+    assert store.wait(["nonces"], timeout=0, since=mark) == set()
+
+
+def test_a_read_keeps_its_state_while_others_write(store: Store) -> None:
+    with store.read() as connection:
+        assert connection.execute(select(tables.nonces)).all() == []
+        _add(store, "a")
+        assert connection.execute(select(tables.nonces)).all() == []
+    assert _nonces(store) == {"a"}
+
+
+def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
+    with store.write() as connection:
+        connection.execute(insert(tables.nonces).values(nonce="a", expires_at=1))
+        assert _nonces(store) == set()
+
+
+def test_writers_of_many_threads_and_two_stores_take_turns(store: Store) -> None:
+    other = Store(store.url)
+    threads = [
+        threading.Thread(target=_add, args=(chosen, f"{index}"))
+        for index, chosen in enumerate([store, other] * 20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.close()
+    assert len(_nonces(store)) == 40
+
+
+def test_a_write_inside_a_write_is_refused_and_not_a_deadlock(store: Store) -> None:
+    with store.write(), pytest.raises(RuntimeError, match="wait for itself"), store.write():
+        pass
+    _add(store, "after")
+
+
+def test_notify_outside_of_a_write_is_a_mistake(store: Store) -> None:
+    with store.read() as connection, pytest.raises(RuntimeError):
+        store.notify(connection, "x")
+
+
+def test_a_change_between_the_look_and_the_wait_is_not_missed(store: Store) -> None:
+    mark = store.sequence(["nonces"])
+    _add(store, "a")
+    assert store.wait(["nonces", "other"], timeout=0, since=mark) == {"nonces"}
+
+
+def test_a_waiting_thread_is_woken_by_a_commit(store: Store) -> None:
+    mark = store.sequence()
+    woken: list[set[str]] = []
+    thread = threading.Thread(target=lambda: woken.append(store.wait(["nonces"], 20, since=mark)))
+    thread.start()
+    _add(store, "a")
+    thread.join(timeout=20)
+    assert woken == [{"nonces"}]
+
+
+def test_a_waiting_coroutine_is_woken_by_a_commit_in_another_thread(store: Store) -> None:
+    async def scenario() -> set[str]:
+        waiting = asyncio.create_task(store.wait_async(["nonces"], 20))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(_add, store, "a")
+        return await waiting
+
+    started = time.monotonic()
+    assert asyncio.run(scenario()) == {"nonces"}
+    assert time.monotonic() - started < 10
+
+
+def test_a_wait_ends_with_nothing_after_its_time(store: Store) -> None:
+    assert store.wait(["nothing"], timeout=0.01) == set()
+    assert asyncio.run(store.wait_async(["nothing"], timeout=0.01)) == set()
+
+
+def test_a_forgotten_topic_wakes_for_nothing_rather_than_never() -> None:
+    topics = Topics(remembered=2)
+    mark = topics.sequence()
+    topics.deliver(["a"])
+    topics.deliver(["b", "c", "d"])
+    assert topics.wait(["a"], timeout=0, since=mark) == {"a"}
+
+
+def test_a_database_in_memory_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="file"):
+        Store("sqlite://")
