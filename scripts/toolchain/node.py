@@ -1,4 +1,9 @@
-"""Development tools from npm: the Solidity compiler, the contract libraries, anvil and forge."""
+"""Development tools from npm: the Solidity compiler, the contract libraries, anvil and forge.
+
+The native programs are named directly in package.json, not through their wrappers: a wrapper names every
+platform at once, and a lock with hashes can only hold those that its writer could see. On a platform that
+is not named there, anvil and forge on PATH are used.
+"""
 
 from __future__ import annotations
 
