@@ -84,10 +84,7 @@ class Store:
 
     def notify(self, connection: Connection, topic: str) -> None:
         """Queue a wake-up for `topic`, delivered after the commit of this `write`."""
-        topics = connection.info.get(_TOPICS)
-        if topics is None:
-            raise RuntimeError("notify belongs into a write")
-        topics.append(topic)
+        notify(connection, topic)
 
     def sequence(self, topics: Iterable[str] = ()) -> int:
         """A mark for `wait(..., since=mark)`: take it, look at the tables, then wait."""
@@ -108,9 +105,10 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the tables to this version of the service; nothing happens when they are."""
-        from marketplace.store import migrations
+        # Alembic is needed once a start, and by no request.
+        from marketplace.store.migrations import upgrade
 
-        migrations.upgrade(self)
+        upgrade(self)
 
     def close(self) -> None:
         """Give the connections back. The store cannot be used afterwards."""
@@ -124,6 +122,14 @@ class Store:
             raise Unavailable("the store cannot be opened", code="store-unavailable") from error
         with connection:
             yield connection
+
+
+def notify(connection: Connection, topic: str) -> None:
+    """As `Store.notify`, for those who are given the connection of a `write` only."""
+    topics = connection.info.get(_TOPICS)
+    if topics is None:
+        raise RuntimeError("notify belongs into a write")
+    topics.append(topic)
 
 
 def _engine(url: str, sqlite: bool) -> Engine:

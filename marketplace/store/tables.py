@@ -1,10 +1,11 @@
 """Tables of the service, and the state machines that live in them.
 
-Conventions: addresses EIP-55; ids and hashes of the chain are 0x-hex; digests (SHA-256) plain hex; money is an
-integer of the token's smallest unit (64 bits hold every balance the contract can hold); times are integer seconds:
-`*_at` on the service's clock, `deadline`, `expiry`, `deliver_by` and `until` on the chain's. JSON columns hold the
-canonical forms of `prixfixe.protocol`. Every state column has a CHECK, and the comment beside each value names the
-transitions that lead out of it and who makes them; `marketplace.store.transitions` is the only place that updates one.
+Conventions: addresses EIP-55; ids and hashes of the chain are 0x-hex; digests (SHA-256) plain hex; money is
+an integer of the token's smallest unit (64 bits hold every balance the contract can hold); times are integer
+seconds: `*_at` on the service's clock, `deadline`, `expiry`, `deliver_by` and `until` on the chain's. JSON
+columns hold the canonical forms of `prixfixe.protocol`, and NULL for nothing. Every state column has a CHECK,
+and the comment beside each value names the transitions that lead out of it and who makes them;
+`marketplace.store.transitions` is the only place that updates one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+# None is stored as NULL and not as the JSON word null, which no CHECK and no IS NULL would take for nothing.
+_JSON = JSON(none_as_null=True)
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -43,15 +47,20 @@ def _states(column: str, *values: str) -> CheckConstraint:
 
 
 JOB_STATES = (
-    "queued",  # -> running (first deal opened: indexer), -> refunded (never matched, or cancelled: reaper, api)
-    "running",  # -> settled (last lot ended, something done: indexer), -> refunded (last lot ended, nothing done: indexer, reaper)
+    # -> running (first deal opened: indexer), -> refunded (never matched, or cancelled: reaper, api)
+    "queued",
+    # -> settled (last lot ended, something done: indexer), -> refunded (nothing done: indexer, reaper)
+    "running",
     "settled",  # end
     "refunded",  # end
 )
 LOT_STATES = (
-    "free",  # -> matching (matcher), -> ended (order over, failed everywhere, cancelled: reaper, indexer, api)
+    # -> matching (matcher), -> ended (order over, failed everywhere, cancelled: reaper, indexer, api)
+    "free",
     "matching",  # -> open (DealOpened: indexer), -> free (match transaction failed: relayer)
-    "open",  # -> settled (Settled: indexer), -> free (Expired, Refused with a provider's fault: indexer), -> ended (Refused otherwise: indexer)
+    # -> settled (Settled: indexer), -> free (Expired, Refused with a provider's fault: indexer),
+    # -> ended (Refused otherwise: indexer)
+    "open",
     "settled",  # end: paid once
     "ended",  # end: nothing paid
 )
@@ -84,7 +93,7 @@ TRANSACTION_STATES = (
 sessions = Table(
     "sessions",
     metadata,
-    Column("token_digest", String(64), primary_key=True),  # SHA-256 of the bearer token; the token is never stored
+    Column("token_digest", String(64), primary_key=True),  # SHA-256 of the token, which is never stored
     Column("address", String(42), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
@@ -117,7 +126,7 @@ bundles = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("version", String(32), primary_key=True),
-    Column("definition", JSON, nullable=False),
+    Column("definition", _JSON, nullable=False),
     Column("definition_digest", String(64), nullable=False),
     Column("image", String(71), nullable=False),
     Column("image_archive", String(64), ForeignKey("blobs.sha256"), nullable=False),
@@ -135,7 +144,7 @@ offers = Table(  # one a tier: what the chain knows
     Column("version", String(32), nullable=False),
     Column("tier", String(64), nullable=False),
     Column("position", Integer, nullable=False),  # order of the tiers, smallest first
-    Column("offer", JSON, nullable=False),
+    Column("offer", _JSON, nullable=False),
     Column("product", String(66), nullable=False),
     Column("price", BigInteger, nullable=False),
     Column("up_to", BigInteger, nullable=False),
@@ -148,7 +157,7 @@ quotes = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("customer", String(42), nullable=False),
-    Column("quote", JSON, nullable=False),  # wire.Quote
+    Column("quote", _JSON, nullable=False),  # wire.Quote
     Column("expires_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
@@ -160,14 +169,14 @@ jobs = Table(
     Column("number", Integer, unique=True, nullable=False),  # 1, 2, 3: newest last, cursor of the pages
     Column("customer", String(42), nullable=False),
     Column("quote", String(64), ForeignKey("quotes.id"), nullable=False),
-    Column("purchase", JSON, nullable=False),
+    Column("purchase", _JSON, nullable=False),
     Column("signature", String(132), nullable=False),
-    Column("manifest", JSON, nullable=False),
+    Column("manifest", _JSON, nullable=False),
     Column("offer_id", String(66), ForeignKey("offers.offer_id"), nullable=False),
     Column("state", String(16), nullable=False),
     Column("stage", String(200), nullable=False, default=""),
     Column("progress", Float),
-    Column("reason", JSON),  # wire.Reason, once ended without success
+    Column("reason", _JSON),  # wire.Reason, once ended without success
     Column("charged", BigInteger, nullable=False, default=0),
     Column("expiry", BigInteger, nullable=False),  # chain clock
     Column("deliver_by", BigInteger, nullable=False),  # chain clock
@@ -197,21 +206,22 @@ deals = Table(
     "deals",
     metadata,
     Column("id", String(66), primary_key=True),
-    # The same lot matched again with the same legs has the same id (it holds no time): `opening` tells them apart.
+    # The same lot matched again with the same legs has the same id (it holds no time): `opening` tells them
+    # apart.
     Column("opening", Integer, primary_key=True),
     Column("job", String(66), ForeignKey("jobs.id"), nullable=False),
     Column("lot", Integer, nullable=False),
-    Column("deal", JSON, nullable=False),
+    Column("deal", _JSON, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("deadline", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
     Column("root", String(66)),
     Column("done", Integer),
-    Column("signatures", JSON),
+    Column("signatures", _JSON),
     Column("paid", BigInteger),
     Column("returned", BigInteger),
-    Column("opened", JSON, nullable=False),  # receipt.TransactionReference
-    Column("ended", JSON),
+    Column("opened", _JSON, nullable=False),  # receipt.TransactionReference
+    Column("ended", _JSON),
     _states("state", *DEAL_STATES),
     CheckConstraint("(ended IS NULL) = (state = 'open')", name="ended_when_over"),
     Index("ix_deals_job", "job", "lot"),
@@ -226,7 +236,7 @@ tasks = Table(
     Column("lot", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("status", Integer),  # as in the leaf
-    Column("outputs", JSON),  # OutputManifest of the attempt that counted
+    Column("outputs", _JSON),  # OutputManifest of the attempt that counted
     _states("state", *TASK_STATES),
 )
 
@@ -243,11 +253,11 @@ attempts = Table(
     Column("state", String(16), nullable=False),
     Column("exit_code", Integer),
     Column("status", Integer),
-    Column("outputs", JSON),
-    Column("result", JSON),
+    Column("outputs", _JSON),
+    Column("result", _JSON),
     Column("signature", String(132)),
-    Column("reason", JSON),
-    Column("cage", JSON),
+    Column("reason", _JSON),
+    Column("cage", _JSON),
     Column("seconds", Float),
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
@@ -265,7 +275,7 @@ job_events = Table(
     Column("job", String(66), ForeignKey("jobs.id"), primary_key=True),
     Column("sequence", Integer, primary_key=True),
     Column("kind", String(16), nullable=False),
-    Column("data", JSON, nullable=False),
+    Column("data", _JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -275,7 +285,7 @@ workers = Table(
     Column("key", String(42), primary_key=True),
     Column("provider", String(42), nullable=False),
     Column("name", String(64), nullable=False),
-    Column("resources", JSON, nullable=False),
+    Column("resources", _JSON, nullable=False),
     Column("version", String(32), nullable=False),
     Column("registered_at", BigInteger, nullable=False),
     Column("heartbeat_at", Float, nullable=False),
@@ -292,7 +302,7 @@ asks = Table(  # resting asks; one a (worker, product): the newest replaces
     Column("price", BigInteger, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("expiry", BigInteger, nullable=False),
-    Column("ask", JSON, nullable=False),
+    Column("ask", _JSON, nullable=False),
     Column("signature", String(132), nullable=False),
     Column("placed_at", BigInteger, nullable=False),
     Index("ix_asks_product_price", "product", "price"),
@@ -302,17 +312,19 @@ transactions = Table(  # the outbox
     "transactions",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("purpose", String(160), unique=True, nullable=False),  # e.g. match:<job>:<lot>:<try>; the same wish once
+    # e.g. match:<job>:<lot>:<try>; the same wish once
+    Column("purpose", String(160), unique=True, nullable=False),
     Column("call", String(64), nullable=False),
-    Column("arguments", JSON, nullable=False),
+    Column("arguments", _JSON, nullable=False),
     Column("state", String(16), nullable=False),
     Column("nonce", BigInteger),
     Column("hash", String(66)),
-    Column("hashes", JSON, nullable=False, default=list),  # every hash ever sent for it: a replaced one may win
+    # every hash ever sent for it: a replaced one may win
+    Column("hashes", _JSON, nullable=False, default=list),
     Column("sends", Integer, nullable=False, default=0),
     Column("gas_used", BigInteger),
     Column("block", BigInteger),
-    Column("error", JSON),
+    Column("error", _JSON),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     _states("state", *TRANSACTION_STATES),
@@ -336,7 +348,7 @@ chain_events = Table(
     Column("transaction", String(66), nullable=False),
     Column("time", BigInteger, nullable=False),
     Column("name", String(32), nullable=False),
-    Column("data", JSON, nullable=False),
+    Column("data", _JSON, nullable=False),
     Index("ix_chain_events_name", "name"),
 )
 
@@ -346,6 +358,6 @@ idempotency = Table(
     Column("address", String(42), primary_key=True),
     Column("key", String(128), primary_key=True),
     Column("request_digest", String(64), nullable=False),
-    Column("answer", JSON, nullable=False),
+    Column("answer", _JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )

@@ -1,0 +1,68 @@
+"""The migrations build exactly the tables that the code declares, and can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from marketplace.store import migrations, tables
+from marketplace.store.database import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.at(tmp_path / "migrated.db")
+    yield store
+    store.close()
+
+
+def _differences(store: Store) -> list[Any]:
+    with store.read() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        return list(compare_metadata(context, tables.metadata))
+
+
+def _schema(store: Store) -> dict[str, str]:
+    """The statements that SQLite keeps, without white space: CHECKs are in them, which Alembic ignores."""
+    with store.read() as connection:
+        rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        return {
+            name: "".join(sorted("".join(sql.replace('"', "").split()).split(",")))
+            for name, sql in rows
+            if name != "alembic_version"
+        }
+
+
+def test_a_new_store_has_the_declared_tables(store: Store, tmp_path: Path) -> None:
+    store.migrate()
+    assert _differences(store) == []
+    declared = Store.at(tmp_path / "declared.db")
+    tables.metadata.create_all(declared.engine)
+    assert set(_schema(store)) == set(_schema(declared))
+    for name, statement in _schema(declared).items():
+        assert statement.count("CHECK") == _schema(store)[name].count("CHECK"), name
+    declared.close()
+
+
+def test_migrating_twice_changes_nothing(store: Store) -> None:
+    store.migrate()
+    before = _schema(store)
+    store.migrate()
+    assert _schema(store) == before
+
+
+def test_every_step_can_be_taken_back(store: Store) -> None:
+    store.migrate()
+    migrations.downgrade(store, "base")
+    with store.read() as connection:
+        assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
+    store.migrate()
+    assert _differences(store) == []
