@@ -36,7 +36,7 @@ def install_packages() -> None:
     """Install exactly what package-lock.json names. npm removes the folder first, and our stamp with it."""
     npm = system.find("npm")
     if npm is None:
-        raise ScriptError("npm was not found: Node.js 18 or newer is needed", ["sudo apt-get install nodejs npm"])
+        raise ScriptError("npm was not found: Node.js 20 or newer is needed", ["sudo apt-get install nodejs npm"])
     STAMP.unlink(missing_ok=True)
     run_logged("node", [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"])
     write_last(STAMP, _wanted())

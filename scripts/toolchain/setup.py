@@ -126,6 +126,13 @@ def ready(extras: Sequence[str] = (), *, with_engine: bool, keep: bool = False, 
         yield
 
 
+def tools() -> None:
+    """Only what needs no engine: packages for Python and Node, the compiler and the chain's programs."""
+    wanted = [package for package in packages() if package.name in ("nodejs", "npm", "python3-venv")]
+    system.install(wanted)
+    run_all([step for step in steps() if step.name in ("venv", "node", "chain")], verbose=False)
+
+
 def fail(error: ScriptError) -> int:
     """Say what went wrong and what to type. Returns the script's status."""
     say(f"\n{error.message}")
