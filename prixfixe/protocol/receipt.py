@@ -1,9 +1,8 @@
 """The receipt: everything needed to check a finished job without asking the service again.
-
-It carries the signed quote, the signed purchase, the manifest (inside the quote), the bundle's definition, each
-lot's deal as the contract opened it, how it ended and the worker's signature over the result, and the list of
-output files with their digests. `prixfixe.client.verification` checks it offline and against a chain that the
-verifier chose.
+ It carries the signed quote, the signed purchase, the manifest (inside the quote), the bundle's definition,
+each lot's deal as the contract opened it, how it ended and the worker's signature over the result, and the
+list of output files with their digests, all sealed by the operator. `prixfixe.client.verification` checks it
+offline and against a chain that the verifier chose.
 """
 
 from __future__ import annotations
@@ -70,3 +69,7 @@ class Receipt(Message):
     charged: MoneyField
     reason: Reason | None
     channel: str = "direct"
+    # By the operator over all of the above (`prixfixe.protocol.quotes.receipt_digest`): what no other
+    # signature binds, such as the reason and the times, cannot be altered either. It proves no money; the
+    # chain does.
+    signature: Signature
