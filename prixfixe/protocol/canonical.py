@@ -12,10 +12,17 @@ from typing import Any
 import rfc8785
 
 from prixfixe.errors import InvalidInput
-from prixfixe.protocol.hashing import (
-    sha256 as sha256,
-)  # re-exported: who hashes canonical bytes finds it here
-from prixfixe.protocol.hashing import sha256_hex as sha256_hex
+from prixfixe.protocol.hashing import sha256, sha256_hex
+
+# Who hashes canonical bytes finds SHA-256 here too.
+__all__ = [
+    "canonical_digest",
+    "canonical_digest_hex",
+    "canonical_json",
+    "parse_canonical",
+    "sha256",
+    "sha256_hex",
+]
 
 
 def canonical_json(value: Any) -> bytes:

@@ -64,6 +64,17 @@ def address_of_key(private_key: bytes) -> str:
     return _address_of(_key(private_key).public_key)
 
 
+def public_point(private_key: bytes) -> bytes:
+    """The public key of a private key, compressed: 33 bytes (SEC 1)."""
+    return _key(private_key).public_key.format(compressed=True)
+
+
+def message_digest(message: str) -> bytes:
+    """What a wallet signs for a plain text (EIP-191, version 0x45), such as a sign-in (EIP-4361)."""
+    data = message.encode("utf-8")
+    return keccak256(b"\x19Ethereum Signed Message:\n" + str(len(data)).encode("ascii") + data)
+
+
 def parse_signature(text: object) -> bytes:
     """64 or 65 bytes of 0x-hex."""
     if type(text) is str and text.startswith("0x") and len(text) in (130, 132):
