@@ -66,7 +66,7 @@ def development_key(index: int) -> bytes:
     """Private key of account `index` (0 to 19) of the mnemonic (BIP-39, BIP-32, path
     m/44'/60'/0'/0/index)."""
     if type(index) is not int or not 0 <= index < len(ADDRESSES):
-        raise InvalidInput(f"there is no development account {index!r}; they are 0 to {len(ADDRESSES) - 1}")
+        raise InvalidInput(f"{index!r} is no development account: 0 to {len(ADDRESSES) - 1}")
     seed = hashlib.pbkdf2_hmac("sha512", MNEMONIC.encode("ascii"), b"mnemonic", 2048)
     node = hmac.digest(b"Bitcoin seed", seed, "sha512")
     for step in (*_PATH, index):

@@ -112,7 +112,12 @@ class CommandSigner:
 
     def sign_digest(self, digest: bytes) -> bytes:
         require_usable(self._address, self._chain_id)
-        question = {"version": 1, "method": "sign", "digest": "0x" + digest.hex(), "chain_id": self._chain_id}
+        question = {
+            "version": 1,
+            "method": "sign",
+            "digest": "0x" + digest.hex(),
+            "chain_id": self._chain_id,
+        }
         signature = parse_signature(self._ask(question).get("signature"))
         require_signer(digest, signature, self._address)
         return signature
@@ -131,7 +136,7 @@ class CommandSigner:
         except subprocess.TimeoutExpired as error:
             raise Unavailable(f"the external signer {program} did not answer in time") from error
         except OSError as error:
-            raise ConfigurationError(f"the external signer {program} cannot be run: {error.strerror}") from error
+            raise ConfigurationError(f"the signer {program} does not run: {error.strerror}") from error
         # What the program printed is not repeated: it may hold what only the program should know.
         if done.returncode != 0:
             raise PrixfixeError(
@@ -142,7 +147,9 @@ class CommandSigner:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise ConfigurationError(f"the external signer {program} answered no JSON object", code="signer-protocol")
+            raise ConfigurationError(
+                f"the external signer {program} answered no JSON object", code="signer-protocol"
+            )
         return answer
 
     def __repr__(self) -> str:
@@ -209,8 +216,9 @@ def keystore_path(name: str) -> Path:
         raise InvalidInput(
             f"{name[:40]!r} is not a key's name",
             code="bad-key-spec",
-            hint="a name has letters, digits, '.', '-', '_'; or give dev:N, command:PROGRAM, or a keystore's
-            path", ) return keystore_folder() / f"{name}.json"
+            hint="give a keystore's name (letters, digits, '.', '-', '_') or path, dev:N, or command:PROGRAM",
+        )
+    return keystore_folder() / f"{name}.json"
 
 
 def list_keystores() -> list[tuple[str, str]]:
@@ -218,7 +226,8 @@ def list_keystores() -> list[tuple[str, str]]:
     found = []
     for path in sorted(keystore_folder().glob("*.json")):
         address = str(_read_keystore(path).get("address", ""))
-        found.append((path.stem, parse_address("0x" + address.removeprefix("0x"), name=f"address of {path.name}")))
+        address = parse_address("0x" + address.removeprefix("0x"), name=f"address of {path.name}")
+        found.append((path.stem, address))
     return found
 
 
@@ -281,7 +290,8 @@ def _read_keystore(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NotFound(
-            f"there is no keystore {path.stem}", hint="make one: `prixfixe keys new`, or list them: `prixfixe keys list`"
+            f"there is no keystore {path.stem}",
+            hint="make one: `prixfixe keys new`, or list them: `prixfixe keys list`",
         ) from error
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"the keystore {path.name} cannot be read", code="bad-keystore") from error
