@@ -27,6 +27,14 @@ _WRITE: Final = "prixfixe_write"
 _TOPICS: Final = "prixfixe_topics"
 
 
+def notify(connection: Connection, topic: str) -> None:
+    """Queue a wake-up for `topic`, delivered after the commit of this `Store.write`."""
+    topics = connection.info.get(_TOPICS)
+    if topics is None:
+        raise RuntimeError("notify belongs into a write")
+    topics.append(topic)
+
+
 class Store:
     """The service's tables and wake-ups. One per process; used from any thread.
 
