@@ -1,0 +1,145 @@
+"""The outbox: what the service wants done on the chain, written in the transaction that decides it.
+
+The relayer sends the rows in the order of their ids. A row names its deal or lot and holds what cannot be
+read elsewhere; what may change until it is sent (a deal's `due`) is read from the tables when it is.
+`purpose` says the wish: `match:<job>:<lot>:<n>`, and `settle`, `expire`, `hasten` with
+`:<deal>:<opening>:<n>`, where n counts the rows of that wish, of which at most one is pending or sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from marketplace.store.database import notify
+from marketplace.store.tables import transactions
+from prixfixe.errors import Conflict
+
+Call: TypeAlias = Literal["match", "settle", "expire", "hasten"]
+
+IN_FLIGHT = ("pending", "sent")
+
+
+def queue_match(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> bool:
+    """A `match` of a lot with signed asks (`{"ask", "signature"}`); False when one is under way."""
+    return _queue(connection, "match", f"{job}:{lot}", {"job": job, "lot": lot, "asks": list(asks)})
+
+
+def queue_settle(
+    connection: Connection, deal: str, opening: int, *, root: str, done: int, signatures: Sequence[str]
+) -> bool:
+    """A `settle` of an open deal with one signature a leg, in the legs' order; False when one is under
+    way."""
+    result = {"deal": deal, "opening": opening, "root": root, "done": done, "signatures": list(signatures)}
+    return _queue(connection, "settle", f"{deal}:{opening}", result)
+
+
+def queue_expire(connection: Connection, deal: str, opening: int) -> bool:
+    """An `expire` of an open deal whose deadline has passed; False when one is under way."""
+    return _queue(connection, "expire", f"{deal}:{opening}", {"deal": deal, "opening": opening})
+
+
+def queue_hasten(connection: Connection, deal: str, opening: int) -> bool:
+    """A `hasten` of an open deal whose worker is silent; False when one is under way."""
+    return _queue(connection, "hasten", f"{deal}:{opening}", {"deal": deal, "opening": opening})
+
+
+def last_of(connection: Connection, call: Call, deal: str, opening: int) -> RowMapping | None:
+    """The newest row of a deal's wish, whatever its state."""
+    return _last(connection, f"{call}:{deal}:{opening}")
+
+
+def transaction_sent(
+    connection: Connection, row: int, *, nonce: int, transaction_hash: str, now: float | None = None
+) -> None:
+    """pending or sent -> sent. Stored before the bytes leave, so that no crash can hide a hash."""
+    known = connection.execute(select(transactions.c.hashes).where(transactions.c.id == row)).scalar_one()
+    hashes = known if transaction_hash in known else [*known, transaction_hash]
+    _move(
+        connection,
+        row,
+        IN_FLIGHT,
+        state="sent",
+        nonce=nonce,
+        hash=transaction_hash,
+        hashes=hashes,
+        sends=transactions.c.sends + 1,
+        updated_at=now,
+    )
+
+
+def transaction_dropped(connection: Connection, row: int, why: str) -> None:
+    """sent -> pending: the pool lost it and its nonce went to another. Its hashes stay known."""
+    _move(connection, row, ("sent",), state="pending", nonce=None, hash=None, error={"message": why})
+    notify(connection, "transactions")
+
+
+def transaction_confirmed(
+    connection: Connection, row: int, *, transaction_hash: str, block: int, gas_used: int
+) -> None:
+    """sent -> confirmed."""
+    _move(
+        connection,
+        row,
+        ("sent",),
+        state="confirmed",
+        hash=transaction_hash,
+        block=block,
+        gas_used=gas_used,
+        error=None,
+    )
+
+
+def transaction_failed(
+    connection: Connection, row: int, error: dict[str, Any], *, block: int | None = None
+) -> None:
+    """pending or sent -> failed, with the decoded reason (`{"revert", "message", "arguments"}`)."""
+    _move(connection, row, IN_FLIGHT, state="failed", error=error, block=block)
+
+
+def _queue(connection: Connection, call: Call, subject: str, arguments: dict[str, Any]) -> bool:
+    last = _last(connection, f"{call}:{subject}")
+    if last is not None and last["state"] in IN_FLIGHT:
+        return False
+    number = 1 if last is None else int(last["purpose"].rpartition(":")[2]) + 1
+    now = time.time()
+    connection.execute(
+        insert(transactions).values(
+            purpose=f"{call}:{subject}:{number}",
+            call=call,
+            arguments=arguments,
+            state="pending",
+            hashes=[],
+            sends=0,
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    notify(connection, "transactions")
+    return True
+
+
+def _last(connection: Connection, prefix: str) -> RowMapping | None:
+    # A range instead of LIKE: it uses the unique index on every database. ';' follows ':' in ASCII.
+    newest = (
+        select(func.max(transactions.c.id))
+        .where(transactions.c.purpose >= prefix + ":", transactions.c.purpose < prefix + ";")
+        .scalar_subquery()
+    )
+    return (
+        connection.execute(select(transactions).where(transactions.c.id == newest)).mappings().one_or_none()
+    )
+
+
+def _move(connection: Connection, row: int, old: tuple[str, ...], **values: Any) -> None:
+    if values.get("updated_at") is None:
+        values["updated_at"] = time.time()
+    changed = connection.execute(
+        update(transactions).where(transactions.c.id == row, transactions.c.state.in_(old)).values(**values)
+    )
+    if changed.rowcount != 1:
+        raise Conflict(f"transaction {row} is not {' or '.join(old)}", code="stale-state", fault="platform")

@@ -1,0 +1,385 @@
+"""Every change of state of a job, lot, task or attempt, each a named function with its old state in the
+WHERE.
+
+The states and who may move them are written in `marketplace.store.tables`; what the chain's events do to a
+deal is in `marketplace.store.deals`, built on these. A transition that finds another state than the one it
+leaves raises `Conflict` (code `stale-state`) and the caller's transaction rolls back, so nothing happens
+twice. All take the connection of a `Store.write()`, append the job's events and queue the wake-ups that
+leave with the commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.sql.schema import Table
+
+from marketplace.store import outbox
+from marketplace.store.database import notify
+from marketplace.store.events import add_event
+from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
+from prixfixe.errors import Conflict, NotFound
+from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.outputs import TaskStatus
+from prixfixe.protocol.typed_data import format_bytes32
+from prixfixe.protocol.wire import Reason, TaskReport
+
+MAX_TRIES: Final = 3  # deals that a lot gets before it ends for a provider's fault
+COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------
+
+
+def job_placed(
+    connection: Connection,
+    *,
+    job: str,
+    quote: str,
+    purchase: Purchase,
+    signature: str,
+    manifest: dict[str, Any],
+) -> int:
+    """A new job: queued, its lots free, its tasks queued. Gives its number. `job` is the purchase's
+    digest."""
+    newest = select(func.coalesce(func.max(jobs.c.number), 0))
+    number = int(connection.execute(newest).scalar_one()) + 1
+    connection.execute(
+        insert(jobs).values(
+            id=job,
+            number=number,
+            customer=purchase.customer,
+            quote=quote,
+            purchase=purchase.to_json(),
+            signature=signature,
+            manifest=manifest,
+            offer_id=format_bytes32(purchase.bundle),
+            state="queued",
+            stage="waiting for a worker",
+            charged=0,
+            expiry=purchase.expiry,
+            deliver_by=purchase.deliver_by,
+            created_at=int(time.time()),
+        )
+    )
+    sizes = [purchase.lot_size(index) for index in range(purchase.lots)]
+    connection.execute(
+        insert(lots),
+        [
+            {"job": job, "lot": index, "count": size, "state": "free", "tries": 0, "not_before": 0.0}
+            for index, size in enumerate(sizes)
+        ],
+    )
+    connection.execute(
+        insert(tasks),
+        [
+            {"job": job, "position": position, "lot": position // purchase.lot, "state": "queued"}
+            for position in range(purchase.tasks)
+        ],
+    )
+    add_event(connection, job, "state", {"state": "queued", "stage": "waiting for a worker"})
+    notify(connection, "lots")
+    return number
+
+
+def job_cancelled(connection: Connection, job: str) -> None:
+    """queued -> refunded by its customer. Conflict once any lot is matched or being matched."""
+    reason = Reason(
+        code="cancelled", message="cancelled before any worker started; nothing was charged", fault="customer"
+    )
+    moved = connection.execute(
+        update(lots).where(lots.c.job == job, lots.c.state == "free").values(state="ended")
+    ).rowcount
+    total = connection.execute(select(func.count()).where(lots.c.job == job)).scalar_one()
+    if moved != total:
+        raise Conflict(
+            "the job cannot be cancelled: a worker has it already",
+            code="already-matched",
+            hint="if no result arrives by its deadline the whole price comes back by itself",
+        )
+    _one(connection, jobs, {"id": job}, ("queued",), reason=reason.model_dump(mode="json"))
+    _end_job(connection, job)
+
+
+def stage_said(connection: Connection, job: str, stage: str) -> None:
+    """The few words for people that a job shows, with an event when they changed. No change of state."""
+    row = connection.execute(select(jobs.c.state, jobs.c.stage).where(jobs.c.id == job)).one()
+    stage = stage[:200]
+    if row.state in ("queued", "running") and row.stage != stage:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(stage=stage))
+        add_event(connection, job, "state", {"state": row.state, "stage": stage})
+
+
+# --- lots ---------------------------------------------------------------------------------------------------
+
+
+def lot_matched(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> None:
+    """free -> matching, with the `match` in the outbox. asks: `{"ask", "signature"}`, one a leg."""
+    _one(connection, lots, {"job": job, "lot": lot}, ("free",), state="matching", waiting_reason=None)
+    if not outbox.queue_match(connection, job, lot, asks):
+        raise Conflict(f"a match of lot {lot} of {job} is under way", code="stale-state", fault="platform")
+    stage_said(connection, job, "paying into the contract")
+
+
+def lot_unmatched(connection: Connection, job: str, lot: int, why: str, not_before: float) -> None:
+    """matching -> free: the match failed. why: in words. not_before: service clock, when to try again."""
+    values = {"state": "free", "waiting_reason": why, "not_before": not_before}
+    _one(connection, lots, {"job": job, "lot": lot}, ("matching",), **values)
+    stage_said(connection, job, f"waiting for a worker: {why}")
+    notify(connection, "lots")
+
+
+def lot_waits(connection: Connection, job: str, lot: int, why: str) -> None:
+    """A free lot that matched nothing says why. No change of state."""
+    _one(connection, lots, {"job": job, "lot": lot}, ("free",), waiting_reason=why)
+    stage_said(connection, job, f"waiting for a worker: {why}")
+
+
+def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
+    """open -> free: refused by a worker's fault or expired; its unfinished tasks are queued again."""
+    values = {"state": "free", "waiting_reason": why, "not_before": 0.0}
+    _one(connection, lots, {"job": job, "lot": lot}, ("open",), **values)
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.job == job, tasks.c.lot == lot, tasks.c.state != "queued")
+        .values(state="queued", status=None, outputs=None)
+    )
+    connection.execute(update(jobs).where(jobs.c.id == job).values(progress=None))
+    stage_said(connection, job, f"looking for another worker: {why}")
+    notify(connection, "lots")
+
+
+def lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> None:
+    """free or open -> ended: nothing is paid for it. The last lot's end ends the job."""
+    _one(connection, lots, {"job": job, "lot": lot}, ("free", "open"), state="ended", waiting_reason=None)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job, jobs.c.state.in_(("queued", "running")))
+        .values(reason=reason.model_dump(mode="json"))
+    )
+    _end_job(connection, job)
+
+
+def lot_settled(connection: Connection, job: str, lot: int) -> None:
+    """open -> settled. The last lot's end ends the job."""
+    _one(connection, lots, {"job": job, "lot": lot}, ("open",), state="settled", waiting_reason=None)
+    _end_job(connection, job)
+
+
+def _end_job(connection: Connection, job: str) -> None:
+    """queued or running -> settled or refunded, when no lot is left to do. The one place where a job ends.
+
+    charged: what the contract kept, the price of the settled deals less what they returned.
+    """
+    states = connection.execute(select(lots.c.state).where(lots.c.job == job)).scalars().all()
+    if any(state not in ("settled", "ended") for state in states):
+        return
+    settled = connection.execute(
+        select(deals.c.deal, deals.c.returned).where(deals.c.job == job, deals.c.state == "settled")
+    ).all()
+    charged = sum(Deal.from_json(row.deal).total.units - row.returned for row in settled)
+    state = "settled" if "settled" in states else "refunded"
+    values: dict[str, Any] = {"state": state, "charged": charged, "ended_at": int(time.time()), "stage": ""}
+    if all(each == "settled" for each in states):
+        values |= {"reason": None, "progress": 1.0}
+    _one(connection, jobs, {"id": job}, ("queued", "running"), **values)
+    reason = connection.execute(select(jobs.c.reason).where(jobs.c.id == job)).scalar_one()
+    add_event(connection, job, "state", {"state": state, "stage": ""})
+    add_event(connection, job, "end", {"state": state, "charged": str(charged), "reason": reason})
+
+
+# --- attempts and tasks -------------------------------------------------------------------------------------
+
+
+def attempt_started(connection: Connection, attempt: str) -> None:
+    """assigned -> running, and its tasks queued -> running. Starting a running attempt again is no error."""
+    row = _attempt(connection, attempt)
+    if row["state"] == "running":
+        return
+    now = int(time.time())
+    _one(connection, attempts, {"id": attempt}, ("assigned",), state="running", started_at=now)
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "queued")
+        .values(state="running")
+    )
+    stage_said(connection, row["job"], f"running on {worker_name(connection, row['worker'])}")
+
+
+def progress_reported(connection: Connection, attempt: str, fraction: float, text: str = "") -> None:
+    """The running application's own progress, 0..1."""
+    row = _attempt(connection, attempt)
+    if row["state"] not in ("assigned", "running"):
+        return
+    connection.execute(
+        update(jobs).where(jobs.c.id == row["job"], jobs.c.state == "running").values(progress=fraction)
+    )
+    add_event(
+        connection, row["job"], "progress", {"attempt": attempt, "fraction": fraction, "text": text[:200]}
+    )
+
+
+def log_appended(connection: Connection, attempt: str, offset: int, text: str) -> None:
+    """Text of the running application's log, `offset` bytes from its start, which grows the attempt's log."""
+    row = _attempt(connection, attempt)
+    size = offset + len(text.encode("utf-8"))
+    connection.execute(
+        update(attempts).where(attempts.c.id == attempt, attempts.c.log_bytes < size).values(log_bytes=size)
+    )
+    add_event(connection, row["job"], "log", {"attempt": attempt, "offset": offset, "text": text})
+
+
+def attempt_reported(connection: Connection, attempt: str, report: TaskReport, signature: str) -> None:
+    """assigned, running or lost -> succeeded or failed, its tasks with it, and `settle` in the outbox.
+
+    The caller has checked signature, root and outputs. Conflict when the attempt has ended, or its deal
+    ended in another way than this report says (a worker that settled by itself reports the same root
+    afterwards).
+    """
+    row = _attempt(connection, attempt)
+    deal = _deal(connection, row["deal"], row["opening"])
+    root = format_bytes32(report.result.root)
+    if deal["state"] != "open" and not (deal["state"] == "settled" and deal["root"] == root):
+        raise Conflict(
+            f"the deal is {deal['state']}: this result came too late",
+            code="deal-over",
+            hint="nothing is paid for it; stop working on it",
+            fault="provider",
+        )
+    done = report.result.done > 0
+    state = "succeeded" if done else "failed"
+    reason = None if report.reason is None else report.reason.model_dump(mode="json")
+    now = int(time.time())
+    _one(
+        connection,
+        attempts,
+        {"id": attempt},
+        ("assigned", "running", "lost"),
+        state=state,
+        status=report.status,
+        exit_code=report.exit_code,
+        seconds=report.seconds,
+        outputs=report.outputs.to_json(),
+        result=report.result.to_json(),
+        signature=signature,
+        reason=reason,
+        cage=report.cage,
+        started_at=func.coalesce(attempts.c.started_at, now),
+        ended_at=now,
+    )
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state.in_(("queued", "running")))
+        .values(state=state, status=report.status, outputs=report.outputs.to_json())
+    )
+    if deal["state"] == "open":
+        stage_said(connection, row["job"], "settling" if done else "giving the money back")
+        settle_when_signed(connection, row["deal"], row["opening"])
+    else:
+        add_event(connection, row["job"], "state", {"state": "settled", "stage": "outputs delivered"})
+
+
+def attempt_lost(connection: Connection, attempt: str, why: str) -> None:
+    """assigned or running -> lost; its tasks are queued again and its worker cools down. It may still
+    report."""
+    row = _attempt(connection, attempt)
+    reason = Reason(code="worker-lost", message=why, fault="provider")
+    _one(
+        connection,
+        attempts,
+        {"id": attempt},
+        ("assigned", "running"),
+        state="lost",
+        reason=reason.model_dump(mode="json"),
+        ended_at=int(time.time()),
+    )
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "running")
+        .values(state="queued")
+    )
+    worker_cooled(connection, row["worker"])
+    stage_said(connection, row["job"], why)
+    notify(connection, f"worker:{row['worker']}")
+
+
+def worker_cooled(connection: Connection, worker: str, seconds: float = COOL_DOWN_SECONDS) -> None:
+    """No new deal for a worker for `seconds` of the service's clock."""
+    until = time.time() + seconds
+    connection.execute(
+        update(workers).where(workers.c.key == worker, workers.c.cool_until < until).values(cool_until=until)
+    )
+
+
+def settle_when_signed(connection: Connection, deal: str, opening: int) -> bool:
+    """Put `settle` of an open deal in the outbox when every leg's key has signed the same result."""
+    row = _deal(connection, deal, opening)
+    value = Deal.from_json(row["deal"])
+    reports = connection.execute(
+        select(attempts.c.worker, attempts.c.result, attempts.c.signature).where(
+            attempts.c.deal == deal, attempts.c.opening == opening, attempts.c.signature.is_not(None)
+        )
+    ).all()
+    by_key = {report.worker: report for report in reports}
+    if row["state"] != "open" or any(leg.key not in by_key for leg in value.legs):
+        return False
+    results = [by_key[leg.key].result for leg in value.legs]
+    if any(result != results[0] for result in results):
+        return False
+    return outbox.queue_settle(
+        connection,
+        deal,
+        opening,
+        root=results[0]["root"],
+        done=results[0]["done"],
+        signatures=[by_key[leg.key].signature for leg in value.legs],
+    )
+
+
+def fault_is_the_providers(status: int | None, reason: Reason | None) -> bool:
+    """Whether a failed task is worth another worker: it did not start, or the provider says it was its
+    fault."""
+    if status == TaskStatus.COULD_NOT_START:
+        return True
+    return reason is not None and reason.fault in ("provider", "platform")
+
+
+def worker_name(connection: Connection, key: str) -> str:
+    """What people call a worker; its key when it never registered."""
+    name = connection.execute(select(workers.c.name).where(workers.c.key == key)).scalar_one_or_none()
+    return str(name or key)
+
+
+def _attempt(connection: Connection, attempt: str) -> RowMapping:
+    row = connection.execute(select(attempts).where(attempts.c.id == attempt)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no attempt {attempt}", fault="provider")
+    return row
+
+
+def _deal(connection: Connection, deal: str, opening: int) -> RowMapping:
+    return (
+        connection.execute(select(deals).where(deals.c.id == deal, deals.c.opening == opening))
+        .mappings()
+        .one()
+    )
+
+
+def _one(
+    connection: Connection, table: Table, key: dict[str, Any], old: tuple[str, ...], **values: Any
+) -> None:
+    """Update the one row of `key` if it is in one of the `old` states, else Conflict."""
+    where = [table.c[name] == value for name, value in key.items()]
+    changed = connection.execute(update(table).where(*where, table.c.state.in_(old)).values(**values))
+    if changed.rowcount != 1:
+        row = connection.execute(select(table.c.state).where(*where)).scalar_one_or_none()
+        raise Conflict(
+            f"{table.name.removesuffix('s')} {key} is {row or 'missing'}, not {' or '.join(old)}",
+            code="stale-state",
+            fault="platform",
+        )
