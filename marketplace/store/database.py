@@ -132,14 +132,6 @@ class Store:
             yield connection
 
 
-def notify(connection: Connection, topic: str) -> None:
-    """As `Store.notify`, for those who are given the connection of a `write` only."""
-    topics = connection.info.get(_TOPICS)
-    if topics is None:
-        raise RuntimeError("notify belongs into a write")
-    topics.append(topic)
-
-
 def _engine(url: str, sqlite: bool) -> Engine:
     if not sqlite:
         return create_engine(url, pool_pre_ping=True, pool_size=20, max_overflow=20)
