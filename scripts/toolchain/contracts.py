@@ -1,4 +1,4 @@
-"""`scripts/contracts`: compiled contracts as committed artefacts, and the proof that they come from the sources.
+"""`scripts/contracts`: compiled contracts as artefacts, and the proof that they come from the sources.
 
 Runs in the project's environment (py-solc-x). The settings are forge's: contracts/foundry.toml is the one
 place for them, so that what the forge tests run is what is deployed.
@@ -46,14 +46,21 @@ def settings() -> tuple[dict[str, Any], list[str]]:
         "evmVersion": profile["evm_version"],
         "viaIR": profile["via_ir"],
         "outputSelection": {
-            "*": {"*": ["abi", "evm.bytecode", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]}
+            "*": {
+                "*": [
+                    "abi",
+                    "evm.bytecode",
+                    "evm.deployedBytecode.object",
+                    "evm.deployedBytecode.immutableReferences",
+                ]
+            }
         },
     }
     return told, remappings
 
 
 def sources(remappings: Sequence[str]) -> dict[str, str]:
-    """Every source that contracts/src needs, by the name that the compiler knows it by: its path in contracts/."""
+    """Every source that contracts/src needs, by the compiler's name for it: its path in contracts/."""
     waiting = [path.relative_to(CONTRACTS).as_posix() for path in sorted((CONTRACTS / "src").rglob("*.sol"))]
     found: dict[str, str] = {}
     while waiting:
@@ -63,7 +70,9 @@ def sources(remappings: Sequence[str]) -> dict[str, str]:
         try:
             found[name] = (CONTRACTS / name).read_text()
         except OSError as error:
-            raise ScriptError(f"{name} is imported but cannot be read ({error.strerror})", ["scripts/setup"]) from error
+            raise ScriptError(
+                f"{name} is imported but cannot be read ({error.strerror})", ["scripts/setup"]
+            ) from error
         waiting += [_resolve(name, told, remappings) for told in IMPORT.findall(found[name])]
     return dict(sorted(found.items()))
 
@@ -79,7 +88,7 @@ def _resolve(importer: str, told: str, remappings: Sequence[str]) -> str:
 
 
 def compile_all() -> dict[str, str]:
-    """Compile, and return the artefact files' texts by name. Raises ScriptError with the compiler's errors."""
+    """Compile; returns the artefact files' texts by name. Raises ScriptError with the compiler's errors."""
     # Found only in the project's environment, to which the script has switched by now.
     import solcx
 
@@ -116,7 +125,9 @@ def _artefact(name: str, source: str, contract: dict[str, Any], version: str, gi
             "inputHash": hashlib.sha256(_text(given).encode()).hexdigest(),
             "compiler": {
                 "version": version,
-                "settings": {key: told for key, told in given["settings"].items() if key != "outputSelection"},
+                "settings": {
+                    key: told for key, told in given["settings"].items() if key != "outputSelection"
+                },
             },
             "abi": contract["abi"],
             "bytecode": "0x" + evm["bytecode"]["object"],
@@ -144,7 +155,9 @@ def differences(files: dict[str, str]) -> list[str]:
     present = {path.name: path.read_text() for path in ARTEFACTS.glob("*.json")}
     told = [f"{name} is missing" for name in sorted(files.keys() - present.keys())]
     told += [f"{name} comes from no source" for name in sorted(present.keys() - files.keys())]
-    told += [f"{name} differs" for name in sorted(files.keys() & present.keys()) if files[name] != present[name]]
+    told += [
+        f"{name} differs" for name in sorted(files.keys() & present.keys()) if files[name] != present[name]
+    ]
     return told
 
 
@@ -159,7 +172,9 @@ def write(files: dict[str, str]) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/contracts", description=ABOUT)
-    parser.add_argument("--check", action="store_true", help="only prove that the artefacts equal a fresh compile")
+    parser.add_argument(
+        "--check", action="store_true", help="only prove that the artefacts equal a fresh compile"
+    )
     chosen = parser.parse_args(words)
     try:
         files = compile_all()
@@ -170,7 +185,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if chosen.check:
         for line in changed:
             say(f"prixfixe/chain/artefacts/{line}")
-        say("artefacts equal a fresh compile" if not changed else "run scripts/contracts and commit what it writes")
+        say(
+            "artefacts equal a fresh compile"
+            if not changed
+            else "run scripts/contracts and commit what it writes"
+        )
         return 1 if changed else 0
     write(files)
     for name, text in files.items():

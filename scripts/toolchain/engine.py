@@ -1,6 +1,6 @@
 """The Docker engine: use a running one, start an installed one, and stop what we started.
 
-Several scripts may use one engine at a time. Whoever uses it holds a shared lock on `.tools/engine.users`;
+Several scripts may use one engine at a time. Whoever uses it holds a shared lock on `engine.users`;
 whoever leaves last, and only if a script of this checkout started it, stops it.
 """
 
@@ -13,61 +13,103 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain import system
 from toolchain.docker_api import Engine, EngineError, address
-from toolchain.project import LOGS, TOOLS, ScriptError, say, write_last
+from toolchain.project import TOOLS, ScriptError, say, write_last
 
-PID_FILE = TOOLS / "dockerd.pid"
-KEEP = TOOLS / "engine.keep"
-USERS = TOOLS / "engine.users"
-GATE = TOOLS / "engine.gate"
-LOG = LOGS / "dockerd.log"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 
-def engine() -> Engine:
+@dataclass(frozen=True)
+class Host:
+    """A place where an engine runs or can be started.
+
+    folder: holds locks, process id and log. address: where the engine is asked. options: words for
+    dockerd, beside those of its own configuration file. fixed: the user named this address, so that an
+    engine started elsewhere would not be the one meant.
+    """
+
+    folder: Path
+    address: str
+    options: tuple[str, ...] = ()
+    fixed: bool = False
+
+    @property
+    def engine(self) -> Engine:
+        return Engine(self.address)
+
+    @property
+    def pid_file(self) -> Path:
+        return self.folder / "dockerd.pid"
+
+    @property
+    def keep_file(self) -> Path:
+        return self.folder / "engine.keep"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "logs" / "dockerd.log"
+
+    @contextlib.contextmanager
+    def gate(self) -> Iterator[None]:
+        """One script at a time looks at, starts or stops the engine."""
+        with (self.folder / "engine.gate").open("a") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            yield
+
+    def ours(self) -> int | None:
+        """The process id of the engine that a script started here, if it still runs."""
+        try:
+            pid = int(self.pid_file.read_text())
+            # A process id may have been given to another program since.
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+        except (OSError, ValueError):
+            return None
+        return pid if name == "dockerd" else None
+
+
+def here() -> Host:
     """The engine that DOCKER_HOST, or the usual socket, leads to; it need not be running."""
-    return Engine(address())
+    return Host(TOOLS, address(), fixed="DOCKER_HOST" in os.environ)
 
 
 def available() -> bool:
     """Whether an engine runs, or could be started here."""
-    return engine().answers() or system.on_path("dockerd")
+    host = here()
+    try:
+        host.engine.version()
+    except EngineError as error:
+        return error.forbidden or host.fixed or system.on_path("dockerd")
+    return True
 
 
 @contextlib.contextmanager
-def running(*, keep: bool = False) -> Iterator[Engine]:
+def running(host: Host | None = None, *, keep: bool = False) -> Iterator[Engine]:
     """An engine for the time of the block.
 
     What this (or another script of the checkout) started is stopped by the last user, also after
-    Ctrl-C and SIGTERM (see toolchain.signals). With `keep` it stays, until `scripts/setup --stop-engine`.
+    Ctrl-C and SIGTERM (see toolchain.signals). With `keep` it stays, until `stop`.
     Raises ScriptError with the lines to type when there is no engine and none may be started.
     """
-    TOOLS.mkdir(parents=True, exist_ok=True)
-    with USERS.open("a") as users:
-        with _gate():
+    host = host or here()
+    host.folder.mkdir(parents=True, exist_ok=True)
+    with (host.folder / "engine.users").open("a") as users:
+        with host.gate():
             fcntl.flock(users, fcntl.LOCK_SH)
-            found = _start_if_needed()
-            if keep and ours() is not None:
-                write_last(KEEP, "stays until scripts/setup --stop-engine\n")
+            _start_if_needed(host)
+            if keep and host.ours() is not None:
+                write_last(host.keep_file, "stays until scripts/setup --stop-engine\n")
         try:
-            yield found
+            yield host.engine
         finally:
-            with _gate():
+            with host.gate():
                 fcntl.flock(users, fcntl.LOCK_UN)
-                if _alone(users.fileno()) and not KEEP.exists():
-                    stop_ours()
-
-
-@contextlib.contextmanager
-def _gate() -> Iterator[None]:
-    """One script at a time looks at, starts or stops the engine."""
-    with GATE.open("a") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        yield
+                if _alone(users.fileno()) and not host.keep_file.exists():
+                    stop(host)
 
 
 def _alone(descriptor: int) -> bool:
@@ -78,85 +120,77 @@ def _alone(descriptor: int) -> bool:
     return True
 
 
-def _start_if_needed() -> Engine:
-    found = engine()
+def _start_if_needed(host: Host) -> None:
     try:
-        found.version()
-        return found
+        host.engine.version()
+        return
     except EngineError as error:
         if error.forbidden:
             raise ScriptError(
                 f"a Docker engine runs, but this user may not use it ({error})",
                 ['sudo usermod -aG docker "$USER"', "newgrp docker"],
             ) from error
-    if "DOCKER_HOST" in os.environ:
-        raise ScriptError(f"DOCKER_HOST names {found.address}, where no engine answers", ["unset DOCKER_HOST"])
+    if host.fixed:
+        raise ScriptError(f"DOCKER_HOST names {host.address}, where no engine answers", ["unset DOCKER_HOST"])
     dockerd = system.find("dockerd")
     if dockerd is None or os.geteuid() != 0:
-        raise ScriptError("no Docker engine runs", _lines(dockerd))
-    _start(dockerd, found)
-    return found
+        raise ScriptError("no Docker engine runs", lines_to_type(dockerd is not None))
+    _start(dockerd, host)
 
 
-def _lines(dockerd: str | None) -> list[str]:
-    """What a user who is not root types to get an engine."""
+def lines_to_type(installed: bool) -> list[str]:
+    """What a user who is not root types to get an engine: two lines."""
     start = "sudo systemctl start docker" if Path("/run/systemd/system").exists() else "sudo dockerd &"
-    if dockerd is not None:
+    if installed:
         return [start, 'sudo usermod -aG docker "$USER" && newgrp docker']
-    return ["sudo apt-get update && sudo apt-get install --no-install-recommends docker.io", start]
+    install = "sudo apt-get update && sudo apt-get install --no-install-recommends docker.io mmdebstrap"
+    return [install, start]
 
 
-def _start(dockerd: str, found: Engine) -> None:
+def _start(dockerd: str, host: Host) -> None:
     began = time.monotonic()
-    LOGS.mkdir(parents=True, exist_ok=True)
-    with LOG.open("ab") as log:
+    host.log.parent.mkdir(parents=True, exist_ok=True)
+    with host.log.open("ab") as log:
         # A session of its own: Ctrl-C in the terminal reaches the script, which stops the engine in order.
         process = subprocess.Popen(
-            [dockerd], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            [dockerd, *host.options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-    write_last(PID_FILE, str(process.pid))
     try:
-        while not found.answers():
+        write_last(host.pid_file, str(process.pid))
+        while not host.engine.answers():
             if process.poll() is not None:
-                raise ScriptError(f"dockerd ended with status {process.returncode}:\n{_tail()}")
+                raise ScriptError(f"dockerd ended with status {process.returncode}:\n{_tail(host.log)}")
             if time.monotonic() - began > START_SECONDS:
-                raise ScriptError(f"dockerd does not answer after {START_SECONDS:.0f} s:\n{_tail()}")
+                raise ScriptError(f"dockerd does not answer after {START_SECONDS:.0f} s:\n{_tail(host.log)}")
             time.sleep(0.1)
     except BaseException:
-        stop_ours()
+        stop(host)
         raise
-    say(f"  engine    Docker {found.version()} started in {time.monotonic() - began:.1f} s")
+    say(f"  engine    Docker {host.engine.version()} started in {time.monotonic() - began:.1f} s")
 
 
-def _tail() -> str:
-    return "\n".join(LOG.read_text(errors="replace").splitlines()[-8:])
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-8:])
 
 
-def ours() -> int | None:
-    """The process id of the engine that a script of this checkout started, if it still runs."""
-    try:
-        pid = int(PID_FILE.read_text())
-        # A process id may have been given to another program since.
-        name = Path(f"/proc/{pid}/comm").read_text().strip()
-    except (OSError, ValueError):
-        return None
-    return pid if name == "dockerd" else None
-
-
-def stop_ours() -> None:
+def stop(host: Host | None = None) -> None:
     """Stop the engine that a script of this checkout started, and only that one."""
-    pid = ours()
+    host = host or here()
+    pid = host.ours()
     if pid is not None:
-        say("  engine    stopping the engine that was started here")
+        began = time.monotonic()
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
         while _alive(pid):
-            if time.monotonic() > deadline:
+            if time.monotonic() - began > STOP_SECONDS:
                 os.kill(pid, signal.SIGKILL)
-                deadline += STOP_SECONDS
             time.sleep(0.05)
-    PID_FILE.unlink(missing_ok=True)
-    KEEP.unlink(missing_ok=True)
+        say(f"  engine    the one that was started here is stopped ({time.monotonic() - began:.1f} s)")
+    host.pid_file.unlink(missing_ok=True)
+    host.keep_file.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

@@ -40,7 +40,7 @@ def recipe() -> str:
 
 def missing() -> str | None:
     """Why the image must be made, or None. A stopped engine is not started to ask: its stamp is believed."""
-    found = engine.engine()
+    found = engine.here().engine
     if found.answers():
         return missing_in(found)
     if not STAMP.exists():

@@ -9,7 +9,7 @@ from toolchain.project import ROOT, VENV, ScriptError, environment, say
 
 
 def in_environment(module: str) -> int:
-    """Set up what is missing (no engine), then run `module` with this script's arguments under .venv's Python."""
+    """Set up what is missing (no engine), then run `module` with our arguments under .venv's Python."""
     try:
         with signals.as_exceptions():
             if "--help" not in sys.argv and "-h" not in sys.argv:

@@ -28,7 +28,9 @@ def lock(upgrade: bool) -> None:
     _compile("uv.txt", "requirements/uv.in", newest)
     _compile("dev.txt", "pyproject.toml", ["--all-extras", *newest])
     for extra in ("service", "worker", "tables"):
-        _compile(f"{extra}.txt", "pyproject.toml", ["--extra", extra, "--constraints", "requirements/dev.txt"])
+        _compile(
+            f"{extra}.txt", "pyproject.toml", ["--extra", extra, "--constraints", "requirements/dev.txt"]
+        )
     _compile("runtime.txt", "pyproject.toml", ["--constraints", "requirements/dev.txt"])
     _compile("ape.txt", "requirements/ape.in", newest)
     npm = system.find("npm")

@@ -13,7 +13,16 @@ import subprocess
 from pathlib import Path
 
 from toolchain import system
-from toolchain.project import NODE_MODULES, ROOT, TOOLS, VENV, ScriptError, fingerprint, run_logged, write_last
+from toolchain.project import (
+    NODE_MODULES,
+    ROOT,
+    TOOLS,
+    VENV,
+    ScriptError,
+    fingerprint,
+    run_logged,
+    write_last,
+)
 
 STAMP = NODE_MODULES / ".prixfixe-complete"
 SOLC_VERSION = "0.8.37"
@@ -36,7 +45,9 @@ def install_packages() -> None:
     """Install exactly what package-lock.json names. npm removes the folder first, and our stamp with it."""
     npm = system.find("npm")
     if npm is None:
-        raise ScriptError("npm was not found: Node.js 20 or newer is needed", ["sudo apt-get install nodejs npm"])
+        raise ScriptError(
+            "npm was not found: Node.js 20 or newer is needed", ["sudo apt-get install nodejs npm"]
+        )
     STAMP.unlink(missing_ok=True)
     run_logged("node", [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"])
     write_last(STAMP, _wanted())
@@ -44,7 +55,9 @@ def install_packages() -> None:
 
 def _packaged(tool: str) -> Path:
     """The native program inside npm's package for this platform (its install script is not needed)."""
-    machine = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine())
+    machine = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(
+        platform.machine()
+    )
     return NODE_MODULES / "@foundry-rs" / f"{tool}-{platform.system().lower()}-{machine}" / "bin" / tool
 
 
@@ -54,7 +67,9 @@ def _own(tool: str) -> Path | None:
     if found is None or Path(found).is_relative_to(TOOLS) or Path(found).is_relative_to(VENV):
         return None
     try:
-        told = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
+        told = subprocess.run(
+            [found, "--version"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
     return Path(found) if re.search(r"\b1\.\d+\.\d+", told) else None
@@ -80,7 +95,8 @@ def link_chain() -> None:
         target = _own(link.name) or _packaged(link.name)
         if not target.exists():
             raise ScriptError(
-                f"{link.name} is neither on PATH nor in the npm package for {platform.system()} {platform.machine()}"
+                f"{link.name} is neither on PATH nor in npm's package for this platform, "
+                f"{platform.system()} {platform.machine()}"
             )
         _link(link, target)
     # The name under which py-solc-x, and so ape, finds an installed compiler (SOLCX_BINARY_PATH).

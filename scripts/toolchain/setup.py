@@ -23,8 +23,8 @@ scripts/demo and scripts/test call this themselves; run it alone to prepare a ma
 """
 NOTES = """\
 what it touches: system packages (only as root on Debian; otherwise it stops with the lines to type), the
-folders .venv, node_modules and .tools in this checkout, and one image in the Docker engine. Delete the folders
-to start anew. Logs are in .tools/logs.
+folders .venv, node_modules and .tools in this checkout, and one image in the Docker engine. Delete the
+folders to start anew. Logs are in .tools/logs.
 examples:
   scripts/setup --plan           what would be installed and done here
   scripts/setup --keep-engine    leave the Docker engine running (scripts/setup --stop-engine ends it)
@@ -71,21 +71,27 @@ def steps(extras: Sequence[str] = ()) -> list[Step]:
         Step("image", f"making the base image {image.NAME}:{image.TAG}", image.missing, image.make),
     ]
     if "ape" in extras:
-        listed.append(Step("ape", "making .venv-ape from requirements/ape.txt", venv.ape_missing, venv.make_ape))
+        listed.append(
+            Step("ape", "making .venv-ape from requirements/ape.txt", venv.ape_missing, venv.make_ape)
+        )
     return listed
 
 
 def plan(extras: Sequence[str] = ()) -> dict[str, object]:
     """What a run would do here, as plain data."""
     missing = {package.name for package in system.missing_packages(packages(extras))}
-    running = engine.engine().answers()
+    host = engine.here()
     return {
         "packages": [
             {"name": package.name, "purpose": package.purpose, "install": package.name in missing}
             for package in packages(extras)
         ],
         "may_install_packages": system.can_install(),
-        "engine": {"running": running, "address": engine.engine().address, "started_here": engine.ours() is not None},
+        "engine": {
+            "running": host.engine.answers(),
+            "address": host.address,
+            "started_here": host.ours() is not None,
+        },
         "steps": [
             {"name": step.name, "does": step.does, "needed": reason is not None, "reason": reason}
             for step in steps(extras)
@@ -103,18 +109,21 @@ def show(told: dict[str, object]) -> None:
         print(f"  {'install' if row['install'] else 'present':<8} {row['name']:<14} {row['purpose']}")
     if any(row["install"] for row in rows) and not told["may_install_packages"]:
         print("  (this user may not install them: the set-up would stop and say what to type)")
-    state = told["engine"]
-    assert isinstance(state, dict)
-    print(f"docker engine: {'running' if state['running'] else 'not running'} at {state['address']}")
+    found = told["engine"]
+    assert isinstance(found, dict)
+    print(f"docker engine: {'running' if found['running'] else 'not running'} at {found['address']}")
     print("steps:")
     rows = told["steps"]
     assert isinstance(rows, list)
     for row in rows:
-        print(f"  {'run' if row['needed'] else 'skip':<8} {row['name']:<14} {row['does']}: {row['reason'] or 'done'}")
+        verb, state = ("run", row["reason"]) if row["needed"] else ("skip", "done")
+        print(f"  {verb:<8} {row['name']:<14} {row['does']}: {state}")
 
 
 @contextlib.contextmanager
-def ready(extras: Sequence[str] = (), *, with_engine: bool, keep: bool = False, verbose: bool = False) -> Iterator[None]:
+def ready(
+    extras: Sequence[str] = (), *, with_engine: bool, keep: bool = False, verbose: bool = False
+) -> Iterator[None]:
     """Everything ready for the time of the block, the engine too if asked for. For all scripts.
 
     The engine is started right after the packages that bring it, so that no step starts it a second time.
@@ -137,7 +146,9 @@ def fail(error: ScriptError) -> int:
     """Say what went wrong and what to type. Returns the script's status."""
     say(f"\n{error.message}")
     if error.lines:
-        say("\nType this, then run the same command again:\n" + "".join(f"  {line}\n" for line in error.lines))
+        say(
+            "\nType this, then run the same command again:\n" + "".join(f"  {line}\n" for line in error.lines)
+        )
     return 1
 
 
@@ -150,9 +161,15 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--plan", action="store_true", help="list packages and steps, do nothing")
     parser.add_argument("--json", action="store_true", help="with --plan: the same as one JSON object")
-    parser.add_argument("--with", dest="extras", action="append", choices=OPTIONAL, default=[], help="also set up this")
-    parser.add_argument("--keep-engine", action="store_true", help="start the Docker engine and leave it running")
-    parser.add_argument("--stop-engine", action="store_true", help="stop an engine that was left running, do no more")
+    parser.add_argument(
+        "--with", dest="extras", action="append", choices=OPTIONAL, default=[], help="also set up this"
+    )
+    parser.add_argument(
+        "--keep-engine", action="store_true", help="start the Docker engine and leave it running"
+    )
+    parser.add_argument(
+        "--stop-engine", action="store_true", help="stop an engine that was left running, do no more"
+    )
     chosen = parser.parse_args(words)
     if chosen.json and not chosen.plan:
         parser.error("--json goes with --plan")
@@ -167,7 +184,7 @@ def main(words: Sequence[str] | None = None) -> int:
                     show(told)
                 return 0
             if chosen.stop_engine:
-                engine.stop_ours()
+                engine.stop()
                 return 0
             keep = chosen.keep_engine
             with ready(chosen.extras, with_engine=keep, keep=keep, verbose=True):

@@ -7,7 +7,16 @@ import shutil
 import sys
 from pathlib import Path
 
-from toolchain.project import APE_VENV, REQUIREMENTS, ROOT, VENV, ScriptError, fingerprint, run_logged, write_last
+from toolchain.project import (
+    APE_VENV,
+    REQUIREMENTS,
+    ROOT,
+    VENV,
+    ScriptError,
+    fingerprint,
+    run_logged,
+    write_last,
+)
 
 STAMP = ".prixfixe-complete"
 OLDEST = (3, 11)
@@ -15,7 +24,9 @@ OLDEST = (3, 11)
 
 def _wanted(lock: Path) -> str:
     """What a finished environment is remembered by: its locks, its Python and where it stands."""
-    return fingerprint(REQUIREMENTS / "uv.txt", lock, ROOT / "pyproject.toml", platform.python_version(), str(ROOT))
+    return fingerprint(
+        REQUIREMENTS / "uv.txt", lock, ROOT / "pyproject.toml", platform.python_version(), str(ROOT)
+    )
 
 
 def missing(venv: Path, lock: Path) -> str | None:
@@ -38,16 +49,13 @@ def make(venv: Path, lock: Path, *, project: bool) -> None:
     if not _usable(python):
         shutil.rmtree(venv, ignore_errors=True)
         run_logged(name, [sys.executable, "-m", "venv", venv])
-    run_logged(
-        name,
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-        + ["-r", REQUIREMENTS / "uv.txt"],
-    )
-    uv = [venv / "bin" / "uv", "pip", "install", "--python", python]
-    run_logged(name, [*uv, "--require-hashes", "-r", lock])
+    quietly = ("--quiet", "--disable-pip-version-check", "--require-hashes")
+    run_logged(name, [python, "-m", "pip", "install", *quietly, "-r", REQUIREMENTS / "uv.txt"])
+    install: list[str | Path] = [venv / "bin" / "uv", "pip", "install", "--python", python]
+    run_logged(name, [*install, "--require-hashes", "-r", lock])
     if project:
         # Its build back end is in the lock, so that nothing unlocked is fetched to build it.
-        run_logged(name, [*uv, "--no-deps", "--no-build-isolation", "--editable", ROOT])
+        run_logged(name, [*install, "--no-deps", "--no-build-isolation", "--editable", ROOT])
     write_last(venv / STAMP, _wanted(lock))
 
 
@@ -55,8 +63,11 @@ def _usable(python: Path) -> bool:
     """Whether an interpreter that an earlier run left behind still starts, is this Python and has pip."""
     if not python.exists():
         return False
-    wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
-    probe = f"import sys, pip; assert sys.prefix == {str(python.parents[1])!r}; assert sys.version.startswith({wanted!r})"
+    probe = (
+        "import sys, pip\n"
+        f"assert sys.prefix == {str(python.parents[1])!r}\n"
+        f"assert sys.version_info[:2] == {sys.version_info[:2]!r}"
+    )
     try:
         run_logged("venv-probe", [python, "-c", probe])
     except (ScriptError, OSError):

@@ -1,0 +1,96 @@
+"""What `scripts/test` can run: its areas, where their tests lie and what they need."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain.project import ROOT, ScriptError
+
+TESTS = ROOT / "tests"
+
+
+@dataclass(frozen=True)
+class Area:
+    """A name to type. `paths` go to the one pytest process; the areas of another runner have none."""
+
+    name: str
+    about: str
+    paths: tuple[Path, ...] = ()
+    engine: bool = False
+    runner: str = "pytest"
+
+
+def _folder(name: str, about: str, *, engine: bool = False) -> Area:
+    return Area(name, about, (TESTS / name,), engine)
+
+
+KNOWN = (
+    Area("check", "format, lint, strict types, arrows, artefacts, words (scripts/check)", runner="check"),
+    Area("house", "import arrows, extras, what is exported", tuple(sorted(TESTS.glob("test_*.py")))),
+    _folder("protocol", "money, orders, typed data, manifests, receipts"),
+    Area("contract", "the contract: forge unit, fuzz and invariant tests", runner="forge"),
+    _folder("chain", "chain client and deployment, on anvil"),
+    _folder("tables", "tables with declared types, preflight"),
+    _folder("client", "the HTTP client"),
+    _folder("cli", "the command prixfixe", engine=True),
+    _folder("service", "store and API"),
+    _folder("scheduler", "matcher, relayer, indexer, reaper"),
+    _folder("worker", "the provider's daemon", engine=True),
+    _folder("cage", "what a job cannot do, in real containers", engine=True),
+    Area(
+        "bundles",
+        "the bundles' own tests",
+        (TESTS / "bundles", *sorted(ROOT.glob("bundles/*/tests"))),
+        engine=True,
+    ),
+    _folder("devnet", "a whole market on this machine", engine=True),
+    _folder("system", "the main job through every real part, and every way it can go wrong", engine=True),
+    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True),
+    _folder("scripts", "set-up, lock files, these scripts"),
+    _folder("docs", "documentation that says what is so"),
+    Area("ape", "deploy script and console under ape, in its own environment", runner="ape"),
+)
+
+
+def choose(words: list[str]) -> list[Area]:
+    """The areas that words name; all of them for no word. A path under tests/ is an area of its own.
+
+    Folders of tests/ that nobody listed above run too: no test may be forgotten. Raises ScriptError for a
+    word that is neither.
+    """
+    named = {area.name: area for area in KNOWN}
+    for folder in sorted(TESTS.glob("*")):
+        if folder.name not in named and any(folder.rglob("test_*.py")):
+            named[folder.name] = Area(folder.name, "", (folder,))
+    if not words:
+        return list(named.values())
+    chosen = []
+    for word in words:
+        path = Path(word.partition("::")[0])
+        if word in named:
+            chosen.append(named[word])
+        elif path.exists() and path.suffix in (".py", ""):
+            chosen.append(Area(word, "", (Path(word).absolute(),)))
+        else:
+            raise ScriptError(f"{word} is neither an area nor a path. Areas: {', '.join(named)}")
+    return chosen
+
+
+def needs_engine(area: Area) -> bool:
+    """Whether the area runs containers: said above, or by a test's mark `engine`."""
+    return area.engine or any(re.search(r"\bmark\.engine\b", file.read_text()) for file in _files(area))
+
+
+def _files(area: Area) -> list[Path]:
+    found: list[Path] = []
+    for path in area.paths:
+        path = Path(str(path).partition("::")[0])
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.exists() else []
+    return found
+
+
+def has_tests(area: Area) -> bool:
+    """Whether there is anything to run yet."""
+    return any(file.name.startswith("test_") for file in _files(area))
