@@ -1,0 +1,246 @@
+"""What the contract's events do to the tables: a deal opens, is hastened, and is settled, refused or expired.
+
+The indexer calls these in the transaction that moves its cursor, so an event counts exactly once. The chain
+has the last word: where the tables expected something else (a deal matched by hand, a worker that settled
+by itself), the deal is recorded as it happened and the rest follows as far as it makes sense.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from marketplace.store import transitions
+from marketplace.store.database import notify
+from marketplace.store.tables import attempts, deals, jobs, lots
+from prixfixe.protocol.deals import Deal, Due
+from prixfixe.protocol.typed_data import format_bytes32
+from prixfixe.protocol.wire import Reason
+
+log = logging.getLogger(__name__)
+
+
+def deal_opened(connection: Connection, deal: Deal, due: int, where: dict[str, Any]) -> None:
+    """A new deal, open; its lot matching -> open; its job running; an assigned attempt for each leg's worker.
+
+    where: `receipt.TransactionReference` as JSON.
+    """
+    deal_id, job = format_bytes32(deal.id), format_bytes32(deal.order)
+    row = connection.execute(select(jobs.c.state).where(jobs.c.id == job)).one_or_none()
+    if row is None:
+        log.warning("deal %s was opened for order %s, which this service does not know", deal_id, job)
+        return
+    newest = select(func.coalesce(func.max(deals.c.opening), 0)).where(deals.c.id == deal_id)
+    opening = int(connection.execute(newest).scalar_one()) + 1
+    connection.execute(
+        insert(deals).values(
+            id=deal_id,
+            opening=opening,
+            job=job,
+            lot=deal.lot,
+            deal=deal.to_json(),
+            due=due,
+            deadline=Due.unpack(due).deadline,
+            state="open",
+            opened=where,
+        )
+    )
+    lot_free = (lots.c.job == job, lots.c.lot == deal.lot, lots.c.state.in_(("matching", "free")))
+    changed = connection.execute(
+        update(lots)
+        .where(*lot_free)
+        .values(state="open", tries=lots.c.tries + 1, waiting_reason=None, not_before=0.0)
+    )
+    if changed.rowcount != 1:
+        # Nobody will work on it, so it expires and the money comes back whole.
+        log.error("deal %s was opened on lot %d of %s, which is over here", deal_id, deal.lot, job)
+        return
+    if row.state == "queued":
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job, jobs.c.state == "queued")
+            .values(state="running", reason=None)
+        )
+    for leg in deal.legs:
+        connection.execute(
+            insert(attempts).values(
+                id=attempt_id(deal_id, opening, leg.key),
+                deal=deal_id,
+                opening=opening,
+                job=job,
+                lot=deal.lot,
+                worker=leg.key,
+                provider=leg.provider,
+                state="assigned",
+                created_at=int(time.time()),
+                log_bytes=0,
+            )
+        )
+        notify(connection, f"worker:{leg.key}")
+    names = ", ".join(transitions.worker_name(connection, leg.key) for leg in deal.legs)
+    transitions.stage_said(connection, job, f"assigned to {names}")
+
+
+def deal_hastened(connection: Connection, deal_id: str, due: int) -> None:
+    """The deadline of an open deal came forward. What was signed already is settled under the new `due`."""
+    row = _open(connection, deal_id)
+    if row is None:
+        return
+    connection.execute(
+        update(deals)
+        .where(deals.c.id == deal_id, deals.c.opening == row["opening"])
+        .values(due=due, deadline=Due.unpack(due).deadline)
+    )
+    transitions.settle_when_signed(connection, deal_id, row["opening"])
+
+
+def deal_settled(
+    connection: Connection,
+    deal_id: str,
+    *,
+    root: str,
+    done: int,
+    paid: int,
+    returned: int,
+    signatures: list[str] | None,
+    where: dict[str, Any],
+) -> None:
+    """open -> settled, and its lot with it. signatures: from the transaction, None when they could not be
+    read.
+
+    An attempt that has not reported yet (its worker settled by itself) stays as it is: its report brings the
+    outputs.
+    """
+    row = _end(
+        connection,
+        deal_id,
+        "settled",
+        where,
+        root=root,
+        done=done,
+        paid=paid,
+        returned=returned,
+        signatures=signatures,
+    )
+    if row is not None and _lot_is_open(connection, row):
+        transitions.lot_settled(connection, row["job"], row["lot"])
+
+
+def deal_refused(
+    connection: Connection,
+    deal_id: str,
+    *,
+    returned: int,
+    signatures: list[str] | None,
+    where: dict[str, Any],
+) -> None:
+    """open -> refused. The lot ends with the worker's reason, or is free again when the provider is at
+    fault."""
+    row = _end(connection, deal_id, "refused", where, done=0, returned=returned, signatures=signatures)
+    if row is None:
+        return
+    failed = connection.execute(
+        select(attempts.c.status, attempts.c.reason, attempts.c.worker).where(
+            attempts.c.deal == deal_id, attempts.c.opening == row["opening"], attempts.c.state == "failed"
+        )
+    ).first()
+    _lose_attempts(connection, row, "the deal was refused before its worker reported")
+    if failed is None:
+        reason = Reason(code="refused", message="the worker refused the job", fault="provider")
+        _retry_or_end(connection, row, reason, retry=True)
+        return
+    reason = (
+        Reason(code="failed", message="the job failed") if failed.reason is None else Reason(**failed.reason)
+    )
+    retry = transitions.fault_is_the_providers(failed.status, reason)
+    if retry:
+        transitions.worker_cooled(connection, failed.worker)
+    _retry_or_end(connection, row, reason, retry=retry)
+
+
+def deal_expired(connection: Connection, deal_id: str, *, returned: int, where: dict[str, Any]) -> None:
+    """open -> expired. The lot is free again for another worker while the order lives."""
+    row = _end(connection, deal_id, "expired", where, returned=returned)
+    if row is None:
+        return
+    _lose_attempts(connection, row, "no result arrived before the deadline")
+    reason = Reason(
+        code="deadline-passed",
+        message="no result was paid before the deadline",
+        hint="the whole price came back; order again",
+        fault="provider",
+    )
+    _retry_or_end(connection, row, reason, retry=True)
+
+
+def attempt_id(deal_id: str, opening: int, worker: str) -> str:
+    """The same wherever it is computed, so a rebuild from the chain gives the same attempts. 32 hex
+    digits."""
+    return hashlib.sha256(f"{deal_id}:{opening}:{worker}".encode("ascii")).hexdigest()[:32]
+
+
+def _retry_or_end(connection: Connection, row: RowMapping, reason: Reason, *, retry: bool) -> None:
+    """The lot of an ended deal: free for another worker, or ended with the reason."""
+    if not _lot_is_open(connection, row):
+        return
+    job, lot = row["job"], row["lot"]
+    tries = connection.execute(select(lots.c.tries).where(lots.c.job == job, lots.c.lot == lot)).scalar_one()
+    if not retry:
+        transitions.lot_ended(connection, job, lot, reason)
+    elif tries >= transitions.MAX_TRIES:
+        message = f"{tries} workers were tried; the last: {reason.message}"
+        transitions.lot_ended(connection, job, lot, reason.model_copy(update={"message": message}))
+    else:
+        transitions.lot_freed(connection, job, lot, reason.message)
+
+
+def _open(connection: Connection, deal_id: str) -> RowMapping | None:
+    """The open row of a deal: its id holds no time, and at most one opening of it is open."""
+    row = (
+        connection.execute(select(deals).where(deals.c.id == deal_id, deals.c.state == "open"))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        log.warning("an event names deal %s, which is not open here", deal_id)
+    return row
+
+
+def _end(
+    connection: Connection, deal_id: str, state: str, where: dict[str, Any], **values: Any
+) -> RowMapping | None:
+    row = _open(connection, deal_id)
+    if row is not None:
+        connection.execute(
+            update(deals)
+            .where(deals.c.id == deal_id, deals.c.opening == row["opening"], deals.c.state == "open")
+            .values(state=state, ended=where, **values)
+        )
+        # A worker that still runs it learns at its next heartbeat that it should stop.
+        for leg in Deal.from_json(row["deal"]).legs:
+            notify(connection, f"worker:{leg.key}")
+    return row
+
+
+def _lose_attempts(connection: Connection, row: RowMapping, why: str) -> None:
+    unfinished = connection.execute(
+        select(attempts.c.id).where(
+            attempts.c.deal == row["id"],
+            attempts.c.opening == row["opening"],
+            attempts.c.state.in_(("assigned", "running")),
+        )
+    )
+    for attempt in unfinished.scalars().all():
+        transitions.attempt_lost(connection, attempt, why)
+
+
+def _lot_is_open(connection: Connection, row: RowMapping) -> bool:
+    state = connection.execute(
+        select(lots.c.state).where(lots.c.job == row["job"], lots.c.lot == row["lot"])
+    ).scalar_one()
+    return bool(state == "open")
