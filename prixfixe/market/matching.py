@@ -1,0 +1,63 @@
+"""Which lot goes to which worker: a pure function of lots, asks and a seed.
+
+Lots are served in their order of arrival. Each takes the cheapest ask that every rule admits; between equal
+prices a hash of seed, lot and worker decides, so that speed buys nothing and anyone who knows the inputs
+can repeat it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from prixfixe.market.rules import Conditions, Offered, Wanted, explain, why_not
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A lot and the ask that serves it."""
+
+    wanted: Wanted
+    offered: Offered
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """pairs: what to match. waiting: every other lot with the reason in words."""
+
+    pairs: tuple[Pair, ...]
+    waiting: tuple[tuple[Wanted, str], ...]
+
+
+def match(wanted: Iterable[Wanted], offered: Sequence[Offered], conditions: Conditions, seed: bytes) -> Round:
+    """One round: no worker gets more lots than it has free slots, and its asks share those slots."""
+    free = {ask.worker: ask.free_slots for ask in offered}
+    by_product: dict[bytes, list[Offered]] = {}
+    for ask in offered:
+        by_product.setdefault(ask.ask.product, []).append(ask)
+    pairs: list[Pair] = []
+    waiting: list[tuple[Wanted, str]] = []
+    for lot in wanted:
+        candidates: list[Offered] = []
+        excluded: list[str] = []
+        for ask in by_product.get(lot.product, []):
+            present = replace(ask, free_slots=free[ask.worker])
+            why = why_not(lot, present, conditions)
+            if why is None:
+                candidates.append(ask)
+            else:
+                excluded.append(why)
+        if not candidates:
+            waiting.append((lot, explain(excluded)))
+            continue
+        chosen = min(candidates, key=lambda ask: _preference(lot, ask, seed))
+        free[chosen.worker] -= 1
+        pairs.append(Pair(lot, chosen))
+    return Round(tuple(pairs), tuple(waiting))
+
+
+def _preference(lot: Wanted, ask: Offered, seed: bytes) -> tuple[bool, int, bytes]:
+    """Smallest first. A worker that fell silent on this lot comes after every other."""
+    text = f"{lot.job}:{lot.lot}:{ask.worker}".encode("ascii")
+    return (ask.worker in lot.lost_on, ask.ask.price, hashlib.sha256(seed + text).digest())
