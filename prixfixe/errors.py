@@ -2,7 +2,8 @@
 
     PrixfixeError                          exit  HTTP
     ├── InvalidInput                          3   422  a table, parameter or order is malformed
-    │   └── AboveTier                         4   422  the input is larger than the tier that was asked for
+    │   ├── AboveTier                         4   422  the input is larger than the tier that was asked for
+    │   └── TooLarge                          3   413  more bytes than the service takes
     ├── SignatureError                        5   401  a signature is malformed, or by someone else
     ├── InsufficientFunds                     4   402  the account holds less than the price
     ├── QuoteExpired                          4   410  the quote's time is over
@@ -13,6 +14,7 @@
     ├── Forbidden                             5   403  who is asking is known, and may not
     │   └── DevelopmentKeyRefused             5   403  a key that everyone knows, on a chain with real money
     ├── Unavailable                           7   503  a part is out of reach; try again
+    │   └── StorageFull                       7   507  the service has no room for it
     ├── ChainError                            8   502  the contract refused; has the revert's name and values
     ├── EngineError                           9   500  the container engine failed
     ├── VerificationFailed                   10   422  a receipt or result does not prove what it claims
@@ -147,12 +149,13 @@ def _class_of_status(status: object) -> type[PrixfixeError]:
         404: NotFound,
         409: Conflict,
         410: QuoteExpired,
-        413: InvalidInput,
+        413: TooLarge,
         422: InvalidInput,
         429: Unavailable,
         502: Unavailable,
         503: Unavailable,
         504: Unavailable,
+        507: StorageFull,
     }
     return by_status.get(status, PrixfixeError)
 
@@ -220,6 +223,14 @@ class AboveTier(InvalidInput):
     default_code = "above-tier"
     title = "The input is above the tier"
     exit_code = 4
+
+
+class TooLarge(InvalidInput):
+    """More bytes than the service takes at once; the largest size belongs into the message."""
+
+    default_code = "too-large"
+    title = "Too large"
+    status = 413
 
 
 class SignatureError(PrixfixeError):
@@ -324,6 +335,15 @@ class Unavailable(PrixfixeError):
     title = "Out of reach"
     status = 503
     exit_code = 7
+
+
+class StorageFull(Unavailable):
+    """The service has no room for these bytes. Nothing of them was kept."""
+
+    default_code = "storage-full"
+    default_hint = "the operator has to make room; nothing was charged"
+    title = "The storage is full"
+    status = 507
 
 
 class ChainError(PrixfixeError):
