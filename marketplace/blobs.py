@@ -1,0 +1,245 @@
+"""Blobs: files named by their SHA-256, in folders of two levels. Streamed, never held in memory.
+
+A file is written under another name in the same file system while its digest is computed, flushed, and only
+then renamed to its own name; the row that makes it known comes last. So a name in the tables always has its
+whole file, a cut or wrong upload leaves nothing, and two uploads of the same bytes cannot disturb each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from sqlalchemy import Connection, select
+
+from marketplace.store.database import Store
+from marketplace.store.tables import attempts, blob_owners, blobs, bundles, jobs, workers
+from marketplace.store.upsert import insert_missing
+from prixfixe.errors import InvalidInput, NotFound, StorageFull, TooLarge
+
+_INCOMING: Final = ".incoming"
+_STALE_SECONDS: Final = 3600.0
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What an upload never takes: the database and the logs need room to say what happened.
+_RESERVE_BYTES: Final = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A stored file that its asker may read."""
+
+    sha256: str
+    size: int
+    path: Path
+
+
+class Blobs:
+    """The blob store in a folder, and who may read what."""
+
+    def __init__(
+        self, store: Store, folder: Path, max_bytes: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._incoming = folder / _INCOMING
+        self._clock = clock
+        self._swept = 0.0
+        self.max_bytes: Final = max_bytes
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    def upload(self, sha256: str, owner: str, declared: int | None = None) -> Upload:
+        """Begin an upload; use it as a context. declared: bytes to come, if known: refused early when they
+        cannot fit."""
+        if declared is not None and declared > self.max_bytes:
+            raise self._too_large(declared)
+        if declared is not None and declared + _RESERVE_BYTES > shutil.disk_usage(self._folder).free:
+            raise _full()
+        if self._clock() - self._swept > _STALE_SECONDS:
+            self.sweep()
+        return Upload(self, sha256, owner, self._incoming)
+
+    def path(self, sha256: str) -> Path:
+        """Where the blob lies, whether or not it is there."""
+        return self._folder / sha256[:2] / sha256[2:]
+
+    def open(self, sha256: str, reader: str) -> Blob:
+        """The blob, when `reader` may read it. NotFound otherwise: who may not read it does not learn that it
+        is there."""
+        with self._store.read() as connection:
+            size = connection.execute(
+                select(blobs.c.size).where(blobs.c.sha256 == sha256)
+            ).scalar_one_or_none()
+            if size is None or not may_read(connection, sha256, reader):
+                raise NotFound(
+                    f"there is no blob {sha256} that {reader} may read",
+                    hint="upload it first (PUT of the same address)",
+                )
+        return Blob(sha256, size, self.path(sha256))
+
+    def sweep(self, older_than: float = _STALE_SECONDS) -> int:
+        """Remove what uploads that died left behind, when nothing was written to it for `older_than`
+        seconds."""
+        removed, self._swept = 0, self._clock()
+        for file in self._incoming.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if self._clock() - file.stat().st_mtime >= older_than:
+                    file.unlink()
+                    removed += 1
+        return removed
+
+    def keep(self, file: Path, sha256: str, size: int, owner: str) -> bool:
+        """Move a complete, flushed file to its name and make it known; whether it was new."""
+        target = self.path(sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, target)
+        _flush_folder(target.parent)
+        row = {"sha256": sha256, "size": size, "created_at": int(self._clock())}
+        with self._store.write() as connection:
+            known = connection.execute(select(blobs.c.size).where(blobs.c.sha256 == sha256)).first()
+            insert_missing(connection, blobs, [row])
+            grant(connection, [sha256], owner)
+        return known is None
+
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(
+            f"{size} bytes are more than this market takes in one file ({self.max_bytes})",
+            hint="convert the table before uploading (Parquet is several times smaller), or split it",
+        )
+
+
+class Upload:
+    """One file on its way in. Leaving the context without `finish` removes every trace of it."""
+
+    def __init__(self, blobs_: Blobs, sha256: str, owner: str, folder: Path) -> None:
+        self._blobs = blobs_
+        self._sha256 = sha256
+        self._owner = owner
+        self._digest = hashlib.sha256()
+        self._size = 0
+        with _clear_when_full():
+            handle, name = tempfile.mkstemp(prefix=f"{sha256[:16]}-", dir=folder)
+        self._file = os.fdopen(handle, "wb", buffering=0)
+        self._path = Path(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def write(self, chunk: bytes) -> None:
+        """Append. TooLarge above the market's limit, StorageFull when the disk is."""
+        self._size += len(chunk)
+        if self._size > self._blobs.max_bytes:
+            raise self._blobs._too_large(self._size)
+        self._digest.update(chunk)
+        with _clear_when_full():
+            view = memoryview(chunk)
+            while view:
+                view = view[self._file.write(view) :]
+
+    def finish(self) -> bool:
+        """Keep it under its name; whether the blob was new. InvalidInput when the bytes have another
+        digest."""
+        found = self._digest.hexdigest()
+        if found != self._sha256:
+            raise InvalidInput(
+                f"the {self._size} bytes that arrived have the SHA-256 {found}, not {self._sha256}",
+                code="digest-mismatch",
+                hint="the file changed while it was read, or on its way: hash it and upload it again",
+                retryable=True,
+            )
+        with _clear_when_full():
+            os.fsync(self._file.fileno())
+            self._file.close()
+            return self._blobs.keep(self._path, self._sha256, self._size, self._owner)
+
+
+def grant(connection: Connection, digests: Iterable[str], reader: str) -> None:
+    """Let `reader` read these blobs from now on."""
+    insert_missing(
+        connection, blob_owners, [{"sha256": each, "address": reader} for each in dict.fromkeys(digests)]
+    )
+
+
+def may_read(connection: Connection, sha256: str, reader: str) -> bool:
+    """Whoever put it or was granted it, workers for images of published bundles, and the worker to which a
+    job with this input is assigned."""
+    owns = select(blob_owners.c.sha256).where(blob_owners.c.sha256 == sha256, blob_owners.c.address == reader)
+    if connection.execute(owns).first() is not None:
+        return True
+    if connection.execute(select(workers.c.key).where(workers.c.key == reader)).first() is None:
+        return False
+    archive = select(bundles.c.id).where(bundles.c.image_archive == sha256)
+    if connection.execute(archive).first() is not None:
+        return True
+    assigned = (
+        select(jobs.c.manifest)
+        .join(attempts, attempts.c.job == jobs.c.id)
+        .where(attempts.c.worker == reader, attempts.c.state.in_(("assigned", "running")))
+    )
+    return any(
+        file["sha256"] == sha256
+        for manifest in connection.execute(assigned).scalars()
+        for file in manifest["inputs"]
+    )
+
+
+def known_sizes(connection: Connection, digests: Iterable[str]) -> dict[str, int]:
+    """Sizes of those blobs that are stored."""
+    wanted = list(dict.fromkeys(digests))
+    found: dict[str, int] = {}
+    for start in range(0, len(wanted), 500):  # databases bound the number of parameters
+        part = wanted[start : start + 500]
+        rows = connection.execute(select(blobs.c.sha256, blobs.c.size).where(blobs.c.sha256.in_(part)))
+        found |= {row.sha256: row.size for row in rows}
+    return found
+
+
+def owned(connection: Connection, digests: Iterable[str], reader: str) -> set[str]:
+    """Those of the blobs that `reader` put there or was granted."""
+    wanted = list(dict.fromkeys(digests))
+    found: set[str] = set()
+    for start in range(0, len(wanted), 500):
+        part = wanted[start : start + 500]
+        query = select(blob_owners.c.sha256).where(
+            blob_owners.c.address == reader, blob_owners.c.sha256.in_(part)
+        )
+        found |= set(connection.execute(query).scalars())
+    return found
+
+
+@contextlib.contextmanager
+def _clear_when_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _full() from error
+        raise
+
+
+def _full() -> StorageFull:
+    return StorageFull("the service has no room for this file")
+
+
+def _flush_folder(folder: Path) -> None:
+    """So that the rename itself survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,92 @@
+"""What an operator decides about a service. Everything has a default but the data folder and the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from prixfixe.errors import ConfigurationError
+
+_PREFIX = "PRIXFIXE_SERVICE_"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Settings of one service.
+
+    data: folder of the database, the blobs and the logs. domain: host and port as its users see it; sign-in
+    messages must name it. heartbeat_seconds: how often workers report; after three silent ones a worker is
+    lost. quote_seconds: how long a price is offered. max_body_bytes: of JSON in one request.
+    """
+
+    data: Path
+    domain: str
+    name: str = "prixfixe"
+    database: str | None = None
+    max_blob_bytes: int = 8 * 2**30
+    max_log_bytes: int = 16 * 2**20
+    max_body_bytes: int = 2**20
+    session_seconds: int = 86_400
+    nonce_seconds: int = 300
+    quote_seconds: int = 600
+    heartbeat_seconds: float = 1.0
+    max_wait_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.domain or "/" in self.domain:
+            raise ConfigurationError(
+                f"the service's domain is {self.domain!r}", hint="host and port only, such as 127.0.0.1:8600"
+            )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if (field.name.startswith("max_") or field.name.endswith("_seconds")) and value <= 0:
+                raise ConfigurationError(f"{field.name} is {value!r}, not above zero")
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{(self.data / 'prixfixe.db').absolute()}"
+
+    @property
+    def blobs(self) -> Path:
+        return self.data / "blobs"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def silence_seconds(self) -> float:
+        """After this long without a heartbeat a worker is lost."""
+        return 3 * self.heartbeat_seconds
+
+    @staticmethod
+    def from_environment(environment: Mapping[str, str], **given: Any) -> ServiceSettings:
+        """Settings from PRIXFIXE_SERVICE_NAME variables; `given` wins. An unknown variable is refused."""
+        known = {field.name: field for field in fields(ServiceSettings)}
+        values: dict[str, Any] = {}
+        for variable, text in environment.items():
+            if not variable.startswith(_PREFIX):
+                continue
+            name = variable.removeprefix(_PREFIX).lower()
+            if name not in known:
+                raise ConfigurationError(
+                    f"{variable} is no setting of the service",
+                    hint="known: " + ", ".join(_PREFIX + each.upper() for each in known),
+                )
+            values[name] = _parse(variable, str(known[name].type), text)
+        values |= {name: value for name, value in given.items() if value is not None}
+        missing = [name for name in ("data", "domain") if name not in values]
+        if missing:
+            raise ConfigurationError(f"the service needs {' and '.join(missing)}")
+        return ServiceSettings(**values)
+
+
+def _parse(variable: str, kind: str, text: str) -> Any:
+    try:
+        if kind == "Path":
+            return Path(text)
+        return {"int": int, "float": float}.get(kind, str)(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable} is {text!r}, not a number") from error
