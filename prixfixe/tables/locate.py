@@ -119,7 +119,7 @@ def _way_out(use: ColumnUse, cell: str) -> str:
     """What to do about a cell that does not fit its type."""
     text = cell.strip(" ")
     if not any(letter.isdigit() for letter in text):
-        return f'if {text!r} means "no value", declare it as a null value; else correct the cell.'
+        return f'if {text!r} means "no value", declare it as a null value; else correct the cell'
     if use.type.numeric:
         if "," in text or "'" in text or " " in text:
             return "write numbers with a point and without thousands separators: 1234.56"

@@ -183,7 +183,7 @@ def check_shape(request: PivotRequest, row_keys: int, column_keys: int, file: st
     if width > SHEET_COLUMNS:
         raise InvalidInput(
             f"the result would have {width:,} columns, and a sheet holds {SHEET_COLUMNS:,}",
-            hint=f"move {', '.join(request.columns)} to rows, or group by fewer distinct values.",
+            hint=f"move {', '.join(request.columns)} to rows, or group by fewer distinct values",
             file=file,
             column=request.columns[0] if request.columns else None,
         )

@@ -124,7 +124,7 @@ class CsvTable:
         )
         raise InvalidInput(
             f"{self.path.name} has no column {column!r}",
-            hint=(f"Did you mean {near!r}? " if near else "") + f"Its columns are: {shown}",
+            hint=(f"did you mean {near!r}? " if near else "") + f"its columns are: {shown}",
             file=self.path.name,
             column=column,
         )
