@@ -23,6 +23,9 @@ from toolchain.project import TOOLS, ScriptError, say, write_last
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
+# The engines that this process started, by process id: a child must be waited for, or it stays as a zombie.
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+
 
 @dataclass(frozen=True)
 class Host:
@@ -159,6 +162,7 @@ def _start(dockerd: str, host: Host) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _CHILDREN[process.pid] = process
     try:
         write_last(host.pid_file, str(process.pid))
         while not host.engine.answers():
@@ -194,10 +198,12 @@ def stop(host: Host | None = None) -> None:
 
 
 def _alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        # Ours may be a child of this process: without being waited for it would stay, as a zombie.
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
+    child = _CHILDREN.get(pid)
+    if child is not None:
+        if child.poll() is None:
+            return True
+        del _CHILDREN[pid]
+        return False
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (OSError, IndexError):

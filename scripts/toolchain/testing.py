@@ -17,7 +17,6 @@ from toolchain import areas, node, setup, signals
 from toolchain.areas import Area
 from toolchain.project import APE_VENV, ROOT, TOOLS, VENV, ScriptError, environment, say
 
-REPORTS = TOOLS / "reports"
 # forge's and scripts/check's closing lines: "12 tests passed, 0 failed, 1 skipped (13 total tests)".
 CLOSING = re.compile(r"(\d+) (?:tests )?passed, (\d+) failed, (\d+) skipped")
 NO_TESTS = 5  # pytest's status when it collected none
@@ -68,10 +67,9 @@ def read_closing(text: str) -> Counts:
     return Counts(*map(int, found[-1])) if found else Counts()
 
 
-def run_pytest(chosen: Sequence[Area], options: Sequence[str], env: dict[str, str]) -> Counts:
+def run_pytest(chosen: Sequence[Area], options: Sequence[str], env: dict[str, str], reports: Path) -> Counts:
     """All areas in one process, so that they share one chain and one engine."""
-    report = REPORTS / "pytest.xml"
-    report.unlink(missing_ok=True)
+    report = reports / "pytest.xml"
     paths = [path for area in chosen for path in area.paths if Path(str(path).partition("::")[0]).exists()]
     command: list[str | Path] = [
         VENV / "bin" / "python",
@@ -85,17 +83,17 @@ def run_pytest(chosen: Sequence[Area], options: Sequence[str], env: dict[str, st
     return believed(read_junit(report), 0 if status == NO_TESTS else status)
 
 
-def run_forge(_: Sequence[Area], __: Sequence[str], env: dict[str, str]) -> Counts:
+def run_forge(_: Sequence[Area], __: Sequence[str], env: dict[str, str], ___: Path) -> Counts:
     if not any((ROOT / "contracts" / "test").rglob("*.t.sol")):
         return Counts()
     return _run_counted([TOOLS / "bin" / "forge", "test", "--color", "never"], env, ROOT / "contracts")
 
 
-def run_check(_: Sequence[Area], __: Sequence[str], env: dict[str, str]) -> Counts:
+def run_check(_: Sequence[Area], __: Sequence[str], env: dict[str, str], ___: Path) -> Counts:
     return _run_counted([sys.executable, ROOT / "scripts" / "check"], env, ROOT)
 
 
-def run_ape(_: Sequence[Area], __: Sequence[str], env: dict[str, str]) -> Counts:
+def run_ape(_: Sequence[Area], __: Sequence[str], env: dict[str, str], reports: Path) -> Counts:
     """ape's tests stand beside its configuration, and run in its own environment."""
     found = sorted(
         {*ROOT.glob("ape-config.yaml"), *ROOT.glob("*/ape-config.yaml"), *ROOT.glob("*/*/ape-config.yaml")}
@@ -103,8 +101,7 @@ def run_ape(_: Sequence[Area], __: Sequence[str], env: dict[str, str]) -> Counts
     found = [path for path in found if "node_modules" not in path.parts]
     if not found:
         return Counts()
-    report = REPORTS / "ape.xml"
-    report.unlink(missing_ok=True)
+    report = reports / "ape.xml"
     path = f"{APE_VENV / 'bin'}:{env['PATH']}"
     ape_env = {**env, "VIRTUAL_ENV": str(APE_VENV), "PATH": path, "SOLCX_BINARY_PATH": str(node.SOLCX_FOLDER)}
     status = signals.run(
@@ -137,7 +134,7 @@ def _run_counted(command: Sequence[str | Path], env: dict[str, str], cwd: Path) 
     return believed(read_closing("".join(lines)), status)
 
 
-RUNNERS: dict[str, Callable[[Sequence[Area], Sequence[str], dict[str, str]], Counts]] = {
+RUNNERS: dict[str, Callable[[Sequence[Area], Sequence[str], dict[str, str], Path], Counts]] = {
     "check": run_check,
     "pytest": run_pytest,
     "forge": run_forge,
@@ -150,11 +147,10 @@ def run(chosen: Sequence[Area], options: Sequence[str]) -> int:
     began = time.monotonic()
     names = {area.name for area in chosen}
     extras = [name for name in setup.OPTIONAL if name in names]
-    REPORTS.mkdir(parents=True, exist_ok=True)
     results: dict[str, Counts] = {}
-    with tempfile.TemporaryDirectory(prefix="prixfixe-test-") as home:
+    with tempfile.TemporaryDirectory(prefix="prixfixe-test-") as folder:
         # Nobody's own contexts and keystores are read, or written to.
-        env = environment({"PRIXFIXE_HOME": home})
+        env = environment({"PRIXFIXE_HOME": str(Path(folder) / "home")})
         wants_engine = any(areas.needs_engine(area) for area in chosen)
         with setup.ready(extras, with_engine=wants_engine):
             say(f"== set-up: {time.monotonic() - began:.1f} s")
@@ -168,7 +164,7 @@ def run(chosen: Sequence[Area], options: Sequence[str]) -> int:
                 if own:
                     say(f"== {runner}: {', '.join(area.name for area in own)}")
                     started = time.monotonic()
-                    results[runner] = function(own, options, env)
+                    results[runner] = function(own, options, env, Path(folder))
                     say(f"== {runner}: {results[runner]} in {time.monotonic() - started:.1f} s")
     total = sum(results.values(), Counts())
     parts = ", ".join(f"{runner} {counts.total}" for runner, counts in results.items())

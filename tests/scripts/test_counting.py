@@ -1,0 +1,63 @@
+"""`scripts/test` closes with one line that is true, and fails when anything failed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from toolchain import areas, testing
+from toolchain.project import ROOT, ScriptError
+from toolchain.testing import Counts
+
+FORGE = "Ran 3 test suites in 1.20s (3.1s CPU time): 41 tests passed, 1 failed, 2 skipped (44 total tests)"
+
+
+def test_forges_closing_line_is_read() -> None:
+    assert testing.read_closing(f"Suite result: ok. 1 passed; 0 failed; 0 skipped\n{FORGE}\n") == Counts(
+        41, 1, 2
+    )
+
+
+def test_a_runner_that_died_counts_as_one_failure() -> None:
+    assert testing.believed(Counts(), 134) == Counts(failed=1)
+    assert testing.believed(Counts(3, 2, 0), 1) == Counts(3, 2, 0)
+    assert testing.believed(Counts(3), 0) == Counts(3)
+
+
+def test_a_word_that_is_no_area_is_refused_with_the_areas() -> None:
+    with pytest.raises(ScriptError, match=r"protocl is neither.*protocol"):
+        areas.choose(["protocl"])
+
+
+def test_no_word_means_every_area_and_every_folder_of_tests() -> None:
+    paths = {path for area in areas.choose([]) for path in area.paths}
+    folders = {file.relative_to(areas.TESTS).parts[0] for file in areas.TESTS.rglob("test_*.py")}
+    assert {name for name in folders if areas.TESTS / name not in paths} == set()
+
+
+def test_passed_failed_skipped_and_broken_tests_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "test_sample.py").write_text(
+        "import pytest\n"
+        "def test_good(): pass\n"
+        "def test_bad(): assert False\n"
+        "@pytest.mark.skip\ndef test_left(): pass\n"
+        "def test_broken(nothing): pass\n"
+    )
+    done = subprocess.run(
+        [ROOT / "scripts" / "test", tmp_path, "--", "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("1 passed, 2 failed, 1 skipped in ")
+
+
+def test_nothing_to_run_is_no_success(tmp_path: Path) -> None:
+    command = [ROOT / "scripts" / "test", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("0 passed, 0 failed, 0 skipped in ")
+    assert "nothing ran" in done.stdout

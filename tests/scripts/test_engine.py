@@ -1,0 +1,159 @@
+"""What a script starts, it stops; what it found, it leaves. On a real dockerd of the test's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from toolchain import engine, image, system
+from toolchain.docker_api import Engine, EngineError
+from toolchain.project import ROOT, ScriptError
+
+needs_dockerd = pytest.mark.skipif(
+    os.geteuid() != 0 or not system.on_path("dockerd"), reason="only root can start a Docker engine"
+)
+
+
+@pytest.fixture
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engine.Host]:
+    """An engine that touches nothing of the machine's own: other folders, no network."""
+    folder = tmp_path_factory.mktemp("e")
+    options = (
+        f"--host=unix://{folder}/s",
+        f"--data-root={folder}/data",
+        f"--exec-root={folder}/exec",
+        f"--pidfile={folder}/pid",
+        *("--bridge=none", "--iptables=false", "--ip-forward=false"),
+    )
+    made = engine.Host(folder, f"unix://{folder}/s", options)
+    yield made
+    engine.stop(made)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@needs_dockerd
+def test_an_engine_is_started_used_by_two_and_stopped_by_the_last(host: engine.Host) -> None:
+    with engine.running(host) as first:
+        assert first.version()
+        with engine.running(host):
+            pid = host.ours()
+        assert host.ours() == pid is not None
+        assert first.answers()
+    assert not first.answers()
+    assert host.ours() is None
+
+
+@needs_dockerd
+def test_an_engine_that_is_to_stay_stays_until_it_is_stopped(host: engine.Host) -> None:
+    with engine.running(host, keep=True):
+        pass
+    assert host.engine.answers()
+    with engine.running(host):
+        pass
+    assert host.engine.answers()
+    engine.stop(host)
+    assert not host.engine.answers()
+
+
+@needs_dockerd
+def test_an_engine_that_was_found_running_is_left_running(host: engine.Host, tmp_path: Path) -> None:
+    visitor = engine.Host(tmp_path, host.address)
+    with engine.running(host):
+        with engine.running(visitor):
+            assert visitor.ours() is None
+        assert host.engine.answers()
+
+
+@needs_dockerd
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_script_that_is_told_to_stop_stops_its_engine(host: engine.Host, number: signal.Signals) -> None:
+    code = (
+        "import time\nfrom pathlib import Path\nfrom toolchain import engine, signals\n"
+        f"host = engine.Host(Path({str(host.folder)!r}), {host.address!r}, {host.options!r})\n"
+        "with signals.as_exceptions(), engine.running(host):\n"
+        "    print('up', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not host.engine.answers()
+    assert host.ours() is None
+
+
+@needs_dockerd
+def test_the_next_user_stops_what_a_killed_script_left_running(host: engine.Host) -> None:
+    code = (
+        "import os\nfrom pathlib import Path\nfrom toolchain import engine\n"
+        f"host = engine.Host(Path({str(host.folder)!r}), {host.address!r}, {host.options!r})\n"
+        "with engine.running(host):\n    os.kill(os.getpid(), 9)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    subprocess.run([sys.executable, "-c", code], env=env, check=False, timeout=60)
+    assert host.engine.answers()
+    with engine.running(host):
+        pass
+    until(lambda: not host.engine.answers())
+
+
+def test_an_address_that_the_user_named_is_never_replaced(tmp_path: Path) -> None:
+    host = engine.Host(tmp_path, f"unix://{tmp_path}/nobody", fixed=True)
+    with pytest.raises(ScriptError, match="no engine answers") as caught, engine.running(host):
+        pass
+    assert caught.value.lines == ("unset DOCKER_HOST",)
+
+
+def test_a_user_without_an_engine_gets_two_lines_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "find", lambda program: None)
+    with (
+        pytest.raises(ScriptError, match="no Docker engine runs") as caught,
+        engine.running(engine.Host(tmp_path, f"unix://{tmp_path}/nobody")),
+    ):
+        pass
+    assert len(caught.value.lines) == 2
+    assert "docker.io" in caught.value.lines[0]
+
+
+def test_a_silent_address_is_no_engine(tmp_path: Path) -> None:
+    assert not Engine(f"unix://{tmp_path}/nobody").answers()
+    with pytest.raises(EngineError, match="not understood"):
+        Engine("ftp://here").version()
+
+
+@pytest.mark.engine
+def test_half_an_archive_never_becomes_an_image(tmp_path: Path) -> None:
+    with engine.running() as found:
+        half = tmp_path / "half.tar"
+        # A header that promises more than follows.
+        subprocess.run(["tar", "-cf", half, "-C", ROOT, "LICENSE"], check=True)
+        half.write_bytes(half.read_bytes()[:2048])
+        with pytest.raises(EngineError):
+            found.import_archive(half, "prixfixe-half", "test", ())
+        assert found.image("prixfixe-half:test") is None
+
+
+@pytest.mark.engine
+def test_the_base_image_is_there_and_not_made_again() -> None:
+    with engine.running() as found:
+        assert image.missing_in(found) is None
+        assert found.image("prixfixe-base:never") is None
