@@ -447,7 +447,7 @@ contract Market is IMarket, AccessControl, EIP712, ReentrancyGuardTransient {
     // -------------------------------------------------------------------------------------- ends of a deal
 
     function _open(Deal calldata deal, uint48 due) private view returns (bytes32 id, bytes32 key) {
-        id = Lots.dealId(deal);
+        id = Lots.givenDealId(deal);
         key = Lots.key(deal.order, deal.lot);
         bytes32 word = lots[key];
         if (word != Lots.open(id, due)) revert MarketNotOpen(id, due, word);

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
-import {Deal, Offer} from "../interfaces/Types.sol";
+import {Deal, Leg, Offer} from "../interfaces/Types.sol";
 
 /// @notice The words whose hash is a lot's state, and the ids that they are made of.
 /// @dev Open hashes 64 bytes and settled 96, so one can never be read as the other.
@@ -16,12 +16,34 @@ library Lots {
         return Hashes.efficientKeccak256(order, bytes32(uint256(lot)));
     }
 
+    /// @dev For a deal that is being made.
     function dealId(Deal memory deal) internal pure returns (bytes32) {
         return keccak256(abi.encode(deal));
     }
 
-    function offerId(Offer calldata offer) internal pure returns (bytes32) {
-        return keccak256(abi.encode(offer));
+    /// @dev For a deal that is passed back: `keccak256(abi.encode(deal))` straight from calldata. Words with bits
+    /// above their type's are hashed as they are and so belong to no deal.
+    function givenDealId(Deal calldata deal) internal pure returns (bytes32 id) {
+        Leg[] calldata legs = deal.legs;
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, 32) // offset of the deal
+            calldatacopy(add(start, 32), deal, 288) // its nine static fields
+            mstore(add(start, 320), 320) // offset of the legs in the deal
+            mstore(add(start, 352), legs.length)
+            let size := mul(legs.length, 96)
+            calldatacopy(add(start, 384), legs.offset, size)
+            id := keccak256(start, add(size, 384))
+        }
+    }
+
+    /// @dev `keccak256(abi.encode(offer))` straight from calldata.
+    function offerId(Offer calldata offer) internal pure returns (bytes32 id) {
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            calldatacopy(start, offer, 192)
+            id := keccak256(start, 192)
+        }
     }
 
     function open(bytes32 deal, uint48 due) internal pure returns (bytes32) {

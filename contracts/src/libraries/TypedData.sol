@@ -4,6 +4,8 @@ pragma solidity ^0.8.28;
 import {Ask, Bid, Bump, Cancel, Purchase, Result, Withdraw} from "../interfaces/Types.sol";
 
 /// @notice EIP-712 type hashes and struct hashes of everything that can be signed.
+/// @dev All fields are static, so a struct's words in calldata are what EIP-712 hashes after the type hash. A word
+/// with bits above its type's is hashed as it is: nobody signed that, so its signature fails.
 library TypedData {
     bytes32 internal constant ASK = keccak256(
         "Ask(address provider,bytes32 product,uint96 price,uint16 slots,uint8 kinds,address customer,address matcher,uint40 expiry,uint32 era)"
@@ -21,31 +23,65 @@ library TypedData {
     bytes32 internal constant CANCEL = keccak256("Cancel(bytes32 order,uint32 lot)");
     bytes32 internal constant BUMP = keccak256("Bump(address account,uint32 era)");
 
-    function hash(Ask memory ask) internal pure returns (bytes32) {
-        return keccak256(abi.encode(ASK, ask));
+    function hash(Ask calldata ask) internal pure returns (bytes32) {
+        uint256 start;
+        assembly ("memory-safe") {
+            start := ask
+        }
+        return _hash(ASK, start, 9);
     }
 
-    function hash(Bid memory bid) internal pure returns (bytes32) {
-        return keccak256(abi.encode(BID, bid));
+    function hash(Bid calldata bid) internal pure returns (bytes32) {
+        uint256 start;
+        assembly ("memory-safe") {
+            start := bid
+        }
+        return _hash(BID, start, 12);
     }
 
-    function hash(Purchase memory purchase) internal pure returns (bytes32) {
-        return keccak256(abi.encode(PURCHASE, purchase));
+    function hash(Purchase calldata purchase) internal pure returns (bytes32) {
+        uint256 start;
+        assembly ("memory-safe") {
+            start := purchase
+        }
+        return _hash(PURCHASE, start, 10);
+    }
+
+    function hash(Withdraw calldata order) internal pure returns (bytes32) {
+        uint256 start;
+        assembly ("memory-safe") {
+            start := order
+        }
+        return _hash(WITHDRAW, start, 6);
+    }
+
+    function hash(Cancel calldata order) internal pure returns (bytes32) {
+        uint256 start;
+        assembly ("memory-safe") {
+            start := order
+        }
+        return _hash(CANCEL, start, 2);
+    }
+
+    function hash(Bump calldata order) internal pure returns (bytes32) {
+        uint256 start;
+        assembly ("memory-safe") {
+            start := order
+        }
+        return _hash(BUMP, start, 2);
     }
 
     function hash(Result memory result) internal pure returns (bytes32) {
-        return keccak256(abi.encode(RESULT, result));
+        return keccak256(abi.encode(RESULT, result.deal, result.root, result.done));
     }
 
-    function hash(Withdraw memory order) internal pure returns (bytes32) {
-        return keccak256(abi.encode(WITHDRAW, order));
-    }
-
-    function hash(Cancel memory order) internal pure returns (bytes32) {
-        return keccak256(abi.encode(CANCEL, order));
-    }
-
-    function hash(Bump memory order) internal pure returns (bytes32) {
-        return keccak256(abi.encode(BUMP, order));
+    /// @dev Hashes the type and `words` words of calldata from `at`, in memory that stays free.
+    function _hash(bytes32 typeHash, uint256 from, uint256 words) private pure returns (bytes32 digest) {
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, typeHash)
+            calldatacopy(add(start, 32), from, mul(words, 32))
+            digest := keccak256(start, mul(add(words, 1), 32))
+        }
     }
 }
