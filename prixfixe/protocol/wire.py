@@ -278,6 +278,8 @@ class SignedAsk(Message):
 
 
 class Heartbeat(Message):
+    """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker drains."""
+
     asks: Annotated[tuple[SignedAsk, ...], Field(max_length=256)]
     running: Annotated[tuple[str, ...], Field(max_length=1024)]  # attempt ids
     draining: bool = False
