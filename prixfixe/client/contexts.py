@@ -1,5 +1,6 @@
 """Contexts: which market a command talks to, and with which key.
- One file, `contexts.json` in `PRIXFIXE_HOME`, holds all by name and says which is current. It names keys (a
+
+One file, `contexts.json` in `PRIXFIXE_HOME`, holds all by name and says which is current. It names keys (a
 key spec, see `prixfixe.keys`) and holds none. Environment variables win over the file, one by one:
 PRIXFIXE_CONTEXT picks the context; PRIXFIXE_SERVICE, PRIXFIXE_RPC, PRIXFIXE_CHAIN_ID, PRIXFIXE_CONTRACT and
 PRIXFIXE_KEY replace its fields.
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from prixfixe.errors import ConfigurationError, NotFound
+from prixfixe.keys import home
+from prixfixe.protocol.addresses import parse_address
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
@@ -46,8 +49,6 @@ class Context:
             object.__setattr__(self, "rpc", _url(self.rpc, "rpc"))
         if type(self.chain_id) is not int or self.chain_id < 1:
             raise ConfigurationError(f"chain id is {self.chain_id!r}, not a positive number")
-        from prixfixe.protocol.addresses import parse_address
-
         object.__setattr__(self, "contract", parse_address(self.contract, name="contract"))
 
 
@@ -57,14 +58,6 @@ class Contexts:
 
     current: str | None = None
     contexts: Mapping[str, Context] = field(default_factory=dict)
-
-
-def home() -> Path:
-    """`PRIXFIXE_HOME`, by default `prixfixe` in the XDG data folder."""
-    if given := os.environ.get("PRIXFIXE_HOME"):
-        return Path(given)
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "prixfixe"
 
 
 def load_contexts() -> Contexts:

@@ -1,5 +1,6 @@
 """What the operator signs for customers, quotes and receipts: EIP-712 typed data in the market's own domain.
- The first fields are what a person wants to see in a wallet; `document` is SHA-256 over the canonical JSON
+
+The first fields are what a person wants to see in a wallet; `document` is SHA-256 over the canonical JSON
 of the whole document without its signature, so that every field of it is bound and any altered byte shows.
 """
 

@@ -1,5 +1,6 @@
 """The receipt: everything needed to check a finished job without asking the service again.
- It carries the signed quote, the signed purchase, the manifest (inside the quote), the bundle's definition,
+
+It carries the signed quote, the signed purchase, the manifest (inside the quote), the bundle's definition,
 each lot's deal as the contract opened it, how it ended and the worker's signature over the result, and the
 list of output files with their digests, all sealed by the operator. `prixfixe.client.verification` checks it
 offline and against a chain that the verifier chose.

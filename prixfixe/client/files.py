@@ -1,0 +1,149 @@
+"""Files on the customer's side: what is sent is what was priced, what arrives is whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from prixfixe.client.calls import Download, Upload
+from prixfixe.errors import ConfigurationError, InvalidInput, PrixfixeError, VerificationFailed
+
+CHUNK_BYTES = 1 << 20
+
+
+class FileChanged(InvalidInput):
+    """A file is no longer what it was when it was priced."""
+
+    default_code = "file-changed"
+    default_hint = "nothing was charged; run the command again with the file at rest"
+    title = "The file changed"
+
+
+def outgoing(call: Upload) -> Iterator[bytes]:
+    """The file's bytes in pieces. FileChanged, before the last piece leaves, when they are not what was
+    promised."""
+    digest, sent = hashlib.sha256(), 0
+    try:
+        stream = call.source.open("rb")
+    except OSError as error:
+        raise InvalidInput(
+            f"{call.source} cannot be read: {error.strerror}", file=str(call.source)
+        ) from error
+    with stream:
+        pending = b""
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+            if pending:
+                yield pending
+                sent += len(pending)
+                if call.progress is not None:
+                    call.progress(sent, call.size)
+            pending = chunk
+            if sent + len(pending) > call.size:
+                raise _changed(call)
+        # The last piece is held back until the whole is known to be right: a changed file never arrives
+        # whole.
+        if sent + len(pending) != call.size or digest.hexdigest() != call.sha256:
+            raise _changed(call)
+        if pending:
+            yield pending
+        if call.progress is not None:
+            call.progress(call.size, call.size)
+
+
+def _changed(call: Upload) -> FileChanged:
+    return FileChanged(f"{call.source} was changed after it was priced", file=str(call.source))
+
+
+class IncomingFile:
+    """Takes a body into a hidden file beside the target; `finish` puts it in place when every byte is
+    right."""
+
+    def __init__(self, call: Download) -> None:
+        self._call = call
+        self._part = call.target.with_name(f".{call.target.name}.{os.getpid()}.part")
+        self._digest = hashlib.sha256()
+        self._received = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._stream = self._part.open("wb")
+        except OSError as error:
+            raise _unwritable(self._call.target, error) from error
+        return self
+
+    def write(self, chunk: bytes) -> None:
+        self._digest.update(chunk)
+        self._received += len(chunk)
+        if self._received > self._call.size:
+            raise self._wrong("is longer than")
+        try:
+            self._stream.write(chunk)
+        except OSError as error:
+            raise _unwritable(self._call.target, error) from error
+        if self._call.progress is not None:
+            self._call.progress(self._received, self._call.size)
+
+    def finish(self) -> None:
+        """Put the file in place. VerificationFailed when it is not the one that the receipt names."""
+        if self._received != self._call.size or self._digest.hexdigest() != self._call.sha256:
+            raise self._wrong("differs from")
+        try:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            self._part.replace(self._call.target)
+        except OSError as error:
+            raise _unwritable(self._call.target, error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # a full disk is told by the write that met it
+            self._stream.close()
+        self._part.unlink(missing_ok=True)
+
+    def _wrong(self, how: str) -> VerificationFailed:
+        return VerificationFailed(
+            f"what the service sent as {self._call.target.name} {how} what the worker signed",
+            code="wrong-bytes",
+            hint="it was not kept; download again, and keep the receipt: it names the right digest",
+        )
+
+
+def _unwritable(target: Path, error: OSError) -> PrixfixeError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ConfigurationError(
+            f"there is no space left for {target}",
+            code="disk-full",
+            hint="the result stays with the service: make space and run `prixfixe jobs download`",
+            fault="customer",
+        )
+    return ConfigurationError(
+        f"{target} cannot be written: {error.strerror}",
+        code="not-writable",
+        hint="name another place; the result stays with the service: `prixfixe jobs download`",
+        fault="customer",
+    )
+
+
+def require_writable(target: Path) -> None:
+    """ConfigurationError unless a file can be made beside `target` now: asked before money moves."""
+    probe = target.with_name(f".{target.name}.{os.getpid()}.probe")
+    try:
+        with probe.open("xb"):
+            pass
+        probe.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{target} cannot be written: {error.strerror}",
+            code="not-writable",
+            hint="nothing was charged; name another place with --out",
+            fault="customer",
+        ) from error

@@ -1,0 +1,169 @@
+"""What the client keeps on the customer's machine, below PRIXFIXE_HOME: signed orders and sessions.
+
+Orders are kept from before they are sent: after a lost answer or a crash the very same order is sent again,
+never a second one, and with it the customer can check and get back its money when the service is gone.
+Sessions save a signature (and a password) per command; they are tokens, so only this user may read them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prixfixe.errors import ConfigurationError, NotFound
+from prixfixe.keys import home
+from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.wire import JobRequest, Quote, Session
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOrder:
+    """A signed order as it was sent. job: its digest, the job's id. result: where its owner wanted the
+    result."""
+
+    job: str
+    context: str
+    chain_id: int
+    contract: str
+    quote: Quote
+    request: JobRequest
+    result: str | None = None
+    result_path: str | None = None
+
+    @property
+    def purchase(self) -> Purchase:
+        return self.request.purchase
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "job": self.job,
+            "context": self.context,
+            "chain_id": self.chain_id,
+            "contract": self.contract,
+            "quote": self.quote.model_dump(mode="json"),
+            "request": self.request.model_dump(mode="json"),
+            "result": self.result,
+            "result_path": self.result_path,
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> KeptOrder:
+        return KeptOrder(
+            job=data["job"],
+            context=data["context"],
+            chain_id=data["chain_id"],
+            contract=data["contract"],
+            quote=Quote.model_validate(data["quote"]),
+            request=JobRequest.model_validate(data["request"]),
+            result=data.get("result"),
+            result_path=data.get("result_path"),
+        )
+
+
+def keep_order(order: KeptOrder) -> None:
+    """Write it, whole and flushed to the disk: it must be there before the service can have it."""
+    write_private(_order_path(order.job), json.dumps(order.to_json(), indent=1))
+
+
+def kept_order(job: str) -> KeptOrder | None:
+    """The order of a job that was bought from this machine, None when it was not."""
+    path = _order_path(job)
+    try:
+        return KeptOrder.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+
+
+def kept_jobs() -> list[str]:
+    """Ids of all jobs bought from this machine."""
+    return [path.stem for path in sorted((home() / "orders").glob("0x*.json"))]
+
+
+def complete_job_id(given: str) -> str:
+    """The whole id of a job that was given by its beginning, as far as this machine knows it."""
+    if len(given) == 66:
+        return given
+    near = [job for job in kept_jobs() if job.startswith(given)] if given.startswith("0x") else []
+    if len(near) == 1:
+        return near[0]
+    if near:
+        raise NotFound(f"{given} begins the ids of {len(near)} jobs", hint="give more digits of the job's id")
+    raise NotFound(
+        f"no job with an id that begins with {given} was bought from this machine",
+        hint="give the whole id: `prixfixe jobs list --ids` shows them",
+    )
+
+
+class SessionFile:
+    """Sessions by service and address, until they end."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def get(self, address: str) -> Session | None:
+        stored = _read_sessions().get(self._key(address))
+        try:
+            return None if stored is None else Session.model_validate(stored)
+        except ValueError:
+            return None
+
+    def put(self, address: str, session: Session | None) -> None:
+        """Keep the session, or forget the one that was kept."""
+        sessions = _read_sessions()
+        if session is None:
+            sessions.pop(self._key(address), None)
+        else:
+            sessions[self._key(address)] = session.model_dump(mode="json")
+        write_private(_sessions_path(), json.dumps(sessions, indent=1))
+
+    def _key(self, address: str) -> str:
+        return f"{self._service} {address}"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user may read, in one step."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with _removed_on_failure(temporary):
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _order_path(job: str) -> Path:
+    # A job id comes from the command line: nothing but hexadecimal digits may become part of a path.
+    if not job.startswith("0x") or not all(char in "0123456789abcdef" for char in job[2:]):
+        raise NotFound(f"{job[:70]!r} is not a job's id", hint="an id is 0x and 64 hexadecimal digits")
+    return home() / "orders" / f"{job}.json"
+
+
+def _sessions_path() -> Path:
+    return home() / "sessions.json"
+
+
+def _read_sessions() -> dict[str, Any]:
+    try:
+        data = json.loads(_sessions_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # a lost session costs one signature
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,412 @@
+"""What a customer can do: the logic of `Client` and `AsyncClient`, as operations that do no I/O.
+
+Rules that hold in all of them. The service is believed in nothing that can be checked: its chain and
+contract must be the context's, a quote must be signed by the market's operator and be for exactly what was
+asked. A call is sent again only when sending it twice does what sending it once does; an order qualifies,
+because its digest is the job's id.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote as url_quote
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ValidationError
+
+from prixfixe.client.calls import (
+    Answer,
+    Download,
+    Exchange,
+    Operation,
+    Pause,
+    Progress,
+    Request,
+    Upload,
+    Work,
+)
+from prixfixe.client.contexts import Context
+from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
+from prixfixe.client.quotes import require_quote, require_same_terms
+from prixfixe.errors import ConfigurationError, Conflict, PrixfixeError, Unavailable
+from prixfixe.keys import Signer, sign_typed
+from prixfixe.protocol import wire
+from prixfixe.protocol.hashing import sha256_file
+from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.receipt import Receipt
+from prixfixe.protocol.siwe import SignIn, personal_digest
+from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
+
+_M = TypeVar("_M", bound=BaseModel)
+
+# Seconds before the second, third ... try. Sums to about 12 s: a restart of the service is ridden out.
+BACKOFF = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
+# Statuses that say "not now" about a call that has changed nothing yet.
+_TRY_AGAIN = frozenset({429, 502, 503, 504})
+# A session is renewed when it has less left than this, so that none ends in the middle of an upload.
+_SESSION_MARGIN_SECONDS = 120
+
+
+class Operations:
+    """All operations of one customer on one market.
+
+    signer: called at most once, when something must be signed; it may ask for a password. address: who the
+    customer is, when that is known without the signer.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        signer: Callable[[], Signer] | None,
+        address: str | None = None,
+        sessions: SessionFile | None = None,
+    ) -> None:
+        self.context = context
+        self.domain = Domain(context.chain_id, context.contract)
+        self._open_signer = signer
+        self._signer: Signer | None = None
+        self._address = address
+        self._sessions = sessions
+        self._session: wire.Session | None = None
+        self._market: wire.Market | None = None
+
+    # ------------------------------------------------------------------------------------------- the market
+
+    def market(self) -> Operation[wire.Market]:
+        """The market, checked against the context; asked once."""
+        if self._market is None:
+            market = yield from self._ask(wire.Market, Request("GET", "/v1/market"))
+            if (market.chain_id, market.contract) != (self.context.chain_id, self.context.contract):
+                raise ConfigurationError(
+                    f"{self.context.service} serves contract {market.contract} on chain "
+                    f"{market.chain_id}, and the context {self.context.name!r} expects "
+                    f"{self.context.contract} on chain {self.context.chain_id}",
+                    code="wrong-market",
+                    hint="nothing was sent; find out which of the two is right before you sign anything",
+                )
+            self._market = market
+        return self._market
+
+    def health(self) -> Operation[dict[str, Any]]:
+        """What the service says of its own state; it says so also when it is not well."""
+        answer = yield from self._exchange(Request("GET", "/v1/health"), give_up_on=frozenset({503}))
+        health = answer.json()
+        return health if isinstance(health, dict) else {}
+
+    def bundles(self) -> Operation[tuple[wire.BundleListing, ...]]:
+        """All published bundles, newest version first as the service lists them."""
+        answer = yield from self._send(Request("GET", "/v1/bundles"))
+        return tuple(_parse(wire.BundleListing, item) for item in _items(answer.json()))
+
+    def bundle(self, name: str, version: str | None = None) -> Operation[wire.BundleListing]:
+        """A bundle's listing; its newest version when none is named."""
+        query = {} if version is None else {"version": version}
+        return (
+            yield from self._ask(
+                wire.BundleListing, Request("GET", f"/v1/bundles/{url_quote(name, safe='')}", query=query)
+            )
+        )
+
+    # ------------------------------------------------------------------------------------------ price, order
+
+    def quote(
+        self,
+        bundle: str,
+        *,
+        parameters: Mapping[str, Any],
+        inputs: Sequence[InputFile],
+        units: int,
+        version: str | None = None,
+    ) -> Operation[wire.Quote]:
+        """A signed price for exactly this, checked."""
+        market = yield from self.market()
+        customer = yield from self.address()
+        request = wire.QuoteRequest(
+            customer=customer,
+            bundle=bundle,
+            version=version,
+            parameters=dict(parameters),
+            inputs=tuple(inputs),
+            units=units,
+        )
+        quote = yield from self._ask(
+            wire.Quote, Request("POST", "/v1/quotes", body=request.model_dump(mode="json"))
+        )
+        require_quote(quote, self.domain, market.operator)
+        require_same_terms(quote, request)
+        return quote
+
+    def order(
+        self, quote: wire.Quote, *, result: str | None = None, result_path: str | None = None
+    ) -> Operation[KeptOrder]:
+        """Sign the purchase that accepts a quote, and keep it on this machine. Nothing is sent yet."""
+        market = yield from self.market()
+        require_quote(quote, self.domain, market.operator)
+        purchase = Purchase(
+            customer=quote.customer,
+            bundle=parse_bytes32(quote.offer_id),
+            price=quote.price.units,
+            tasks=quote.tasks,
+            lot=quote.lot,
+            job=parse_bytes32(quote.job),
+            expiry=quote.order_expiry,
+            deliver_by=quote.deliver_by,
+            era=quote.era,
+            nonce=secrets.randbits(64),
+        )
+        signer = yield from self.signer()
+        if signer.address != quote.customer:
+            raise ConfigurationError(
+                f"the quote is for {quote.customer}, and the key is {signer.address}", code="wrong-key"
+            )
+        signature: bytes = yield Work(lambda: sign_typed(signer, purchase, self.domain))
+        order = KeptOrder(
+            job=format_bytes32(purchase.digest(self.domain)),
+            context=self.context.name,
+            chain_id=self.domain.chain_id,
+            contract=self.domain.verifying_contract,
+            quote=quote,
+            request=wire.JobRequest(quote=quote.id, purchase=purchase, signature="0x" + signature.hex()),
+            result=result,
+            result_path=result_path,
+        )
+        yield Work(lambda: keep_order(order))
+        return order
+
+    def buy(self, order: KeptOrder) -> Operation[wire.Job]:
+        """Send a signed order. The same order is the same job, so it is sent again after a lost answer."""
+        if (order.chain_id, order.contract) != (self.domain.chain_id, self.domain.verifying_contract):
+            raise ConfigurationError(
+                f"order {order.job} is for contract {order.contract} on chain {order.chain_id}",
+                code="wrong-market",
+            )
+        job = yield from self._ask(
+            wire.Job, Request("POST", "/v1/jobs", body=order.request.model_dump(mode="json"))
+        )
+        if job.id != order.job:
+            raise Unavailable(
+                f"the service calls order {order.job} job {job.id}", code="bad-answer", retryable=False
+            )
+        return job
+
+    # ------------------------------------------------------------------------------------------------ blobs
+
+    def upload(
+        self, source: Path, expected: InputFile | None = None, progress: Progress | None = None
+    ) -> Operation[str]:
+        """Put a file into the blob store unless it is there; its SHA-256.
+
+        expected: what the file was when it was quoted; a file that has changed since is refused.
+        """
+        if expected is None:
+            sha256, size = yield Work(lambda: sha256_file(source))
+        else:
+            sha256, size = expected.sha256, expected.size
+        path = f"/v1/blobs/{sha256}"
+        held = yield from self._send_signed_in(Request("HEAD", path), accept=frozenset({404}))
+        if held.status == 404:
+            yield from self._send_signed_in(Upload(path, source, sha256, size, progress=progress))
+        elif progress is not None:
+            progress(size, size)
+        return str(sha256)
+
+    # ------------------------------------------------------------------------------------------------- jobs
+
+    def job(self, job: str) -> Operation[wire.Job]:
+        return (yield from self._ask_signed_in(wire.Job, Request("GET", f"/v1/jobs/{job}")))
+
+    def jobs(self, limit: int | None = None) -> Operation[tuple[wire.Job, ...]]:
+        """The customer's jobs, newest first. limit: at most so many; all when None."""
+        found: list[wire.Job] = []
+        cursor: str | None = None
+        while True:
+            query = {} if cursor is None else {"cursor": cursor}
+            page = (yield from self._send_signed_in(Request("GET", "/v1/jobs", query=query))).json()
+            found += [_parse(wire.Job, item) for item in _items(page)]
+            cursor = page.get("next") if isinstance(page, dict) else None
+            if cursor is None or (limit is not None and len(found) >= limit):
+                return tuple(found[:limit])
+
+    def log(self, job: str) -> Operation[str]:
+        answer = yield from self._send_signed_in(Request("GET", f"/v1/jobs/{job}/log"))
+        return str(answer.body.decode("utf-8", "replace"))
+
+    def cancel(self, job: str) -> Operation[wire.Job]:
+        return (yield from self._ask_signed_in(wire.Job, Request("POST", f"/v1/jobs/{job}/cancel")))
+
+    def receipt(self, job: str) -> Operation[Receipt]:
+        """The receipt of a job that has ended."""
+        return (yield from self._ask_signed_in(Receipt, Request("GET", f"/v1/jobs/{job}/receipt")))
+
+    def outputs(self, job: str) -> Operation[tuple[wire.OutputFileInfo, ...]]:
+        answer = yield from self._send_signed_in(Request("GET", f"/v1/jobs/{job}/outputs"))
+        return tuple(_parse(wire.OutputFileInfo, item) for item in _items(answer.json()))
+
+    def download(
+        self, job: str, path: str, target: Path, *, overwrite: bool = False, progress: Progress | None = None
+    ) -> Operation[Path]:
+        """Fetch one output file to `target`: whole and with the digest that the worker signed, or not at
+        all."""
+        require_free_target(target, overwrite=overwrite)
+        known = yield from self.outputs(job)
+        info = next((file for file in known if file.path == path), None)
+        if info is None:
+            names = ", ".join(file.path for file in known) or "none"
+            raise Conflict(f"job {job} has no output {path!r}", hint=f"its outputs: {names}")
+        url = f"/v1/jobs/{job}/outputs/{url_quote(path)}"
+        yield from self._send_signed_in(Download(url, target, info.sha256, info.size, progress=progress))
+        return target
+
+    # ---------------------------------------------------------------------------------------------- pricing
+
+    def publish_bundle(self, publication: wire.BundlePublication) -> Operation[wire.BundleListing]:
+        """List a bundle whose offers are on chain. Only for the contract's pricing role."""
+        return (
+            yield from self._ask_signed_in(
+                wire.BundleListing, Request("POST", "/v1/bundles", body=publication.model_dump(mode="json"))
+            )
+        )
+
+    def retire_bundle(self, name: str, version: str) -> Operation[wire.BundleListing]:
+        """Take a listing off the shelf; what was quoted is honoured until the chain's `until`."""
+        path = f"/v1/bundles/{url_quote(name, safe='')}/retire"
+        request = Request("POST", path, query={"version": version})
+        return (yield from self._ask_signed_in(wire.BundleListing, request))
+
+    # --------------------------------------------------------------------------------------------- identity
+
+    def address(self) -> Operation[str]:
+        """The customer's address."""
+        if self._address is None:
+            self._address = (yield from self.signer()).address
+        return self._address
+
+    def signer(self) -> Operation[Signer]:
+        """The key, opened once."""
+        if self._signer is None:
+            if self._open_signer is None:
+                raise ConfigurationError(
+                    f"the context {self.context.name!r} names no key",
+                    code="no-key",
+                    hint="name one: --key KEY, PRIXFIXE_KEY, or `prixfixe context add` with --key",
+                )
+            self._signer = yield Work(self._open_signer)
+        return self._signer
+
+    def authorization(self) -> Operation[dict[str, str]]:
+        """The header of a session that has time left; signs in when there is none."""
+        # First of all: a key signs nothing for a market that is not the expected one.
+        market = yield from self.market()
+        address = yield from self.address()
+        if self._session is None and self._sessions is not None:
+            self._session = self._sessions.get(address)
+        if self._session is None or self._session.expires_at - _SESSION_MARGIN_SECONDS < time.time():
+            self._session = yield from self._sign_in(address, market)
+            if self._sessions is not None:
+                self._sessions.put(address, self._session)
+        return {"Authorization": f"Bearer {self._session.token}"}
+
+    def _sign_in(self, address: str, market: wire.Market) -> Operation[wire.Session]:
+        nonce = yield from self._ask(wire.Nonce, Request("GET", "/v1/sessions/nonce"))
+        host = urlsplit(self.context.service).netloc
+        # The domain is what keeps a session for one site from being opened at another, so it is ours to
+        # check.
+        if nonce.domain != host:
+            raise ConfigurationError(
+                f"the service at {host} calls itself {nonce.domain}",
+                code="wrong-domain",
+                hint=f"use its own name in the context: http(s)://{nonce.domain}",
+            )
+        text = SignIn.now(host, address, self.context.service, market.chain_id, nonce.nonce).compose()
+        signer = yield from self.signer()
+        signature: bytes = yield Work(lambda: signer.sign_digest(personal_digest(text)))
+        body = {"message": text, "signature": "0x" + signature.hex()}
+        # Not repeatable: the nonce is used up. A lost answer costs one more sign-in, made by the caller's
+        # retry.
+        return (
+            yield from self._ask(wire.Session, Request("POST", "/v1/sessions", body=body, repeatable=False))
+        )
+
+    # ---------------------------------------------------------------------------------------------- sending
+
+    def _ask(self, model: type[_M], request: Request) -> Operation[_M]:
+        return _parse(model, (yield from self._send(request)).json())
+
+    def _ask_signed_in(self, model: type[_M], request: Request) -> Operation[_M]:
+        return _parse(model, (yield from self._send_signed_in(request)).json())
+
+    def _send(self, call: Exchange) -> Operation[Answer]:
+        return (yield from self._exchange(call)).require_success()
+
+    def _send_signed_in(self, call: Exchange, accept: frozenset[int] = frozenset()) -> Operation[Answer]:
+        """With the session's header; a session that the service has forgotten is opened anew, once."""
+        for attempt in (1, 2):
+            header = yield from self.authorization()
+            answer: Answer = yield from self._exchange(_with_headers(call, header))
+            if answer.status != 401 or attempt == 2:
+                break
+            self._session = None
+            if self._sessions is not None:
+                self._sessions.put((yield from self.address()), None)
+        return answer if answer.status in accept else answer.require_success()
+
+    def _exchange(self, call: Exchange, give_up_on: frozenset[int] = frozenset()) -> Operation[Answer]:
+        """Perform a call, again with growing pauses while that is safe and may help; the last answer or
+        error."""
+        for pause in (*BACKOFF, None):
+            again = pause is not None and call.repeatable
+            try:
+                answer: Answer = yield call
+            except Unavailable as lost:
+                if not again or not lost.retryable:
+                    raise
+            else:
+                if not again or answer.status not in _TRY_AGAIN or answer.status in give_up_on:
+                    return answer
+            assert pause is not None
+            yield Pause(pause)
+        raise AssertionError("the last try returns or raises")
+
+
+def require_free_target(target: Path, *, overwrite: bool) -> None:
+    """Conflict when a file is in the way, or when its folder takes none: asked before money moves."""
+    if target.is_dir():
+        raise Conflict(f"{target} is a folder", code="output-exists", hint="name a file")
+    if target.exists() and not overwrite:
+        raise Conflict(
+            f"{target} exists already",
+            code="output-exists",
+            hint="name another file with --out, or replace it with --force",
+        )
+
+
+def _with_headers(call: Exchange, headers: Mapping[str, str]) -> Exchange:
+    from dataclasses import replace
+
+    return replace(call, headers={**call.headers, **headers})
+
+
+def _items(page: Any) -> list[Any]:
+    """The entries of a page: `{"items": [...], "next": cursor}`, or a plain list."""
+    items = page.get("items") if isinstance(page, dict) else page
+    if not isinstance(items, list):
+        raise Unavailable("the service answered no list", code="bad-answer", retryable=False)
+    return items
+
+
+def _parse(model: type[_M], value: Any) -> _M:
+    try:
+        return model.model_validate(value)
+    except (ValidationError, PrixfixeError) as error:
+        raise Unavailable(
+            f"the service's answer is no {model.__name__} as this version knows it",
+            code="bad-answer",
+            hint="service and client may be of different versions: update the older one",
+            retryable=False,
+            details=str(error)[:500],
+        ) from error

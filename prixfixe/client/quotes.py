@@ -1,0 +1,80 @@
+"""What the client checks of a quote before it shows it, and again before it signs."""
+
+from __future__ import annotations
+
+from prixfixe.errors import SignatureError, VerificationFailed
+from prixfixe.protocol import wire
+from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.quotes import quote_digest
+from prixfixe.protocol.signatures import parse_signature, require_signer
+from prixfixe.protocol.typed_data import Domain, format_bytes32
+
+
+def quote_faults(quote: wire.Quote, domain: Domain, operator: str) -> list[str]:
+    """Everything that does not hold in a quote by itself, in words; empty when it is sound."""
+    faults = []
+    try:
+        require_signer(quote_digest(quote, domain), parse_signature(quote.signature), operator)
+    except SignatureError as error:
+        faults.append(f"it is not signed by the market's operator: {error}")
+    if quote.job != format_bytes32(quote.manifest.digest()):
+        faults.append("its job is not the digest of its manifest")
+    if quote.total != quote.price * quote.tasks:
+        faults.append(f"its total {quote.total} is not {quote.tasks} x {quote.price}")
+    if quote.offer_id != format_bytes32(quote.offer.id):
+        faults.append("its offer id is not the hash of its offer")
+    if quote.offer.price != quote.price.units:
+        faults.append("its price is not its offer's")
+    if quote.manifest.tasks != quote.tasks:
+        faults.append("its number of tasks is not its manifest's")
+    named = quote.manifest.bundle
+    if named is None or (named.id, named.version, named.tier) != (quote.bundle, quote.version, quote.tier):
+        faults.append("its manifest is of another bundle, version or tier")
+    elif quote.offer.application != application_digest(named.definition, quote.manifest.image, quote.tier):
+        faults.append("its offer is of another definition, image or tier than its manifest")
+    return faults
+
+
+def require_quote(quote: wire.Quote, domain: Domain, operator: str) -> None:
+    """VerificationFailed unless the quote is sound."""
+    if faults := quote_faults(quote, domain, operator):
+        raise VerificationFailed(
+            f"the service's quote cannot be accepted: {'; '.join(faults)}",
+            code="bad-quote",
+            fault="platform",
+            hint="nothing was signed and nothing was charged",
+        )
+
+
+def require_same_terms(quote: wire.Quote, request: wire.QuoteRequest) -> None:
+    """VerificationFailed unless the quote is for exactly what was asked."""
+    differing = [
+        name
+        for name, quoted, asked in (
+            ("customer", quote.customer, request.customer),
+            ("bundle", quote.bundle, request.bundle),
+            ("version", quote.version, request.version or quote.version),
+            ("units", quote.units, request.units),
+            (
+                "parameters",
+                canonical_json(quote.manifest.parameters),
+                canonical_json(request.parameters),
+            ),
+            ("inputs", quote.manifest.inputs, request.inputs),
+        )
+        if quoted != asked
+    ]
+    if differing:
+        raise VerificationFailed(
+            f"the service quoted for something else than was asked: {', '.join(differing)}",
+            code="bad-quote",
+            fault="platform",
+            hint="nothing was signed and nothing was charged",
+        )
+
+
+def application_digest(definition: str, image: str, tier: str) -> bytes:
+    """`Offer.application`: SHA-256 of the canonical JSON of definition digest, image and tier."""
+    from prixfixe.protocol.canonical import canonical_digest
+
+    return canonical_digest({"definition": definition, "image": image, "tier": tier})

@@ -1,0 +1,242 @@
+"""`Client`: the market from ordinary, blocking Python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from prixfixe.client.calls import Answer, Call, Download, Operation, Pause, Progress, Request, Upload
+from prixfixe.client.contexts import Context
+from prixfixe.client.events import EventParser
+from prixfixe.client.files import IncomingFile, outgoing
+from prixfixe.client.keeping import KeptOrder
+from prixfixe.client.setup import (
+    EVENTS_READ_SECONDS,
+    SILENCE_SECONDS,
+    event_headers,
+    http_options,
+    lost,
+    make_operations,
+    request_options,
+)
+from prixfixe.errors import Unavailable
+from prixfixe.keys import Signer
+from prixfixe.protocol import wire
+from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.receipt import Receipt
+
+T = TypeVar("T")
+
+
+class Client:
+    """A customer of one market.
+
+        with Client() as client:                       # the current context and its key
+            quote = client.quote("pivot", parameters=..., inputs=..., units=1000)
+            client.upload(Path("sales.csv"))
+            job = client.wait(client.buy(quote).id)
+
+    context: a Context, the name of one, or None for the current one. signer: who signs; by default the
+    context's key. Errors are those of `prixfixe.errors`.
+    """
+
+    def __init__(
+        self,
+        context: Context | str | None = None,
+        *,
+        signer: Signer | Callable[[], Signer] | None = None,
+        keep_sessions: bool = False,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.operations = make_operations(context, signer, keep_sessions=keep_sessions)
+        self._http = httpx.Client(transport=transport, **http_options(self.context))
+
+    @property
+    def context(self) -> Context:
+        return self.operations.context
+
+    @property
+    def address(self) -> str:
+        """The customer's address; opens the key when the context does not tell it."""
+        return self.run(self.operations.address())
+
+    def market(self) -> wire.Market:
+        """The market's numbers and addresses; refused when they are not the context's."""
+        return self.run(self.operations.market())
+
+    def health(self) -> dict[str, Any]:
+        """What the service says of its own state."""
+        return self.run(self.operations.health())
+
+    def bundles(self) -> tuple[wire.BundleListing, ...]:
+        """Everything on offer."""
+        return self.run(self.operations.bundles())
+
+    def bundle(self, name: str, version: str | None = None) -> wire.BundleListing:
+        """One bundle; its newest version when none is named."""
+        return self.run(self.operations.bundle(name, version))
+
+    def quote(
+        self,
+        bundle: str,
+        *,
+        parameters: Mapping[str, Any],
+        inputs: Sequence[InputFile],
+        units: int,
+        version: str | None = None,
+    ) -> wire.Quote:
+        """A signed price. units: what preflight counted, in the bundle's unit."""
+        return self.run(
+            self.operations.quote(bundle, parameters=parameters, inputs=inputs, units=units, version=version)
+        )
+
+    def upload(
+        self, source: Path, expected: InputFile | None = None, *, progress: Progress | None = None
+    ) -> str:
+        """Send a file unless the service has it; its SHA-256."""
+        return self.run(self.operations.upload(source, expected, progress))
+
+    def order(self, quote: wire.Quote, **where: str | None) -> KeptOrder:
+        """Sign the purchase and keep it on this machine; `buy` sends it."""
+        return self.run(self.operations.order(quote, **where))
+
+    def buy(self, order: KeptOrder | wire.Quote) -> wire.Job:
+        """Buy. A quote is signed first; a signed order may be sent as often as you like: it is one job."""
+        if isinstance(order, wire.Quote):
+            order = self.order(order)
+        return self.run(self.operations.buy(order))
+
+    def job(self, job: str) -> wire.Job:
+        return self.run(self.operations.job(job))
+
+    def jobs(self, limit: int | None = None) -> tuple[wire.Job, ...]:
+        """The customer's jobs, newest first."""
+        return self.run(self.operations.jobs(limit))
+
+    def log(self, job: str) -> str:
+        return self.run(self.operations.log(job))
+
+    def cancel(self, job: str) -> wire.Job:
+        """Cancel a job that no worker has been found for; Conflict afterwards."""
+        return self.run(self.operations.cancel(job))
+
+    def receipt(self, job: str) -> Receipt:
+        return self.run(self.operations.receipt(job))
+
+    def outputs(self, job: str) -> tuple[wire.OutputFileInfo, ...]:
+        return self.run(self.operations.outputs(job))
+
+    def download(
+        self,
+        job: str,
+        path: str,
+        target: Path,
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Fetch one output; the file appears whole and checked, or not at all."""
+        return self.run(self.operations.download(job, path, target, overwrite=overwrite, progress=progress))
+
+    def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
+        return self.run(self.operations.publish_bundle(publication))
+
+    def retire_bundle(self, name: str, version: str) -> wire.BundleListing:
+        return self.run(self.operations.retire_bundle(name, version))
+
+    def events(self, job: str, after: int = 0) -> Iterator[wire.JobEvent]:
+        """The job's events from number `after` + 1 to its end, across lost connections.
+
+        Unavailable when the service stays silent for `SILENCE_SECONDS`.
+        """
+        parser = EventParser(after)
+        heard = time.monotonic()
+        while True:
+            header = self.run(self.operations.authorization())
+            try:
+                with self._http.stream(
+                    "GET",
+                    f"/v1/jobs/{job}/events",
+                    headers=event_headers(header, parser.last_id),
+                    timeout=httpx.Timeout(10.0, read=EVENTS_READ_SECONDS),
+                ) as response:
+                    if response.status_code >= 400:
+                        response.read()
+                        self._answer(response).require_success()
+                    for line in response.iter_lines():
+                        heard = time.monotonic()
+                        event = parser.feed(line)
+                        if event is not None:
+                            yield event
+                            if event.kind == "end":
+                                return
+            except (httpx.TransportError, Unavailable) as error:
+                parser.reset()
+                if time.monotonic() - heard > SILENCE_SECONDS:
+                    raise lost(self.context, error) from error
+            time.sleep(0.5)
+
+    def wait(self, job: str) -> wire.Job:
+        """The job once it has ended, settled or refunded."""
+        for _ in self.events(job):
+            pass
+        return self.job(job)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run(self, operation: Operation[T]) -> T:
+        """Perform an operation's calls one after the other; its value."""
+        try:
+            call = next(operation)
+            while True:
+                try:
+                    answer = self._perform(call)
+                except Exception as error:
+                    call = operation.throw(error)
+                else:
+                    call = operation.send(answer)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+
+    def _perform(self, call: Call) -> Any:
+        if isinstance(call, Pause):
+            return time.sleep(call.seconds)
+        if not isinstance(call, Request | Upload | Download):
+            return call.run()
+        try:
+            if isinstance(call, Download):
+                return self._download(call)
+            content = outgoing(call) if isinstance(call, Upload) else None
+            return self._answer(self._http.request(**request_options(call, content)))
+        except httpx.TransportError as error:
+            raise lost(self.context, error) from error
+
+    def _download(self, call: Download) -> Answer:
+        with self._http.stream("GET", call.path, headers=dict(call.headers)) as response:
+            if response.status_code >= 400:
+                response.read()
+                return self._answer(response)
+            with IncomingFile(call) as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+                file.finish()
+            return Answer(response.status_code, "", b"")
+
+    @staticmethod
+    def _answer(response: httpx.Response) -> Answer:
+        return Answer(response.status_code, response.headers.get("content-type", ""), response.content)

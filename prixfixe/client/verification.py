@@ -1,0 +1,240 @@
+"""Check a receipt without trusting whoever gave it.
+
+Offline, everything that signatures and hashes prove: the customer's order, the operator's quote and seal,
+the worker's result, the digests of the files. On a chain of the verifier's own choice: that the deal was
+opened, how it ended, and what was charged. Nothing that says where to look (chain, contract, operator) is
+taken from the receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from prixfixe.client.checks import Check, Checks, Verification, require
+from prixfixe.client.evidence import ChainEvidence
+from prixfixe.client.onchain import check_chain
+from prixfixe.client.quotes import quote_faults
+from prixfixe.errors import InvalidInput, PrixfixeError, VerificationFailed
+from prixfixe.protocol.canonical import canonical_digest_hex, canonical_json, parse_canonical
+from prixfixe.protocol.deals import Deal, refusal_root
+from prixfixe.protocol.hashing import sha256_file
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Result
+from prixfixe.protocol.outputs import TaskStatus, leaf, merkle_root
+from prixfixe.protocol.quotes import receipt_digest
+from prixfixe.protocol.receipt import Receipt, ReceiptLot
+from prixfixe.protocol.signatures import parse_signature, require_signer
+from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
+
+# A receipt holds a quote, a definition and lists of files; more than this is not one.
+MAX_RECEIPT_BYTES = 64 << 20
+
+
+def receipt_bytes(receipt: Receipt) -> bytes:
+    """The file: canonical JSON, so that one receipt has one spelling and any altered byte shows."""
+    return canonical_json(receipt.model_dump(mode="json"))
+
+
+def read_receipt(path: Path) -> Receipt:
+    """The receipt in a file. VerificationFailed when it is not one, byte for byte as it was issued."""
+    try:
+        if path.stat().st_size > MAX_RECEIPT_BYTES:
+            raise VerificationFailed(f"{path} is too large to be a receipt")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", file=str(path)) from error
+    return parse_receipt(data.removesuffix(b"\n"))  # an editor may have added the last line's end
+
+
+def parse_receipt(data: bytes) -> Receipt:
+    """The receipt of its bytes."""
+    hint = "get it again: `prixfixe jobs receipt JOB`"
+    try:
+        receipt = Receipt.model_validate(parse_canonical(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise VerificationFailed(f"this is no receipt: {place}: {first['msg']}", hint=hint) from error
+    except (PrixfixeError, RecursionError) as error:
+        raise VerificationFailed(f"this is no receipt, or it was altered: {error}", hint=hint) from error
+    if receipt_bytes(receipt) != data:
+        raise VerificationFailed("this receipt is not spelled as it was issued: it was altered", hint=hint)
+    return receipt
+
+
+def verify(
+    receipt: Receipt,
+    files: Sequence[Path] = (),
+    *,
+    chain_id: int,
+    contract: str,
+    operator: str | None = None,
+    chain: ChainEvidence | None = None,
+) -> Verification:
+    """Every check, in order; it never raises for a bad receipt.
+
+    files: results to find in the receipt by their digest. chain_id, contract, operator: what the verifier
+    expects; the operator is read from the chain when there is one. chain: None leaves the chain's checks
+    out.
+    """
+    checks = Checks()
+    domain = Domain(chain_id, contract)
+    with checks.check("market", f"contract {contract} on chain {chain_id}, as expected"):
+        require(
+            (receipt.chain_id, receipt.contract) == (chain_id, domain.verifying_contract),
+            f"the receipt is of contract {receipt.contract} on chain {receipt.chain_id}, "
+            f"not of {contract} on {chain_id}",
+        )
+    if operator is None and chain is not None:
+        with checks.check("operator known", "the market's operator was read from the contract"):
+            operator = chain.operator()
+    _check_papers(checks, receipt, domain, operator)
+    for number, lot in enumerate(receipt.lots):
+        _check_lot(checks, receipt, lot, number, domain)
+    _check_sums(checks, receipt)
+    for path in files:
+        _check_file(checks, receipt, path)
+    if chain is None:
+        checks.skip("chain", "not asked: give --rpc, or use a context that names a chain")
+    else:
+        check_chain(checks, receipt, chain, domain)
+    return Verification(tuple(checks.done))
+
+
+def _check_papers(checks: Checks, receipt: Receipt, domain: Domain, operator: str | None) -> None:
+    """What customer and operator signed, and what it is about."""
+    quote, purchase = receipt.quote, receipt.purchase
+    expected = operator or receipt.operator
+    known = (
+        "the market's operator" if operator else "who the receipt calls operator; not compared with the chain"
+    )
+    with checks.check("seal", f"nothing was altered since {expected} issued it ({known})"):
+        require(
+            receipt.operator == expected, f"the receipt names operator {receipt.operator}, not {expected}"
+        )
+        digest = receipt_digest(receipt, domain)
+        require_signer(digest, parse_signature(receipt.signature), expected)
+    with checks.check("order", f"{purchase.customer} signed the purchase; its digest is the job's id"):
+        digest = purchase.digest(domain)
+        require(format_bytes32(digest) == receipt.job, "the job's id is not the digest of the purchase")
+        require_signer(digest, parse_signature(receipt.purchase_signature), purchase.customer)
+    with checks.check("manifest", f"the purchase is of this manifest: {quote.job}"):
+        require(quote.manifest.digest() == purchase.job, "the purchase names another job than the manifest")
+    with checks.check("quote", f"the operator signed the quote of {quote.total}"):
+        faults = quote_faults(quote, domain, expected)
+        require(not faults, "; ".join(faults))
+    with checks.check("terms", "the purchase says what the quote said"):
+        for name, signed, quoted in (
+            ("customer", purchase.customer, quote.customer),
+            ("offer", format_bytes32(purchase.bundle), quote.offer_id),
+            ("price", purchase.price, quote.price.units),
+            ("tasks", purchase.tasks, quote.tasks),
+            ("lot", purchase.lot, quote.lot),
+            ("deliver by", purchase.deliver_by, quote.deliver_by),
+            ("era", purchase.era, quote.era),
+        ):
+            require(signed == quoted, f"{name}: {signed} was signed and {quoted} was quoted")
+        require(purchase.expiry <= quote.order_expiry, "the order's expiry is later than the quote allows")
+    named = quote.manifest.bundle
+    with checks.check("definition", "the bundle's definition and image are those that the offer names"):
+        digest_hex = canonical_digest_hex(receipt.definition)
+        # quote_faults has tied the offer's application to this definition digest, image and tier.
+        require(
+            named is not None and named.definition == digest_hex,
+            "the definition in the receipt is not the one that was sold",
+        )
+
+
+def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, domain: Domain) -> None:
+    """One deal: opened for this order, and ended as its worker's signature says."""
+    deal, purchase, offer = lot.deal, receipt.purchase, receipt.quote.offer
+    name = f"deal {number + 1}"
+    with checks.check(f"{name}: terms", f"deal {lot.deal_id} is of this order, at the price that was signed"):
+        require(format_bytes32(deal.id) == lot.deal_id, "the deal's id is not its hash")
+        require(format_bytes32(deal.order) == receipt.job, "the deal is of another order")
+        require(deal.customer == purchase.customer, "the deal is of another customer")
+        require(deal.bundle == purchase.bundle, "the deal is of another offer")
+        require(deal.price == purchase.price, f"the deal's price is {Money(deal.price)}")
+        require(deal.lot < purchase.lots, f"the order has no lot {deal.lot}")
+        require(deal.count == purchase.lot_size(deal.lot), f"lot {deal.lot} has not {deal.count} tasks")
+        require(
+            (deal.quorum, deal.disputable) == (offer.quorum, offer.disputable),
+            "quorum or disputability is not the offer's",
+        )
+    if lot.outcome == "expired":
+        with checks.check(f"{name}: outcome", "no result came in time"):
+            require(
+                lot.root is None and lot.done == 0 and not lot.signatures and not lot.tasks,
+                "a deal that expired has no result",
+            )
+        return
+    done = f"{lot.done} of {deal.count} done" if lot.outcome == "settled" else "refused: nothing to pay"
+    with checks.check(f"{name}: result", f"{len(deal.legs)} worker(s) signed it: {done}"):
+        root = parse_bytes32(lot.root, name="root")
+        if lot.outcome == "refused":
+            require(lot.done == 0, "a refusal has nothing done")
+            require(root == refusal_root(lot.due), "a refusal's root is the deal's due")
+        else:
+            _require_root(lot, root)
+        _require_signatures(deal, Result(deal.id, root, lot.done), lot.signatures, domain)
+
+
+def _require_root(lot: ReceiptLot, root: bytes) -> None:
+    deal, tasks = lot.deal, lot.tasks
+    require(len(tasks) == deal.count, f"the lot has {deal.count} tasks and the receipt {len(tasks)}")
+    first = tasks[0].index
+    require(
+        [task.index for task in tasks] == list(range(first, first + deal.count)),
+        "the lot's tasks are not one after the other",
+    )
+    leaves = [leaf(task.index, task.status, task.outputs.digest) for task in tasks]
+    require(merkle_root(leaves) == root, "the output files are not those under the root that was signed")
+    succeeded = sum(task.status == TaskStatus.SUCCEEDED for task in tasks)
+    require(0 < lot.done == succeeded, f"{lot.done} tasks were paid and {succeeded} succeeded")
+
+
+def _require_signatures(deal: Deal, result: Result, signatures: Sequence[str], domain: Domain) -> None:
+    require(len(signatures) == len(deal.legs), "not every leg of the deal signed")
+    for leg, signature in zip(deal.legs, signatures, strict=True):
+        require_signer(result.digest(domain), parse_signature(signature), leg.key)
+
+
+def _check_sums(checks: Checks, receipt: Receipt) -> None:
+    """What was charged follows from the deals, and is what was quoted or nothing."""
+    settled = [lot for lot in receipt.lots if lot.outcome == "settled"]
+    owed = Money(sum(lot.deal.price * lot.done for lot in settled))
+    told = "charged what was quoted" if receipt.charged == receipt.quoted else "not more than quoted"
+    with checks.check("sum", f"quoted {receipt.quoted}, charged {receipt.charged}: {told}"):
+        require(receipt.quoted == receipt.quote.total, "the receipt repeats another price than the quote's")
+        lots = [lot.deal.lot for lot in settled]
+        require(len(lots) == len(set(lots)), "a lot was settled twice")
+        require(receipt.charged == owed, f"{receipt.charged} is not what the settled deals cost: {owed}")
+        require(receipt.charged <= receipt.quoted, "more was charged than quoted")
+        if receipt.outcome == "refunded":
+            require(not settled, "a refunded job has no settled deal")
+        else:
+            require(bool(settled), "a settled job has a settled deal")
+
+
+def _check_file(checks: Checks, receipt: Receipt, path: Path) -> None:
+    name = f"file {path.name}"
+    try:
+        digest, size = sha256_file(path)
+    except OSError as error:
+        checks.add(name, False, f"cannot be read: {error.strerror}")
+        return
+    for lot in receipt.lots:
+        if lot.outcome != "settled":
+            continue
+        for task in lot.tasks:
+            for file in task.outputs.files:
+                if file.sha256 == digest and file.size == size and task.status == TaskStatus.SUCCEEDED:
+                    checks.add(name, True, f"is output {file.path!r} that the worker signed")
+                    return
+    checks.add(name, False, f"SHA-256 {digest} is no output of this job: another file, or altered")
+
+
+__all__ = ["Check", "Verification", "parse_receipt", "read_receipt", "receipt_bytes", "verify"]
