@@ -1,14 +1,21 @@
 """What the service asks the chain, as one narrow question that costs one round trip.
 
-Use cases know this protocol and no client library, so that their tests need no chain, and no request ever
-waits for an import or for three answers one after the other.
+Use cases know the protocol `ChainReader` and no client library, so that their tests need no chain, and no
+request ever waits for an import or for three answers one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from prixfixe.protocol.hashing import keccak256
+
+if TYPE_CHECKING:
+    from prixfixe.chain.rpc import Rpc
+
+PRICING_ROLE: Final = keccak256(b"PRICING_ROLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +29,12 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True)
 class ChainView:
-    """One consistent look. time: the earliest second that the next block can have, which is what a deadline
-    is compared with. offers: until when each lives, 0 when it was never published. workers: until when each
-    (provider, key) may sign, 0 for never."""
+    """One look at the chain.
+
+    time: the second that a block made now would have, which is what a deadline is compared with. offers:
+    until when each lives, 0 when it was never published. workers: until when each (provider, key) may sign,
+    0 for never.
+    """
 
     block: int
     time: int
@@ -43,9 +53,66 @@ class ChainReader(Protocol):
         offers: Sequence[bytes] = (),
         workers: Sequence[tuple[str, str]] = (),
     ) -> ChainView:
-        """Everything named, in one batch."""
+        """Everything named, in one exchange."""
         ...
 
     def may_price(self, address: str) -> bool:
         """Whether the contract gives `address` its pricing role."""
         ...
+
+
+class MarketReader:
+    """The reader of one deployed market behind one node. Safe for many threads."""
+
+    def __init__(self, rpc: Rpc, contract: str) -> None:
+        from prixfixe.chain.artefacts import load
+
+        self._rpc = rpc
+        self._contract = contract
+        self._market = load("Market")
+
+    def look(
+        self,
+        *,
+        accounts: Sequence[str] = (),
+        offers: Sequence[bytes] = (),
+        workers: Sequence[tuple[str, str]] = (),
+    ) -> ChainView:
+        questions = [
+            *(("account", (each,)) for each in accounts),
+            *(("bundles", (each,)) for each in offers),
+            *(("workers", each) for each in workers),
+        ]
+        # On a quiet chain the latest block may be old, and a local chain's clock can be moved: what counts is
+        # the block that is to come.
+        latest, pending, *answers = self._rpc.batch(
+            [
+                ("eth_getBlockByNumber", ("latest", False)),
+                ("eth_getBlockByNumber", ("pending", False)),
+                *(self._call(name, arguments) for name, arguments in questions),
+            ]
+        )
+        results = iter(
+            self._market.function(name).decode_result(bytes.fromhex(answer[2:]))
+            for (name, _), answer in zip(questions, answers, strict=True)
+        )
+        return ChainView(
+            block=int(latest["number"], 16),
+            time=max(int(block["timestamp"], 16) for block in (latest, pending) if block),
+            accounts={each: _account(next(results)) for each in accounts},
+            offers={each: next(results)["until"] for each in offers},
+            workers={each: next(results) for each in workers},
+        )
+
+    def may_price(self, address: str) -> bool:
+        method, parameters = self._call("hasRole", (PRICING_ROLE, address))
+        answer = self._rpc.call(method, *parameters)
+        return bool(self._market.function("hasRole").decode_result(bytes.fromhex(answer[2:])))
+
+    def _call(self, name: str, arguments: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+        data = self._market.function(name).encode_call(list(arguments))
+        return "eth_call", ({"to": self._contract, "data": "0x" + data.hex()}, "latest")
+
+
+def _account(result: Mapping[str, Any]) -> AccountView:
+    return AccountView(free=result["free"], held=result["cur"] + result["prev"], era=result["era"])
