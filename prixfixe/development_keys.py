@@ -55,7 +55,7 @@ def require_usable(address: str, chain_id: int) -> None:
     """DevelopmentKeyRefused when `address` is a development account and the chain is not a local one."""
     if address in _KNOWN and not is_local_chain(chain_id):
         raise DevelopmentKeyRefused(
-            f"{address} is a development account whose key everybody knows; it is refused on chain {chain_id}",
+            f"{address} is a development account, its key known to all: refused on chain {chain_id}",
             address=address,
             chain_id=chain_id,
         )

@@ -2,10 +2,9 @@
 
 A *key spec* is a short text that names a key and never is one:
 
-    NAME or keystore:NAME   an encrypted keystore (JSON, version 3) in the folder `keys` of PRIXFIXE_HOME, or
-    a path command:PROGRAM ARGS    an external signer: a program that gets one JSON object on standard input
-    and answers one dev:N                   account N of the well-known development mnemonic; local chains
-    only
+    NAME or keystore:NAME   an encrypted keystore (JSON, version 3) in PRIXFIXE_HOME's folder `keys`, or its
+    path exec:PROGRAM ARGS       an external signer: a program that reads one JSON object and answers with one
+    dev:N                   account N of the well-known development mnemonic; local chains only
 
 A keystore's password comes from the file that PRIXFIXE_PASSWORD_FILE names, else from a prompt; never from an
 argument, which every user of the machine could read. No `repr`, error or log of this module shows a secret.
@@ -161,7 +160,7 @@ def sign_typed(signer: Signer, struct: TypedStruct, domain: Domain) -> bytes:
     for."""
     if domain.chain_id != signer.chain_id:
         raise ConfigurationError(
-            f"the key was opened for chain {signer.chain_id} and is asked to sign for chain {domain.chain_id}",
+            f"the key was opened for chain {signer.chain_id}, and the order is for chain {domain.chain_id}",
             code="wrong-chain",
             hint="choose the context of the chain that you mean",
         )
@@ -184,7 +183,7 @@ def load_signer(spec: str, *, chain_id: int, password: Callable[[str], str] | No
         if not (rest.isascii() and rest.isdigit()):
             raise InvalidInput(f"key spec {spec!r}: dev: takes a number, such as dev:3", code="bad-key-spec")
         return development_signer(int(rest), chain_id=chain_id)
-    if separator and kind == "command":
+    if separator and kind == "exec":
         return CommandSigner(shlex.split(rest), chain_id=chain_id)
     path = keystore_path(rest if separator and kind == "keystore" else spec)
     return LocalSigner(_open_keystore(path, password or ask_password), chain_id=chain_id)
@@ -216,7 +215,7 @@ def keystore_path(name: str) -> Path:
         raise InvalidInput(
             f"{name[:40]!r} is not a key's name",
             code="bad-key-spec",
-            hint="give a keystore's name (letters, digits, '.', '-', '_') or path, dev:N, or command:PROGRAM",
+            hint="give a keystore's name (letters, digits, '.', '-', '_') or path, dev:N, or exec:PROGRAM",
         )
     return keystore_folder() / f"{name}.json"
 
@@ -236,13 +235,13 @@ def create_keystore(name: str, password: str, *, private_key: bytes | None = Non
 
     Returns (path, address). Conflict when the file exists: a key is never overwritten.
     """
-    import eth_keyfile  # late: it takes a second to import
+    from eth_keyfile.keyfile import create_keyfile_json  # late: it takes a second to import
 
     if not password:
         raise InvalidInput("an empty password protects nothing", code="empty-password")
     key = private_key if private_key is not None else _random_key()
     address = address_of_key(key)
-    document = eth_keyfile.create_keyfile_json(key, password.encode("utf-8"))
+    document = create_keyfile_json(key, password.encode("utf-8"))
     path = keystore_path(name)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -275,10 +274,10 @@ def _open_keystore(path: Path, password: Callable[[str], str]) -> bytes:
     document = _read_keystore(path)
     secret = password(f"Password of {path.stem}: ")
 
-    import eth_keyfile
+    from eth_keyfile.keyfile import decode_keyfile_json
 
     try:
-        return bytes(eth_keyfile.decode_keyfile_json(document, secret.encode("utf-8")))
+        return bytes(decode_keyfile_json(document, secret.encode("utf-8")))
     except Exception:  # it raises ValueError, KeyError and its own; none may carry the password or the key on
         raise ConfigurationError(
             f"the keystore {path.name} does not open with this password", code="wrong-password"

@@ -61,6 +61,14 @@ class Ask(TypedStruct):
 
 
 @dataclass(frozen=True, slots=True)
+class SignedAsk:
+    """An ask with the signature of its provider or of a worker key that the provider authorised."""
+
+    ask: Ask
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Bid(TypedStruct):
     """A customer's wish for tasks of a product.
 

@@ -59,6 +59,12 @@ def compact(signature: bytes) -> bytes:
     return short[:32] + bytes([short[32] | parity << 7]) + short[33:]
 
 
+def expand(signature: bytes) -> bytes:
+    """The 65-byte form of a signature of either form; the inverse of `compact`."""
+    pair, parity = _split(b"", signature)
+    return pair + bytes([27 + parity])
+
+
 def address_of_key(private_key: bytes) -> str:
     """The EIP-55 address of a private key."""
     return _address_of(_key(private_key).public_key)

@@ -1,0 +1,110 @@
+"""A market on a local chain, with the people that tests need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from prixfixe.chain.client import MarketClient
+from prixfixe.chain.deployment import Deployment, deploy
+from prixfixe.chain.parameters import Policy, Roles
+from prixfixe.devnet.anvil import LocalChain
+from prixfixe.keys import LocalSigner, development_signer, sign_typed
+from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol.deals import Offer
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import KIND_BUNDLES, Ask, Purchase, SignedAsk
+from prixfixe.protocol.product import Product
+
+PRICE = Money.parse("2.00")
+PAY = Money.parse("1.20")
+PRODUCT = Product.parse("cpu-2x4/10m")
+OFFER = Offer(
+    product=PRODUCT.to_bytes(),
+    application=b"\x07" * 32,
+    price=PRICE.units,
+    max_cost=PRICE.units,
+    quorum=1,
+    disputable=False,
+)
+
+
+@dataclass(frozen=True)
+class LocalMarket:
+    """A deployed market. Accounts by index: 0 admin, 1 pricing, 2 scheduler, 3 customer, 4 provider, 10
+    worker key, 9 stranger."""
+
+    chain: LocalChain
+    deployment: Deployment
+
+    @cached_property
+    def client(self) -> MarketClient:
+        return self.deployment.client(self.chain.rpc)
+
+    admin, pricing, scheduler, customer, provider, stranger, worker = (
+        development_signer(index) for index in (0, 1, 2, 3, 4, 9, 10)
+    )
+
+    def purchase(self, *, tasks: int = 1, lot: int = 1, nonce: int = 1, era: int = 0) -> Purchase:
+        """An order of the customer for OFFER, live for an hour."""
+        now = self.chain.time
+        return Purchase(
+            customer=self.customer.address,
+            bundle=OFFER.id,
+            price=OFFER.price,
+            tasks=tasks,
+            lot=lot,
+            job=b"\x0b" * 32,
+            expiry=now + 3600,
+            deliver_by=now + 7200,
+            era=era,
+            nonce=nonce,
+        )
+
+    def ask(self, signer: LocalSigner | None = None, *, price: Money = PAY, slots: int = 1) -> SignedAsk:
+        """The provider's ask, signed by its worker key unless another signer is given."""
+        ask = Ask(
+            provider=self.provider.address,
+            product=OFFER.product,
+            price=price.units,
+            slots=slots,
+            kinds=KIND_BUNDLES,
+            customer=ZERO_ADDRESS,
+            matcher=self.deployment.market,
+            expiry=self.chain.time + 300,
+            era=0,
+        )
+        return SignedAsk(ask, sign_typed(signer or self.worker, ask, self.client.domain))
+
+    def sign(self, purchase: Purchase, signer: LocalSigner | None = None) -> bytes:
+        return sign_typed(signer or self.customer, purchase, self.client.domain)
+
+
+def deploy_local_market(chain: LocalChain) -> LocalMarket:
+    """Deploys, funds customer and provider, authorises the worker key and publishes OFFER."""
+    people = LocalMarket
+    policy = Policy(
+        window=600,
+        grace=4,
+        notice=60,
+        surety=Money.parse("5").units,
+        bond=Money.parse("5").units,
+        arbiter_fee=Money.parse("1").units,
+        max_fee_bps=1000,
+        arbiter=people.admin.address,
+        deposit_cap=Money.parse("1000000").units,
+    )
+    roles = Roles(
+        admin=people.admin.address,
+        pricing=people.pricing.address,
+        scheduler=people.scheduler.address,
+        pauser=people.admin.address,
+    )
+    market = LocalMarket(chain, deploy(chain.rpc, people.admin, policy, roles))
+    client = market.client
+    for signer, amount in ((people.customer, "100"), (people.provider, "20")):
+        client.mint(people.admin, signer.address, Money.parse(amount))
+        client.deposit(signer, Money.parse(amount))
+    client.authorise(people.provider, people.worker.address, chain.time + 86_400)
+    client.publish(people.pricing, OFFER, chain.time + 86_400, Money(0))
+    return market
