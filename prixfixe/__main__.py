@@ -1,0 +1,5 @@
+"""`python -m prixfixe` is the command `prixfixe`."""
+
+from prixfixe.cli import main
+
+main()

@@ -1,0 +1,242 @@
+"""The demonstration behind `scripts/demo`: the main job, a customer's mistake, and a worker that dies.
+
+It does what a person would do, with the commands that a person types, against a devnet of its own in a
+folder of its own; nothing of the user's is touched. What it tells goes to standard error; the last line on
+standard output is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from prixfixe.devnet.demo_data import DemoTable, flights, order_lines
+from prixfixe.devnet.supervisor import prixfixe_command
+from prixfixe.errors import PrixfixeError
+
+_DEFAULT_ROWS = 336_776
+
+
+class DemoFailed(Exception):
+    """A step did not do what it promises; the message says which."""
+
+
+def say(text: str = "") -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Person:
+    """Types `prixfixe` commands in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.environment = {**os.environ, "PRIXFIXE_HOME": str(home)}
+
+    def types(self, *arguments: str, expect: int | None = 0) -> tuple[int, dict[str, Any]]:
+        """Run one command with --json; its progress is shown. The exit code, and what it printed."""
+        shown = " ".join(a if " " not in a else repr(a) for a in arguments)
+        say(f"$ prixfixe {shown}")
+        done = subprocess.run(
+            [*prixfixe_command(), *arguments, "--json"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if expect is not None and done.returncode != expect:
+            raise DemoFailed(f"`prixfixe {shown}` ended with {done.returncode}, not {expect}: {done.stdout}")
+        lines = done.stdout.strip().splitlines()
+        return done.returncode, json.loads(lines[-1]) if lines else {}
+
+    def balance(self) -> int:
+        return int(self.types("account", "show")[1]["free"])
+
+
+@contextmanager
+def devnet(person: Person, folder: Path) -> Iterator[None]:
+    """A devnet of three workers; stopped at the end whatever happens."""
+    options = ["--folder", str(folder)]
+    say("$ prixfixe dev --detach")
+    started = subprocess.run(
+        [*prixfixe_command(), "dev", *options, "--port", "0", "--chain-port", "0", "--detach", "--json"],
+        env=person.environment,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if started.returncode:
+        raise DemoFailed("the devnet did not start")
+    try:
+        yield
+    finally:
+        subprocess.run(
+            [*prixfixe_command(), "dev", *options, "stop"],
+            env=person.environment,
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+
+
+def main_job(person: Person, table: DemoTable, results: Path) -> dict[str, Any]:
+    say(f"\n--- 1. The main job: {table.title}")
+    before = person.balance()
+    began = time.monotonic()
+    workbook, receipt = results / "result.xlsx", results / "receipt.json"
+    _, run = person.types(
+        *("run", "pivot", str(table.path), *table.arguments, "--yes"),
+        *("--out", str(workbook), "--receipt", str(receipt), "--force"),
+    )
+    seconds = time.monotonic() - began
+    code, verified = person.types("verify", str(receipt), str(workbook), expect=None)
+    spent = before - person.balance()
+    if spent != int(run["charged"]):
+        raise DemoFailed(f"the account went down by {spent}, the receipt says {run['charged']}")
+    say(
+        f"{run['input_rows']:,} rows in, {run['output_rows']:,} out, {_dollars(spent)} charged,"
+        f" in {seconds:.1f} s: {workbook}"
+    )
+    return {
+        "job": run["job"],
+        "bundle": run["bundle"],
+        "quoted": int(run["quoted"]),
+        "charged": int(run["charged"]),
+        "settled": run["state"] == "settled",
+        "receipt_valid": code == 0 and bool(verified.get("valid")),
+        "input_rows": run["input_rows"],
+        "output_rows": run["output_rows"],
+        "seconds": round(seconds, 2),
+    }
+
+
+def mistake(person: Person, table: DemoTable, results: Path) -> None:
+    say("\n--- 2. A customer's mistake: a column that is not there")
+    before = person.balance()
+    wrong = f"{table.measured_column}_typo"
+    arguments = [a.replace(table.measured_column, wrong) for a in table.arguments]
+    code, _ = person.types(
+        "run",
+        "pivot",
+        str(table.path),
+        *arguments,
+        "--yes",
+        "--out",
+        str(results / "never.xlsx"),
+        expect=None,
+    )
+    if code == 0 or person.balance() != before:
+        raise DemoFailed("a missing column was not refused before payment")
+    say("Refused before anything was uploaded or paid; the balance is what it was.")
+
+
+def death(person: Person, table: DemoTable, folder: Path, results: Path) -> None:
+    say("\n--- 3. A worker is killed in the middle")
+    before = person.balance()
+    for _ in range(4):  # a short run may end before the blow lands; then the next one is hit
+        _, bought = person.types("run", "pivot", str(table.path), *table.arguments, "--yes", "--detach")
+        victim = _kill_its_worker(person, folder, bought["job"])
+        out = results / "after-the-blow"
+        _, job = person.types("jobs", "watch", bought["job"])
+        person.types("jobs", "download", bought["job"], "--out", str(out), "--force")
+        if job["state"] != "settled":
+            raise DemoFailed(f"the job ended {job['state']} after its worker was killed")
+        person.types("dev", "--folder", str(folder), "start", victim.replace("-", " "), expect=None)
+        if job["attempts"] > 1:
+            break
+        say("It had finished already; again.")
+    else:
+        raise DemoFailed("no run could be hit in the middle")
+    say(
+        f"{victim} died; its deal was brought to an end, the {_dollars(int(job['quoted']))} went back,"
+        f" another worker ran it, and it was paid once: {_dollars(before - person.balance())} left the account in all."
+    )
+
+
+def _kill_its_worker(person: Person, folder: Path, job: str) -> str:
+    """Wait until the job runs, then end the process of the worker that runs it. Its devnet name."""
+    deadline = time.monotonic() + 30
+    from prixfixe.client import Client
+
+    os.environ["PRIXFIXE_HOME"] = person.environment["PRIXFIXE_HOME"]
+    with Client.from_context() as client:
+        while time.monotonic() < deadline:
+            stage = client.job(job).stage
+            if stage.startswith("running on w"):
+                number = stage.removeprefix("running on w").split()[0]
+                subprocess.run(
+                    [*prixfixe_command(), "dev", "--folder", str(folder), "kill", "worker", number],
+                    env=person.environment,
+                    stdout=sys.stderr,
+                    check=True,
+                )
+                return f"worker-{number}"
+            time.sleep(0.02)
+    raise DemoFailed(f"job {job} did not start within 30 s")
+
+
+def _dollars(units: int) -> str:
+    from prixfixe.protocol.money import Money
+
+    return str(Money(units))
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo",
+        description="The main job from nothing: a market on this machine, a table pivoted for a flat price, paid on"
+        " chain, with a receipt that is checked; then a customer's mistake and a worker that dies.",
+    )
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=_DEFAULT_ROWS,
+        help="other than 336,776: so many generated order lines (12000000 is 1.5 GB)",
+    )
+    parser.add_argument("--keep", type=Path, help="keep results and the devnet's data in this folder")
+    parser.add_argument(
+        "--only-main", action="store_true", help="leave out the mistake and the killed worker"
+    )
+    options = parser.parse_args(arguments)
+    if options.rows < 1:
+        parser.error("--rows is at least 1")
+    signal.signal(signal.SIGTERM, _terminated)
+
+    root = options.keep or Path(tempfile.mkdtemp(prefix="prixfixe-demo-"))
+    root.mkdir(parents=True, exist_ok=True)
+    results = root / "results"
+    results.mkdir(exist_ok=True)
+    person = Person(root / "home")
+    try:
+        table = flights(root) if options.rows == _DEFAULT_ROWS else order_lines(root, options.rows)
+        with devnet(person, root / "devnet"):
+            summary = main_job(person, table, results)
+            if not options.only_main:
+                mistake(person, table, results)
+                death(person, table, root / "devnet", results)
+    except (DemoFailed, PrixfixeError) as error:
+        say(f"\nThe demonstration failed: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped; everything that it started has ended.")
+        return 130
+    finally:
+        if options.keep is None:
+            shutil.rmtree(root, ignore_errors=True)
+    print(json.dumps(summary))
+    return 0 if summary["settled"] and summary["receipt_valid"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
