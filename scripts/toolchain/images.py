@@ -1,7 +1,7 @@
 """`scripts/images`: the images that docker-compose.yml runs, built from the project's own Dockerfile.
 
-The build itself fetches nothing: the locked wheels are installed on the host into build/image, each file checked
-against its hash, and copied in.
+The build itself fetches nothing: the locked wheels are installed on the host into build/image, each file
+checked against its hash, and copied in.
 """
 
 from __future__ import annotations
@@ -57,7 +57,15 @@ def _entry_points() -> None:
     run_logged(
         "images",
         [
-            *(VENV / "bin" / "uv", "pip", "install", "--no-deps", "--no-build-isolation", "--python", VENV / "bin" / "python"),
+            *(
+                VENV / "bin" / "uv",
+                "pip",
+                "install",
+                "--no-deps",
+                "--no-build-isolation",
+                "--python",
+                VENV / "bin" / "python",
+            ),
             *("--target", STAGE / "own", ROOT),
         ],
     )
@@ -84,7 +92,9 @@ def ready(base: str) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/images", description=(__doc__ or "").split("\n\n", 1)[1])
-    parser.add_argument("--base", default=f"{image.NAME}:{image.TAG}", help="base image (default: %(default)s)")
+    parser.add_argument(
+        "--base", default=f"{image.NAME}:{image.TAG}", help="base image (default: %(default)s)"
+    )
     chosen = parser.parse_args(words)
     try:
         with signals.as_exceptions(), setup.ready(with_engine=True):
@@ -95,6 +105,3 @@ def main(words: Sequence[str] | None = None) -> int:
         say("\ninterrupted; run it again to go on")
         return 130
     return 0
-
-
-
