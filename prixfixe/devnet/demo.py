@@ -156,7 +156,8 @@ def death(person: Person, table: DemoTable, folder: Path, results: Path) -> None
         raise DemoFailed("no run could be hit in the middle")
     say(
         f"{victim} died; its deal was brought to an end, the {_dollars(int(job['quoted']))} went back,"
-        f" another worker ran it, and it was paid once: {_dollars(before - person.balance())} left the account in all."
+        f" another worker ran it, and it was paid once:"
+        f" {_dollars(before - person.balance())} left the account in all."
     )
 
 
@@ -195,8 +196,8 @@ def _terminated(*_: object) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
-        description="The main job from nothing: a market on this machine, a table pivoted for a flat price, paid on"
-        " chain, with a receipt that is checked; then a customer's mistake and a worker that dies.",
+        description="The main job from nothing: a market on this machine, a table pivoted for a flat price,"
+        " paid on chain, with a receipt that is checked; then a customer's mistake and a worker that dies.",
     )
     parser.add_argument(
         "--rows",

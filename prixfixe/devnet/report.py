@@ -53,7 +53,7 @@ def describe(state: DevnetState, settings: DevnetSettings) -> str:
     lines += [f"{a['role']:<15} {a['key']:<7} {a['address']}  {a['private_key']}" for a in data["accounts"]]
     lines += [
         "",
-        f"context {state.context!r} is current, with {numbers.CUSTOMER_DEPOSIT} to spend. In another terminal:",
+        f"context {state.context!r} is current and has {numbers.CUSTOMER_DEPOSIT}. In another terminal:",
         "  prixfixe run pivot YOUR.csv --rows COLUMN --values COLUMN:sum --out result.xlsx",
     ]
     return "\n".join(lines)
