@@ -116,8 +116,8 @@ class MarketClient:
 
     def account(self, owner: str, *, block: BlockRef = "latest") -> Account:
         """An account; the treasury's is the contract's own."""
-        found = self.read("account", owner, block=block)
-        return Account(Money(found["free"]), Money(found["cur"]), Money(found["prev"]), found["era"])
+        free, cur, prev, era = self.read("account", owner, block=block).values()
+        return Account(Money(free), Money(cur), Money(prev), era)
 
     def lot(self, order: bytes, index: int, *, block: BlockRef = "latest") -> bytes:
         """The word of a lot; `prixfixe.protocol.deals` says what it means."""
@@ -125,8 +125,8 @@ class MarketClient:
 
     def bundle(self, offer_id: bytes, *, block: BlockRef = "latest") -> BundleState:
         """State of an offer."""
-        found = self.read("bundles", offer_id, block=block)
-        return BundleState(found["until"], Money(found["float_"]))
+        until, float_ = self.read("bundles", offer_id, block=block).values()
+        return BundleState(until, Money(float_))
 
     def worker_until(self, provider: str, key: str, *, block: BlockRef = "latest") -> int:
         """Last second at which `key` may sign for `provider`; 0: never."""
@@ -137,14 +137,8 @@ class MarketClient:
         return Policy(**{snake_case(name): value for name, value in found.items()})
 
     def config(self, *, block: BlockRef = "latest") -> Config:
-        found = self.read("config", block=block)
-        return Config(
-            found["scheduler"],
-            found["feeBps"],
-            found["paused"],
-            Money(found["depositCap"]),
-            Money(found["held"]),
-        )
+        scheduler, fee_bps, paused, cap, held = self.read("config", block=block).values()
+        return Config(scheduler, fee_bps, paused, Money(cap), Money(held))
 
     def has_role(self, role: bytes, account: str, *, block: BlockRef = "latest") -> bool:
         """role: ADMIN_ROLE, PRICING_ROLE or PAUSER_ROLE."""
