@@ -1,0 +1,201 @@
+"""The cage: everything that a container may and may not do, as one frozen value.
+
+It renders into the engine's own create request and nothing else decides a flag, so what is printed by
+`prixfixe worker check`, what the tests hold and what the engine is told are the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from prixfixe.errors import ConfigurationError
+from prixfixe.protocol.canonical import canonical_digest_hex
+
+USER: Final = 65532  # the "nonroot" of minimal images: owns nothing, and no account of a Debian host
+TASK_USER: Final = f"{USER}:{USER}"
+HOST_NAME: Final = "task"
+LABEL_ATTEMPT: Final = "prixfixe.attempt"
+LABEL_WORKER: Final = "prixfixe.worker"
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """Folders of the host: `job` is seen read-only at /job, `outputs` writable at /job/outputs. `temporary`
+    is the disk-backed /tmp; None: a tmpfs, whose pages count as the task's memory."""
+
+    job: Path
+    outputs: Path
+    temporary: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cage:
+    """One task's container. Sizes in MiB; `milli_vcpu` in thousandths of a processor.
+
+    image: the image's own digest, never a name. command: the whole argument list; the image's entry point
+    is not used. environment: the job's; what the market fixes cannot be overridden by it.
+    """
+
+    attempt: str
+    worker: str
+    image: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    milli_vcpu: int
+    memory_mib: int
+    disk_mib: int
+    mounts: Mounts
+    processes: int = 256
+    open_files: int = 4096
+    runtime: str = "runc"
+    user: str = TASK_USER
+    network: str = "none"
+    shared_memory_mib: int = field(default=64)
+
+    def __post_init__(self) -> None:
+        if not self.image.startswith("sha256:") or len(self.image) != 71:
+            raise ConfigurationError(f"the cage takes an image by digest, not {self.image!r}")
+        if self.network != "none":
+            raise ConfigurationError(f"network {self.network!r} is not one that the cage allows")
+        if self.user.split(":")[0] in ("", "0", "root"):
+            raise ConfigurationError("a task never runs as root")
+        if min(self.milli_vcpu, self.memory_mib, self.processes, self.open_files) < 1:
+            raise ConfigurationError("every limit of a cage is at least 1")
+
+    @property
+    def cpus(self) -> int:
+        """Whole processors for thread pools: the share rounded up, so that a part of one still runs."""
+        return max(1, -(-self.milli_vcpu // 1000))
+
+    @property
+    def fixed_environment(self) -> dict[str, str]:
+        """What is the same for every run of a job on every worker, and wins over image and job."""
+        threads = str(self.cpus)
+        return {
+            "TZ": "UTC",
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            "PYTHONHASHSEED": "0",
+            "HOME": "/tmp",
+            "TMPDIR": "/tmp",
+            "PRIXFIXE_CPUS": threads,
+            "PRIXFIXE_MEMORY_MIB": str(self.memory_mib),
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+        }
+
+    def create_request(self) -> dict[str, Any]:
+        """The body of the engine's `POST /containers/create`.
+
+        Seccomp and the masked paths are the engine's defaults: they hold when no option changes them, and
+        `worker.selftest` refuses an engine whose default is no profile.
+        """
+        environment = {**self.environment, **self.fixed_environment}
+        memory = self.memory_mib * _MIB
+        return {
+            "Image": self.image,
+            "Entrypoint": [self.command[0]] if self.command else None,
+            "Cmd": list(self.command[1:]) if self.command else None,
+            "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
+            "User": self.user,
+            "Hostname": HOST_NAME,
+            "NetworkDisabled": True,
+            "AttachStdin": False,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "OpenStdin": False,
+            "Tty": False,
+            "Healthcheck": {"Test": ["NONE"]},
+            "Labels": {LABEL_ATTEMPT: self.attempt, LABEL_WORKER: self.worker},
+            "HostConfig": {
+                "Runtime": self.runtime,
+                "NetworkMode": self.network,
+                "ReadonlyRootfs": True,
+                "Privileged": False,
+                "CapDrop": ["ALL"],
+                "CapAdd": [],
+                "SecurityOpt": ["no-new-privileges"],
+                "Devices": [],
+                "GroupAdd": [],
+                "IpcMode": "private",
+                "UTSMode": "",
+                "PidMode": "",
+                "UsernsMode": "",
+                "Init": True,
+                "PidsLimit": self.processes,
+                "Memory": memory,
+                "MemorySwap": memory,  # equal: no swap at all
+                "NanoCpus": self.milli_vcpu * 1_000_000,
+                "OomScoreAdj": 500,  # when the host runs short, tasks die before the worker
+                "ShmSize": self.shared_memory_mib * _MIB,
+                "Ulimits": [
+                    {"Name": "core", "Soft": 0, "Hard": 0},
+                    {"Name": "fsize", "Soft": self.disk_mib * _MIB, "Hard": self.disk_mib * _MIB},
+                    {"Name": "nofile", "Soft": self.open_files, "Hard": self.open_files},
+                ],
+                "Mounts": self._binds(),
+                "Tmpfs": self._tmpfs(),
+                # Bounded, and there so that a restarted worker can read what it missed.
+                "LogConfig": {
+                    "Type": "local",
+                    "Config": {"max-size": "2m", "max-file": "2", "compress": "false"},
+                },
+                "RestartPolicy": {"Name": "no"},
+                "AutoRemove": False,
+                "PublishAllPorts": False,
+            },
+        }
+
+    def _binds(self) -> list[dict[str, Any]]:
+        binds = [
+            _bind(self.mounts.job, "/job", read_only=True),
+            _bind(self.mounts.outputs, "/job/outputs", read_only=False),
+        ]
+        if self.mounts.temporary is not None:
+            binds.append(_bind(self.mounts.temporary, "/tmp", read_only=False))
+        return binds
+
+    def _tmpfs(self) -> dict[str, str]:
+        if self.mounts.temporary is not None:
+            return {}
+        size = max(1, min(self.disk_mib, self.memory_mib // 2))
+        return {"/tmp": f"rw,nosuid,nodev,noexec,size={size}m,mode=1777"}
+
+    def describe(self) -> dict[str, Any]:
+        """The cage for people and reports: without the host's paths, which are nobody else's business."""
+        shown = asdict(self)
+        shown.pop("mounts")
+        shown["command"] = list(self.command)
+        shown["environment"] = dict(self.environment)
+        shown["temporary"] = "disk" if self.mounts.temporary is not None else "tmpfs"
+        return {
+            **shown,
+            "read_only_root": True,
+            "capabilities": "none",
+            "no_new_privileges": True,
+            "seccomp": "engine default",
+            "swap": "none",
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over `describe()`, without the ids of attempt and worker: two workers that ran a job
+        alike show the same."""
+        shown = {key: value for key, value in self.describe().items() if key not in ("attempt", "worker")}
+        return canonical_digest_hex(shown)
+
+
+def _bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": str(source),
+        "Target": target,
+        "ReadOnly": read_only,
+        # Nothing that is mounted below on the host comes along.
+        "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
+    }

@@ -1,0 +1,105 @@
+"""What a worker sees for itself before it runs a stranger's job: pure functions of one assignment.
+
+The service is not trusted with this: a worker that signs for another program than the customer bought would
+be the one that pays.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from prixfixe.errors import Fault, PrixfixeError, VerificationFailed
+from prixfixe.protocol.canonical import canonical_digest
+from prixfixe.protocol.deals import Due
+from prixfixe.protocol.typed_data import Domain, format_bytes32
+from prixfixe.protocol.wire import Assignment
+from worker.quoting import slot_fits
+from worker.settings import WorkerSettings
+
+_ATTEMPT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+
+
+class NotOurs(VerificationFailed):
+    """The assignment is not a deal of this worker: nothing is run, and nothing is signed."""
+
+    default_code = "assignment-not-ours"
+
+
+class NotAsBought(VerificationFailed):
+    """The deal is this worker's, but what it was told to run is not what the customer signed: it refuses."""
+
+    default_code = "assignment-not-as-bought"
+
+    def __init__(self, message: str, *, fault: Fault = "platform") -> None:
+        super().__init__(message, fault=fault)
+
+
+def check_deal(assignment: Assignment, key: str, provider: str, domain: Domain) -> None:
+    """NotOurs unless the deal is the one named, of the purchase given, with this worker as its leg."""
+    deal, purchase = assignment.deal, assignment.purchase
+    if not _ATTEMPT.fullmatch(assignment.attempt):
+        raise NotOurs(f"{assignment.attempt[:80]!r} is no attempt's id: it becomes the name of a folder")
+    if format_bytes32(deal.id) != assignment.deal_id:
+        raise NotOurs(f"the deal hashes to {format_bytes32(deal.id)}, not to {assignment.deal_id}")
+    if deal.order != purchase.digest(domain):
+        raise NotOurs(f"deal {assignment.deal_id} is of another order than the purchase given")
+    if not any((leg.key, leg.provider) == (key, provider) for leg in deal.legs):
+        raise NotOurs(f"deal {assignment.deal_id} has no leg of key {key}")
+    if Due.unpack(assignment.due).deadline != assignment.deadline:
+        raise NotOurs(f"deal {assignment.deal_id} has another deadline than it says")
+    if (deal.bundle, deal.customer) != (purchase.bundle, purchase.customer):
+        raise NotOurs(f"deal {assignment.deal_id} is of another bundle or customer than its purchase")
+
+
+def check_job(assignment: Assignment, settings: WorkerSettings) -> None:
+    """NotAsBought unless manifest, definition, offer and product agree with what the customer signed."""
+    manifest, purchase = assignment.manifest, assignment.purchase
+    if manifest.digest() != purchase.job:
+        raise NotAsBought(
+            f"the manifest hashes to {manifest.digest().hex()}, the order is for {purchase.job.hex()}"
+        )
+    if manifest.bundle is None or assignment.definition is None:
+        raise NotAsBought("the job names no bundle, and this worker quotes for bundles only")
+    _check_definition(assignment)
+    if len(assignment.tasks) != assignment.deal.count or any(
+        not 0 <= task < manifest.tasks for task in assignment.tasks
+    ):
+        raise NotAsBought(f"tasks {list(assignment.tasks)} are not the deal's {assignment.deal.count}")
+    if len(assignment.tasks) != 1:
+        raise NotAsBought(f"a lot of {len(assignment.tasks)} tasks: this worker runs lots of one")
+    if (unfit := slot_fits(settings, assignment.product)) is not None:
+        raise NotAsBought(unfit, fault="provider")
+
+
+def _check_definition(assignment: Assignment) -> None:
+    """The definition is the one that the manifest names, and manifest and offer are what it says."""
+    from prixfixe.protocol.bundle import BundleDefinition
+
+    manifest, reference = assignment.manifest, assignment.manifest.bundle
+    assert reference is not None
+    assert assignment.definition is not None
+    found = canonical_digest(assignment.definition).hex()
+    if found != reference.definition:
+        raise NotAsBought(f"the definition hashes to {found}, the manifest names {reference.definition}")
+    try:
+        definition = BundleDefinition.model_validate(assignment.definition)
+        offer = definition.offer(reference.tier)
+        command = tuple(definition.command)
+    except (PrixfixeError, ValueError, KeyError) as error:
+        raise NotAsBought(f"the bundle's definition is not usable: {str(error)[:300]}") from error
+    for what, told, meant in (
+        ("bundle", reference.id, definition.id),
+        ("version", reference.version, definition.version),
+        ("image", manifest.image, definition.image),
+        ("command", manifest.command, command),
+        ("determinism class", manifest.determinism, definition.determinism),
+        ("product", assignment.product.to_bytes(), offer.product),
+    ):
+        if told != meant:
+            raise NotAsBought(f"the job's {what} is {told!r}, the bundle's {meant!r}")
+    if offer.id != assignment.purchase.bundle:
+        raise NotAsBought(
+            f"the definition's offer is {format_bytes32(offer.id)}, the customer bought"
+            f" {format_bytes32(assignment.purchase.bundle)}"
+        )

@@ -1,0 +1,263 @@
+"""The market's service as the worker sees it: HTTP with a session, retries and streams.
+
+Every call here may be repeated: the service takes the same report, log chunk, blob or registration twice
+for once. So a lost connection or a restarting service is waited out, with growing pauses, for as long as
+the caller says. Times of the service come from its `Date` headers; the host's clock is only compared with
+them.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from prixfixe.errors import PrixfixeError, Unauthorized, Unavailable
+from prixfixe.keys import Signer
+from prixfixe.protocol import siwe, wire
+
+log = logging.getLogger("prixfixe.worker")
+
+_M = TypeVar("_M", bound=BaseModel)
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+# A worker whose clock is off by more than this is told: sign-in and TLS certificates depend on clocks.
+SKEW_SECONDS: Final = 30.0
+_POLL_MARGIN_SECONDS: Final = 15.0
+
+
+class Stopped(PrixfixeError):
+    """The worker is stopping and no longer waits for the service."""
+
+    default_code = "stopped"
+    default_fault = "provider"
+
+
+class ServiceClient:
+    """One service, one session. Safe for many threads.
+
+    stopping: set when waiting for a silent service makes no sense any more.
+    """
+
+    def __init__(
+        self, base_url: str, *, stopping: threading.Event | None = None, connections: int = 32
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            timeout=httpx.Timeout(30.0, connect=5.0),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            follow_redirects=False,
+            # The environment's proxies are not for a service on this machine.
+            trust_env=urlsplit(base_url).hostname not in ("127.0.0.1", "localhost"),
+        )
+        self._base_url = base_url
+        self._stopping = stopping or threading.Event()
+        self._signer: Signer | None = None
+        self._token: str | None = None
+        self._lock = threading.Lock()
+        self.skew_seconds = 0.0
+
+    def close(self) -> None:
+        self._http.close()
+
+    def sign_in(self, signer: Signer) -> None:
+        """Sign in with this key now, and again whenever the service no longer knows the session."""
+        self._signer = signer
+        try:
+            self._renew(None)
+        except httpx.HTTPError as error:
+            raise self._silent(error) from error
+
+    # ------------------------------------------------------------------------------------------------ calls
+
+    def market(self, wait: float = 0.0) -> wire.Market:
+        return self._model(wire.Market, "GET", "/v1/market", wait=wait)
+
+    def register(self, registration: wire.WorkerRegistration, wait: float = 0.0) -> wire.WorkerStatus:
+        return self._model(wire.WorkerStatus, "POST", "/v1/workers", registration, wait=wait)
+
+    def heartbeat(self, beat: wire.Heartbeat) -> wire.HeartbeatAnswer:
+        """Not repeated here: the next beat is due anyway."""
+        return self._model(wire.HeartbeatAnswer, "POST", "/v1/workers/heartbeat", beat)
+
+    def assignment(self, wait_seconds: float) -> wire.Assignment | None:
+        """The next assignment, waited for at the service; None when none came."""
+        timeout = httpx.Timeout(wait_seconds + _POLL_MARGIN_SECONDS, connect=5.0)
+        answer = self._call("GET", "/v1/assignments", params={"wait": f"{wait_seconds:g}"}, timeout=timeout)
+        return None if answer.status_code == 204 else _parsed(wire.Assignment, answer)
+
+    def start(self, attempt: str, wait: float = 10.0) -> None:
+        self._call("POST", f"/v1/attempts/{attempt}/start", wait=wait)
+
+    def log(self, attempt: str, chunk: wire.LogChunk, wait: float = 10.0) -> None:
+        self._call("POST", f"/v1/attempts/{attempt}/log", chunk, wait=wait)
+
+    def report(self, attempt: str, report: wire.TaskReport, wait: float) -> wire.ReportAnswer:
+        return self._model(wire.ReportAnswer, "POST", f"/v1/attempts/{attempt}/result", report, wait=wait)
+
+    def status(self, key: str) -> wire.WorkerStatus:
+        return self._model(wire.WorkerStatus, "GET", f"/v1/workers/{key}")
+
+    @contextmanager
+    def download(self, sha256: str) -> Iterator[Iterable[bytes]]:
+        """The bytes of a blob as they come; the caller checks them against the name."""
+        try:
+            with self._http.stream("GET", f"/v1/blobs/{sha256}", headers=self._headers()) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                    raise _problem(answer)
+                yield answer.iter_bytes(1 << 20)
+        except httpx.HTTPError as error:
+            raise self._silent(error) from error
+
+    def has_blob(self, sha256: str, wait: float) -> bool:
+        return self._call("HEAD", f"/v1/blobs/{sha256}", wait=wait, accept={404}).status_code == 200
+
+    def upload(self, sha256: str, size: int, content: Callable[[], Iterable[bytes]], wait: float) -> None:
+        """Store a blob. content: opens the bytes anew for each try."""
+        self._call(
+            "PUT",
+            f"/v1/blobs/{sha256}",
+            wait=wait,
+            stream=content,
+            headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
+            timeout=httpx.Timeout(120.0, connect=5.0),
+        )
+
+    # ----------------------------------------------------------------------------------------------- inside
+
+    def _model(
+        self, model: type[_M], method: str, path: str, body: BaseModel | None = None, *, wait: float = 0.0
+    ) -> _M:
+        return _parsed(model, self._call(method, path, body, wait=wait))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None = None,
+        *,
+        wait: float = 0.0,
+        stream: Callable[[], Iterable[bytes]] | None = None,
+        headers: dict[str, str] | None = None,
+        accept: frozenset[int] | set[int] = frozenset(),
+        **options: Any,
+    ) -> httpx.Response:
+        """One answer, waiting out a service that is silent or busy for `wait` seconds in all."""
+        until = time.monotonic() + wait
+        pause = _FIRST_PAUSE
+        renewed = False
+        while True:
+            token = self._token
+            content = stream() if stream is not None else body.model_dump_json() if body is not None else None
+            sent = {**self._headers(), **(headers or {})}
+            if body is not None:
+                sent["Content-Type"] = "application/json"
+            try:
+                answer = self._http.request(method, path, content=content, headers=sent, **options)
+                self._watch_clock(answer)
+                if answer.status_code < 400 or answer.status_code in accept:
+                    return answer
+                failure: PrixfixeError = _problem(answer)
+                if isinstance(failure, Unauthorized) and self._signer is not None and not renewed:
+                    self._renew(token)
+                    renewed = True
+                    continue
+            except httpx.HTTPError as error:
+                failure = self._silent(error)
+                failure.__cause__ = error
+            if not failure.retryable or time.monotonic() + pause > until:
+                raise failure
+            if self._stopping.wait(pause * random.uniform(0.7, 1.3)):
+                raise Stopped(f"stopped while waiting for the service at {self._base_url}")
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _silent(self, error: httpx.HTTPError) -> Unavailable:
+        return Unavailable(
+            f"the service at {self._base_url} does not answer ({type(error).__name__})", code="service-silent"
+        )
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
+
+    def _renew(self, stale: str | None) -> None:
+        """A new session, unless another thread has already replaced the stale one."""
+        with self._lock:
+            if self._signer is None or (stale is not None and self._token != stale):
+                return
+            answer = self._http.get("/v1/sessions/nonce")
+            if answer.status_code >= 400:
+                raise _problem(answer)
+            self._watch_clock(answer)
+            nonce = _parsed(wire.Nonce, answer)
+            market = _parsed(wire.Market, self._http.get("/v1/market"))
+            # The service's own time, so that a host with a wrong clock can still sign in.
+            issued = datetime.fromtimestamp(time.time() + self.skew_seconds, UTC)
+            message = siwe.SignIn(
+                domain=nonce.domain,
+                address=self._signer.address,
+                uri=self._base_url,
+                chain_id=market.chain_id,
+                nonce=nonce.nonce,
+                issued_at=issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            ).compose()
+            signature = "0x" + self._signer.sign_digest(siwe.personal_digest(message)).hex()
+            request = wire.SessionRequest(message=message, signature=signature)
+            answer = self._http.post(
+                "/v1/sessions",
+                content=request.model_dump_json(),
+                headers={"Content-Type": "application/json"},
+            )
+            if answer.status_code >= 400:
+                raise _problem(answer)
+            self._token = _parsed(wire.Session, answer).token
+
+    def _watch_clock(self, answer: httpx.Response) -> None:
+        """Compare the host's clock with the service's, which are the same when no one is wrong."""
+        told = answer.headers.get("date")
+        if not told:
+            return
+        try:
+            service = email.utils.parsedate_to_datetime(told).timestamp()
+        except ValueError:
+            return
+        skew = service - time.time()
+        if abs(skew) > SKEW_SECONDS and abs(self.skew_seconds) <= SKEW_SECONDS:
+            log.warning(
+                "this machine's clock is %.0f s %s the service's: set it (timedatectl set-ntp true)",
+                abs(skew),
+                "behind" if skew > 0 else "ahead of",
+            )
+        # The header has whole seconds: below two, nothing is known.
+        self.skew_seconds = skew if abs(skew) >= 2 else 0.0
+
+
+def _parsed(model: type[_M], answer: httpx.Response) -> _M:
+    try:
+        return model.model_validate_json(answer.content)
+    except (ValidationError, PrixfixeError) as error:
+        raise Unavailable(
+            f"the answer to {answer.request.url.path} is not a {model.__name__}: {str(error)[:300]}",
+            code="service-answer",
+            hint="worker and service may be of different versions",
+            retryable=False,
+        ) from error
+
+
+def _problem(answer: httpx.Response) -> PrixfixeError:
+    try:
+        told = answer.json()
+    except ValueError:
+        told = None
+    document = told if isinstance(told, dict) else {}
+    return PrixfixeError.from_problem({"status": answer.status_code, **document})

@@ -1,0 +1,288 @@
+"""The worker's main loop: sign in, register, take up what a restart interrupted, then one assignment a free
+slot.
+
+Threads: the caller's, which waits for signals; the heart; one that polls; one an attempt. Nothing sleeps to
+wait for work: the poll is answered by the service the moment there is some.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, Final
+
+import prixfixe
+from prixfixe.errors import Conflict, PrixfixeError
+from prixfixe.keys import load_signer
+from prixfixe.protocol.typed_data import Domain
+from prixfixe.protocol.wire import Assignment, Market, Resources, WorkerRegistration
+from worker.attempt import Attempt, Room
+from worker.cage import LABEL_ATTEMPT, LABEL_WORKER
+from worker.chain import ChainReader
+from worker.checks import NotOurs
+from worker.client import ServiceClient, Stopped
+from worker.engine import Engine
+from worker.heart import Heart
+from worker.images import ImageStore
+from worker.inputs import InputCache
+from worker.journal import Journal
+from worker.scratch import ScratchPool
+from worker.settings import WorkerSettings
+
+log = logging.getLogger("prixfixe.worker")
+
+_POLL_SECONDS: Final = 25.0
+_FOREVER: Final = 10 * 365 * 86400.0
+_KEEP_ENDED_SECONDS: Final = 7 * 86400.0
+_LAST_WORDS_SECONDS: Final = 10.0  # for refusals of tasks that a drain cut off
+
+Emit = Callable[[str, dict[str, Any]], None]
+
+
+class Daemon:
+    """One worker. `run` returns when it was told to stop and has."""
+
+    def __init__(self, settings: WorkerSettings, emit: Emit = lambda event, facts: None) -> None:
+        self._settings = settings
+        self._emit = emit
+        self._draining = threading.Event()
+        self._stopping = threading.Event()  # at once
+        self._condition = threading.Condition()
+        self._active: dict[str, Attempt] = {}
+
+    # ------------------------------------------------------------------------------------------------- stop
+
+    def stop(self) -> None:
+        """First call: take no more work and finish what runs. Second call: stop at once."""
+        if self._draining.is_set():
+            self._stopping.set()
+        self._draining.set()
+        with self._condition:
+            self._condition.notify_all()
+
+    def handle_signals(self) -> None:
+        """SIGTERM and SIGINT stop it. From the main thread only."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            # In a thread: a handler runs between two instructions of the thread that may hold the lock.
+            threading.Thread(target=self.stop, daemon=True).start()
+
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
+
+    # -------------------------------------------------------------------------------------------------- run
+
+    def run(self) -> None:
+        """Until stopped. ConfigurationError, Forbidden and the like when it cannot work at all."""
+        self._settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _only_one(self._settings), self._room() as (room, market):
+            heart = Heart(room, market, self._beat_facts, self._give_up)
+            self._recover(room)
+            heart.start()
+            try:
+                self._emit("ready", self._describe(room, market))
+                threading.Thread(target=self._poll, args=(room,), name="poll", daemon=True).start()
+                self._draining.wait()
+                heart.drain()
+                self._drain()
+            finally:
+                heart.stop()
+            self._emit("stopped", {"unfinished": len(room.journal.unfinished())})
+
+    @contextmanager
+    def _room(self) -> Iterator[tuple[Room, Market]]:
+        """Everything that attempts share, checked: service, chain, key, engine."""
+        settings = self._settings
+        client = ServiceClient(settings.service, stopping=self._draining)
+        market = client.market(wait=_FOREVER)
+        chain = ChainReader(settings.rpc, market.contract, market.chain_id)
+        chain.check()
+        signer = load_signer(settings.key, chain_id=market.chain_id)
+        chain.require_authorised(settings.provider, signer.address)
+        client.sign_in(signer)
+        journal = Journal(settings.data / "journal.db")
+        inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
+        engine = Engine(connections=4 * settings.slots + 8)
+        room = Room(
+            settings=settings,
+            domain=Domain(market.chain_id, market.contract),
+            signer=signer,
+            client=client,
+            chain=chain,
+            engine=engine,
+            journal=journal,
+            images=ImageStore(engine, inputs),
+            inputs=inputs,
+            scratch=ScratchPool(settings.data / "disks", settings.scratch),
+            pool=ThreadPoolExecutor(max_workers=4 + settings.slots, thread_name_prefix="pool"),
+        )
+        try:
+            client.register(registration(settings), wait=_FOREVER)
+            yield room, market
+        finally:
+            room.pool.shutdown(wait=True)
+            room.scratch.close()
+            journal.close()
+            engine.close()
+            chain.close()
+            client.close()
+
+    def _recover(self, room: Room) -> None:
+        """Take up the journal's attempts, and remove what is left of any other."""
+        room.journal.forget_before(time.time() - _KEEP_ENDED_SECONDS)
+        rows = room.journal.unfinished()
+        known = {row.id for row in rows}
+        for container, labels in room.engine.labelled(LABEL_WORKER, room.signer.address).items():
+            if labels.get(LABEL_ATTEMPT) not in known:
+                log.info("removing container %s, left by an attempt that is over", container[:12])
+                room.engine.remove(container)
+        room.scratch.sweep({row.disk for row in rows if row.disk is not None})
+        for row in rows:
+            attempt = Attempt(room, Assignment.model_validate_json(row.assignment))
+            self._launch(attempt, lambda attempt=attempt, row=row: attempt.recover(row))  # type: ignore[misc]
+
+    def _poll(self, room: Room) -> None:
+        """One long poll while a slot is free."""
+        pause = 0.2
+        while not self._draining.is_set():
+            with self._condition:
+                self._condition.wait_for(
+                    lambda: len(self._active) < self._settings.slots or self._draining.is_set()
+                )
+            if self._draining.is_set():
+                return
+            try:
+                assignment = room.client.assignment(_POLL_SECONDS)
+                if assignment is None or self._accept(room, assignment):
+                    pause = 0.2
+                    continue
+            except Stopped:
+                return
+            except PrixfixeError as error:
+                log.warning("no assignments for now: %s", error)
+            except Exception:
+                log.exception("polling failed")
+            # A silent service, or one that offers what was turned down: not again at once.
+            self._draining.wait(pause)
+            pause = min(pause * 2, 5.0)
+
+    def _accept(self, room: Room, assignment: Assignment) -> bool:
+        attempt = Attempt(room, assignment)
+        try:
+            if not attempt.accept():
+                return False
+        except NotOurs as error:
+            log.error("attempt %s is not run: %s", assignment.attempt[:64], error)
+            return False
+        self._launch(attempt, attempt.begin)
+        self._emit("attempt", {"attempt": attempt.id, "deal": assignment.deal_id})
+        try:
+            room.client.start(attempt.id)
+        except PrixfixeError as error:
+            log.warning("attempt %s: the service was not told of its start: %s", attempt.id, error)
+        return True
+
+    def _launch(self, attempt: Attempt, work: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                log.exception("attempt %s: unexpected", attempt.id)
+            finally:
+                with self._condition:
+                    self._active.pop(attempt.id, None)
+                    self._condition.notify_all()
+
+        with self._condition:
+            self._active[attempt.id] = attempt
+        threading.Thread(target=run, name=f"attempt-{attempt.id[:8]}", daemon=True).start()
+
+    def _drain(self) -> None:
+        """Let running tasks end; then refuse what is left; at a second signal stop everything now."""
+        if not self._idle(self._settings.drain_seconds):
+            self._stop_all("shutdown" if self._stopping.is_set() else "drain")
+            if not self._idle(_LAST_WORDS_SECONDS):
+                self._stopping.set()
+                self._stop_all("shutdown")
+                self._idle(_LAST_WORDS_SECONDS)
+
+    def _idle(self, timeout: float) -> bool:
+        with self._condition:
+            self._condition.wait_for(lambda: not self._active or self._stopping.is_set(), timeout)
+            if self._active and self._stopping.is_set():
+                self._stop_all("shutdown")
+                self._condition.wait_for(lambda: not self._active, _LAST_WORDS_SECONDS)
+            return not self._active
+
+    def _stop_all(self, why: str) -> None:
+        with self._condition:
+            attempts = list(self._active.values())
+        for attempt in attempts:
+            threading.Thread(target=attempt.stop, args=(why,), daemon=True).start()
+
+    # ------------------------------------------------------------------------------------------- for others
+
+    def _beat_facts(self) -> tuple[str, ...]:
+        with self._condition:
+            return tuple(self._active)
+
+    def _give_up(self, attempts: tuple[str, ...]) -> None:
+        with self._condition:
+            found = [self._active[name] for name in attempts if name in self._active]
+        for attempt in found:
+            attempt.stop("given up")
+
+    def _describe(self, room: Room, market: Market) -> dict[str, Any]:
+        return {
+            "name": self._settings.name,
+            "key": room.signer.address,
+            "provider": self._settings.provider,
+            "market": market.contract,
+            "chain_id": market.chain_id,
+            "slots": self._settings.slots,
+            "scratch": room.scratch.kind,
+            "runtime": self._settings.runtime,
+            "pid": os.getpid(),
+        }
+
+
+def registration(settings: WorkerSettings) -> WorkerRegistration:
+    """How a worker introduces itself to the service."""
+    return WorkerRegistration(
+        provider=settings.provider,
+        name=settings.name,
+        resources=Resources(
+            milli_vcpu=settings.milli_vcpu,
+            memory_mib=settings.memory_mib,
+            disk_mib=settings.disk_mib,
+            slots=settings.slots,
+        ),
+        version=prixfixe.__version__,
+    )
+
+
+@contextmanager
+def _only_one(settings: WorkerSettings) -> Iterator[None]:
+    """Two daemons on one journal would sign against each other."""
+    descriptor = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict(
+                f"another worker runs on {settings.data}",
+                hint="give each worker a --data of its own",
+                fault="provider",
+            ) from error
+        yield
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)

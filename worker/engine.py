@@ -1,0 +1,193 @@
+"""The container engine, through Docker's SDK: the few calls that the worker makes, with errors of ours.
+
+One connection pool for the whole process; the SDK's client is safe to share among threads. `DOCKER_HOST` says
+where the engine is, as for every Docker tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import docker  # type: ignore[import-untyped]
+import docker.errors  # type: ignore[import-untyped]
+import requests.exceptions
+
+from prixfixe.errors import EngineError
+
+# Long enough for a slow engine to load an image, short enough that a dead one is noticed.
+_TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """What the engine says about a container. status: created, running, exited, dead... exit_code: of its
+    main process once exited. oom_killed: the kernel killed one of its processes for memory. started_at: the
+    engine's clock, ISO text."""
+
+    id: str
+    status: str
+    exit_code: int
+    oom_killed: bool
+    error: str
+    started_at: str
+
+    @property
+    def over(self) -> bool:
+        return self.status in ("exited", "dead")
+
+
+class Stream(Protocol):
+    """Standard output and error of a container as they come: (stdout, stderr), one of them None."""
+
+    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]: ...
+
+
+class Engine:
+    """A running engine. Every call raises `EngineError` (the provider's fault) when it is silent or
+    refuses."""
+
+    def __init__(self, *, connections: int = 16) -> None:
+        with _translated("reach the engine"):
+            self._api = docker.APIClient(
+                **docker.utils.kwargs_from_env(),
+                version="auto",
+                timeout=_TIMEOUT_SECONDS,
+                max_pool_size=connections,
+            )
+
+    def info(self) -> dict[str, Any]:
+        """The engine's own description of itself."""
+        with _translated("ask the engine what it is"):
+            return dict(self._api.info())
+
+    def image_config(self, image: str) -> dict[str, Any] | None:
+        """The configuration of an image that the engine has under exactly this id; None when it has not."""
+        try:
+            with _translated("look for an image"):
+                found = self._api.inspect_image(image)
+        except ImageMissing:
+            return None
+        return dict(found.get("Config") or {}) if found["Id"] == image else None
+
+    def load_image(self, archive: Iterable[bytes]) -> None:
+        """Read an archive made by `docker save`, streamed."""
+        with _translated("load an image"):
+            for line in self._api.load_image(archive):
+                if isinstance(line, dict) and line.get("error"):
+                    raise EngineError(f"the engine could not load the image: {line['error']}")
+
+    def create(self, request: dict[str, Any], name: str) -> str:
+        """Make a container; its id. One of the same name that an earlier try left is removed first."""
+        try:
+            with _translated("create the container"):
+                return str(self._api.create_container_from_config(request, name)["Id"])
+        except NameTaken:
+            self.remove(name)
+            with _translated("create the container"):
+                return str(self._api.create_container_from_config(request, name)["Id"])
+
+    def attach(self, container: str, *, from_start: bool) -> Stream:
+        """Output of a container until it ends; with `from_start` also what it wrote before."""
+        with _translated("attach to the container"):
+            stream: Stream = self._api.attach(
+                container, stdout=True, stderr=True, stream=True, logs=from_start, demux=True
+            )
+            return stream
+
+    def start(self, container: str) -> None:
+        with _translated("start the container"):
+            self._api.start(container)
+
+    def wait(self, container: str, timeout: float) -> None:
+        """Until it is not running, at most `timeout` seconds."""
+        with _translated("wait for the container"):
+            self._api.wait(container, timeout=max(1, int(timeout)))
+
+    def kill(self, container: str) -> None:
+        """SIGKILL to all of it. One that is over already, or gone, is no error."""
+        with suppress(NotThere, Refused), _translated("kill the container"):
+            self._api.kill(container, signal="SIGKILL")
+
+    def state(self, container: str) -> ContainerState | None:
+        """None when there is no such container."""
+        try:
+            with _translated("inspect the container"):
+                found = self._api.inspect_container(container)
+        except NotThere:
+            return None
+        state = found["State"]
+        return ContainerState(
+            id=str(found["Id"]),
+            status=str(state["Status"]),
+            exit_code=int(state["ExitCode"]),
+            oom_killed=bool(state["OOMKilled"]),
+            error=str(state.get("Error") or ""),
+            started_at=str(state["StartedAt"]),
+        )
+
+    def remove(self, container: str) -> None:
+        """Kill and delete it with its anonymous volumes. One that is gone is no error."""
+        with suppress(NotThere), _translated("remove the container"):
+            self._api.remove_container(container, force=True, v=True)
+
+    def labelled(self, label: str, value: str) -> dict[str, dict[str, str]]:
+        """Containers with a label, running or not: id -> all labels."""
+        with _translated("list containers"):
+            found = self._api.containers(all=True, filters={"label": [f"{label}={value}"]})
+        return {str(entry["Id"]): dict(entry.get("Labels") or {}) for entry in found}
+
+    def close(self) -> None:
+        self._api.close()
+
+
+class NotThere(EngineError):
+    default_code = "engine-not-there"
+
+
+class ImageMissing(NotThere):
+    default_code = "engine-image-missing"
+
+
+class NameTaken(EngineError):
+    default_code = "engine-name-taken"
+
+
+class Refused(EngineError):
+    """The engine understood and said no (409 and the like)."""
+
+    default_code = "engine-refused"
+
+
+class EngineLost(EngineError):
+    """The engine does not answer: it is stopped, restarting, or this user may not ask it."""
+
+    default_code = "engine-lost"
+    default_retryable = True
+    default_hint = "see that `docker info` works for this user"
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.ImageNotFound as error:
+        raise ImageMissing(f"could not {doing}: {_reason(error)}") from error
+    except docker.errors.NotFound as error:
+        # A create for an image that is missing is a plain 404 in some engines.
+        kind = ImageMissing if "image" in _reason(error).lower() else NotThere
+        raise kind(f"could not {doing}: {_reason(error)}") from error
+    except docker.errors.APIError as error:
+        reason = _reason(error)
+        if error.status_code == 409:
+            kind_409 = NameTaken if "already in use" in reason else Refused
+            raise kind_409(f"could not {doing}: {reason}") from error
+        raise EngineError(f"could not {doing}: {reason}") from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        raise EngineLost(f"could not {doing}: the container engine does not answer") from error
+
+
+def _reason(error: docker.errors.APIError) -> str:
+    return str(error.explanation or error)[:500]

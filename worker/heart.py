@@ -1,0 +1,168 @@
+"""The heartbeat: tells the market that the worker lives, what it runs and what it asks; hears what to
+stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from prixfixe.errors import EngineError, Forbidden, NotFound, PrixfixeError
+from prixfixe.keys import sign_typed
+from prixfixe.protocol.orders import Ask
+from prixfixe.protocol.product import Product
+from prixfixe.protocol.wire import Heartbeat, HeartbeatAnswer, Market, SignedAsk
+from worker.attempt import Room
+from worker.client import Stopped
+from worker.quoting import Standing, due_asks, slot_fits
+
+log = logging.getLogger("prixfixe.worker")
+
+# How often era and chain time are read again when nothing else asks for it.
+_STANDING_SECONDS: Final = 5.0
+
+
+class Heart:
+    """One thread that beats every `heartbeat_seconds`, and at once when it has a new ask to place.
+
+    running: the attempts that run now. give_up: called with those that the market no longer wants.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        market: Market,
+        running: Callable[[], tuple[str, ...]],
+        give_up: Callable[[tuple[str, ...]], None],
+    ) -> None:
+        self._room = room
+        self._market = market
+        self._running = running
+        self._give_up = give_up
+        self._wake = threading.Event()
+        self._over = threading.Event()
+        self._draining = False
+        self._resting: dict[bytes, Ask] = {}
+        self._wanted: tuple[Product, ...] = ()
+        self._standing: Standing | None = None
+        self._standing_read = 0.0
+        self._told: set[str] = set()
+        self._thread = threading.Thread(target=self._beat_on, name="heart", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Tell the market at once that no more work is taken."""
+        self._draining = True
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._wake.set()
+        self._thread.join(5.0)
+
+    def _beat_on(self) -> None:
+        silent = False
+        while not self._over.is_set():
+            self._wake.clear()
+            again = False
+            try:
+                again = self._beat()
+                if silent:
+                    log.info("the market answers again")
+                silent = False
+            except Stopped:
+                return
+            except (NotFound, Forbidden) as error:
+                log.warning("the market does not know this worker (%s): registering again", error)
+                self._register_again()
+                silent = True
+            except PrixfixeError as error:
+                if not silent:
+                    log.warning("heartbeat: %s", error)
+                silent = True
+                self._resting.clear()  # a market that was away may have dropped them
+            except Exception:
+                log.exception("heartbeat: unexpected")
+                silent = True
+            if not again:
+                self._wake.wait(self._market.heartbeat_seconds)
+
+    def _beat(self) -> bool:
+        """One beat. True when its answer calls for another at once: there is something new to ask."""
+        asks = [] if self._draining else self._asks()
+        answer = self._room.client.heartbeat(
+            Heartbeat(
+                asks=tuple(self._signed(ask) for ask in asks),
+                running=self._running(),
+                draining=self._draining,
+            )
+        )
+        if answer.stop:
+            self._give_up(answer.stop)
+        self._explain(answer)
+        if not answer.refused:
+            self._resting.update({ask.product: ask for ask in asks})
+        return self._take_wanted(answer.products)
+
+    def _take_wanted(self, products: tuple[Product, ...]) -> bool:
+        fresh = tuple(product for product in products if product not in self._wanted)
+        if set(products) == set(self._wanted):
+            return False
+        self._wanted = products
+        for product in fresh:
+            reason = slot_fits(self._room.settings, product)
+            if reason is not None:
+                log.info("not quoting %s: %s", product.name, reason)
+                continue
+            with suppress(EngineError):
+                self._room.scratch.prepare(max(product.disk_mib, 1))
+        return not self._draining
+
+    def _asks(self) -> list[Ask]:
+        if not self._wanted:
+            return []
+        try:
+            standing = self._read_standing()
+        except PrixfixeError as error:
+            # Beats go on: what runs must not be lost because a node is away.
+            self._say_once("standing", f"no new asks while the chain is silent: {error}")
+            return []
+        self._told.discard("standing")
+        return due_asks(self._room.settings, self._wanted, standing, self._resting)
+
+    def _read_standing(self) -> Standing:
+        if self._standing is None or time.monotonic() - self._standing_read > _STANDING_SECONDS:
+            era = self._room.chain.account(self._room.settings.provider).era
+            self._standing = Standing(self._market.contract, era, self._room.chain.now())
+            self._standing_read = time.monotonic()
+        return self._standing
+
+    def _signed(self, ask: Ask) -> SignedAsk:
+        signature = sign_typed(self._room.signer, ask, self._room.domain)
+        return SignedAsk(ask=ask, signature="0x" + signature.hex())
+
+    def _explain(self, answer: HeartbeatAnswer) -> None:
+        """Say why asks were refused: once for each reason until it goes away."""
+        refused = {reason.code for reason in answer.refused}
+        for reason in answer.refused:
+            self._say_once(reason.code, f"an ask was refused: {reason.message}. {reason.hint}".rstrip(". "))
+        self._told &= refused | {"standing"}
+        if refused:
+            self._standing = None  # era or time may be what was wrong
+
+    def _say_once(self, key: str, message: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            log.warning("%s", message)
+
+    def _register_again(self) -> None:
+        from worker.daemon import registration
+
+        self._resting.clear()
+        with suppress(PrixfixeError):
+            self._room.client.register(registration(self._room.settings))

@@ -1,0 +1,205 @@
+"""What a worker must not forget: its attempts, and the one result that it may sign for a deal.
+
+One SQLite file. Every write is on disk before the call returns, since the next step (a container started, a
+signature given away) cannot be taken back.
+
+    taken     -> running, finished, dropped   accepted from the market; nothing runs yet
+    running   -> finished, dropped            its container was started
+    finished  -> reported, dropped            report and signature are final; outputs lie on its disk
+    reported  end                             the service has it
+    dropped   end                             given up: the market stopped it, or its deal is over
+
+A row of `results` is written before its signature exists. A second, different success for the same deal is
+never signed, whatever happened in between: that would be two answers to one question.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from prixfixe.errors import Conflict
+from prixfixe.protocol.orders import Result
+
+AttemptState = Literal["taken", "running", "finished", "reported", "dropped"]
+
+_NEXT: Final[dict[str, tuple[str, ...]]] = {
+    "running": ("taken", "running"),
+    "finished": ("taken", "running"),
+    "reported": ("finished",),
+    "dropped": ("taken", "running", "finished"),
+}
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS attempts (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('taken', 'running', 'finished', 'reported', 'dropped')),
+    assignment TEXT NOT NULL,           -- wire.Assignment, JSON
+    disk TEXT,                          -- folder of its disk
+    container TEXT,                     -- the engine's id, from 'running' on
+    report TEXT,                        -- wire.TaskReport, JSON, from 'finished' on
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS attempts_state ON attempts (state);
+CREATE TABLE IF NOT EXISTS results (
+    deal TEXT NOT NULL,                 -- id of the deal
+    due INTEGER NOT NULL,               -- of a refusal: its due, part of what is signed; of a success: 0
+    root TEXT NOT NULL,
+    done INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    PRIMARY KEY (deal, due)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One attempt as the journal has it; `assignment` and `report` are the JSON texts of their wire
+    models."""
+
+    id: str
+    state: AttemptState
+    assignment: str
+    disk: Path | None
+    container: str | None
+    report: str | None
+
+
+class Journal:
+    """Safe for many threads. One process a file: `worker.daemon` holds a lock on the folder."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def take(self, attempt: str, assignment: str) -> bool:
+        """Remember a new attempt. False when it is known already: the market repeats what it is not sure
+        of."""
+        now = time.time()
+        with self._write() as cursor:
+            cursor.execute(
+                "INSERT INTO attempts (id, state, assignment, created_at, updated_at)"
+                " VALUES (?, 'taken', ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                (attempt, assignment, now, now),
+            )
+            return cursor.rowcount == 1
+
+    def running(self, attempt: str, container: str, disk: Path) -> None:
+        """Its container is made and about to start on this disk."""
+        self._move(attempt, "running", container=container, disk=str(disk))
+
+    def finished(self, attempt: str, report: str) -> None:
+        """Its report, signature included, is final."""
+        self._move(attempt, "finished", report=report)
+
+    def reported(self, attempt: str) -> None:
+        """The service has the report."""
+        self._move(attempt, "reported")
+
+    def dropped(self, attempt: str) -> None:
+        """Given up."""
+        self._move(attempt, "dropped")
+
+    def attempt(self, attempt: str) -> AttemptRow | None:
+        rows = self._read("SELECT * FROM attempts WHERE id = ?", attempt)
+        return _row(rows[0]) if rows else None
+
+    def unfinished(self) -> list[AttemptRow]:
+        """Everything that a restart must take up, oldest first."""
+        states = "('taken', 'running', 'finished')"
+        return [
+            _row(row)
+            for row in self._read(f"SELECT * FROM attempts WHERE state IN {states} ORDER BY created_at, id")
+        ]
+
+    def promise(self, result: Result, due: int) -> None:
+        """Write down what is about to be signed. Conflict when another success was promised for this deal, or
+        this deal succeeded and now a refusal of the same opening is wanted."""
+        key = 0 if result.done else due
+        root, deal = "0x" + result.root.hex(), "0x" + result.deal.hex()
+        with self._write() as cursor:
+            cursor.execute(
+                "INSERT INTO results (deal, due, root, done, created_at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (deal, due) DO NOTHING",
+                (deal, key, root, result.done, time.time()),
+            )
+            known = cursor.execute(
+                "SELECT root, done FROM results WHERE deal = ? AND due = ?", (deal, key)
+            ).fetchone()
+        if (known["root"], known["done"]) != (root, result.done):
+            raise Conflict(
+                f"a result with root {known['root']} was promised for deal {deal}; {root} is not signed",
+                code="result-promised",
+                fault="provider",
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Attempts by state, for `worker status`."""
+        return {
+            row["state"]: row["n"]
+            for row in self._read("SELECT state, count(*) n FROM attempts GROUP BY state")
+        }
+
+    def forget_before(self, moment: float) -> None:
+        """Delete ended attempts that were last touched before `moment` (seconds). Results stay for ever."""
+        with self._write() as cursor:
+            cursor.execute(
+                "DELETE FROM attempts WHERE state IN ('reported', 'dropped') AND updated_at < ?", (moment,)
+            )
+
+    def _move(self, attempt: str, state: str, **columns: str) -> None:
+        sets = "".join(f", {name} = :{name}" for name in columns)
+        allowed = ", ".join(f"'{before}'" for before in _NEXT[state])
+        with self._write() as cursor:
+            cursor.execute(
+                f"UPDATE attempts SET state = :state, updated_at = :now{sets}"
+                f" WHERE id = :id AND state IN ({allowed})",
+                {"state": state, "now": time.time(), "id": attempt, **columns},
+            )
+            if cursor.rowcount != 1:
+                raise Conflict(
+                    f"attempt {attempt} cannot become {state} from where it is",
+                    code="journal",
+                    fault="provider",
+                )
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Cursor]:
+        with self._lock, closing(self._connection.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+
+    def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock, closing(self._connection.cursor()) as cursor:
+            return cursor.execute(query, values).fetchall()
+
+
+def _row(row: sqlite3.Row) -> AttemptRow:
+    return AttemptRow(
+        id=row["id"],
+        state=row["state"],
+        assignment=row["assignment"],
+        disk=Path(row["disk"]) if row["disk"] else None,
+        container=row["container"],
+        report=row["report"],
+    )

@@ -1,0 +1,96 @@
+"""What a worker asks for its time: pure functions of settings, the market's wants and the chain's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from typing import Final
+
+from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol.money import UNITS_PER_DOLLAR, Money
+from prixfixe.protocol.orders import KIND_BUNDLES, Ask
+from prixfixe.protocol.product import Product
+from worker.settings import WorkerSettings
+
+# A vCPU of the rate comes with this much memory; a task that needs more pays for the cores it keeps idle.
+MEMORY_MIB_PER_VCPU: Final = 4096
+_SECONDS_PER_HOUR: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The chain's side of an ask: the contract (its matcher), the provider's era, the chain's time in
+    seconds."""
+
+    contract: str
+    era: int
+    now: int
+
+
+def slot_fits(settings: WorkerSettings, product: Product) -> str | None:
+    """Why one slot cannot run the product, in words; None when it can. A slot is an even share of the
+    machine."""
+    for what, needed, whole, unit in (
+        ("processor", product.milli_vcpu, settings.milli_vcpu, "milli-vCPU"),
+        ("memory", product.memory_mib, settings.memory_mib, "MiB"),
+        ("disk", product.disk_mib, settings.disk_mib, "MiB"),
+    ):
+        share = whole // settings.slots
+        if needed > share:
+            return f"{product.name} needs {needed} {unit} of {what}, a slot here has {share}"
+    if product.gpu_count:
+        return f"{product.name} needs {product.gpu_count} GPU {product.gpu_model}, this worker offers none"
+    return None
+
+
+def price(settings: WorkerSettings, product: Product) -> Money:
+    """Least pay for one task: the rate for the larger of its share of cores and of memory over its whole time
+    cap, at least the minimum. Rounded up to the token's smallest unit."""
+    cores = max(
+        Decimal(product.milli_vcpu) / 1000,
+        Decimal(product.memory_mib) / MEMORY_MIB_PER_VCPU,
+    )
+    dollars = settings.rate * cores * product.max_seconds / _SECONDS_PER_HOUR
+    units = int((dollars * UNITS_PER_DOLLAR).to_integral_value(ROUND_CEILING))
+    return max(settings.minimum, Money(units))
+
+
+def make_ask(settings: WorkerSettings, product: Product, standing: Standing) -> Ask:
+    """The ask for a product: for bundles, matched by the market's scheduler only, alive for `ask_seconds`.
+
+    `slots` is how many tasks of one lot run side by side, so it is 1: lots have one task, and another slot
+    takes another lot.
+    """
+    return Ask(
+        provider=settings.provider,
+        product=product.to_bytes(),
+        price=price(settings, product).units,
+        slots=1,
+        kinds=KIND_BUNDLES,
+        customer=ZERO_ADDRESS,
+        matcher=standing.contract,
+        expiry=standing.now + settings.ask_seconds,
+        era=standing.era,
+    )
+
+
+def due_asks(
+    settings: WorkerSettings, wanted: Iterable[Product], standing: Standing, resting: Mapping[bytes, Ask]
+) -> list[Ask]:
+    """New asks for the wanted products that fit: those never asked, past half of their life, or of another
+    era or price than now. resting: product code -> the ask that the market holds."""
+    asks = []
+    for product in wanted:
+        if slot_fits(settings, product) is not None:
+            continue
+        fresh = make_ask(settings, product, standing)
+        known = resting.get(fresh.product)
+        if (
+            known is None
+            or known.expiry - standing.now < settings.ask_seconds / 2
+            or known.expiry > fresh.expiry  # the chain went back in time: another chain, or a reset one
+            or (known.era, known.price, known.matcher) != (fresh.era, fresh.price, fresh.matcher)
+        ):
+            asks.append(fresh)
+    return asks

@@ -1,0 +1,196 @@
+"""Runs one container from start to end and tells the facts; decides nothing about money.
+
+The clock that stops a task is here, outside of the container: at its limit the whole container is killed,
+whatever it does with signals. The streams are read as they come, and read on when nobody wants them any
+more, so that a loud job blocks on nothing but its own limit.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from prixfixe.errors import EngineError
+from worker.cage import Cage
+from worker.engine import ContainerState, Engine, EngineLost, Stream
+from worker.logs import LogTail, Piece
+from worker.outcomes import Run
+from worker.scratch import Disk
+
+log = logging.getLogger("prixfixe.worker")
+
+_WATCH_SECONDS: Final = 0.5  # how often a watched disk is measured
+_ENGINE_BACK_SECONDS: Final = 60.0  # how long a lost engine is waited for
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to run and where its text goes. seconds: until it is killed. emit: called with each piece of
+    log."""
+
+    cage: Cage
+    disk: Disk
+    tail: LogTail
+    seconds: float
+    emit: Callable[[Piece], None]
+
+
+class Stopper:
+    """Lets other threads end a run: the market gave the attempt up, or the worker stops at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kill: Callable[[], None] | None = None
+        self.why: str | None = None
+
+    def stop(self, why: str) -> None:
+        """Kill the container, now or as soon as there is one. The first reason stays."""
+        with self._lock:
+            self.why = self.why or why
+            kill = self._kill
+        if kill is not None:
+            kill()
+
+    def arm(self, kill: Callable[[], None]) -> None:
+        with self._lock:
+            self._kill = kill
+            stopped = self.why is not None
+        if stopped:
+            kill()
+
+    def disarm(self) -> None:
+        with self._lock:
+            self._kill = None
+
+
+def container_name(attempt: str) -> str:
+    """One name an attempt: a second container for the same attempt cannot exist."""
+    return f"prixfixe-{attempt}"
+
+
+class Runner:
+    """Runs jobs on one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self, job: Job) -> str:
+        """Make the container, not started; its id."""
+        return self._engine.create(job.cage.create_request(), container_name(job.cage.attempt))
+
+    def run(self, container: str, job: Job, stopper: Stopper) -> Run:
+        """Start a created container and follow it to its end."""
+        stream = self._engine.attach(container, from_start=False)
+        stopper.arm(lambda: self._kill(container))
+        started = time.monotonic()
+        self._engine.start(container)
+        return self._follow(container, stream, job, stopper, started)
+
+    def resume(self, state: ContainerState, job: Job, stopper: Stopper) -> Run:
+        """Follow a container that an earlier process of this worker started; its whole log is read again."""
+        started = time.monotonic() - _age(state.started_at)
+        stopper.arm(lambda: self._kill(state.id))
+        stream = self._engine.attach(state.id, from_start=True)
+        return self._follow(state.id, stream, job, stopper, started)
+
+    def _follow(self, container: str, stream: Stream, job: Job, stopper: Stopper, started: float) -> Run:
+        with _Watch(job, stopper, started):
+            with suppress(EngineLost, OSError):
+                self._read(stream, job, stopper)
+            state = self._ended(container, started + job.seconds)
+        stopper.disarm()
+        seconds = time.monotonic() - started
+        if state is None:
+            raise EngineError(
+                "the engine lost the container while it ran", code="container-lost", retryable=True
+            )
+        if state.error and state.exit_code != 0 and not state.oom_killed and stopper.why is None:
+            raise EngineError(
+                f"the engine could not run the container: {state.error[:300]}", code="could-not-run"
+            )
+        return Run(
+            exit_code=state.exit_code,
+            seconds=seconds,
+            oom_killed=state.oom_killed,
+            stopped_for=stopper.why,
+            error=job.tail.last_error(),
+            last_line=job.tail.last_line(),
+        )
+
+    def _read(self, stream: Stream, job: Job, stopper: Stopper) -> None:
+        for stdout, stderr in stream:
+            for is_error, data in ((False, stdout), (True, stderr)):
+                if data and stopper.why != "log":
+                    piece = job.tail.feed(is_error, data)
+                    if piece is not None:
+                        job.emit(piece)
+                    if job.tail.flooded:
+                        stopper.stop("log")
+
+    def _ended(self, container: str, until: float) -> ContainerState | None:
+        """Its state once it is over. An engine that went away meanwhile is waited for."""
+        back_by = max(until, time.monotonic()) + _ENGINE_BACK_SECONDS
+        pause = 0.05
+        while True:
+            try:
+                state = self._engine.state(container)
+                if state is None or state.over:
+                    return state
+                # Its streams ended before it did: closed by itself, or the engine is still writing down the
+                # end.
+                self._engine.wait(container, max(1.0, until - time.monotonic() + 5.0))
+            except EngineLost:
+                if time.monotonic() + pause > back_by:
+                    raise
+                time.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    def _kill(self, container: str) -> None:
+        try:
+            self._engine.kill(container)
+        except EngineError as error:
+            log.warning("container %s could not be killed: %s", container[:12], error)
+
+
+class _Watch:
+    """Stops a run at its time limit, and a watched disk at its size."""
+
+    def __init__(self, job: Job, stopper: Stopper, started: float) -> None:
+        left = max(0.0, started + job.seconds - time.monotonic())
+        self._timer = threading.Timer(left, stopper.stop, ["time"])
+        self._timer.daemon = True
+        self._over = threading.Event()
+        self._job = job
+        self._stopper = stopper
+        self._meter = threading.Thread(target=self._measure, name="disk", daemon=True)
+
+    def __enter__(self) -> None:
+        self._timer.start()
+        if self._job.disk.kind == "watched":
+            self._meter.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._over.set()
+
+    def _measure(self) -> None:
+        most = self._job.disk.size_mib << 20
+        while not self._over.wait(_WATCH_SECONDS):
+            if self._job.disk.used_bytes() > most:
+                self._stopper.stop("disk")
+                return
+
+
+def _age(started_at: str) -> float:
+    """Seconds since the engine started it; it writes nanoseconds, which Python does not read."""
+    text = started_at.rstrip("Z").split(".")[0]
+    try:
+        return max(0.0, time.time() - datetime.fromisoformat(text + "+00:00").timestamp())
+    except ValueError:
+        return 0.0

@@ -1,0 +1,207 @@
+"""Where a task may write: a disk of its own with an end.
+
+The engine's storage driver cannot limit a container's files, so a disk is one of two things:
+
+loop: a file with an ext4 file system of exactly the product's size, mounted without devices, set-user-ids
+or execution. The job meets "no space left" like on any disk; the number of files is bounded by its inodes.
+It needs root and loop devices on the engine's own host. Disks are made ahead of need, because the 15 ms
+that one takes would be part of every job's latency.
+
+watched: a plain folder whose size is looked at twice a second while the job runs, and /tmp in memory. For a
+worker without root, or in a container. A job can overshoot for half a second; `prixfixe worker check` says
+so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from prixfixe.errors import EngineError
+from worker.cage import USER
+from worker.settings import ScratchKind
+
+_LEAST_MIB: Final = 16  # below it ext4 has no room for its own tables
+_INODES: Final = 16384
+_MKFS: Final = (
+    *("mkfs.ext4", "-q", "-F", "-m", "0", "-N", str(_INODES)),
+    *("-O", "^has_journal,^resize_inode", "-E", "lazy_itable_init=1,nodiscard"),
+)
+_MOUNT_OPTIONS: Final = "loop,nosuid,nodev,noexec,noatime"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One task's disk: `outputs` and, unless /tmp is a tmpfs, `temporary`. Belongs to whoever took it."""
+
+    kind: Literal["loop", "watched"]
+    folder: Path
+    size_mib: int
+
+    @property
+    def outputs(self) -> Path:
+        return self.folder / "disk" / "outputs"
+
+    @property
+    def temporary(self) -> Path | None:
+        return self.folder / "disk" / "tmp" if self.kind == "loop" else None
+
+    @property
+    def user(self) -> str | None:
+        """Who the task must be to write here; None: the cage's own user. Without root nobody else's files
+        could be read afterwards, so the task is then the worker's own user."""
+        return None if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}"
+
+    def used_bytes(self) -> int:
+        """What the task has written, for a watched disk; links are not followed."""
+        return _tree_bytes(self.outputs)
+
+
+class ScratchPool:
+    """Makes disks, keeps one of each wanted size ready, and takes them back."""
+
+    def __init__(self, folder: Path, kind: ScratchKind, *, ready: int = 1) -> None:
+        self._folder = folder
+        self._ready = ready
+        self._lock = threading.Lock()
+        self._spare: dict[int, list[Disk]] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.kind: Literal["loop", "watched"] = _choose(folder) if kind == "auto" else kind
+
+    def take(self, size_mib: int) -> Disk:
+        """A fresh, empty disk: a ready one, else one made now."""
+        with self._lock:
+            spare = self._spare.get(size_mib)
+            if spare:
+                return spare.pop()
+        return self._make(size_mib)
+
+    def prepare(self, size_mib: int) -> None:
+        """Have disks of this size ready. Called off the hot path."""
+        while True:
+            with self._lock:
+                if len(self._spare.setdefault(size_mib, [])) >= self._ready:
+                    return
+            disk = self._make(size_mib)
+            with self._lock:
+                self._spare[size_mib].append(disk)
+
+    def release(self, disk: Disk) -> None:
+        """Delete a disk with all that is on it."""
+        _delete(disk.folder)
+
+    def adopt(self, folder: Path, size_mib: int) -> Disk | None:
+        """The disk that an earlier process took, mounted again if the machine restarted; None when it is
+        gone."""
+        kind: Literal["loop", "watched"] = "loop" if (folder / "image").exists() else "watched"
+        disk = Disk(kind, folder, size_mib)
+        if kind == "loop" and not os.path.ismount(folder / "disk"):
+            with suppress(EngineError):
+                _mount(folder)
+        return disk if disk.outputs.is_dir() else None
+
+    def sweep(self, keep: set[Path]) -> None:
+        """Delete the disks that an earlier process left, but those in `keep`."""
+        for entry in self._folder.iterdir():
+            if entry not in keep:
+                _delete(entry)
+
+    def close(self) -> None:
+        """Delete what was ready and never used."""
+        with self._lock:
+            spare = [disk for disks in self._spare.values() for disk in disks]
+            self._spare.clear()
+        for disk in spare:
+            self.release(disk)
+
+    def _make(self, size_mib: int) -> Disk:
+        folder = self._folder / uuid.uuid4().hex
+        disk = Disk(self.kind, folder, size_mib)
+        (folder / "disk").mkdir(parents=True)
+        try:
+            if self.kind == "loop":
+                _format(folder / "image", max(size_mib, _LEAST_MIB))
+                _mount(folder)
+            for place in filter(None, (disk.outputs, disk.temporary)):
+                place.mkdir(mode=0o700)
+                _give_to_task(place)
+        except BaseException:
+            _delete(folder)
+            raise
+        return disk
+
+
+def _give_to_task(place: Path) -> None:
+    if os.geteuid() == 0:
+        os.chown(place, USER, USER)
+        place.chmod(0o700)
+
+
+def _choose(folder: Path) -> Literal["loop", "watched"]:
+    """loop when it works here and the engine shares our mounts; it is tried, not guessed."""
+    inside = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+    remote = not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
+    if os.geteuid() != 0 or inside or remote:
+        return "watched"
+    probe = folder / f"probe-{uuid.uuid4().hex}"
+    (probe / "disk").mkdir(parents=True)
+    try:
+        _format(probe / "image", _LEAST_MIB)
+        _mount(probe)
+    except EngineError:
+        return "watched"
+    finally:
+        _delete(probe)
+    return "loop"
+
+
+def _format(image: Path, size_mib: int) -> None:
+    with image.open("wb") as stream:
+        os.truncate(stream.fileno(), size_mib << 20)
+    # No journal: the disk does not outlive a crash of the host with anything that is worth keeping.
+    _run([*_MKFS, str(image)])
+
+
+def _mount(folder: Path) -> None:
+    _run(["mount", "-o", _MOUNT_OPTIONS, str(folder / "image"), str(folder / "disk")])
+
+
+def _run(command: list[str]) -> None:
+    path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin:/sbin"
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, env={"PATH": path, "LC_ALL": "C"})
+    except OSError as error:
+        raise EngineError(f"{command[0]} is needed to make a task's disk and is not here") from error
+    if done.returncode != 0:
+        raise EngineError(f"{command[0]} failed: {done.stderr.decode(errors='replace').strip()[:300]}")
+
+
+def _delete(folder: Path) -> None:
+    """Unmount and delete. A mount that something still holds is detached now and freed by the kernel
+    later."""
+    place = folder / "disk"
+    if os.path.ismount(place):
+        try:
+            _run(["umount", str(place)])
+        except EngineError:
+            _run(["umount", "--lazy", str(place)])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tree_bytes(folder: Path) -> int:
+    total, stack = 0, [folder]
+    while stack:
+        with suppress(OSError), os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append(Path(entry.path))
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
