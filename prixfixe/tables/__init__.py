@@ -1,22 +1,47 @@
 """Tables with declared types: the one reader of the client's preflight and of the table bundles' images.
 
-Column types come from the form and are never guessed: account `00123` stays `00123`, money stays exact. This
-package needs the extra `tables` (DuckDB), and `prixfixe.errors`; an image carries these two and nothing else
-of Prixfixe.
+Column types come from the form and are never guessed: account `00123` stays `00123`, money stays exact.
+Reading needs the extra `tables` (DuckDB, imported when first used); declaring types and parsing a form
+needs nothing. An image carries this package and `prixfixe.errors`, and nothing else of Prixfixe.
 """
 
-from prixfixe.tables.columns import ColumnType, parse_type
-from prixfixe.tables.preflight import Preflight, preflight
-from prixfixe.tables.reader import CsvTable, Dialect
-from prixfixe.tables.request import PivotRequest, ValueRequest
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prixfixe.tables.columns import ColumnType, parse_type
+    from prixfixe.tables.preflight import Preflight, preflight
+    from prixfixe.tables.reader import CsvTable, Dialect, Engine
+    from prixfixe.tables.request import PivotRequest, ValueRequest
+
+_HOME = {
+    "ColumnType": "columns",
+    "parse_type": "columns",
+    "Preflight": "preflight",
+    "preflight": "preflight",
+    "CsvTable": "reader",
+    "Dialect": "reader",
+    "Engine": "reader",
+    "PivotRequest": "request",
+    "ValueRequest": "request",
+}
 
 __all__ = [
     "ColumnType",
     "CsvTable",
     "Dialect",
+    "Engine",
     "PivotRequest",
     "Preflight",
     "ValueRequest",
     "parse_type",
     "preflight",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
