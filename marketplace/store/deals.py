@@ -12,13 +12,13 @@ import logging
 import time
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import transitions
 from marketplace.store.database import notify
-from marketplace.store.tables import attempts, deals, jobs, lots
-from prixfixe.protocol.deals import Deal, Due
+from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
+from prixfixe.protocol.deals import Deal, Due, Leg
 from prixfixe.protocol.typed_data import format_bytes32
 from prixfixe.protocol.wire import Reason
 
@@ -67,36 +67,27 @@ def deal_opened(connection: Connection, deal: Deal, due: int, where: dict[str, A
             .values(state="running", reason=None)
         )
     for leg in deal.legs:
-        connection.execute(
-            insert(attempts).values(
-                id=attempt_id(deal_id, opening, leg.key),
-                deal=deal_id,
-                opening=opening,
-                job=job,
-                lot=deal.lot,
-                worker=leg.key,
-                provider=leg.provider,
-                state="assigned",
-                created_at=int(time.time()),
-                log_bytes=0,
-            )
-        )
+        _assign(connection, deal, opening, leg)
         notify(connection, f"worker:{leg.key}")
     names = ", ".join(transitions.worker_name(connection, leg.key) for leg in deal.legs)
     transitions.stage_said(connection, job, f"assigned to {names}")
+    # The chain took the deal back and gave it again: a result signed before still counts.
+    transitions.settle_when_signed(connection, deal_id, opening)
 
 
-def deal_hastened(connection: Connection, deal_id: str, due: int) -> None:
-    """The deadline of an open deal came forward. What was signed already is settled under the new `due`."""
+def deal_hastened(connection: Connection, deal_id: str, due: int) -> int | None:
+    """The deadline of an open deal came forward; the `due` before. What was signed already is settled under
+    the new one."""
     row = _open(connection, deal_id)
     if row is None:
-        return
+        return None
     connection.execute(
         update(deals)
         .where(deals.c.id == deal_id, deals.c.opening == row["opening"])
         .values(due=due, deadline=Due.unpack(due).deadline)
     )
     transitions.settle_when_signed(connection, deal_id, row["opening"])
+    return int(row["due"])
 
 
 def deal_settled(
@@ -178,10 +169,86 @@ def deal_expired(connection: Connection, deal_id: str, *, returned: int, where: 
     _retry_or_end(connection, row, reason, retry=True)
 
 
+def lot_cancelled(connection: Connection, job: str, lot: int) -> None:
+    """Its customer closed a free lot on the chain: free or matching -> ended."""
+    state = connection.execute(
+        select(lots.c.state).where(lots.c.job == job, lots.c.lot == lot)
+    ).scalar_one_or_none()
+    if state in ("free", "matching"):
+        reason = Reason(code="cancelled", message="cancelled by its customer on the chain", fault="customer")
+        transitions.lot_ended(connection, job, lot, reason)
+
+
+def account_bumped(connection: Connection, account: str, era: int) -> None:
+    """What `account` signed under an older era is dead: its free lots end, its asks are forgotten."""
+    found = connection.execute(
+        select(lots.c.job, lots.c.lot, jobs.c.purchase)
+        .join(jobs, jobs.c.id == lots.c.job)
+        .where(jobs.c.customer == account, lots.c.state == "free")
+    ).all()
+    message = "the customer ended all orders of that time (bump)"
+    reason = Reason(code="order-ended", message=message, hint="order again", fault="customer")
+    for row in found:
+        if row.purchase["era"] < era:
+            transitions.lot_ended(connection, row.job, row.lot, reason)
+    connection.execute(delete(asks).where(asks.c.provider == account))
+
+
+def key_authorised(connection: Connection, provider: str, key: str, until: int) -> None:
+    """A provider let a worker key sign, or (`until` 0) no longer: then its asks are forgotten."""
+    if until == 0:
+        connection.execute(delete(asks).where(asks.c.worker == key, asks.c.provider == provider))
+
+
+def offer_until(connection: Connection, offer_id: str, until: int) -> int | None:
+    """Mirror the end of an offer; what it was before, None for an offer that is not listed here."""
+    before = connection.execute(
+        select(offers.c.until).where(offers.c.offer_id == offer_id)
+    ).scalar_one_or_none()
+    if before is not None:
+        connection.execute(update(offers).where(offers.c.offer_id == offer_id).values(until=until))
+    return before
+
+
 def attempt_id(deal_id: str, opening: int, worker: str) -> str:
     """The same wherever it is computed, so a rebuild from the chain gives the same attempts. 32 hex
     digits."""
     return hashlib.sha256(f"{deal_id}:{opening}:{worker}".encode("ascii")).hexdigest()[:32]
+
+
+def _assign(connection: Connection, deal: Deal, opening: int, leg: Leg) -> None:
+    """An assigned attempt for a leg. One that a re-organisation orphaned is taken up again."""
+    deal_id = format_bytes32(deal.id)
+    attempt = attempt_id(deal_id, opening, leg.key)
+    state = connection.execute(select(attempts.c.state).where(attempts.c.id == attempt)).scalar_one_or_none()
+    if state == "succeeded":
+        return  # its signature names no deadline, so it stands
+    fresh: dict[str, Any] = {
+        "state": "assigned",
+        "status": None,
+        "result": None,
+        "signature": None,
+        "reason": None,
+        "started_at": None,
+        "ended_at": None,
+    }
+    if state is not None:
+        connection.execute(update(attempts).where(attempts.c.id == attempt).values(**fresh))
+        return
+    connection.execute(
+        insert(attempts).values(
+            id=attempt,
+            deal=deal_id,
+            opening=opening,
+            job=format_bytes32(deal.order),
+            lot=deal.lot,
+            worker=leg.key,
+            provider=leg.provider,
+            created_at=int(time.time()),
+            log_bytes=0,
+            **fresh,
+        )
+    )
 
 
 def _retry_or_end(connection: Connection, row: RowMapping, reason: Reason, *, retry: bool) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.database import notify
-from marketplace.store.tables import transactions
+from marketplace.store.tables import deals, transactions
 from prixfixe.errors import Conflict
 
 Call: TypeAlias = Literal["match", "settle", "expire", "hasten"]
@@ -25,7 +25,7 @@ IN_FLIGHT = ("pending", "sent")
 
 
 def queue_match(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> bool:
-    """A `match` of a lot with signed asks (`{"ask", "signature"}`); False when one is under way."""
+    """A `match` of a lot with signed asks (`{"worker", "ask", "signature"}`); False when one is under way."""
     return _queue(connection, "match", f"{job}:{lot}", {"job": job, "lot": lot, "asks": list(asks)})
 
 
@@ -46,6 +46,23 @@ def queue_expire(connection: Connection, deal: str, opening: int) -> bool:
 def queue_hasten(connection: Connection, deal: str, opening: int) -> bool:
     """A `hasten` of an open deal whose worker is silent; False when one is under way."""
     return _queue(connection, "hasten", f"{deal}:{opening}", {"deal": deal, "opening": opening})
+
+
+def job_of(connection: Connection, deal: str, opening: int) -> str | None:
+    """The job that a deal belongs to."""
+    job = select(deals.c.job).where(deals.c.id == deal, deals.c.opening == opening)
+    return connection.execute(job).scalar_one_or_none()
+
+
+def is_under_way(connection: Connection, call: Call, deal: str, opening: int) -> bool:
+    """Whether a deal's wish is pending or sent."""
+    last = last_of(connection, call, deal, opening)
+    return last is not None and last["state"] in IN_FLIGHT
+
+
+def last_match(connection: Connection, job: str, lot: int) -> RowMapping | None:
+    """The newest `match` of a lot, whatever its state."""
+    return _last(connection, f"match:{job}:{lot}")
 
 
 def last_of(connection: Connection, call: Call, deal: str, opening: int) -> RowMapping | None:

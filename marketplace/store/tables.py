@@ -1,11 +1,13 @@
 """Tables of the service, and the state machines that live in them.
 
 Conventions: addresses EIP-55; ids and hashes of the chain are 0x-hex; digests (SHA-256) plain hex; money is
-an integer of the token's smallest unit (64 bits hold every balance the contract can hold); times are integer
-seconds: `*_at` on the service's clock, `deadline`, `expiry`, `deliver_by` and `until` on the chain's. JSON
-columns hold the canonical forms of `prixfixe.protocol`, and NULL for nothing. Every state column has a CHECK,
-and the comment beside each value names the transitions that lead out of it and who makes them;
-`marketplace.store.transitions` is the only place that updates one.
+an integer of the token's smallest unit (64 bits hold every balance the contract can hold); times are
+integer seconds: `*_at` on the service's clock, `deadline`, `expiry`, `deliver_by` and `until` on the
+chain's. JSON columns hold the canonical forms of `prixfixe.protocol`, and NULL for nothing. Every state
+column has a CHECK, and the comment beside each value names the transitions that lead out of it and who
+makes them; `marketplace.store.transitions`, `deals` and `outbox` are the only places that update one. What
+the chain takes back in a re-organisation is undone, against these arrows, by `marketplace.store.rewind`
+alone.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ JOB_STATES = (
 LOT_STATES = (
     # -> matching (matcher), -> ended (order over, failed everywhere, cancelled: reaper, indexer, api)
     "free",
-    "matching",  # -> open (DealOpened: indexer), -> free (match transaction failed: relayer)
+    # -> open (DealOpened: indexer), -> free (match transaction failed: relayer),
+    # -> ended (cancelled on chain: indexer)
+    "matching",
     # -> settled (Settled: indexer), -> free (Expired, Refused with a provider's fault: indexer),
     # -> ended (Refused otherwise: indexer)
     "open",

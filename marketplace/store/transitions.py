@@ -119,7 +119,7 @@ def stage_said(connection: Connection, job: str, stage: str) -> None:
 
 
 def lot_matched(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> None:
-    """free -> matching, with the `match` in the outbox. asks: `{"ask", "signature"}`, one a leg."""
+    """free -> matching, with the `match` in the outbox. asks: `{"worker", "ask", "signature"}`, one a leg."""
     _one(connection, lots, {"job": job, "lot": lot}, ("free",), state="matching", waiting_reason=None)
     if not outbox.queue_match(connection, job, lot, asks):
         raise Conflict(f"a match of lot {lot} of {job} is under way", code="stale-state", fault="platform")
@@ -155,14 +155,21 @@ def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
 
 
 def lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> None:
-    """free or open -> ended: nothing is paid for it. The last lot's end ends the job."""
-    _one(connection, lots, {"job": job, "lot": lot}, ("free", "open"), state="ended", waiting_reason=None)
+    """free, matching or open -> ended: nothing is paid for it. The last lot's end ends the job."""
+    alive = ("free", "matching", "open")
+    _one(connection, lots, {"job": job, "lot": lot}, alive, state="ended", waiting_reason=None)
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job, jobs.c.state.in_(("queued", "running")))
         .values(reason=reason.model_dump(mode="json"))
     )
     _end_job(connection, job)
+
+
+def free_lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> None:
+    """As `lot_ended`, only while the lot is free: a match under way has the last word."""
+    _one(connection, lots, {"job": job, "lot": lot}, ("free",), state="free")
+    lot_ended(connection, job, lot, reason)
 
 
 def lot_settled(connection: Connection, job: str, lot: int) -> None:

@@ -1,0 +1,102 @@
+"""Undo what the chain took back. The one module that moves states against their arrows.
+
+Called by the indexer for each event of a block that is no longer on the chain, newest first, in the
+transaction that moves its cursor back. A deal's attempts survive: their ids follow from the deal, which
+holds no time, so the same deal opened again finds the same attempt, with its result when there was one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.engine import RowMapping
+
+from marketplace.store import transitions
+from marketplace.store.database import notify
+from marketplace.store.events import add_event
+from marketplace.store.tables import attempts, deals, jobs, lots, offers, tasks
+
+
+def undo(connection: Connection, name: str, data: dict[str, Any]) -> None:
+    """Undo one event by its name and its stored data. Events that moved nothing need nothing."""
+    if name == "DealOpened":
+        _unopen(connection, data["deal"])
+    elif name in ("Settled", "Refused", "Expired"):
+        _reopen(connection, data["deal"])
+    elif name == "Hastened" and data.get("before") is not None:
+        connection.execute(
+            update(deals)
+            .where(deals.c.id == data["deal"], deals.c.state == "open")
+            .values(due=data["before"], deadline=data["before"] & (1 << 40) - 1)
+        )
+    elif name in ("Published", "Retired") and data.get("before") is not None:
+        connection.execute(update(offers).where(offers.c.offer_id == data["id"]).values(until=data["before"]))
+    elif name == "Cancelled":
+        _revive(connection, data["order"], data["lot"], "free")
+
+
+def _unopen(connection: Connection, deal: str) -> None:
+    """The newest opening of the deal never happened."""
+    row = _newest(connection, deal)
+    if row is None:
+        return
+    for attempt in _attempts(connection, row, ("assigned", "running")):
+        transitions.attempt_lost(connection, attempt["id"], "the chain took its deal back")
+    connection.execute(delete(deals).where(deals.c.id == deal, deals.c.opening == row["opening"]))
+    _revive(connection, row["job"], row["lot"], "free", tries=-1)
+    notify(connection, "lots")
+
+
+def _reopen(connection: Connection, deal: str) -> None:
+    """The newest opening of the deal has not ended. What its worker reported counts again."""
+    row = _newest(connection, deal)
+    if row is None or row["state"] == "open":
+        return
+    connection.execute(
+        update(deals)
+        .where(deals.c.id == deal, deals.c.opening == row["opening"])
+        .values(state="open", root=None, done=None, signatures=None, paid=None, returned=None, ended=None)
+    )
+    _revive(connection, row["job"], row["lot"], "open")
+    for attempt in _attempts(connection, row, ("succeeded", "failed")):
+        connection.execute(
+            update(tasks)
+            .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
+            .values(state=attempt["state"], status=attempt["status"], outputs=attempt["outputs"])
+        )
+        transitions.settle_when_signed(connection, deal, row["opening"])
+
+
+def _revive(connection: Connection, job: str, lot: int, state: str, *, tries: int = 0) -> None:
+    """A lot and its job are alive again."""
+    connection.execute(
+        update(lots)
+        .where(lots.c.job == job, lots.c.lot == lot)
+        .values(state=state, tries=lots.c.tries + tries, waiting_reason=None, not_before=0.0)
+    )
+    matched = connection.execute(select(deals.c.id).where(deals.c.job == job).limit(1)).first() is not None
+    alive = "running" if matched else "queued"
+    stage = "the chain was re-organised; going on"
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job)
+        .values(state=alive, stage=stage, charged=0, ended_at=None, reason=None)
+    )
+    add_event(connection, job, "state", {"state": alive, "stage": stage})
+
+
+def _newest(connection: Connection, deal: str) -> RowMapping | None:
+    found = connection.execute(select(deals).where(deals.c.id == deal).order_by(deals.c.opening.desc()))
+    return found.mappings().first()
+
+
+def _attempts(connection: Connection, row: RowMapping, states: tuple[str, ...]) -> list[RowMapping]:
+    found = connection.execute(
+        select(attempts).where(
+            attempts.c.deal == row["id"],
+            attempts.c.opening == row["opening"],
+            attempts.c.state.in_(states),
+        )
+    )
+    return list(found.mappings().all())

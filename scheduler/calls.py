@@ -1,0 +1,75 @@
+"""From an outbox row to the call of the contract, with what the tables say now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.store.tables import deals, jobs, lots, offers
+from prixfixe.chain import artefacts
+from prixfixe.protocol.deals import Deal, Due, Offer
+from prixfixe.protocol.orders import Ask, Purchase, SignedAsk
+from prixfixe.protocol.signatures import parse_signature
+from prixfixe.protocol.typed_data import parse_bytes32
+
+
+class NotNeeded(Exception):
+    """The wish of this row is moot: its deal has ended, or its lot is not waiting for it. Says why."""
+
+
+def call_data(connection: Connection, row: RowMapping) -> bytes:
+    """The call data of a row. NotNeeded when sending it would be pointless."""
+    if row["call"] == "match":
+        return _match(connection, row["arguments"])
+    return _end_of_deal(connection, row["call"], row["arguments"])
+
+
+def _match(connection: Connection, arguments: dict[str, Any]) -> bytes:
+    found = connection.execute(
+        select(lots.c.state, jobs.c.purchase, jobs.c.signature, offers.c.offer)
+        .join(jobs, jobs.c.id == lots.c.job)
+        .join(offers, offers.c.offer_id == jobs.c.offer_id)
+        .where(lots.c.job == arguments["job"], lots.c.lot == arguments["lot"])
+    ).one()
+    if found.state != "matching":
+        raise NotNeeded(f"the lot is {found.state}")
+    asks = [
+        SignedAsk(Ask.from_json(leg["ask"]), parse_signature(leg["signature"])) for leg in arguments["asks"]
+    ]
+    return _encode(
+        "matchPurchase",
+        Purchase.from_json(found.purchase),
+        parse_signature(found.signature),
+        Offer.from_json(found.offer),
+        arguments["lot"],
+        asks,
+    )
+
+
+def _end_of_deal(connection: Connection, call: str, arguments: dict[str, Any]) -> bytes:
+    found = connection.execute(
+        select(deals.c.deal, deals.c.due, deals.c.state).where(
+            deals.c.id == arguments["deal"], deals.c.opening == arguments["opening"]
+        )
+    ).one()
+    if found.state != "open":
+        raise NotNeeded(f"the deal is {found.state}")
+    deal = Deal.from_json(found.deal)
+    if call == "settle":
+        return _encode(
+            "settle",
+            deal,
+            found.due,
+            parse_bytes32(arguments["root"]),
+            arguments["done"],
+            [parse_signature(signature) for signature in arguments["signatures"]],
+        )
+    if call == "hasten" and Due.unpack(found.due).hastened:
+        raise NotNeeded("the deal is hastened already")
+    return _encode(call, deal, found.due)
+
+
+def _encode(function: str, *arguments: Any) -> bytes:
+    return artefacts.load("Market").function(function).encode_call(arguments)

@@ -1,0 +1,126 @@
+"""A duty: a thread that does one kind of work whenever something wakes it, and never dies silently."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from marketplace.store.database import Store
+from prixfixe.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+_FIRST_BACK_OFF_SECONDS: Final = 0.2
+_LAST_BACK_OFF_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DutyHealth:
+    """What health and `admin status` show. error: of the last run, None when it went well. since: when the
+    errors began (service clock)."""
+
+    name: str
+    running: bool
+    runs: int
+    error: str | None
+    since: float | None
+
+
+class Duty:
+    """Base of the duties. A subclass gives `name`, `topics` and `run_once`.
+
+    One thread calls `run_once` at the start, after each notification of a topic, and after the seconds that
+    it returned. An exception is logged with its reason and tried again later, each time waiting longer; a
+    part that is out of reach is logged once until it is back.
+    """
+
+    name: str = "duty"
+    topics: tuple[str, ...] = ()
+
+    def __init__(self, store: Store) -> None:
+        self.store: Final = store
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._runs = 0
+        self._error: str | None = None
+        self._failing_since: float | None = None
+
+    def run_once(self) -> float:
+        """Do what can be done now. Seconds until it should run again although nothing wakes it."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end after the run that is under way; returns at once."""
+        self._stopping.set()
+        self.store.wake(self._stop_topic)
+
+    def join(self, timeout: float) -> bool:
+        """Wait for its end; whether it ended."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+            return not self._thread.is_alive()
+        return True
+
+    def should_stop(self) -> bool:
+        """Whether it was asked to end: long runs look at it between steps."""
+        return self._stopping.is_set()
+
+    def health(self) -> DutyHealth:
+        running = self._thread is not None and self._thread.is_alive()
+        return DutyHealth(self.name, running, self._runs, self._error, self._failing_since)
+
+    @property
+    def _stop_topic(self) -> str:
+        return f"stop:{self.name}:{id(self)}"
+
+    def _loop(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            mark = self.store.sequence()
+            try:
+                pause = self.run_once()
+            except Exception as error:
+                failures += 1
+                pause = min(_FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), _LAST_BACK_OFF_SECONDS)
+                self._failed(error)
+                # Only a stop shortens the back-off: what wakes the duty does not cure it.
+                self.store.wait([self._stop_topic], pause, since=mark)
+            else:
+                failures = 0
+                self._went_well()
+                self.store.wait([*self.topics, self._stop_topic], max(pause, 0.0), since=mark)
+
+    def _failed(self, error: Exception) -> None:
+        self._runs += 1
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, Unavailable):
+            if text != self._error:
+                log.warning("%s: %s; it tries again until that works", self.name, error)
+        else:
+            log.error("%s failed and tries again: %s", self.name, text, exc_info=error)
+        self._error = text
+        self._failing_since = self._failing_since or time.time()
+
+    def _went_well(self) -> None:
+        self._runs += 1
+        if self._failing_since is not None:
+            log.info("%s works again after %.1f s", self.name, time.time() - self._failing_since)
+        self._error, self._failing_since = None, None
+
+
+def stop_all(duties: Iterable[Duty], seconds: float) -> list[str]:
+    """Stop duties together; the names of those that did not end within `seconds`."""
+    stopped = list(duties)
+    for duty in stopped:
+        duty.stop()
+    deadline = time.monotonic() + seconds
+    return [duty.name for duty in stopped if not duty.join(max(0.0, deadline - time.monotonic()))]

@@ -1,0 +1,316 @@
+"""The indexer: reads the contract's events in the chain's order and lets each move the tables once.
+
+Events and cursor move in one transaction. The cursor holds the hash of the last block read; when the chain
+has another block there, it was re-organised: events of blocks that are gone are undone, newest first, and
+reading goes on from the last block with an event that is still there. A tip that changes between two
+questions is noticed by comparing hashes and read again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from marketplace.store import deals as deal_events
+from marketplace.store import rewind
+from marketplace.store.database import Store
+from marketplace.store.tables import attempts, chain_events, cursor, deals
+from prixfixe.chain import artefacts, events
+from prixfixe.chain.client import Block, MarketClient
+from prixfixe.chain.events import MarketEvent
+from prixfixe.errors import ConfigurationError, InvalidInput, Unavailable
+from prixfixe.protocol.deals import Deal, Offer
+from prixfixe.protocol.money import Money
+from scheduler.duty import Duty
+
+log = logging.getLogger(__name__)
+
+CURSOR: Final = "market"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexerSettings:
+    """start_block: of the deployment. poll_seconds: between looks at the head. chunk: most blocks asked for
+    at once. confirmations: blocks on top of one before it is read (0 on a chain that is never re-
+    organised)."""
+
+    start_block: int
+    poll_seconds: float = 0.2
+    chunk: int = 1000
+    confirmations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An event with what has to be asked for beside it. signatures: of a settle, None when unknown."""
+
+    event: MarketEvent
+    time: int
+    signatures: list[str] | None
+
+
+class Indexer(Duty):
+    """Mirrors the contract into the tables."""
+
+    name = "indexer"
+    topics = ("head",)
+
+    def __init__(self, store: Store, market: MarketClient, settings: IndexerSettings) -> None:
+        super().__init__(store)
+        self._market: Final = market
+        self._settings: Final = settings
+        self.head: Block | None = None
+
+    def run_once(self) -> float:
+        position = self._position()
+        head, same = self._look(position)
+        self.head = head
+        if not same:
+            position = self._go_back(position)
+        last = head.number - self._settings.confirmations
+        while position[0] < last and not self.should_stop():
+            position = self._read_on(position[0] + 1, min(last, position[0] + self._settings.chunk), head)
+        return self._settings.poll_seconds
+
+    def _position(self) -> tuple[int, str]:
+        """(number, hash) of the last block read."""
+        with self.store.read() as connection:
+            row = connection.execute(select(cursor).where(cursor.c.name == CURSOR)).one_or_none()
+        if row is not None:
+            return row.block, row.hash
+        before = max(self._settings.start_block - 1, 0)
+        block = self._market.block(before)
+        with self.store.write() as connection:
+            connection.execute(insert(cursor).values(name=CURSOR, block=block.number, hash=block.hash))
+        return block.number, block.hash
+
+    def _look(self, position: tuple[int, str]) -> tuple[Block, bool]:
+        """The head, and whether the block of the cursor is still on the chain, in one exchange."""
+        latest, ours = self._market.rpc.batch(
+            [
+                ("eth_getBlockByNumber", ["latest", False]),
+                ("eth_getBlockByNumber", [hex(position[0]), False]),
+            ]
+        )
+        if latest is None:
+            raise Unavailable("the chain has no latest block", code="chain-unavailable")
+        return _block(latest), ours is not None and ours["hash"] == position[1]
+
+    # --------------------------------------------------------------------------------------------- forwards
+
+    def _read_on(self, first: int, last: int, head: Block) -> tuple[int, str]:
+        found = self._market.events(first, last)
+        numbers = sorted({event.at.block_number for event in found} | {last})
+        blocks = {head.number: head}
+        missing = [number for number in numbers if number not in blocks]
+        answers = self._market.rpc.batch(
+            [("eth_getBlockByNumber", [hex(number), False]) for number in missing]
+        )
+        for number, answer in zip(missing, answers, strict=True):
+            if answer is None:
+                raise Unavailable(f"the chain lost block {number} while it was read", code="chain-moved")
+            blocks[number] = _block(answer)
+        for event in found:
+            if blocks[event.at.block_number].hash != event.at.block_hash:
+                raise Unavailable(
+                    f"block {event.at.block_number} changed while it was read", code="chain-moved"
+                )
+        read = [_Read(event, blocks[event.at.block_number].time, self._signatures(event)) for event in found]
+        tip = blocks[last]
+        with self.store.write() as connection:
+            for each in read:
+                self._apply(connection, each)
+            connection.execute(
+                update(cursor).where(cursor.c.name == CURSOR).values(block=tip.number, hash=tip.hash)
+            )
+            if read:
+                self.store.notify(connection, "chain")
+        return tip.number, tip.hash
+
+    def _apply(self, connection: Connection, read: _Read) -> None:
+        """Store an event and do what it says. An event that is stored already did it."""
+        event, at = read.event, read.event.at
+        known = select(chain_events.c.name).where(
+            chain_events.c.block == at.block_number, chain_events.c.log_index == at.log_index
+        )
+        if connection.execute(known).first() is not None:
+            return
+        where = {
+            "transaction": at.transaction_hash,
+            "block": at.block_number,
+            "log_index": at.log_index,
+            "time": read.time,
+        }
+        before = _move(connection, event, where, read.signatures)
+        data = _json(event) | ({} if before is None else {"before": before})
+        connection.execute(
+            insert(chain_events).values(
+                block=at.block_number,
+                log_index=at.log_index,
+                block_hash=at.block_hash,
+                transaction=at.transaction_hash,
+                time=read.time,
+                name=type(event).__name__,
+                data=data,
+            )
+        )
+
+    def _signatures(self, event: MarketEvent) -> list[str] | None:
+        """Who signed a settlement: as reported, else as the transaction carries it."""
+        if not isinstance(event, events.Settled | events.Refused):
+            return None
+        deal_id = "0x" + event.deal.hex()
+        with self.store.read() as connection:
+            row = connection.execute(
+                select(deals.c.deal, deals.c.opening).where(deals.c.id == deal_id, deals.c.state == "open")
+            ).one_or_none()
+            if row is None:
+                return None
+            reported = connection.execute(
+                select(attempts.c.worker, attempts.c.signature, attempts.c.result).where(
+                    attempts.c.deal == deal_id,
+                    attempts.c.opening == row.opening,
+                    attempts.c.signature.is_not(None),
+                )
+            ).all()
+        root = "0x" + event.root.hex() if isinstance(event, events.Settled) else None
+        by_key = {
+            each.worker: each.signature for each in reported if root is None or each.result["root"] == root
+        }
+        keys = [leg.key for leg in Deal.from_json(row.deal).legs]
+        if all(key in by_key for key in keys):
+            return [by_key[key] for key in keys]
+        return self._signatures_of_transaction(event.at.transaction_hash)
+
+    def _signatures_of_transaction(self, transaction: str) -> list[str] | None:
+        settle = artefacts.load("Market").function("settle")
+        found = self._market.rpc.call("eth_getTransactionByHash", transaction)
+        data = bytes.fromhex(found["input"][2:]) if found is not None else b""
+        if data[:4] != settle.selector:
+            return None  # called by a contract of somebody's
+        try:
+            return ["0x" + signature.hex() for signature in settle.decode_call(data)["signatures"]]
+        except InvalidInput:
+            return None
+
+    # -------------------------------------------------------------------------------------------- backwards
+
+    def _go_back(self, position: tuple[int, str]) -> tuple[int, str]:
+        """Undo the events of blocks that are gone; the block from which to read on."""
+        base = self._last_common_block()
+        with self.store.write() as connection:
+            gone = connection.execute(
+                select(chain_events)
+                .where(chain_events.c.block > base.number)
+                .order_by(chain_events.c.block.desc(), chain_events.c.log_index.desc())
+            ).mappings()
+            undone = 0
+            for row in gone.all():
+                rewind.undo(connection, row["name"], row["data"])
+                undone += 1
+            connection.execute(delete(chain_events).where(chain_events.c.block > base.number))
+            connection.execute(
+                update(cursor).where(cursor.c.name == CURSOR).values(block=base.number, hash=base.hash)
+            )
+            self.store.notify(connection, "chain")
+        log.warning(
+            "the chain was re-organised: block %d is another one; %d events undone, reading on from block %d",
+            position[0],
+            undone,
+            base.number,
+        )
+        return base.number, base.hash
+
+    def _last_common_block(self) -> Block:
+        """The newest block with a stored event that the chain still has; else the one before the start."""
+        with self.store.read() as connection:
+            stored = connection.execute(
+                select(chain_events.c.block, chain_events.c.block_hash)
+                .distinct()
+                .order_by(chain_events.c.block.desc())
+            ).all()
+        for row in stored:
+            answer = self._market.rpc.call("eth_getBlockByNumber", hex(row.block), False)
+            if answer is not None and answer["hash"] == row.block_hash:
+                return _block(answer)
+        if stored:
+            # The deployment's own events are among them, so this is no re-organisation but another chain.
+            raise ConfigurationError(
+                f"none of the {len(stored)} blocks that this service has read is on the chain at "
+                f"{self._market.rpc.shown_url}: it is another chain, or one that lost its state",
+                code="another-chain",
+                hint="point the service at its own chain, or start it with an empty data folder",
+            )
+        return self._market.block(max(self._settings.start_block - 1, 0))
+
+
+def _move(
+    connection: Connection, event: MarketEvent, where: dict[str, Any], signatures: list[str] | None
+) -> int | None:
+    """What an event does to the tables. Gives what is needed to undo it, when that is not known otherwise."""
+    match event:
+        case events.DealOpened():
+            deal_events.deal_opened(connection, event.data, event.due, where)
+        case events.Hastened():
+            return deal_events.deal_hastened(connection, _hex(event.deal), event.due)
+        case events.Settled():
+            deal_events.deal_settled(
+                connection,
+                _hex(event.deal),
+                root=_hex(event.root),
+                done=event.done,
+                paid=event.paid.units,
+                returned=event.returned.units,
+                signatures=signatures,
+                where=where,
+            )
+        case events.Refused():
+            deal_events.deal_refused(
+                connection,
+                _hex(event.deal),
+                returned=event.returned.units,
+                signatures=signatures,
+                where=where,
+            )
+        case events.Expired():
+            deal_events.deal_expired(connection, _hex(event.deal), returned=event.returned.units, where=where)
+        case events.Cancelled():
+            deal_events.lot_cancelled(connection, _hex(event.order), event.lot)
+        case events.Bumped():
+            deal_events.account_bumped(connection, event.account, event.era)
+        case events.Authorised():
+            deal_events.key_authorised(connection, event.provider, event.key, event.until)
+        case events.Published() | events.Retired():
+            return deal_events.offer_until(connection, _hex(event.id), event.until)
+        case _:
+            pass
+    return None
+
+
+def _json(event: MarketEvent) -> dict[str, Any]:
+    """An event's own values as JSON: ids as 0x-hex, money as digits."""
+    return {field.name: _value(getattr(event, field.name)) for field in fields(event) if field.name != "at"}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return _hex(value)
+    if isinstance(value, Money):
+        return str(value.units)
+    if isinstance(value, Deal | Offer):
+        return value.to_json()
+    return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
+
+
+def _block(answer: Mapping[str, Any]) -> Block:
+    return Block(
+        int(answer["number"], 16), answer["hash"], answer["parentHash"], int(answer["timestamp"], 16)
+    )

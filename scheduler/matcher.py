@@ -1,0 +1,202 @@
+"""The matcher: gives waiting lots to workers whose asks fit, and tells the others why they wait."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.chain import ChainReader
+from marketplace.store import outbox, transitions
+from marketplace.store.database import Store
+from marketplace.store.tables import asks, attempts, cursor, deals, jobs, lots, offers, workers
+from prixfixe.errors import Conflict
+from prixfixe.market.matching import Round, match
+from prixfixe.market.rules import Conditions, Offered, Wanted
+from prixfixe.protocol.orders import Ask
+from scheduler.duty import Duty
+
+_LOTS_A_ROUND: Final = 500
+_WAITING_SECONDS: Final = 0.5  # heartbeats, cool-downs and back-offs end without a notification
+_IDLE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class MatcherSettings:
+    """contract, operator: addresses. grace, surety: the contract's policy. silence_seconds: after which a
+    worker is lost."""
+
+    contract: str
+    operator: str
+    grace: int
+    surety: int
+    silence_seconds: float
+
+
+class Matcher(Duty):
+    """Turns free lots and live asks into `match` transactions in the outbox."""
+
+    name = "matcher"
+    topics = ("lots", "asks")
+
+    def __init__(self, store: Store, chain: ChainReader, settings: MatcherSettings) -> None:
+        super().__init__(store)
+        self._chain: Final = chain
+        self._settings: Final = settings
+
+    def run_once(self) -> float:
+        now = time.time()
+        with self.store.read() as connection:
+            waiting = _free_lots(connection, now)
+            if not waiting:
+                return _WAITING_SECONDS if _any_free_lot(connection) else _IDLE_SECONDS
+            wanted = [_wanted(connection, row) for row in waiting]
+            resting = _resting_asks(connection, {each.product for each in wanted})
+            busy = _busy(connection)
+            seed = _seed(connection)
+        view = self._chain.look(accounts=sorted({row["provider"] for row in resting}))
+        conditions = Conditions(
+            now=view.time,
+            contract=self._settings.contract,
+            matcher=self._settings.operator,
+            grace=self._settings.grace,
+            surety=self._settings.surety,
+            heartbeat_seconds=self._settings.silence_seconds,
+        )
+        offered = [
+            Offered(
+                worker=row["worker"],
+                ask=Ask.from_json(row["ask"]),
+                silent_seconds=now - row["heartbeat_at"],
+                draining=row["draining"],
+                cooling=row["cool_until"] > now,
+                free_slots=row["resources"]["slots"] - busy[row["worker"]],
+                provider_free=view.accounts[row["provider"]].free,
+                provider_era=view.accounts[row["provider"]].era,
+            )
+            for row in resting
+        ]
+        # The newest block was not known when the asks were signed, so nobody chose a key that wins ties by
+        # it.
+        matched = match(wanted, offered, conditions, seed=view.block.to_bytes(8, "big"))
+        self._store(matched, resting, waiting)
+        return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
+
+    def _store(self, matched: Round, resting: Sequence[RowMapping], waiting: Sequence[RowMapping]) -> None:
+        said = {(row["job"], row["lot"]): row["waiting_reason"] for row in waiting}
+        signed = {(row["worker"], row["product"]): row for row in resting}
+        news = [(lot, why) for lot, why in matched.waiting if said[lot.job, lot.lot] != why]
+        if not matched.pairs and not news:
+            return
+        with self.store.write() as connection:
+            for pair in matched.pairs:
+                row = signed[pair.offered.worker, "0x" + pair.wanted.product.hex()]
+                leg = {"worker": row["worker"], "ask": row["ask"], "signature": row["signature"]}
+                _unless_changed(connection, transitions.lot_matched, pair.wanted.job, pair.wanted.lot, [leg])
+            for lot, why in news:
+                _unless_changed(connection, transitions.lot_waits, lot.job, lot.lot, why)
+
+
+def _unless_changed(connection: Connection, transition: Any, *arguments: Any) -> None:
+    """A transition, or nothing when the lot was cancelled or ended since it was read."""
+    try:
+        with connection.begin_nested():
+            transition(connection, *arguments)
+    except Conflict:
+        pass
+
+
+def _seed(connection: Connection) -> bytes:
+    """The hash of the newest block that was read: decides ties, and nobody chose it."""
+    newest = connection.execute(select(cursor.c.hash).limit(1)).scalar_one_or_none()
+    return b"" if newest is None else bytes.fromhex(newest[2:])
+
+
+def _free_lots(connection: Connection, now: float) -> Sequence[RowMapping]:
+    return (
+        connection.execute(
+            select(
+                lots.c.job,
+                lots.c.lot,
+                lots.c.count,
+                lots.c.tries,
+                lots.c.waiting_reason,
+                jobs.c.customer,
+                jobs.c.expiry,
+                jobs.c.deliver_by,
+                offers.c.offer,
+            )
+            .join(jobs, jobs.c.id == lots.c.job)
+            .join(offers, offers.c.offer_id == jobs.c.offer_id)
+            .where(lots.c.state == "free", lots.c.not_before <= now)
+            .order_by(jobs.c.number, lots.c.lot)
+            .limit(_LOTS_A_ROUND)
+        )
+        .mappings()
+        .all()
+    )
+
+
+def _any_free_lot(connection: Connection) -> bool:
+    return connection.execute(select(lots.c.job).where(lots.c.state == "free").limit(1)).first() is not None
+
+
+def _wanted(connection: Connection, row: RowMapping) -> Wanted:
+    offer = row["offer"]
+    past: dict[str, str] = {}
+    if row["tries"]:
+        tried = connection.execute(
+            select(attempts.c.worker, attempts.c.state).where(
+                attempts.c.job == row["job"], attempts.c.lot == row["lot"]
+            )
+        )
+        past = {each.worker: each.state for each in tried}
+    return Wanted(
+        job=row["job"],
+        lot=row["lot"],
+        customer=row["customer"],
+        product=bytes.fromhex(offer["product"][2:]),
+        max_cost=int(offer["maxCost"]),
+        disputable=offer["disputable"],
+        count=row["count"],
+        expiry=row["expiry"],
+        deliver_by=row["deliver_by"],
+        failed_on=frozenset(worker for worker, state in past.items() if state == "failed"),
+        lost_on=frozenset(worker for worker, state in past.items() if state != "failed"),
+    )
+
+
+def _resting_asks(connection: Connection, products: set[bytes]) -> Sequence[RowMapping]:
+    return (
+        connection.execute(
+            select(
+                asks, workers.c.heartbeat_at, workers.c.draining, workers.c.cool_until, workers.c.resources
+            )
+            .join(workers, workers.c.key == asks.c.worker)
+            .where(asks.c.product.in_(["0x" + product.hex() for product in products]))
+        )
+        .mappings()
+        .all()
+    )
+
+
+def _busy(connection: Connection) -> Counter[str]:
+    """Slots taken by worker: open deals that it has not reported on, and matches that are under way."""
+    running = connection.execute(
+        select(attempts.c.worker, func.count().label("slots"))
+        .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+        .where(deals.c.state == "open", attempts.c.state.in_(("assigned", "running", "lost")))
+        .group_by(attempts.c.worker)
+    )
+    busy: Counter[str] = Counter({row.worker: row.slots for row in running})
+    matching = connection.execute(select(lots.c.job, lots.c.lot).where(lots.c.state == "matching")).all()
+    for row in matching:
+        under_way = outbox.last_match(connection, row.job, row.lot)
+        if under_way is not None:
+            busy.update(leg["worker"] for leg in under_way["arguments"]["asks"])
+    return busy

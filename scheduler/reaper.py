@@ -1,0 +1,167 @@
+"""The reaper: nothing waits for ever. It gives up on silent workers, expires deals, and ends what cannot be
+delivered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Select, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.chain import ChainReader
+from marketplace.store import outbox, transitions
+from marketplace.store.database import Store
+from marketplace.store.tables import attempts, deals, jobs, lots, offers, workers
+from prixfixe.errors import Conflict
+from prixfixe.protocol.deals import Due
+from prixfixe.protocol.product import Product
+from prixfixe.protocol.wire import Reason
+from scheduler.duty import Duty
+
+_ALIVE_SECONDS: Final = 0.5
+_IDLE_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 2.0  # between a failed transaction and the next of the same wish
+
+
+@dataclass(frozen=True, slots=True)
+class ReaperSettings:
+    """grace: the contract's, seconds. silence_seconds: without a heartbeat, after which a worker is lost.
+    pick_up_seconds: for a worker that is alive to start what it was assigned."""
+
+    grace: int
+    silence_seconds: float
+    pick_up_seconds: float = 60.0
+
+
+class Reaper(Duty):
+    """Ends what nobody else will end."""
+
+    name = "reaper"
+    topics = ("chain",)
+
+    def __init__(self, store: Store, chain: ChainReader, settings: ReaperSettings) -> None:
+        super().__init__(store)
+        self._chain: Final = chain
+        self._settings: Final = settings
+
+    def run_once(self) -> float:
+        # First what needs no chain: a worker can be given up while the chain is out of reach.
+        self._lose_silent_workers(time.time())
+        with self.store.read() as connection:
+            open_deals = connection.execute(select(deals).where(deals.c.state == "open")).mappings().all()
+            waiting = connection.execute(_waiting_lots()).mappings().all()
+        if not open_deals and not waiting:
+            return _IDLE_SECONDS
+        now = self._chain.look().time
+        for row in open_deals:
+            self._look_at_deal(row, now)
+        self._end_hopeless_lots(waiting, now)
+        return _ALIVE_SECONDS
+
+    def _lose_silent_workers(self, now: float) -> None:
+        silent = workers.c.heartbeat_at < now - self._settings.silence_seconds
+        idle = (attempts.c.state == "assigned") & (
+            attempts.c.created_at < now - self._settings.pick_up_seconds
+        )
+        with self.store.read() as connection:
+            rows = connection.execute(
+                select(attempts.c.id, workers.c.name, workers.c.heartbeat_at)
+                .join(workers, workers.c.key == attempts.c.worker)
+                .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+                .where(attempts.c.state.in_(("assigned", "running")), deals.c.state == "open", silent | idle)
+            ).all()
+        if not rows:
+            return
+        with self.store.write() as connection:
+            for row in rows:
+                gone = row.heartbeat_at < now - self._settings.silence_seconds
+                why = f"{row.name} fell silent" if gone else f"{row.name} did not start the job"
+                try:
+                    with connection.begin_nested():
+                        transitions.attempt_lost(connection, row.id, why)
+                except Conflict:
+                    continue  # it reported in this very moment
+
+    def _look_at_deal(self, row: RowMapping, now: int) -> None:
+        """Queue the one transaction that an open deal needs now, if any."""
+        due = Due.unpack(row["due"])
+        key = row["id"], row["opening"]
+        with self.store.read() as connection:
+            if outbox.is_under_way(connection, "settle", *key):
+                return
+            found = connection.execute(
+                select(attempts.c.state, attempts.c.signature).where(
+                    attempts.c.deal == key[0], attempts.c.opening == key[1]
+                )
+            ).all()
+            lost = all(attempt.state == "lost" for attempt in found)
+            signed = any(attempt.signature is not None for attempt in found)
+            call = _needed(due, now, self._settings.grace, lost=lost, signed=signed)
+            if call is None:
+                return
+            last = outbox.last_of(connection, call, *key)
+        if last is not None and time.time() - last["updated_at"] < _AGAIN_SECONDS:
+            return
+        with self.store.write() as connection:
+            current = select(deals.c.state).where(deals.c.id == key[0], deals.c.opening == key[1])
+            if connection.execute(current).scalar_one_or_none() != "open":
+                return
+            if call == "expire":
+                outbox.queue_expire(connection, *key)
+            elif call == "hasten":
+                outbox.queue_hasten(connection, *key)
+            else:
+                transitions.settle_when_signed(connection, *key)
+
+    def _end_hopeless_lots(self, rows: Sequence[RowMapping], now: int) -> None:
+        """Free lots that the contract would not match any more: the order ended, or its promise cannot be
+        kept."""
+        for row in rows:
+            seconds = Product.from_bytes(bytes.fromhex(row["product"][2:])).max_seconds
+            if now > row["expiry"]:
+                message = "no worker was found before the order's end"
+            elif now + self._settings.grace + seconds > row["deliver_by"]:
+                message = "no worker could deliver in the promised time any more"
+            else:
+                continue
+            why = f"{message}; {row['waiting_reason']}" if row["waiting_reason"] else message
+            reason = Reason(
+                code="not-delivered",
+                message=why,
+                hint="nothing was charged; order again",
+                fault="provider" if row["tries"] else "none",
+            )
+            with self.store.write() as connection:
+                try:
+                    transitions.free_lot_ended(connection, row["job"], row["lot"], reason)
+                except Conflict:
+                    continue  # matched or cancelled in this very moment
+
+
+def _needed(due: Due, now: int, grace: int, *, lost: bool, signed: bool) -> outbox.Call | None:
+    """What an open deal without a settlement under way needs; None while its worker works."""
+    if now > due.deadline:
+        return "expire"
+    if lost and not due.hastened and now + grace < due.deadline:
+        return "hasten"
+    return "settle" if signed else None
+
+
+def _waiting_lots() -> Select[tuple[object, ...]]:
+    return (
+        select(
+            lots.c.job,
+            lots.c.lot,
+            lots.c.tries,
+            lots.c.waiting_reason,
+            jobs.c.expiry,
+            jobs.c.deliver_by,
+            offers.c.product,
+        )
+        .join(jobs, jobs.c.id == lots.c.job)
+        .join(offers, offers.c.offer_id == jobs.c.offer_id)
+        .where(lots.c.state == "free")
+    )
