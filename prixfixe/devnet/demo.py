@@ -167,7 +167,7 @@ def _kill_its_worker(person: Person, folder: Path, job: str) -> str:
     from prixfixe.client import Client
 
     os.environ["PRIXFIXE_HOME"] = person.environment["PRIXFIXE_HOME"]
-    with Client.from_context() as client:
+    with Client() as client:
         while time.monotonic() < deadline:
             stage = client.job(job).stage
             if stage.startswith("running on w"):
