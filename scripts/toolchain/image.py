@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from toolchain import engine, system
-from toolchain.docker_api import Engine
+from toolchain.docker_api import Engine, EngineError
 from toolchain.project import TOOLS, ScriptError, fingerprint, run_logged, write_last
 
 NAME, TAG = "prixfixe-base", "bookworm"
@@ -70,6 +70,8 @@ def make() -> None:
             if missing_in(found) is not None:
                 _collect(archive)
                 found.import_archive(archive, NAME, TAG, [*CHANGES, f"LABEL {LABEL}={recipe()}"])
+    except EngineError as error:
+        raise ScriptError(f"the engine did not take the base image: {error}") from error
     finally:
         archive.unlink(missing_ok=True)
     write_last(STAMP, recipe())

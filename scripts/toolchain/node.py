@@ -46,19 +46,25 @@ def install_packages() -> None:
     npm = system.find("npm")
     if npm is None:
         raise ScriptError(
-            "npm was not found: Node.js 20 or newer is needed", ["sudo apt-get install nodejs npm"]
+            "npm was not found: Node.js 18 or newer is needed", ["sudo apt-get install nodejs npm"]
         )
     STAMP.unlink(missing_ok=True)
-    run_logged("node", [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"])
+    # They are plain dependencies: npm would leave optional ones out under Debian's Node 18, which runs them
+    # well. On another platform npm must be told to take programs that cannot run there.
+    force = [] if _packaged_platform() == "linux-amd64" else ["--force"]
+    run_logged("node", [npm, "ci", *force, "--no-audit", "--no-fund", "--loglevel=error"])
     write_last(STAMP, _wanted())
+
+
+def _packaged_platform() -> str:
+    """This platform as the packages' names spell it."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return f"{platform.system().lower()}-{machine}"
 
 
 def _packaged(tool: str) -> Path:
     """The native program inside npm's package for this platform (its install script is not needed)."""
-    machine = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(
-        platform.machine()
-    )
-    return NODE_MODULES / "@foundry-rs" / f"{tool}-{platform.system().lower()}-{machine}" / "bin" / tool
+    return NODE_MODULES / "@foundry-rs" / f"{tool}-{_packaged_platform()}" / "bin" / tool
 
 
 def _own(tool: str) -> Path | None:
