@@ -29,10 +29,8 @@ REGISTRIES = tuple(
 def private_paths() -> list[str]:
     """Where this checkout and this user's files lie, with the slash that makes it a path."""
     places = {ROOT, ROOT.parent, Path.home()}
-    # Too general to be private: a container's root also has a home.
-    return sorted(
-        f"{place}/" for place in places if str(place) not in ("/", "/root", "/home", "/tmp", "/srv", "/opt")
-    )
+    # A folder at the top, such as /root or /srv, is too general a word to be private.
+    return sorted(f"{place}/" for place in places if len(place.parts) > 2)
 
 
 def tracked() -> list[Path]:

@@ -24,7 +24,10 @@ needs_dockerd = pytest.mark.skipif(
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engine.Host]:
     """An engine that touches nothing of the machine's own: other folders, no network."""
     folder = tmp_path_factory.mktemp("e")
+    # A file of its own: dockerd refuses an option that the machine's own file gives too.
+    (folder / "daemon.json").write_text("{}")
     options = (
+        f"--config-file={folder}/daemon.json",
         f"--host=unix://{folder}/s",
         f"--data-root={folder}/data",
         f"--exec-root={folder}/exec",
@@ -87,13 +90,13 @@ def test_a_script_that_is_told_to_stop_stops_its_engine(host: engine.Host, numbe
         "    time.sleep(600)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
-    process.send_signal(number)
-    process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        process.communicate(timeout=60)
     assert process.returncode != 0
     assert not host.engine.answers()
     assert host.ours() is None
