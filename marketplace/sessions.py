@@ -36,15 +36,17 @@ class Sessions:
         self._chain_id = chain_id
         self._clock = clock
 
-    def nonce(self) -> wire.Nonce:
-        """A nonce to be signed once, within a few minutes."""
+    def nonce(self, host: str = "") -> wire.Nonce:
+        """A nonce to be signed once, within a few minutes. host: by which name the service was reached; used
+        only when it is one of its own."""
         nonce, now = secrets.token_hex(16), int(self._clock())
         with self._store.write() as connection:
             connection.execute(delete(nonces).where(nonces.c.expires_at <= now))
             connection.execute(
                 insert(nonces).values(nonce=nonce, expires_at=now + self._settings.nonce_seconds)
             )
-        return wire.Nonce(nonce=nonce, domain=self._settings.domain)
+        known = host in self._settings.domains
+        return wire.Nonce(nonce=nonce, domain=host if known else self._settings.domain)
 
     def open(self, request: wire.SessionRequest) -> wire.Session:
         """A session for who signed the message. InvalidInput, SignatureError or Unauthorized otherwise."""
@@ -91,7 +93,8 @@ class Sessions:
 
     def _require_ours(self, message: siwe.SignIn, now: int) -> None:
         """A message made for another site, chain or time must not open a session here."""
-        if message.domain != self._settings.domain or urlsplit(message.uri).netloc != message.domain:
+        ours = message.domain in self._settings.domains
+        if not ours or urlsplit(message.uri).netloc != message.domain:
             raise Unauthorized(
                 f"the sign-in is for {message.domain} ({message.uri}), this is {self._settings.domain}",
                 code="wrong-domain",

@@ -17,12 +17,15 @@ class ServiceSettings:
     """Settings of one service.
 
     data: folder of the database, the blobs and the logs. domain: host and port as its users see it; sign-in
-    messages must name it. heartbeat_seconds: how often workers report; after three silent ones a worker is
-    lost. quote_seconds: how long a price is offered. max_body_bytes: of JSON in one request.
+    messages must name it, or one of `other_domains`, by which the same service is reached from elsewhere (a
+    name inside of a private network, for example). heartbeat_seconds: how often workers report; after three
+    silent ones a worker is lost. quote_seconds: how long a price is offered. max_body_bytes: of JSON in one
+    request.
     """
 
     data: Path
     domain: str
+    other_domains: tuple[str, ...] = ()
     name: str = "prixfixe"
     database: str | None = None
     max_blob_bytes: int = 8 * 2**30
@@ -35,14 +38,20 @@ class ServiceSettings:
     max_wait_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if not self.domain or "/" in self.domain:
-            raise ConfigurationError(
-                f"the service's domain is {self.domain!r}", hint="host and port only, such as 127.0.0.1:8600"
-            )
+        for domain in self.domains:
+            if not domain or "/" in domain:
+                raise ConfigurationError(
+                    f"the service's domain is {domain!r}", hint="host and port only, such as 127.0.0.1:8600"
+                )
         for field in fields(self):
             value = getattr(self, field.name)
             if (field.name.startswith("max_") or field.name.endswith("_seconds")) and value <= 0:
                 raise ConfigurationError(f"{field.name} is {value!r}, not above zero")
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """All names under which people may sign in, the main one first."""
+        return (self.domain, *self.other_domains)
 
     @property
     def database_url(self) -> str:
@@ -87,6 +96,8 @@ def _parse(variable: str, kind: str, text: str) -> Any:
     try:
         if kind == "Path":
             return Path(text)
+        if kind.startswith("tuple"):
+            return tuple(part.strip() for part in text.split(",") if part.strip())
         return {"int": int, "float": float}.get(kind, str)(text)
     except ValueError as error:
         raise ConfigurationError(f"{variable} is {text!r}, not a number") from error

@@ -1,0 +1,237 @@
+"""Assignments: what a worker is to run, what it says while it runs, and its signed result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.blobs import grant, known_sizes, may_read, owned
+from marketplace.logs import Logs
+from marketplace.store.database import Store
+from marketplace.store.tables import attempts, bundles, deals, jobs, offers, tasks
+from marketplace.store.transitions import (
+    attempt_reported,
+    attempt_started,
+    log_appended,
+    progress_reported,
+)
+from marketplace.workers import Workers
+from prixfixe.errors import Conflict, InvalidInput, NotFound
+from prixfixe.protocol import wire
+from prixfixe.protocol.deals import Deal, refusal_root
+from prixfixe.protocol.manifest import JobManifest
+from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.outputs import leaf, merkle_root
+from prixfixe.protocol.product import Product
+from prixfixe.protocol.signatures import parse_signature, require_signer
+from prixfixe.protocol.typed_data import Domain, format_bytes32
+
+
+class Assignments:
+    """The worker's side of an attempt. Every call names its worker's key; nobody else's attempt exists."""
+
+    def __init__(self, store: Store, logs: Logs, domain: Domain, workers: Workers) -> None:
+        self._store = store
+        self._logs = logs
+        self._domain = domain
+        self._workers = workers
+
+    def next(self, key: str) -> wire.Assignment | None:
+        """The oldest attempt that the worker has not started, or started and lost; None when there is
+        none."""
+        forgotten = self._workers.forgotten(key)
+        query = (
+            select(attempts.c.id)
+            .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+            .where(
+                attempts.c.worker == key,
+                deals.c.state == "open",
+                (attempts.c.state == "assigned")
+                | ((attempts.c.state == "running") & attempts.c.id.in_(forgotten)),
+            )
+            .order_by(attempts.c.created_at, attempts.c.id)
+        )
+        with self._store.read() as connection:
+            attempt = connection.execute(query).scalars().first()
+            return None if attempt is None else _assignment(connection, _own(connection, attempt, key))
+
+    def start(self, attempt: str, key: str) -> None:
+        """The worker runs it now. Saying so twice is no error."""
+        with self._store.write() as connection:
+            row = _own(connection, attempt, key)
+            if row["state"] == "assigned":
+                attempt_started(connection, attempt)
+            elif row["state"] != "running":
+                raise Conflict(
+                    f"the attempt is {row['state']}: it cannot start", code="attempt-over", fault="provider"
+                )
+
+    def log(self, attempt: str, key: str, chunk: wire.LogChunk) -> None:
+        """Text and progress of the running application, for its customer to see live."""
+        with self._store.write() as connection:
+            row = _own(connection, attempt, key)
+            text = self._logs.append(attempt, row["log_bytes"], chunk.offset, chunk.text)
+            if text:
+                log_appended(connection, attempt, row["log_bytes"], text)
+            if chunk.progress is not None:
+                progress_reported(connection, attempt, chunk.progress)
+
+    def report(self, attempt: str, key: str, report: wire.TaskReport) -> wire.ReportAnswer:
+        """The signed end of an attempt: checked, stored, and on its way to the contract.
+
+        SignatureError, InvalidInput or Conflict when something is wrong with the report itself; an answer
+        that is not accepted when it is sound and came too late. The same report again gives the same answer.
+        """
+        with self._store.read() as connection:
+            row = _own(connection, attempt, key)
+            deal = _deal(connection, row)
+            positions = _positions(connection, row)
+        if row["state"] in ("succeeded", "failed"):
+            return _answer_again(row, report)
+        self._require_sound(key, deal, positions, report)
+        succeeded = report.result.done > 0
+        try:
+            with self._store.write() as connection:
+                if succeeded:
+                    _require_outputs(connection, report, deal, key)
+                attempt_reported(connection, attempt, report, report.signature)
+                if succeeded:
+                    digests = [file.sha256 for file in report.outputs.files]
+                    grant(connection, digests, Deal.from_json(deal["deal"]).customer)
+                # Its slot is free: what waits may be matched with it now.
+                self._store.notify(connection, "asks")
+        except Conflict as error:
+            if error.code != "deal-over":
+                raise
+            return wire.ReportAnswer(
+                accepted=False,
+                reason=wire.Reason(
+                    code=error.code, message=error.message, hint=error.hint or "", fault=error.fault
+                ),
+            )
+        return wire.ReportAnswer(accepted=True)
+
+    def _require_sound(
+        self, key: str, deal: RowMapping, positions: list[int], report: wire.TaskReport
+    ) -> None:
+        """The result is about this deal, says what the outputs say, and is signed by the leg's key."""
+        result = report.result
+        require_signer(result.digest(self._domain), parse_signature(report.signature), key)
+        if format_bytes32(result.deal) != deal["id"]:
+            raise _bad(f"the result is about deal {format_bytes32(result.deal)}, not {deal['id']}")
+        if len(positions) != 1:
+            raise _bad(f"the lot has {len(positions)} tasks, and a report tells of one")
+        if report.status == 0:
+            expected = merkle_root([leaf(positions[0], 0, report.outputs.digest)])
+            if (result.done, result.root) != (1, expected):
+                raise _bad(
+                    f"the root of these outputs is {format_bytes32(expected)} with 1 task done, signed are "
+                    f"{format_bytes32(result.root)} and {result.done}"
+                )
+        elif result.done != 0:
+            raise _bad(f"a task of status {report.status} is not paid: done must be 0, not {result.done}")
+        elif result.root != refusal_root(deal["due"]):
+            raise Conflict(
+                f"a refusal carries the deal's due, {deal['due']}, as its root",
+                code="due-changed",
+                hint="the deal was hastened: read its due again and sign anew",
+                fault="provider",
+                due=deal["due"],
+            )
+
+
+def _assignment(connection: Connection, row: RowMapping) -> wire.Assignment:
+    deal = _deal(connection, row)
+    job = connection.execute(select(jobs).where(jobs.c.id == row["job"])).mappings().one()
+    offer = connection.execute(select(offers).where(offers.c.offer_id == job["offer_id"])).mappings().one()
+    bundle = (
+        connection.execute(
+            select(bundles).where(bundles.c.id == offer["bundle"], bundles.c.version == offer["version"])
+        )
+        .mappings()
+        .one()
+    )
+    return wire.Assignment(
+        attempt=row["id"],
+        deal=Deal.from_json(deal["deal"]),
+        deal_id=deal["id"],
+        due=deal["due"],
+        deadline=deal["deadline"],
+        purchase=Purchase.from_json(job["purchase"]),
+        manifest=JobManifest.model_validate(job["manifest"]),
+        definition=bundle["definition"],
+        image_archive=bundle["image_archive"],
+        product=Product.from_bytes(bytes.fromhex(offer["product"][2:])),
+        tasks=tuple(_positions(connection, row)),
+        limit_units=offer["up_to"],
+    )
+
+
+def _own(connection: Connection, attempt: str, key: str) -> RowMapping:
+    query = select(attempts).where(attempts.c.id == attempt, attempts.c.worker == key)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(
+            f"there is no attempt {attempt[:80]!r} of worker {key}", code="attempt-unknown", fault="provider"
+        )
+    return row
+
+
+def _deal(connection: Connection, row: RowMapping) -> RowMapping:
+    query = select(deals).where(deals.c.id == row["deal"], deals.c.opening == row["opening"])
+    return connection.execute(query).mappings().one()
+
+
+def _positions(connection: Connection, row: RowMapping) -> list[int]:
+    query = select(tasks.c.position).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
+    return list(connection.execute(query.order_by(tasks.c.position)).scalars())
+
+
+def _answer_again(row: RowMapping, report: wire.TaskReport) -> wire.ReportAnswer:
+    if row["result"] != report.result.to_json():
+        raise Conflict(
+            "another result of this attempt is here already", code="already-reported", fault="provider"
+        )
+    return wire.ReportAnswer(accepted=True)
+
+
+def _require_outputs(connection: Connection, report: wire.TaskReport, deal: RowMapping, key: str) -> None:
+    """Every file is here, whole, before the customer's money goes to whoever made it.
+
+    And the worker has shown that it has the bytes: naming the digest of a stranger's file must not open it to
+    a customer.
+    """
+    files = report.outputs.files
+    digests = [file.sha256 for file in files]
+    sizes, own = known_sizes(connection, digests), owned(connection, digests, key)
+    missing = [
+        file
+        for file in files
+        if file.sha256 not in sizes or (file.sha256 not in own and not may_read(connection, file.sha256, key))
+    ]
+    if missing:
+        raise Conflict(
+            f"{len(missing)} output files are not uploaded, such as {missing[0].path!r}",
+            code="outputs-missing",
+            hint="upload them (PUT /v1/blobs/{sha256}), then report again",
+            fault="provider",
+            retryable=True,
+            missing=[file.sha256 for file in missing[:100]],
+        )
+    for file in files:
+        if sizes[file.sha256] != file.size:
+            raise _bad(f"output {file.path!r} has {sizes[file.sha256]} bytes, the manifest says {file.size}")
+    offer = connection.execute(
+        select(offers.c.product)
+        .join(jobs, jobs.c.offer_id == offers.c.offer_id)
+        .where(jobs.c.id == deal["job"])
+    ).scalar_one()
+    room = Product.from_bytes(bytes.fromhex(offer[2:])).disk_mib << 20
+    if report.outputs.total_size > room:
+        raise _bad(f"the outputs have {report.outputs.total_size} bytes, the product's disk {room}")
+
+
+def _bad(message: str, **values: Any) -> InvalidInput:
+    return InvalidInput(message, code="bad-report", fault="provider", **values)

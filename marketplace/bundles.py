@@ -1,0 +1,246 @@
+"""Bundles: published definitions, each tier of which is an offer on chain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from marketplace.blobs import owned
+from marketplace.chain import ChainReader
+from marketplace.store.database import Store
+from marketplace.store.tables import bundles, offers
+from marketplace.store.upsert import put
+from prixfixe.errors import Conflict, Forbidden, InvalidInput, NotFound
+from prixfixe.protocol import wire
+from prixfixe.protocol.bundle import BundleDefinition
+from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.deals import Offer
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.typed_data import format_bytes32
+
+# Seconds that a service level must leave beyond the longest run and the contract's grace: to be matched in.
+MATCHING_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A bundle version as the store has it. offers: rows by the name of the tier."""
+
+    row: RowMapping
+    definition: BundleDefinition
+    offers: Mapping[str, RowMapping]
+
+    @property
+    def retired(self) -> bool:
+        return self.row["retired_at"] is not None
+
+    def listing(self) -> wire.BundleListing:
+        return wire.BundleListing(
+            id=self.row["id"],
+            version=self.row["version"],
+            definition=self.row["definition"],
+            definition_digest=self.row["definition_digest"],
+            image=self.row["image"],
+            image_archive=self.row["image_archive"],
+            tiers=tuple(
+                wire.ListedTier(
+                    name=tier.name,
+                    unit=tier.unit,
+                    up_to=tier.up_to,
+                    price=tier.price,
+                    offer_id=self.offers[tier.name]["offer_id"],
+                    offer=Offer.from_json(self.offers[tier.name]["offer"]),
+                    until=self.offers[tier.name]["until"],
+                )
+                for tier in self.definition.tiers
+            ),
+            published_at=self.row["published_at"],
+            retired=self.retired,
+        )
+
+
+class Bundles:
+    """The catalogue. Only addresses with the contract's pricing role write it."""
+
+    def __init__(
+        self, store: Store, chain: ChainReader, grace: int, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._chain = chain
+        self._grace = grace
+        self._clock = clock
+
+    def publish(self, publisher: str, publication: wire.BundlePublication) -> wire.BundleListing:
+        """List a definition whose offers live on chain. The same publication again changes nothing."""
+        self._require_pricing(publisher)
+        definition = _parse(publication.definition)
+        self._require_feasible(definition)
+        identities = {tier.name: definition.offer(tier.name) for tier in definition.tiers}
+        view = self._chain.look(offers=[offer.id for offer in identities.values()])
+        for name, offer in identities.items():
+            if view.offers[offer.id] < view.time:
+                raise Conflict(
+                    f"the offer of tier {name} ({format_bytes32(offer.id)}) does not live on chain",
+                    code="offer-not-live",
+                    hint="publish it with the pricing key first: `prixfixe pricing publish`",
+                )
+        digest = definition.digest().hex()
+        with self._store.write() as connection:
+            known = _row(connection, definition.id, definition.version)
+            if known is not None and known["definition_digest"] != digest:
+                raise Conflict(
+                    f"bundle {definition.id} {definition.version} is published with another definition",
+                    code="version-published",
+                    hint="a published version never changes: give the definition a new version",
+                )
+            if not owned(connection, [publication.image_archive], publisher):
+                raise Conflict(
+                    f"the image archive {publication.image_archive} is not here",
+                    code="archive-missing",
+                    hint="upload it first: PUT /v1/blobs/{sha256}",
+                )
+            if known is None:
+                connection.execute(
+                    insert(bundles).values(
+                        id=definition.id,
+                        version=definition.version,
+                        definition=definition.to_json(),
+                        definition_digest=digest,
+                        image=definition.image,
+                        image_archive=publication.image_archive,
+                        published_by=publisher,
+                        published_at=int(self._clock()),
+                        note=publication.note,
+                    )
+                )
+            else:
+                _update(connection, definition.id, definition.version, retired_at=None)
+            for position, (name, offer) in enumerate(identities.items()):
+                tier = definition.tier(name)
+                put(
+                    connection,
+                    offers,
+                    {
+                        "offer_id": format_bytes32(offer.id),
+                        "bundle": definition.id,
+                        "version": definition.version,
+                        "tier": name,
+                        "position": position,
+                        "offer": offer.to_json(),
+                        "product": format_bytes32(offer.product),
+                        "price": Money(offer.price).require_uint64("price"),
+                        "up_to": tier.up_to,
+                        "until": view.offers[offer.id],
+                    },
+                )
+            return find(connection, definition.id, definition.version).listing()
+
+    def retire(self, publisher: str, bundle: str, version: str | None) -> wire.BundleListing:
+        """Take a version off the list: it is quoted no more. The contract sells it up to its `until`."""
+        self._require_pricing(publisher)
+        with self._store.write() as connection:
+            published = find(connection, bundle, version)
+            ids = [bytes.fromhex(row["offer_id"][2:]) for row in published.offers.values()]
+            if not published.retired:
+                chosen = published.row["version"]
+                _update(connection, bundle, chosen, retired_at=int(self._clock()))
+        # Outside of the transaction: nobody waits for the store while the chain answers.
+        untils = self._chain.look(offers=ids).offers
+        with self._store.write() as connection:
+            for identity, until in untils.items():
+                connection.execute(
+                    update(offers).where(offers.c.offer_id == format_bytes32(identity)).values(until=until)
+                )
+            return find(connection, bundle, published.row["version"]).listing()
+
+    def listings(self) -> tuple[wire.BundleListing, ...]:
+        """All versions, the newest first."""
+        with self._store.read() as connection:
+            query = select(bundles.c.id, bundles.c.version).order_by(
+                bundles.c.id, bundles.c.published_at.desc(), bundles.c.version.desc()
+            )
+            rows = connection.execute(query).all()
+            return tuple(find(connection, row.id, row.version).listing() for row in rows)
+
+    def listing(self, bundle: str, version: str | None) -> wire.BundleListing:
+        """One version, the newest that is sold when none is named."""
+        with self._store.read() as connection:
+            return find(connection, bundle, version).listing()
+
+    def _require_pricing(self, publisher: str) -> None:
+        if not self._chain.may_price(publisher):
+            raise Forbidden(
+                f"{publisher} does not have the pricing role of the contract",
+                code="not-pricing",
+                hint="use the pricing desk's key, or let the contract's admin grant the role",
+            )
+
+    def _require_feasible(self, definition: BundleDefinition) -> None:
+        if definition.image is None:
+            raise InvalidInput("the definition names no image", hint="build it: `prixfixe bundle build`")
+        least = definition.limits.max_seconds + self._grace + MATCHING_SECONDS
+        if definition.service_level < least:
+            raise InvalidInput(
+                f"a service level of {definition.service_level} s cannot be kept: the longest run, the "
+                f"contract's grace and {MATCHING_SECONDS} s to find a worker are {least} s",
+                code="service-level-too-short",
+            )
+
+
+def find(connection: Connection, bundle: str, version: str | None = None) -> Published:
+    """A published version; the newest when none is named, one that is sold before one that is retired."""
+    row = _row(connection, bundle, version)
+    if row is None:
+        known = connection.execute(select(bundles.c.id).distinct().order_by(bundles.c.id)).scalars()
+        raise NotFound(
+            f"there is no bundle {bundle}" + (f" of version {version}" if version else ""),
+            code="bundle-unknown",
+            hint="published: " + (", ".join(known) or "none yet"),
+        )
+    query = select(offers).where(offers.c.bundle == row["id"], offers.c.version == row["version"])
+    tiers = {each["tier"]: each for each in connection.execute(query).mappings()}
+    return Published(row, stored_definition(row["definition_digest"], row["definition"]), tiers)
+
+
+def stored_definition(digest: str, definition: Mapping[str, Any]) -> BundleDefinition:
+    """The parsed definition. A digest has one definition for ever, so it is parsed once."""
+    return _cached(digest, canonical_json(definition))
+
+
+@lru_cache(maxsize=256)
+def _cached(_digest: str, canonical: bytes) -> BundleDefinition:
+    return BundleDefinition.model_validate_json(canonical)
+
+
+def _row(connection: Connection, bundle: str, version: str | None) -> RowMapping | None:
+    query = select(bundles).where(bundles.c.id == bundle)
+    if version is not None:
+        query = query.where(bundles.c.version == version)
+    newest = query.order_by(
+        bundles.c.retired_at.is_not(None), bundles.c.published_at.desc(), bundles.c.version.desc()
+    )
+    return connection.execute(newest.limit(1)).mappings().one_or_none()
+
+
+def _update(connection: Connection, bundle: str, version: str, **values: Any) -> None:
+    connection.execute(
+        update(bundles).where(bundles.c.id == bundle, bundles.c.version == version).values(**values)
+    )
+
+
+def _parse(document: Mapping[str, Any]) -> BundleDefinition:
+    try:
+        return BundleDefinition.model_validate(dict(document))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "definition"
+        raise InvalidInput(
+            f"the definition is no bundle: {place}: {first['msg']}", code="bad-definition"
+        ) from error

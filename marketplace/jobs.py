@@ -1,0 +1,185 @@
+"""Jobs as their customers see them: state, events, logs, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.blobs import Blobs
+from marketplace.logs import Logs
+from marketplace.store.database import Store
+from marketplace.store.tables import attempts, job_events, jobs, quotes, tasks, workers
+from marketplace.store.transitions import job_cancelled
+from prixfixe.errors import Conflict, InvalidInput, NotFound
+from prixfixe.protocol import wire
+from prixfixe.protocol.money import Money
+
+_OVER = ("settled", "refunded")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file of a finished job. name: the last part of its path, for saving it."""
+
+    path: Path
+    name: str
+    sha256: str
+    size: int
+
+
+class Jobs:
+    """What a customer may read of its jobs, and the one thing that it may still do: cancel."""
+
+    def __init__(self, store: Store, blobs: Blobs, logs: Logs) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._logs = logs
+
+    def get(self, job: str, customer: str | None) -> wire.Job:
+        """One job. customer: None when the caller has shown the order itself. NotFound for a stranger's."""
+        with self._store.read() as connection:
+            return _view(connection, _row(connection, job, customer))
+
+    def page(self, customer: str, cursor: str | None, limit: int) -> tuple[tuple[wire.Job, ...], str | None]:
+        """The customer's jobs, newest first, and the cursor of the next page."""
+        query = select(jobs).where(jobs.c.customer == customer).order_by(jobs.c.number.desc())
+        if cursor is not None:
+            if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
+                raise InvalidInput(f"{cursor[:40]!r} is no cursor", hint="use `next` of the page before")
+            query = query.where(jobs.c.number < int(cursor))
+        with self._store.read() as connection:
+            rows = connection.execute(query.limit(limit + 1)).mappings().all()
+            page = tuple(_view(connection, row) for row in rows[:limit])
+        return page, str(rows[limit - 1]["number"]) if len(rows) > limit else None
+
+    def cancel(self, job: str, customer: str) -> wire.Job:
+        """End a job that no worker has: its money never left the account. Conflict otherwise."""
+        with self._store.write() as connection:
+            row = _row(connection, job, customer)
+            if row["state"] in _OVER:
+                if (row["reason"] or {}).get("code") == "cancelled":
+                    return _view(connection, row)
+                raise Conflict(f"the job is {row['state']} already", code="job-over")
+            job_cancelled(connection, job)
+            return _view(connection, _row(connection, job, customer))
+
+    def events(
+        self, job: str, customer: str, after: int, limit: int = 500
+    ) -> tuple[list[wire.JobEvent], bool]:
+        """Events with numbers above `after`, in order; and whether the job is over, so none will follow."""
+        query = (
+            select(job_events)
+            .where(job_events.c.job == job, job_events.c.sequence > after)
+            .order_by(job_events.c.sequence)
+            .limit(limit)
+        )
+        with self._store.read() as connection:
+            row = _row(connection, job, customer)
+            found = [
+                wire.JobEvent(id=each["sequence"], kind=each["kind"], data=each["data"])
+                for each in connection.execute(query).mappings()
+            ]
+        return found, row["state"] in _OVER
+
+    def log(self, job: str, customer: str) -> Iterator[bytes]:
+        """The logs of all attempts, each under a line that names it."""
+        query = (
+            select(attempts.c.id, attempts.c.state, workers.c.name)
+            .join(workers, workers.c.key == attempts.c.worker, isouter=True)
+            .where(attempts.c.job == job, attempts.c.log_bytes > 0)
+            .order_by(attempts.c.created_at, attempts.c.opening, attempts.c.id)
+        )
+        with self._store.read() as connection:
+            _row(connection, job, customer)
+            rows = connection.execute(query).all()
+        return self._joined([(row.id, row.state, row.name or "a worker") for row in rows])
+
+    def outputs(self, job: str, customer: str) -> tuple[wire.OutputFileInfo, ...]:
+        """The files of a settled job; none before."""
+        with self._store.read() as connection:
+            return _outputs(connection, _row(connection, job, customer))
+
+    def output(self, job: str, path: str, customer: str) -> OutputFile:
+        """One file of a settled job."""
+        known = self.outputs(job, customer)
+        found = next((file for file in known if file.path == path), None)
+        if found is None:
+            names = ", ".join(file.path for file in known[:20])
+            raise NotFound(
+                f"the job has no output {path[:200]!r}",
+                code="output-unknown",
+                hint=f"it has {names}" if names else "outputs are there once the job is settled",
+            )
+        name = path.rpartition("/")[2]
+        return OutputFile(self._blobs.path(found.sha256), name, found.sha256, found.size)
+
+    def _joined(self, logs: list[tuple[str, str, str]]) -> Iterator[bytes]:
+        for number, (attempt, state, worker) in enumerate(logs, 1):
+            if len(logs) > 1:
+                yield f"--- attempt {number} on {worker}: {state} ---\n".encode()
+            yield from self._logs.read(attempt)
+
+
+def _row(connection: Connection, job: str, customer: str | None) -> RowMapping:
+    query = select(jobs).where(jobs.c.id == job)
+    if customer is not None:
+        query = query.where(jobs.c.customer == customer)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(
+            f"there is no job {job[:80]!r} of yours",
+            code="job-unknown",
+            hint="see `prixfixe jobs list`; jobs belong to the key that ordered them",
+        )
+    return row
+
+
+def _view(connection: Connection, row: RowMapping) -> wire.Job:
+    quote: dict[str, Any] = connection.execute(
+        select(quotes.c.quote).where(quotes.c.id == row["quote"])
+    ).scalar_one()
+    tried = connection.execute(
+        select(func.count()).select_from(attempts).where(attempts.c.job == row["id"])
+    ).scalar_one()
+    return wire.Job(
+        id=row["id"],
+        state=row["state"],
+        bundle=quote["bundle"],
+        version=quote["version"],
+        tier=quote["tier"],
+        quoted=Money(int(quote["total"])),
+        charged=Money(row["charged"]),
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+        attempts=tried,
+        progress=row["progress"],
+        stage=row["stage"],
+        reason=None if row["reason"] is None else wire.Reason.model_validate(row["reason"]),
+        outputs=_outputs(connection, row),
+    )
+
+
+def _outputs(connection: Connection, row: RowMapping) -> tuple[wire.OutputFileInfo, ...]:
+    """Files of the tasks that succeeded; with several tasks each has its number as a folder."""
+    if row["state"] != "settled":
+        return ()
+    query = (
+        select(tasks.c.position, tasks.c.outputs)
+        .where(tasks.c.job == row["id"], tasks.c.state == "succeeded")
+        .order_by(tasks.c.position)
+    )
+    several = row["manifest"]["tasks"] > 1
+    return tuple(
+        wire.OutputFileInfo(
+            path=f"{task.position}/{file['path']}" if several else file["path"],
+            sha256=file["sha256"],
+            size=file["size"],
+        )
+        for task in connection.execute(query)
+        for file in (task.outputs or {"files": []})["files"]
+    )

@@ -1,0 +1,80 @@
+"""Logs of attempts: what the application wrote, as files that grow while it runs.
+
+`LogChunk.offset` counts bytes of UTF-8 as the worker sent them. A chunk that came before is ignored, so a
+worker that lost an answer sends it again; one that would leave a gap is refused with where to go on. What is
+beyond the limit is counted and not kept, and the log says so in its last line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from prixfixe.errors import Conflict, InvalidInput
+
+_CHUNK_BYTES: Final = 1 << 16
+
+
+class Logs:
+    """The log files of a service."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def append(self, attempt: str, known: int, offset: int, text: str) -> str:
+        """Write what is new of a chunk; gives the text that was added, which is what followers see.
+
+        known: bytes that the tables say are there. The caller holds the store's write lock, so appends take
+        turns; a file longer than `known` is what a crash left behind, and is written over.
+        """
+        try:
+            data = text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                "the log text is not valid Unicode", code="bad-log", fault="provider"
+            ) from error
+        if known >= self._max_bytes:
+            return ""
+        if offset > known:
+            raise Conflict(
+                f"the log of {attempt} has {known} bytes, the chunk begins at {offset}",
+                code="log-gap",
+                hint=f"send from offset {known} on",
+                fault="provider",
+                offset=known,
+            )
+        fresh = data[known - offset :]
+        if not fresh:
+            return ""
+        kept = fresh[: self._max_bytes - known]
+        if len(kept) < len(fresh):
+            notice = f"\n[the log was cut here: {self._max_bytes} bytes are kept]\n"
+            kept += notice.encode("ascii")
+        self._write(attempt, known, kept)
+        return kept.decode("utf-8", "replace")
+
+    def read(self, attempt: str) -> Iterator[bytes]:
+        """The log in pieces; nothing when the attempt wrote none."""
+        try:
+            with self._path(attempt).open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    yield chunk
+        except FileNotFoundError:
+            return
+
+    def _write(self, attempt: str, at: int, data: bytes) -> None:
+        handle = os.open(self._path(attempt), os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.truncate(at)
+            file.seek(at)
+            file.write(data)
+
+    def _path(self, attempt: str) -> Path:
+        # Attempts are named by hexadecimal digits; this is for the day on which they are not.
+        if not attempt.isalnum():
+            raise InvalidInput(f"{attempt[:80]!r} is no attempt")
+        return self._folder / f"{attempt}.log"

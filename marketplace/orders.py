@@ -1,0 +1,275 @@
+"""Taking an order: every check comes before anything is stored, and says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from marketplace.blobs import known_sizes, owned
+from marketplace.chain import AccountView, ChainReader, ChainView
+from marketplace.store.database import Store
+from marketplace.store.tables import bundles, idempotency, jobs, lots, quotes
+from marketplace.store.transitions import job_placed
+from prixfixe.errors import (
+    Conflict,
+    InsufficientFunds,
+    InvalidInput,
+    NotFound,
+    PriceChanged,
+    QuoteExpired,
+    SignatureError,
+)
+from prixfixe.protocol import wire
+from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.product import Product
+from prixfixe.protocol.signatures import parse_signature, require_signer
+from prixfixe.protocol.typed_data import Domain, format_bytes32
+
+WAITING_LOTS = ("free", "matching")  # their money is still in the account
+
+
+class Orders:
+    """The door for signed purchases."""
+
+    def __init__(
+        self,
+        store: Store,
+        chain: ChainReader,
+        domain: Domain,
+        grace: int,
+        surety: Money,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._chain = chain
+        self._domain = domain
+        self._grace = grace
+        self._surety = surety
+        self._clock = clock
+
+    def place(self, request: wire.JobRequest, idempotency_key: str | None = None) -> tuple[str, bool]:
+        """The job of an order and whether it is new. The same order is the same job, whenever it comes.
+
+        SignatureError, NotFound (quote), InvalidInput (not as quoted), QuoteExpired, PriceChanged, Conflict
+        (inputs, era, key) or InsufficientFunds: then nothing was stored.
+        """
+        purchase = request.purchase
+        digest = purchase.digest(self._domain)
+        self._require_signature(digest, request)
+        job = format_bytes32(digest)
+        with self._store.read() as connection:
+            if _exists(connection, job):
+                _require_same_key(connection, purchase.customer, idempotency_key, request)
+                return job, False
+            quote, retired = _quote(connection, request.quote)
+            require_as_quoted(purchase, quote)
+            _require_inputs(connection, quote, purchase.customer)
+        if quote.expires_at < self._clock():
+            raise QuoteExpired(f"the quote's time was over at {quote.expires_at}; nothing was charged")
+        offer = bytes.fromhex(quote.offer_id[2:])
+        view = self._chain.look(accounts=(purchase.customer,), offers=(offer,))
+        self._require_price_stands(quote, retired, view.offers[offer])
+        self._require_time(purchase, quote, view)
+        account = view.accounts[purchase.customer]
+        if account.era != purchase.era:
+            raise Conflict(
+                f"the order is of era {purchase.era}, the account is in era {account.era}",
+                code="era-changed",
+                hint="ask for a new quote and sign it: orders of older eras cannot be paid",
+            )
+        with self._store.write() as connection:
+            if _exists(connection, job):
+                return job, False
+            self._require_balance(connection, account, purchase)
+            if idempotency_key is not None:
+                _remember_key(
+                    connection, purchase.customer, idempotency_key, request, job, int(self._clock())
+                )
+            job_placed(
+                connection,
+                job=job,
+                quote=quote.id,
+                purchase=purchase,
+                signature=request.signature,
+                manifest=quote.manifest.model_dump(mode="json"),
+            )
+        return job, True
+
+    def _require_signature(self, digest: bytes, request: wire.JobRequest) -> None:
+        try:
+            require_signer(digest, parse_signature(request.signature), request.purchase.customer)
+        except SignatureError as error:
+            if "expected" in error.values:
+                error.hint = (
+                    f"sign as {request.purchase.customer}, for chain {self._domain.chain_id} and contract "
+                    f"{self._domain.verifying_contract}; a contract wallet (EIP-1271) cannot order here yet"
+                )
+            raise
+
+    def _require_price_stands(self, quote: wire.Quote, retired: bool, until: int) -> None:
+        """The offer is one price for ever; what changes is which one is sold."""
+        if retired or until < quote.deliver_by:
+            raise PriceChanged(
+                f"bundle {quote.bundle} {quote.version} is no longer sold at {quote.total}; "
+                "nothing was charged",
+                quoted=str(quote.total.units),
+            )
+
+    def _require_time(self, purchase: Purchase, quote: wire.Quote, view: ChainView) -> None:
+        """A run begun now and as long as it may be must end before the customer's deadline."""
+        seconds = Product.from_bytes(quote.offer.product).max_seconds
+        if view.time > purchase.expiry or view.time + self._grace + seconds > purchase.deliver_by:
+            raise QuoteExpired(
+                f"a result by {purchase.deliver_by} can no longer be promised: it is {view.time}, and a run "
+                f"may take {seconds} s; nothing was charged",
+                code="too-late-to-deliver",
+                hint="ask for a new quote; what was uploaded is kept",
+            )
+
+    def _require_balance(self, connection: Connection, account: AccountView, purchase: Purchase) -> None:
+        waiting = waiting_money(connection, purchase.customer)
+        # While earnings wait in a dispute window the contract keeps the surety back.
+        kept = self._surety if account.held else Money(0)
+        needed = purchase.total + waiting + kept
+        if needed.units > account.free:
+            short = Money(needed.units - account.free)
+            also = f", {waiting} waits for orders before it" if waiting else ""
+            also += f", {kept} is kept as surety" if kept else ""
+            raise InsufficientFunds(
+                f"the order costs {purchase.total} and the account holds {Money(account.free)}{also}: "
+                f"{short} is missing; nothing was charged",
+                hint=f"deposit at least {short} (`prixfixe account deposit {short.plain}`) and order again",
+                needed=str(needed.units),
+                balance=str(account.free),
+                missing=str(short.units),
+            )
+
+
+def require_as_quoted(purchase: Purchase, quote: wire.Quote) -> None:
+    """InvalidInput unless the order is the quote's, field by field."""
+    differing = [
+        f"{name} is {given}, quoted {quoted}"
+        for name, given, quoted in (
+            ("customer", purchase.customer, quote.customer),
+            ("bundle", format_bytes32(purchase.bundle), quote.offer_id),
+            ("price", purchase.price, quote.price.units),
+            ("tasks", purchase.tasks, quote.tasks),
+            ("lot", purchase.lot, quote.lot),
+            ("job", format_bytes32(purchase.job), quote.job),
+            ("deliverBy", purchase.deliver_by, quote.deliver_by),
+            ("era", purchase.era, quote.era),
+        )
+        if given != quoted
+    ]
+    if purchase.expiry > quote.order_expiry:
+        differing.append(f"expiry is {purchase.expiry}, quoted at most {quote.order_expiry}")
+    if differing:
+        raise InvalidInput(
+            f"the order is not the quote's: {'; '.join(differing)}",
+            code="not-as-quoted",
+            hint="sign exactly the quoted values, or ask for another quote",
+        )
+
+
+def waiting_money(connection: Connection, customer: str) -> Money:
+    """What the customer's unmatched lots will cost: promised, and still in the account."""
+    query = (
+        select(lots.c.count.label("tasks"), jobs.c.purchase)
+        .join(jobs, jobs.c.id == lots.c.job)
+        .where(
+            jobs.c.customer == customer,
+            jobs.c.state.in_(("queued", "running")),
+            lots.c.state.in_(WAITING_LOTS),
+        )
+    )
+    return Money(sum(int(row.purchase["price"]) * row.tasks for row in connection.execute(query)))
+
+
+def _exists(connection: Connection, job: str) -> bool:
+    return connection.execute(select(jobs.c.id).where(jobs.c.id == job)).first() is not None
+
+
+def _quote(connection: Connection, quote: str) -> tuple[wire.Quote, bool]:
+    """The quote, and whether its bundle version was retired since."""
+    stored = connection.execute(select(quotes.c.quote).where(quotes.c.id == quote)).scalar_one_or_none()
+    if stored is None:
+        raise NotFound(
+            f"there is no quote {quote[:64]!r}; nothing was charged",
+            code="quote-unknown",
+            hint="ask for a new quote",
+        )
+    parsed = wire.Quote.model_validate(stored)
+    retired = connection.execute(
+        select(func.count()).where(
+            bundles.c.id == parsed.bundle,
+            bundles.c.version == parsed.version,
+            bundles.c.retired_at.is_(None),
+        )
+    ).scalar_one()
+    return parsed, retired == 0
+
+
+def _require_inputs(connection: Connection, quote: wire.Quote, customer: str) -> None:
+    wanted = quote.manifest.inputs
+    digests = [file.sha256 for file in wanted]
+    sizes, own = known_sizes(connection, digests), owned(connection, digests, customer)
+    missing = [file for file in wanted if file.sha256 not in sizes or file.sha256 not in own]
+    if missing:
+        names = ", ".join(file.name for file in missing)
+        raise Conflict(
+            f"not uploaded yet: {names}; nothing was charged",
+            code="inputs-missing",
+            hint="upload each (PUT /v1/blobs/{sha256}) and send the same order again",
+            retryable=True,
+            missing=[file.sha256 for file in missing],
+        )
+    for file in wanted:
+        if sizes[file.sha256] != file.size:
+            raise InvalidInput(
+                f"input {file.name} has {sizes[file.sha256]} bytes, the quote says {file.size}",
+                code="input-size",
+                hint="ask for a quote with the file's true size",
+                file=file.name,
+            )
+
+
+def _request_digest(request: wire.JobRequest) -> str:
+    return hashlib.sha256(canonical_json(request.model_dump(mode="json"))).hexdigest()
+
+
+def _require_same_key(
+    connection: Connection, customer: str, key: str | None, request: wire.JobRequest
+) -> None:
+    """Conflict when the key was used for another order: the caller has mixed up two of its requests."""
+    if key is None:
+        return
+    query = select(idempotency.c.request_digest).where(
+        idempotency.c.address == customer, idempotency.c.key == key
+    )
+    known = connection.execute(query).scalar_one_or_none()
+    if known is not None and known != _request_digest(request):
+        raise Conflict(
+            f"the idempotency key {key[:40]!r} was used for another order",
+            code="idempotency-key-reused",
+            hint="use a new key for a new order",
+        )
+
+
+def _remember_key(
+    connection: Connection, customer: str, key: str, request: wire.JobRequest, job: str, now: int
+) -> None:
+    _require_same_key(connection, customer, key, request)
+    row: dict[str, Any] = {
+        "address": customer,
+        "key": key,
+        "request_digest": _request_digest(request),
+        "answer": {"job": job},
+        "created_at": now,
+    }
+    connection.execute(insert(idempotency).values(row))

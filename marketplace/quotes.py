@@ -1,0 +1,207 @@
+"""Quotes: a signed price for exactly one job, before any money moves."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, delete, func, insert, select
+
+from marketplace.bundles import Published, find
+from marketplace.chain import ChainReader
+from marketplace.settings import ServiceSettings
+from marketplace.store.database import Store
+from marketplace.store.tables import asks, jobs, quotes, workers
+from prixfixe.errors import AboveTier, Conflict, InvalidInput
+from prixfixe.keys import Signer
+from prixfixe.protocol import wire
+from prixfixe.protocol.bundle import BundleDefinition, Tier
+from prixfixe.protocol.deals import Offer
+from prixfixe.protocol.manifest import BundleReference, InputFile, JobManifest
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.quotes import quote_digest
+from prixfixe.protocol.typed_data import Domain, format_bytes32
+
+_UNSIGNED: Final = "0x" + "00" * 65
+_KEPT_SECONDS: Final = 86_400  # an expired quote that nobody accepted, for questions
+_PURGE_SECONDS: Final = 3600.0
+
+
+class Quotes:
+    """Prices by the published definitions, signed by the operator."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: ServiceSettings,
+        chain: ChainReader,
+        domain: Domain,
+        signer: Signer,
+        grace: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._chain = chain
+        self._domain = domain
+        self._signer = signer
+        self._grace = grace
+        self._clock = clock
+        self._purged = 0.0
+
+    def quote(self, request: wire.QuoteRequest) -> wire.Quote:
+        """The price of a job, good for some minutes. What is wrong with the request is said here, before a
+        byte is uploaded."""
+        with self._store.read() as connection:
+            published = find(connection, request.bundle, request.version)
+        definition = published.definition
+        if published.retired:
+            raise _not_sold(published)
+        tier = _tier(definition, request.units)
+        manifest = _manifest(published, tier, request)
+        _require_inputs(definition, request.inputs)
+        row = published.offers[tier.name]
+        offer = Offer.from_json(row["offer"])
+        view = self._chain.look(accounts=(request.customer,), offers=(offer.id,))
+        deliver_by = view.time + definition.service_level
+        if view.offers[offer.id] < deliver_by:
+            raise _not_sold(published)
+        account = view.accounts[request.customer]
+        price = Money(offer.price)
+        with self._store.read() as connection:
+            live = self._live_asks(connection, offer, request.customer, view.time)
+        unsigned = wire.Quote(
+            id=secrets.token_hex(16),
+            customer=request.customer,
+            bundle=definition.id,
+            version=definition.version,
+            tier=tier.name,
+            unit=tier.unit,
+            units=request.units,
+            total=price * manifest.tasks,
+            price=price,
+            tasks=manifest.tasks,
+            lot=1,
+            offer_id=row["offer_id"],
+            offer=offer,
+            manifest=manifest,
+            job=format_bytes32(manifest.digest()),
+            expires_at=int(self._clock()) + self._settings.quote_seconds,
+            # A deal that opens then still ends within the service level, should it take all its time.
+            order_expiry=deliver_by - self._grace - definition.limits.max_seconds,
+            deliver_by=deliver_by,
+            era=account.era,
+            balance=Money(account.free),
+            terms=definition.terms_digest(),
+            live_asks=live,
+            signature=_UNSIGNED,
+        )
+        signature = self._signer.sign_digest(quote_digest(unsigned, self._domain))
+        quote = unsigned.model_copy(update={"signature": "0x" + signature.hex()})
+        self._keep(quote)
+        return quote
+
+    def _keep(self, quote: wire.Quote) -> None:
+        now = self._clock()
+        with self._store.write() as connection:
+            if now - self._purged > _PURGE_SECONDS:
+                accepted = select(jobs.c.quote)
+                connection.execute(
+                    delete(quotes).where(
+                        quotes.c.expires_at < int(now) - _KEPT_SECONDS, quotes.c.id.not_in(accepted)
+                    )
+                )
+                self._purged = now
+            connection.execute(
+                insert(quotes).values(
+                    id=quote.id,
+                    customer=quote.customer,
+                    quote=quote.model_dump(mode="json"),
+                    expires_at=quote.expires_at,
+                    created_at=int(now),
+                )
+            )
+
+    def _live_asks(self, connection: Connection, offer: Offer, customer: str, chain_time: int) -> int:
+        """How many resting asks of living workers could run it now."""
+        query = (
+            select(func.count())
+            .select_from(asks.join(workers, workers.c.key == asks.c.worker))
+            .where(
+                asks.c.product == format_bytes32(offer.product),
+                asks.c.price <= min(offer.max_cost, 2**63 - 1),
+                asks.c.expiry >= chain_time,
+                asks.c.provider != customer,
+                workers.c.heartbeat_at >= self._clock() - self._settings.silence_seconds,
+                workers.c.draining.is_(False),
+            )
+        )
+        return int(connection.execute(query).scalar_one())
+
+
+def _tier(definition: BundleDefinition, units: int) -> Tier:
+    top = definition.tiers[-1]
+    if units > top.up_to:
+        raise AboveTier(
+            f"{units:,} {top.unit} are more than bundle {definition.id} takes: "
+            f"its largest tier, {top.name}, takes {top.up_to:,} for {top.price}",
+            hint=f"split the input into parts of at most {top.up_to:,} {top.unit}",
+            units=units,
+            limit=top.up_to,
+            unit=top.unit,
+            price=str(top.price.units),
+        )
+    return definition.tier_for(units)
+
+
+def _manifest(published: Published, tier: Tier, request: wire.QuoteRequest) -> JobManifest:
+    definition = published.definition
+    assert definition.image is not None  # a published definition has one
+    try:
+        return JobManifest(
+            image=definition.image,
+            command=definition.command,
+            parameters=definition.validate_parameters(request.parameters),
+            inputs=request.inputs,
+            tasks=1,
+            determinism=definition.determinism,
+            bundle=BundleReference(
+                id=definition.id,
+                version=definition.version,
+                tier=tier.name,
+                definition=published.row["definition_digest"],
+            ),
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"{place}: {first['msg']}", code="invalid-request") from error
+
+
+def _require_inputs(definition: BundleDefinition, inputs: tuple[InputFile, ...]) -> None:
+    allowed = definition.inputs
+    if not 1 <= len(inputs) <= allowed.max_files:
+        most = "1 file" if allowed.max_files == 1 else f"1 to {allowed.max_files} files"
+        raise InvalidInput(
+            f"bundle {definition.id} takes {most}, not {len(inputs)}", code="input-count", inputs=len(inputs)
+        )
+    total = sum(file.size for file in inputs)
+    if total > allowed.max_bytes:
+        raise InvalidInput(
+            f"the inputs have {total:,} bytes, bundle {definition.id} takes {allowed.max_bytes:,}",
+            code="input-too-large",
+            hint="leave out columns that are not used, or split the table",
+            bytes=total,
+            limit=allowed.max_bytes,
+        )
+
+
+def _not_sold(published: Published) -> Conflict:
+    return Conflict(
+        f"bundle {published.row['id']} {published.row['version']} is no longer sold",
+        code="bundle-retired",
+        hint="ask for a quote without naming a version, or see GET /v1/bundles",
+    )

@@ -1,0 +1,141 @@
+"""Receipts: what happened to a finished job, with every signature, sealed by the operator."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, cast
+
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.store.database import Store
+from marketplace.store.tables import attempts, bundles, deals, jobs, quotes, tasks
+from prixfixe.errors import Conflict, NotFound
+from prixfixe.keys import Signer
+from prixfixe.protocol import wire
+from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.outputs import OutputManifest
+from prixfixe.protocol.quotes import receipt_digest
+from prixfixe.protocol.receipt import Receipt, ReceiptLot, ReceiptTask, TransactionReference
+from prixfixe.protocol.typed_data import Domain
+
+_UNSIGNED: Final = "0x" + "00" * 65
+_EXACT_INTEGER: Final = 2**53
+
+
+class Receipts:
+    """Receipts, built from the tables whenever they are asked for: the same job always gives the same one."""
+
+    def __init__(self, store: Store, domain: Domain, signer: Signer) -> None:
+        self._store = store
+        self._domain = domain
+        self._signer = signer
+
+    def receipt(self, job: str, customer: str) -> Receipt:
+        """The receipt of a job that has ended; Conflict before."""
+        with self._store.read() as connection:
+            row = (
+                connection.execute(select(jobs).where(jobs.c.id == job, jobs.c.customer == customer))
+                .mappings()
+                .one_or_none()
+            )
+            if row is None:
+                raise NotFound(f"there is no job {job[:80]!r} of yours", code="job-unknown")
+            if row["state"] not in ("settled", "refunded"):
+                raise Conflict(
+                    f"the job is {row['state']}: its receipt is there when it has ended",
+                    code="job-not-over",
+                    retryable=True,
+                )
+            unsigned = self._build(connection, row)
+        signature = self._signer.sign_digest(receipt_digest(unsigned, self._domain))
+        return unsigned.model_copy(update={"signature": "0x" + signature.hex()})
+
+    def _build(self, connection: Connection, job: RowMapping) -> Receipt:
+        stored = connection.execute(select(quotes.c.quote).where(quotes.c.id == job["quote"])).scalar_one()
+        quote = wire.Quote.model_validate(stored)
+        definition = connection.execute(
+            select(bundles.c.definition).where(
+                bundles.c.id == quote.bundle, bundles.c.version == quote.version
+            )
+        ).scalar_one()
+        return Receipt(
+            job=job["id"],
+            chain_id=self._domain.chain_id,
+            contract=self._domain.verifying_contract,
+            operator=self._signer.address,
+            quote=quote,
+            purchase=Purchase.from_json(job["purchase"]),
+            purchase_signature=job["signature"],
+            definition=definition,
+            lots=_lots(connection, job["id"]),
+            outcome=job["state"],
+            quoted=quote.total,
+            charged=Money(job["charged"]),
+            reason=None if job["reason"] is None else wire.Reason.model_validate(exact(job["reason"])),
+            signature=_UNSIGNED,
+        )
+
+
+def exact(value: Any) -> Any:
+    """`value` as canonical JSON can hold it: a number that it cannot, such as a float in an application's
+    message, becomes its text."""
+    if isinstance(value, dict):
+        return {str(name): exact(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [exact(each) for each in value]
+    if isinstance(value, float) or (type(value) is int and abs(value) >= _EXACT_INTEGER):
+        return str(value)
+    return value
+
+
+def _lots(connection: Connection, job: str) -> tuple[ReceiptLot, ...]:
+    """Every deal that was opened for the job, in the order of the chain."""
+    rows = connection.execute(select(deals).where(deals.c.job == job)).mappings().all()
+    over = [row for row in rows if row["ended"] is not None]
+    over.sort(key=lambda row: (row["opened"]["block"], row["opened"]["log_index"]))
+    return tuple(_lot(connection, row) for row in over)
+
+
+def _lot(connection: Connection, row: RowMapping) -> ReceiptLot:
+    reports = (
+        connection.execute(
+            select(attempts).where(
+                attempts.c.deal == row["id"],
+                attempts.c.opening == row["opening"],
+                attempts.c.signature.is_not(None),
+            )
+        )
+        .mappings()
+        .all()
+    )
+    positions = connection.execute(
+        select(tasks.c.position).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
+    ).scalars()
+    deal = Deal.from_json(row["deal"])
+    by_key = {report["worker"]: report for report in reports}
+    signed = [by_key[leg.key]["signature"] for leg in deal.legs if leg.key in by_key]
+    told = next((by_key[leg.key] for leg in deal.legs if leg.key in by_key), None)
+    counts = row["state"] in ("settled", "refused")
+    return ReceiptLot(
+        deal_id=row["id"],
+        deal=deal,
+        due=row["due"],
+        opened=TransactionReference.model_validate(row["opened"]),
+        outcome=cast(Literal["settled", "refused", "expired"], row["state"]),
+        ended=TransactionReference.model_validate(row["ended"]),
+        root=row["root"] if row["state"] == "settled" else None,
+        done=row["done"] or 0,
+        signatures=tuple(row["signatures"] or signed) if counts else (),
+        tasks=tuple(
+            ReceiptTask(
+                index=position,
+                status=told["status"],
+                outputs=OutputManifest.from_json(told["outputs"]),
+            )
+            for position in positions
+        )
+        if told is not None and counts
+        else (),
+    )

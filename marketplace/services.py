@@ -1,0 +1,87 @@
+"""The service as one value: every use case, built once from store, settings, chain and signer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from marketplace.assignments import Assignments
+from marketplace.blobs import Blobs
+from marketplace.bundles import Bundles
+from marketplace.chain import ChainReader
+from marketplace.jobs import Jobs
+from marketplace.logs import Logs
+from marketplace.orders import Orders
+from marketplace.quotes import Quotes
+from marketplace.receipts import Receipts
+from marketplace.sessions import Sessions
+from marketplace.settings import ServiceSettings
+from marketplace.store.database import Store
+from marketplace.workers import Workers
+from prixfixe.keys import Signer
+from prixfixe.protocol.typed_data import Domain
+from prixfixe.protocol.wire import Market
+
+# Wakes everybody who waits in a long request, so that the service can stop.
+CLOSING: Final = "closing"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What `marketplace.api` serves."""
+
+    settings: ServiceSettings
+    market: Market
+    store: Store
+    chain: ChainReader
+    sessions: Sessions
+    blobs: Blobs
+    bundles: Bundles
+    quotes: Quotes
+    orders: Orders
+    jobs: Jobs
+    workers: Workers
+    assignments: Assignments
+    receipts: Receipts
+    closing: threading.Event
+
+    @staticmethod
+    def build(
+        settings: ServiceSettings,
+        market: Market,
+        store: Store,
+        chain: ChainReader,
+        signer: Signer,
+        clock: Callable[[], float] = time.time,
+    ) -> Services:
+        """All use cases. signer: the operator's, which signs quotes and receipts. clock: the service's own,
+        in seconds since the epoch."""
+        domain = Domain(market.chain_id, market.contract)
+        policy = market.policy
+        blobs = Blobs(store, settings.blobs, settings.max_blob_bytes, clock)
+        logs = Logs(settings.logs, settings.max_log_bytes)
+        workers = Workers(store, settings, chain, domain, policy.surety, clock)
+        return Services(
+            settings=settings,
+            market=market,
+            store=store,
+            chain=chain,
+            sessions=Sessions(store, settings, market.chain_id, clock),
+            blobs=blobs,
+            bundles=Bundles(store, chain, policy.grace, clock),
+            quotes=Quotes(store, settings, chain, domain, signer, policy.grace, clock),
+            orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),
+            jobs=Jobs(store, blobs, logs),
+            workers=workers,
+            assignments=Assignments(store, logs, domain, workers),
+            receipts=Receipts(store, domain, signer),
+            closing=threading.Event(),
+        )
+
+    def close_streams(self) -> None:
+        """End long polls and event streams now; their clients come back to the next process. For shutdown."""
+        self.closing.set()
+        self.store.wake(CLOSING)

@@ -1,0 +1,289 @@
+"""Workers: who sells, what they ask, and whether they are alive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from marketplace.chain import ChainReader, ChainView
+from marketplace.settings import ServiceSettings
+from marketplace.store.database import Store
+from marketplace.store.tables import asks, attempts, deals, offers, workers
+from marketplace.store.upsert import put
+from prixfixe.errors import Forbidden, NotFound, PrixfixeError
+from prixfixe.protocol import wire
+from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import KIND_BUNDLES, Ask
+from prixfixe.protocol.product import Product
+from prixfixe.protocol.signatures import parse_signature, recover
+from prixfixe.protocol.typed_data import Domain, format_bytes32
+
+# Beats in which a running attempt is not mentioned before it is offered to its worker again.
+_MISSED_BEATS: Final = 3
+_ENDED_DEALS: Final = ("refused", "expired")
+
+
+class Workers:
+    """Registration, heartbeats and resting asks."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: ServiceSettings,
+        chain: ChainReader,
+        domain: Domain,
+        surety: Money,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._chain = chain
+        self._domain = domain
+        self._surety = surety
+        self._clock = clock
+        self._missed: dict[str, dict[str, int]] = {}
+
+    def register(self, key: str, registration: wire.WorkerRegistration) -> wire.WorkerStatus:
+        """A worker, new or come back. Forbidden unless the contract lets `key` sign for the provider."""
+        provider = registration.provider
+        view = self._chain.look(accounts=(provider,), workers=((provider, key),))
+        _require_authorised(view, provider, key)
+        now = self._clock()
+        row = {
+            "key": key,
+            "provider": provider,
+            "name": registration.name,
+            "resources": registration.resources.model_dump(),
+            "version": registration.version,
+            "registered_at": int(now),
+            "heartbeat_at": now,
+            "draining": False,
+            "cool_until": 0.0,
+        }
+        with self._store.write() as connection:
+            known = connection.execute(select(workers.c.provider).where(workers.c.key == key)).scalar()
+            put(connection, workers, row)
+            if known != provider:
+                connection.execute(delete(asks).where(asks.c.worker == key))
+            self._store.notify(connection, "asks")
+        return self._status(key, view)
+
+    def beat(self, key: str, heartbeat: wire.Heartbeat) -> wire.HeartbeatAnswer:
+        """A sign of life. Gives what the worker should stop, what is worth quoting, and which asks were
+        refused."""
+        with self._store.read() as connection:
+            row = _registered(connection, key)
+            new = _changed(connection, key, heartbeat.asks)
+        refused: list[wire.Reason] = []
+        taken: list[wire.SignedAsk] = []
+        if new and not heartbeat.draining:
+            view = self._chain.look(accounts=(row["provider"],), workers=((row["provider"], key),))
+            _require_authorised(view, row["provider"], key)
+            for signed in new:
+                try:
+                    self._require_good(signed, row["provider"], key, row["resources"], view)
+                    taken.append(signed)
+                except PrixfixeError as error:
+                    refused.append(_reason(error))
+        now = self._clock()
+        with self._store.write() as connection:
+            was = _registered(connection, key)
+            connection.execute(
+                update(workers)
+                .where(workers.c.key == key)
+                .values(heartbeat_at=now, draining=heartbeat.draining)
+            )
+            if heartbeat.draining:
+                connection.execute(delete(asks).where(asks.c.worker == key))
+            for signed in taken:
+                put(connection, asks, _row(key, signed, int(now)))
+            silent = now - was["heartbeat_at"] > self._settings.silence_seconds
+            if taken or silent or was["draining"] != heartbeat.draining:
+                self._store.notify(connection, "asks")
+            stop = _given_up(connection, key, heartbeat.running)
+            self._count_missed(connection, key, set(heartbeat.running))
+            products = _wanted(connection, int(now))
+        return wire.HeartbeatAnswer(stop=stop, products=products, refused=tuple(refused))
+
+    def status(self, key: str, asker: str) -> wire.WorkerStatus:
+        """A worker as its key and its provider see it."""
+        with self._store.read() as connection:
+            row = _registered(connection, key)
+        if asker not in (key, row["provider"]):
+            raise NotFound(f"there is no worker {key} of yours")
+        return self._status(key, self._chain.look(accounts=(row["provider"],)))
+
+    def forgotten(self, key: str) -> set[str]:
+        """Running attempts that the worker has not mentioned for some beats: it lost them."""
+        return {each for each, beats in self._missed.get(key, {}).items() if beats >= _MISSED_BEATS}
+
+    def _count_missed(self, connection: Connection, key: str, running: set[str]) -> None:
+        query = select(attempts.c.id).where(attempts.c.worker == key, attempts.c.state == "running")
+        before = self._missed.get(key, {})
+        absent = set(connection.execute(query).scalars()) - running
+        self._missed[key] = {each: before.get(each, 0) + 1 for each in absent}
+        if self.forgotten(key):
+            self._store.notify(connection, f"worker:{key}")
+
+    def _require_good(
+        self, signed: wire.SignedAsk, provider: str, key: str, resources: dict[str, Any], view: ChainView
+    ) -> None:
+        """Refuse at the door what could never be matched, with what to do about it."""
+        ask, product = signed.ask, Product.from_bytes(signed.ask.product)
+        signer = recover(ask.digest(self._domain), parse_signature(signed.signature))
+        era = view.accounts[provider].era
+        if ask.provider != provider:
+            raise _refused("ask-provider", f"the ask is of {ask.provider}, this worker sells for {provider}")
+        if signer != key:
+            raise _refused("ask-signature", f"the ask was signed by {signer}, not by this worker's key {key}")
+        if ask.era != era:
+            raise _refused("ask-era", f"the ask is of era {ask.era}, the provider's is {era}", "sign anew")
+        if ask.expiry <= view.time:
+            raise _refused("ask-expired", f"the ask ended at {ask.expiry}, it is {view.time}", "sign anew")
+        if ask.matcher not in (ZERO_ADDRESS, self._domain.verifying_contract):
+            raise _refused("ask-matcher", f"only {ask.matcher} could match it, not this market's scheduler")
+        if not ask.kinds & KIND_BUNDLES:
+            raise _refused("ask-kinds", "the ask does not sell to bundles, which is all this market has yet")
+        if ask.price == 0:
+            raise _refused(
+                "ask-price", "an ask at no price has nothing to lose", "ask for at least $0.000001"
+            )
+        _require_fits(product, ask, resources)
+
+    def _status(self, key: str, view: ChainView) -> wire.WorkerStatus:
+        with self._store.read() as connection:
+            row = _registered(connection, key)
+            counted = select(attempts.c.state, func.count()).where(attempts.c.worker == key)
+            rows = connection.execute(counted.group_by(attempts.c.state)).tuples()
+            counts: dict[str, int] = dict(rows.all())
+            earned = _earned(connection, key)
+        account = view.accounts[row["provider"]]
+        return wire.WorkerStatus(
+            key=key,
+            provider=row["provider"],
+            name=row["name"],
+            alive=self._clock() - row["heartbeat_at"] <= self._settings.silence_seconds,
+            free=Money(account.free),
+            held=Money(account.held),
+            surety=self._surety,
+            running=counts.get("running", 0) + counts.get("assigned", 0),
+            settled=counts.get("succeeded", 0),
+            failed=counts.get("failed", 0),
+            lost=counts.get("lost", 0),
+            earned=earned,
+        )
+
+
+def _require_authorised(view: ChainView, provider: str, key: str) -> None:
+    until = view.workers[(provider, key)]
+    if key != provider and until < view.time:
+        raise Forbidden(
+            f"{key} may not sign for {provider}: the contract says "
+            + (f"its time ended at {until}" if until else "it was never authorised"),
+            code="worker-not-authorised",
+            hint="the provider authorises it: `prixfixe worker authorise`",
+            fault="provider",
+        )
+
+
+def _require_fits(product: Product, ask: Ask, resources: dict[str, Any]) -> None:
+    """One task must fit what the worker said it has; its slots bound how many it runs at once."""
+    for name in ("milli_vcpu", "memory_mib", "disk_mib"):
+        if getattr(product, name) > resources[name]:
+            raise _refused(
+                "ask-resources",
+                f"{product.name} needs {name} {getattr(product, name)}, this worker has {resources[name]}",
+                "quote smaller products, or register with more",
+            )
+    if ask.slots > resources["slots"]:
+        raise _refused("ask-slots", f"the ask has {ask.slots} slots, this worker {resources['slots']}")
+
+
+def _registered(connection: Connection, key: str) -> Any:
+    row = connection.execute(select(workers).where(workers.c.key == key)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(
+            f"no worker with the key {key} is registered",
+            code="worker-unknown",
+            hint="register it again (POST /v1/workers)",
+            fault="provider",
+        )
+    return row
+
+
+def _changed(connection: Connection, key: str, given: tuple[wire.SignedAsk, ...]) -> list[wire.SignedAsk]:
+    """Asks that do not rest in just this form already: a repeated beat costs no look at the chain."""
+    if not given:
+        return []
+    query = select(asks.c.product, asks.c.ask, asks.c.signature).where(asks.c.worker == key)
+    resting = {row.product: (row.ask, row.signature) for row in connection.execute(query)}
+    return [
+        signed
+        for signed in given
+        if resting.get(format_bytes32(signed.ask.product)) != (signed.ask.to_json(), signed.signature)
+    ]
+
+
+def _row(key: str, signed: wire.SignedAsk, now: int) -> dict[str, Any]:
+    ask = signed.ask
+    return {
+        "worker": key,
+        "product": format_bytes32(ask.product),
+        "provider": ask.provider,
+        "price": Money(ask.price).require_uint64("price"),
+        "slots": ask.slots,
+        "expiry": ask.expiry,
+        "ask": ask.to_json(),
+        "signature": signed.signature,
+        "placed_at": now,
+    }
+
+
+def _given_up(connection: Connection, key: str, running: tuple[str, ...]) -> tuple[str, ...]:
+    """Attempts that the worker runs for nothing: unknown here, or their deal ended without them.
+
+    A deal that is settled is left alone: its worker settled it and is about to deliver.
+    """
+    if not running:
+        return ()
+    query = (
+        select(attempts.c.id, deals.c.state)
+        .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+        .where(attempts.c.id.in_(running), attempts.c.worker == key)
+    )
+    known = {row.id: row.state for row in connection.execute(query)}
+    return tuple(each for each in running if known.get(each, "expired") in _ENDED_DEALS)
+
+
+def _wanted(connection: Connection, now: int) -> tuple[Product, ...]:
+    """Products of offers that live. By the service's clock: a worker that quotes in vain loses nothing."""
+    query = select(offers.c.product).where(offers.c.until >= now).distinct().order_by(offers.c.product)
+    return tuple(Product.from_bytes(bytes.fromhex(code[2:])) for code in connection.execute(query).scalars())
+
+
+def _earned(connection: Connection, key: str) -> Money:
+    query = (
+        select(deals.c.deal, deals.c.done)
+        .join(attempts, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+        .where(attempts.c.worker == key, deals.c.state == "settled")
+    )
+    paid = 0
+    for row in connection.execute(query):
+        legs = Deal.from_json(row.deal).legs
+        paid += sum(leg.pay for leg in legs if leg.key == key) * row.done
+    return Money(paid)
+
+
+def _refused(code: str, message: str, hint: str = "") -> Forbidden:
+    return Forbidden(message, code=code, hint=hint, fault="provider")
+
+
+def _reason(error: PrixfixeError) -> wire.Reason:
+    return wire.Reason(
+        code=error.code, message=error.message, hint=error.hint or "", fault=error.fault, details=error.values
+    )
