@@ -135,9 +135,7 @@ def main() -> int:
                     file=sys.stderr,
                 )
     added = statistics.median(whole) - statistics.median(alone)
-    print(
-        f"market median {statistics.median(whole):.1f} ms, docker run median {statistics.median(alone):.1f} ms"
-    )
+    print(f"medians: market {statistics.median(whole):.1f} ms, docker run {statistics.median(alone):.1f} ms")
     print(
         json.dumps(
             {

@@ -31,6 +31,8 @@ def lock(upgrade: bool) -> None:
         _compile(
             f"{extra}.txt", "pyproject.toml", ["--extra", extra, "--constraints", "requirements/dev.txt"]
         )
+    together = [word for extra in ("service", "worker", "tables") for word in ("--extra", extra)]
+    _compile("image.txt", "pyproject.toml", [*together, "--constraints", "requirements/dev.txt"])
     _compile("runtime.txt", "pyproject.toml", ["--constraints", "requirements/dev.txt"])
     _compile("ape.txt", "requirements/ape.in", newest)
     npm = system.find("npm")

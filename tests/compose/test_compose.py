@@ -1,0 +1,113 @@
+"""docker-compose.yml brings up a whole market from images built here, and the main job runs through it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.devnet import ROOT, wait_for
+
+pytestmark = pytest.mark.engine
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _compose_command() -> list[str]:
+    """The engine's plugin where there is one, else the program of that name."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    if plugin.returncode == 0:
+        return ["docker", "compose"]
+    program = shutil.which("docker-compose")
+    assert program, "neither `docker compose` nor `docker-compose` is installed: scripts/setup --with compose"
+    return [program]
+
+
+class Composed:
+    """A composed market: its ports, and a customer's and a pricing desk's commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.service, self.chain = _free_port(), _free_port()
+        self.environment = {
+            **os.environ,
+            "SERVICE_PORT": str(self.service),
+            "CHAIN_PORT": str(self.chain),
+            "WORKER_DATA": str(folder / "workers"),
+            "PRIXFIXE_HOME": str(folder / "home"),
+            "COMPOSE_PROJECT_NAME": f"prixfixe-test-{os.getpid()}",
+            "DOCKER_BUILDKIT": "0",
+        }
+
+    def compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*_compose_command(), *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
+    def types(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "prixfixe", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
+    market = Composed(tmp_path_factory.mktemp("compose"))
+    subprocess.run([ROOT / "scripts" / "images"], check=True, env=market.environment)
+    try:
+        up = market.compose("up", "--detach", "--no-build")
+        assert up.returncode == 0, up.stdout + up.stderr
+        yield market
+    finally:
+        market.compose("down", "--volumes", "--timeout", "5")
+
+
+def test_the_main_job_runs_through_a_composed_market(composed: Composed, tmp_path: Path) -> None:
+    service, rpc = f"http://127.0.0.1:{composed.service}", f"http://127.0.0.1:{composed.chain}"
+
+    def healthy() -> bool:
+        try:
+            return httpx.get(f"{service}/v1/health").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    wait_for(healthy, 90, "the composed service")
+    contract = httpx.get(f"{service}/v1/market").json()["contract"]
+    known = ["--service", service, "--rpc", rpc, "--chain-id", "31337", "--contract", contract]
+    composed.types("context", "add", "composed", *known, "--key", "dev:3")
+    composed.types("pricing", "publish", "bundles/pivot", "--key", "dev:1", "--yes", "--json")
+
+    table = tmp_path / "sales.csv"
+    table.write_text("region,month,amount\n" + "".join(f"r{n % 7},{n % 12},{n}.25\n" for n in range(5000)))
+    out, receipt = tmp_path / "sales.xlsx", tmp_path / "receipt.json"
+    arguments = ("--rows", "region", "--columns", "month", "--values", "amount:sum")
+    types = ("--types", "amount:decimal(18,2)")
+    files = ("--out", str(out), "--receipt", str(receipt))
+    ran = composed.types("run", "pivot", str(table), *arguments, *types, *files, "--yes", "--json")
+    assert json.loads(ran.splitlines()[-1])["state"] == "settled"
+    assert json.loads(composed.types("verify", str(receipt), str(out), "--json"))["valid"] is True
