@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prixfixe.tables.columns import ColumnType, parse_type
-    from prixfixe.tables.preflight import Preflight, preflight
     from prixfixe.tables.reader import CsvTable, Dialect, Engine
     from prixfixe.tables.request import PivotRequest, ValueRequest
+    from prixfixe.tables.survey import Preflight, preflight
 
 _HOME = {
     "ColumnType": "columns",
     "parse_type": "columns",
-    "Preflight": "preflight",
-    "preflight": "preflight",
+    "Preflight": "survey",
+    "preflight": "survey",
     "CsvTable": "reader",
     "Dialect": "reader",
     "Engine": "reader",

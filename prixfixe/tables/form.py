@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from prixfixe.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from prixfixe.tables.preflight import Preflight
+    from prixfixe.tables.survey import Preflight
 
 Shape = Literal["names", "values", "pairs", "integer", "boolean", "text"]
 
@@ -113,7 +113,7 @@ def run_preflight(kind: str, path: str | os.PathLike[str], parameters: Mapping[s
     tier."""
     if kind != "table":
         raise InvalidInput(f"this version knows no preflight {kind!r}", hint="install a newer version")
-    from prixfixe.tables.preflight import preflight
+    from prixfixe.tables.survey import preflight
 
     return preflight(path, parameters)
 

@@ -28,8 +28,8 @@ from prixfixe.tables.locate import first_fault
 HEADER_BYTES = 1 << 20
 """A header record longer than this is no header."""
 
-MAX_LINE_BYTES = 16 << 20
-"""The longest record, quoted line breaks included."""
+MAX_LINE_BYTES = 2 << 20
+"""The longest record, quoted line breaks included. DuckDB reads in buffers of sixteen times this."""
 
 _MAGIC = (
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),

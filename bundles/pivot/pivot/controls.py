@@ -12,8 +12,8 @@ from typing import Any
 
 from pivot import numbers
 from pivot.engine import Group
-from prixfixe.tables.preflight import Survey
 from prixfixe.tables.request import PivotRequest
+from prixfixe.tables.survey import Survey
 
 
 class ControlMismatch(Exception):

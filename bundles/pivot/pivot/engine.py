@@ -14,9 +14,9 @@ from typing import Any
 import duckdb
 
 from pivot import numbers
-from prixfixe.tables.preflight import Survey, check_shape, key_uses, value_uses
 from prixfixe.tables.reader import CsvTable
 from prixfixe.tables.request import PivotRequest
+from prixfixe.tables.survey import Survey, check_shape, key_uses, value_uses
 
 Key = tuple[str | None, ...]
 """Values of the fields of rows or columns, as text; None is a blank cell."""

@@ -13,9 +13,9 @@ from pivot.controls import Controls
 from pivot.engine import Pivot
 from pivot.writers import CsvFile, TableHash, Workbook, write
 from prixfixe.errors import AboveTier, InvalidInput
-from prixfixe.tables.preflight import survey
 from prixfixe.tables.reader import CsvTable, Dialect, Engine
 from prixfixe.tables.request import PivotRequest
+from prixfixe.tables.survey import survey
 
 Progress = Callable[[float, str], None]
 
