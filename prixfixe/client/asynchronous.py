@@ -21,6 +21,7 @@ from prixfixe.client.setup import (
     SILENCE_SECONDS,
     event_headers,
     http_options,
+    id_of,
     lost,
     make_operations,
     request_options,
@@ -47,6 +48,11 @@ class AsyncClient:
     ) -> None:
         self.operations = make_operations(context, signer, keep_sessions=keep_sessions)
         self._http = httpx.AsyncClient(transport=transport, **http_options(self.context))
+
+    @classmethod
+    def from_context(cls, name: str | None = None) -> Self:
+        """A client of a named context, or of the current one."""
+        return cls(name)
 
     @property
     def context(self) -> Context:
@@ -77,7 +83,7 @@ class AsyncClient:
         bundle: str,
         *,
         parameters: Mapping[str, Any],
-        inputs: Sequence[InputFile],
+        inputs: Sequence[InputFile | Path | str],
         units: int,
         version: str | None = None,
     ) -> wire.Quote:
@@ -97,52 +103,67 @@ class AsyncClient:
         return await self.run(self.operations.order(quote, **where))
 
     async def buy(self, order: KeptOrder | wire.Quote) -> wire.Job:
-        """Buy. A quote is signed first; a signed order may be sent as often as you like: it is one job."""
+        """Buy. A quote's inputs are sent and it is signed first. A signed order may be sent often: it is one
+        job."""
         if isinstance(order, wire.Quote):
+            await self.run(self.operations.send_inputs(order))
             order = await self.order(order)
         return await self.run(self.operations.buy(order))
 
-    async def job(self, job: str) -> wire.Job:
-        return await self.run(self.operations.job(job))
+    async def job(self, job: str | wire.Job) -> wire.Job:
+        return await self.run(self.operations.job(id_of(job)))
 
     async def jobs(self, limit: int | None = None) -> tuple[wire.Job, ...]:
         """The customer's jobs, newest first."""
         return await self.run(self.operations.jobs(limit))
 
-    async def log(self, job: str) -> str:
-        return await self.run(self.operations.log(job))
+    async def log(self, job: str | wire.Job) -> str:
+        return await self.run(self.operations.log(id_of(job)))
 
-    async def cancel(self, job: str) -> wire.Job:
+    async def cancel(self, job: str | wire.Job) -> wire.Job:
         """Cancel a job that no worker has been found for; Conflict afterwards."""
-        return await self.run(self.operations.cancel(job))
+        return await self.run(self.operations.cancel(id_of(job)))
 
-    async def receipt(self, job: str) -> Receipt:
-        return await self.run(self.operations.receipt(job))
+    async def receipt(self, job: str | wire.Job) -> Receipt:
+        return await self.run(self.operations.receipt(id_of(job)))
 
-    async def outputs(self, job: str) -> tuple[wire.OutputFileInfo, ...]:
-        return await self.run(self.operations.outputs(job))
+    async def outputs(self, job: str | wire.Job) -> tuple[wire.OutputFileInfo, ...]:
+        return await self.run(self.operations.outputs(id_of(job)))
 
     async def download(
         self,
-        job: str,
+        job: str | wire.Job,
+        folder: Path | str,
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> tuple[Path, ...]:
+        """Fetch every output into a folder; each file appears whole and checked, or not at all."""
+        operation = self.operations.download(id_of(job), Path(folder), overwrite=overwrite, progress=progress)
+        return await self.run(operation)
+
+    async def download_file(
+        self,
+        job: str | wire.Job,
         path: str,
-        target: Path,
+        target: Path | str,
         *,
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Path:
-        """Fetch one output; the file appears whole and checked, or not at all."""
-        return await self.run(
-            self.operations.download(job, path, target, overwrite=overwrite, progress=progress)
+        """Fetch one output to a file of your choice."""
+        operation = self.operations.download_file(
+            id_of(job), path, Path(target), overwrite=overwrite, progress=progress
         )
+        return await self.run(operation)
 
     async def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return await self.run(self.operations.publish_bundle(publication))
 
-    async def retire_bundle(self, name: str, version: str) -> wire.BundleListing:
+    async def retire_bundle(self, name: str, version: str | None = None) -> wire.BundleListing:
         return await self.run(self.operations.retire_bundle(name, version))
 
-    async def events(self, job: str, after: int = 0) -> AsyncIterator[wire.JobEvent]:
+    async def events(self, job: str | wire.Job, after: int = 0) -> AsyncIterator[wire.JobEvent]:
         """The job's events from number `after` + 1 to its end, across lost connections.
 
         Unavailable when the service stays silent for `SILENCE_SECONDS`.
@@ -154,7 +175,7 @@ class AsyncClient:
             try:
                 async with self._http.stream(
                     "GET",
-                    f"/v1/jobs/{job}/events",
+                    f"/v1/jobs/{id_of(job)}/events",
                     headers=event_headers(header, parser.last_id),
                     timeout=httpx.Timeout(10.0, read=EVENTS_READ_SECONDS),
                 ) as response:
@@ -174,7 +195,7 @@ class AsyncClient:
                     raise lost(self.context, error) from error
             await asyncio.sleep(0.5)
 
-    async def wait(self, job: str) -> wire.Job:
+    async def wait(self, job: str | wire.Job) -> wire.Job:
         """The job once it has ended, settled or refunded."""
         async for _ in self.events(job):
             pass

@@ -12,7 +12,9 @@ from types import TracebackType
 from typing import Self
 
 from prixfixe.client.calls import Download, Upload
-from prixfixe.errors import ConfigurationError, InvalidInput, PrixfixeError, VerificationFailed
+from prixfixe.errors import ConfigurationError, Conflict, InvalidInput, PrixfixeError, VerificationFailed
+from prixfixe.protocol.hashing import sha256_file
+from prixfixe.protocol.manifest import InputFile
 
 CHUNK_BYTES = 1 << 20
 
@@ -73,6 +75,7 @@ class IncomingFile:
 
     def __enter__(self) -> Self:
         try:
+            self._part.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._part.open("wb")
         except OSError as error:
             raise _unwritable(self._call.target, error) from error
@@ -147,3 +150,41 @@ def require_writable(target: Path) -> None:
             hint="nothing was charged; name another place with --out",
             fault="customer",
         ) from error
+
+
+def require_free_target(target: Path, *, overwrite: bool) -> None:
+    """Conflict when a file or folder is in the way."""
+    if target.is_dir():
+        raise Conflict(f"{target} is a folder", code="output-exists", hint="name a file")
+    if target.exists() and not overwrite:
+        raise Conflict(
+            f"{target} exists already",
+            code="output-exists",
+            hint="name another file with --out, or replace it with --force",
+        )
+
+
+def input_name(path: Path) -> str:
+    """What a file is called inside of the job: its own name, with `_` for every letter that a job's name has
+    not."""
+    plain = "".join(
+        char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in path.name
+    )
+    return (plain if plain[:1].isalnum() else f"input{plain}")[-128:].lstrip("._-") or "input"
+
+
+def describe_input(path: Path) -> InputFile:
+    """Name, digest and size of a file on this machine."""
+    try:
+        digest, size = sha256_file(path)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", file=str(path)) from error
+    return InputFile(name=input_name(path), sha256=digest, size=size)
+
+
+def named_input(given: InputFile | Path | str) -> tuple[InputFile, Path | None]:
+    """An input, and the file on this machine when it was given as one."""
+    if isinstance(given, InputFile):
+        return given, None
+    path = Path(given)
+    return describe_input(path), path

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote as url_quote
@@ -30,11 +31,13 @@ from prixfixe.client.calls import (
     Work,
 )
 from prixfixe.client.contexts import Context
+from prixfixe.client.files import named_input, require_free_target
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
-from prixfixe.client.quotes import require_quote, require_same_terms
+from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
 from prixfixe.errors import ConfigurationError, Conflict, PrixfixeError, Unavailable
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
+from prixfixe.protocol.bundle import parse as parse_definition
 from prixfixe.protocol.hashing import sha256_file
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.orders import Purchase
@@ -74,6 +77,7 @@ class Operations:
         self._sessions = sessions
         self._session: wire.Session | None = None
         self._market: wire.Market | None = None
+        self._sources: dict[str, tuple[tuple[InputFile, Path], ...]] = {}
 
     # ------------------------------------------------------------------------------------------- the market
 
@@ -119,19 +123,23 @@ class Operations:
         bundle: str,
         *,
         parameters: Mapping[str, Any],
-        inputs: Sequence[InputFile],
+        inputs: Sequence[InputFile | Path | str],
         units: int,
         version: str | None = None,
     ) -> Operation[wire.Quote]:
-        """A signed price for exactly this, checked."""
+        """A signed price for exactly this, checked. Inputs given as paths are remembered, and sent by
+        `buy`."""
         market = yield from self.market()
+        listing = yield from self.bundle(bundle, version)
+        definition = parse_definition(listing.definition)
+        named = yield Work(lambda: [named_input(given) for given in inputs])
         customer = yield from self.address()
         request = wire.QuoteRequest(
             customer=customer,
             bundle=bundle,
-            version=version,
-            parameters=dict(parameters),
-            inputs=tuple(inputs),
+            version=listing.version,
+            parameters=definition.validate_parameters(parameters),
+            inputs=tuple(file for file, _ in named),
             units=units,
         )
         quote = yield from self._ask(
@@ -139,7 +147,14 @@ class Operations:
         )
         require_quote(quote, self.domain, market.operator)
         require_same_terms(quote, request)
+        require_definition(quote, definition)
+        self._sources[quote.id] = tuple((file, path) for file, path in named if path is not None)
         return quote
+
+    def send_inputs(self, quote: wire.Quote) -> Operation[None]:
+        """Upload what a quote was given as paths."""
+        for file, path in self._sources.get(quote.id, ()):
+            yield from self.upload(path, file)
 
     def order(
         self, quote: wire.Quote, *, result: str | None = None, result_path: str | None = None
@@ -248,18 +263,34 @@ class Operations:
         return tuple(_parse(wire.OutputFileInfo, item) for item in _items(answer.json()))
 
     def download(
+        self, job: str, folder: Path, *, overwrite: bool = False, progress: Progress | None = None
+    ) -> Operation[tuple[Path, ...]]:
+        """Fetch every output into a folder, with the names that the job gave them."""
+        known = yield from self.outputs(job)
+        targets = [folder.joinpath(*require_output_path(file.path).split("/")) for file in known]
+        for target in targets:
+            require_free_target(target, overwrite=overwrite)
+        for file, target in zip(known, targets, strict=True):
+            yield from self._fetch(job, file, target, progress)
+        return tuple(targets)
+
+    def download_file(
         self, job: str, path: str, target: Path, *, overwrite: bool = False, progress: Progress | None = None
     ) -> Operation[Path]:
-        """Fetch one output file to `target`: whole and with the digest that the worker signed, or not at
-        all."""
+        """Fetch one output file: whole and with the digest that the worker signed, or not at all."""
         require_free_target(target, overwrite=overwrite)
         known = yield from self.outputs(job)
         info = next((file for file in known if file.path == path), None)
         if info is None:
             names = ", ".join(file.path for file in known) or "none"
             raise Conflict(f"job {job} has no output {path!r}", hint=f"its outputs: {names}")
-        url = f"/v1/jobs/{job}/outputs/{url_quote(path)}"
-        yield from self._send_signed_in(Download(url, target, info.sha256, info.size, progress=progress))
+        return (yield from self._fetch(job, info, target, progress))
+
+    def _fetch(
+        self, job: str, file: wire.OutputFileInfo, target: Path, progress: Progress | None
+    ) -> Operation[Path]:
+        url = f"/v1/jobs/{job}/outputs/{url_quote(file.path)}"
+        yield from self._send_signed_in(Download(url, target, file.sha256, file.size, progress=progress))
         return target
 
     # ---------------------------------------------------------------------------------------------- pricing
@@ -272,10 +303,10 @@ class Operations:
             )
         )
 
-    def retire_bundle(self, name: str, version: str) -> Operation[wire.BundleListing]:
+    def retire_bundle(self, name: str, version: str | None = None) -> Operation[wire.BundleListing]:
         """Take a listing off the shelf; what was quoted is honoured until the chain's `until`."""
         path = f"/v1/bundles/{url_quote(name, safe='')}/retire"
-        request = Request("POST", path, query={"version": version})
+        request = Request("POST", path, query={} if version is None else {"version": version})
         return (yield from self._ask_signed_in(wire.BundleListing, request))
 
     # --------------------------------------------------------------------------------------------- identity
@@ -314,14 +345,9 @@ class Operations:
     def _sign_in(self, address: str, market: wire.Market) -> Operation[wire.Session]:
         nonce = yield from self._ask(wire.Nonce, Request("GET", "/v1/sessions/nonce"))
         host = urlsplit(self.context.service).netloc
-        # The domain is what keeps a session for one site from being opened at another, so it is ours to
-        # check.
-        if nonce.domain != host:
-            raise ConfigurationError(
-                f"the service at {host} calls itself {nonce.domain}",
-                code="wrong-domain",
-                hint=f"use its own name in the context: http(s)://{nonce.domain}",
-            )
+        # The domain is what keeps a session for one site from being opened at another: it is the one that
+        # this client talks to, whatever the service calls itself. A service that has another name refuses
+        # it.
         text = SignIn.now(host, address, self.context.service, market.chain_id, nonce.nonce).compose()
         signer = yield from self.signer()
         signature: bytes = yield Work(lambda: signer.sign_digest(personal_digest(text)))
@@ -373,21 +399,7 @@ class Operations:
         raise AssertionError("the last try returns or raises")
 
 
-def require_free_target(target: Path, *, overwrite: bool) -> None:
-    """Conflict when a file is in the way, or when its folder takes none: asked before money moves."""
-    if target.is_dir():
-        raise Conflict(f"{target} is a folder", code="output-exists", hint="name a file")
-    if target.exists() and not overwrite:
-        raise Conflict(
-            f"{target} exists already",
-            code="output-exists",
-            hint="name another file with --out, or replace it with --force",
-        )
-
-
 def _with_headers(call: Exchange, headers: Mapping[str, str]) -> Exchange:
-    from dataclasses import replace
-
     return replace(call, headers={**call.headers, **headers})
 
 

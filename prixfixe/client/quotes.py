@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prixfixe.errors import SignatureError, VerificationFailed
 from prixfixe.protocol import wire
+from prixfixe.protocol.bundle import BundleDefinition, application_digest
 from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.quotes import quote_digest
 from prixfixe.protocol.signatures import parse_signature, require_signer
@@ -73,8 +74,15 @@ def require_same_terms(quote: wire.Quote, request: wire.QuoteRequest) -> None:
         )
 
 
-def application_digest(definition: str, image: str, tier: str) -> bytes:
-    """`Offer.application`: SHA-256 of the canonical JSON of definition digest, image and tier."""
-    from prixfixe.protocol.canonical import canonical_digest
-
-    return canonical_digest({"definition": definition, "image": image, "tier": tier})
+def require_definition(quote: wire.Quote, definition: BundleDefinition) -> None:
+    """VerificationFailed unless the definition that was shown is the one that is sold."""
+    named = quote.manifest.bundle
+    promised = (definition.digest().hex(), definition.image, definition.terms_digest())
+    sold = (named.definition if named else None, quote.manifest.image, quote.terms)
+    if promised != sold or quote.manifest.command != definition.command:
+        raise VerificationFailed(
+            f"the service shows another definition of bundle {quote.bundle} than it sells",
+            code="bad-quote",
+            fault="platform",
+            hint="nothing was signed and nothing was charged",
+        )

@@ -20,6 +20,7 @@ from prixfixe.client.setup import (
     SILENCE_SECONDS,
     event_headers,
     http_options,
+    id_of,
     lost,
     make_operations,
     request_options,
@@ -37,9 +38,9 @@ class Client:
     """A customer of one market.
 
         with Client() as client:                       # the current context and its key
-            quote = client.quote("pivot", parameters=..., inputs=..., units=1000)
-            client.upload(Path("sales.csv"))
-            job = client.wait(client.buy(quote).id)
+            quote = client.quote("pivot", parameters=..., inputs=["sales.csv"], units=1000)
+            job = client.wait(client.buy(quote))
+            client.download(job, "results/")
 
     context: a Context, the name of one, or None for the current one. signer: who signs; by default the
     context's key. Errors are those of `prixfixe.errors`.
@@ -55,6 +56,11 @@ class Client:
     ) -> None:
         self.operations = make_operations(context, signer, keep_sessions=keep_sessions)
         self._http = httpx.Client(transport=transport, **http_options(self.context))
+
+    @classmethod
+    def from_context(cls, name: str | None = None) -> Self:
+        """A client of a named context, or of the current one."""
+        return cls(name)
 
     @property
     def context(self) -> Context:
@@ -86,7 +92,7 @@ class Client:
         bundle: str,
         *,
         parameters: Mapping[str, Any],
-        inputs: Sequence[InputFile],
+        inputs: Sequence[InputFile | Path | str],
         units: int,
         version: str | None = None,
     ) -> wire.Quote:
@@ -106,50 +112,67 @@ class Client:
         return self.run(self.operations.order(quote, **where))
 
     def buy(self, order: KeptOrder | wire.Quote) -> wire.Job:
-        """Buy. A quote is signed first; a signed order may be sent as often as you like: it is one job."""
+        """Buy. A quote's inputs are sent and it is signed first. A signed order may be sent often: it is one
+        job."""
         if isinstance(order, wire.Quote):
+            self.run(self.operations.send_inputs(order))
             order = self.order(order)
         return self.run(self.operations.buy(order))
 
-    def job(self, job: str) -> wire.Job:
-        return self.run(self.operations.job(job))
+    def job(self, job: str | wire.Job) -> wire.Job:
+        return self.run(self.operations.job(id_of(job)))
 
     def jobs(self, limit: int | None = None) -> tuple[wire.Job, ...]:
         """The customer's jobs, newest first."""
         return self.run(self.operations.jobs(limit))
 
-    def log(self, job: str) -> str:
-        return self.run(self.operations.log(job))
+    def log(self, job: str | wire.Job) -> str:
+        return self.run(self.operations.log(id_of(job)))
 
-    def cancel(self, job: str) -> wire.Job:
+    def cancel(self, job: str | wire.Job) -> wire.Job:
         """Cancel a job that no worker has been found for; Conflict afterwards."""
-        return self.run(self.operations.cancel(job))
+        return self.run(self.operations.cancel(id_of(job)))
 
-    def receipt(self, job: str) -> Receipt:
-        return self.run(self.operations.receipt(job))
+    def receipt(self, job: str | wire.Job) -> Receipt:
+        return self.run(self.operations.receipt(id_of(job)))
 
-    def outputs(self, job: str) -> tuple[wire.OutputFileInfo, ...]:
-        return self.run(self.operations.outputs(job))
+    def outputs(self, job: str | wire.Job) -> tuple[wire.OutputFileInfo, ...]:
+        return self.run(self.operations.outputs(id_of(job)))
 
     def download(
         self,
-        job: str,
+        job: str | wire.Job,
+        folder: Path | str,
+        *,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> tuple[Path, ...]:
+        """Fetch every output into a folder; each file appears whole and checked, or not at all."""
+        operation = self.operations.download(id_of(job), Path(folder), overwrite=overwrite, progress=progress)
+        return self.run(operation)
+
+    def download_file(
+        self,
+        job: str | wire.Job,
         path: str,
-        target: Path,
+        target: Path | str,
         *,
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Path:
-        """Fetch one output; the file appears whole and checked, or not at all."""
-        return self.run(self.operations.download(job, path, target, overwrite=overwrite, progress=progress))
+        """Fetch one output to a file of your choice."""
+        operation = self.operations.download_file(
+            id_of(job), path, Path(target), overwrite=overwrite, progress=progress
+        )
+        return self.run(operation)
 
     def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return self.run(self.operations.publish_bundle(publication))
 
-    def retire_bundle(self, name: str, version: str) -> wire.BundleListing:
+    def retire_bundle(self, name: str, version: str | None = None) -> wire.BundleListing:
         return self.run(self.operations.retire_bundle(name, version))
 
-    def events(self, job: str, after: int = 0) -> Iterator[wire.JobEvent]:
+    def events(self, job: str | wire.Job, after: int = 0) -> Iterator[wire.JobEvent]:
         """The job's events from number `after` + 1 to its end, across lost connections.
 
         Unavailable when the service stays silent for `SILENCE_SECONDS`.
@@ -161,7 +184,7 @@ class Client:
             try:
                 with self._http.stream(
                     "GET",
-                    f"/v1/jobs/{job}/events",
+                    f"/v1/jobs/{id_of(job)}/events",
                     headers=event_headers(header, parser.last_id),
                     timeout=httpx.Timeout(10.0, read=EVENTS_READ_SECONDS),
                 ) as response:
@@ -181,7 +204,7 @@ class Client:
                     raise lost(self.context, error) from error
             time.sleep(0.5)
 
-    def wait(self, job: str) -> wire.Job:
+    def wait(self, job: str | wire.Job) -> wire.Job:
         """The job once it has ended, settled or refunded."""
         for _ in self.events(job):
             pass
