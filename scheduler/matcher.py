@@ -81,9 +81,7 @@ class Matcher(Duty):
             )
             for row in resting
         ]
-        # The newest block was not known when the asks were signed, so nobody chose a key that wins ties by
-        # it.
-        matched = match(wanted, offered, conditions, seed=view.block.to_bytes(8, "big"))
+        matched = match(wanted, offered, conditions, seed)
         self._store(matched, resting, waiting)
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
 

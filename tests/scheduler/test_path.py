@@ -1,0 +1,158 @@
+"""The way of a lot through matcher, relayer, contract and indexer, step by step."""
+
+from __future__ import annotations
+
+import pytest
+
+from marketplace.store.tables import chain_events, deals, job_events
+from prixfixe.protocol.wire import Reason
+from tests.support.market import PAY, PRICE
+from tests.support.scheduling import Service, until
+
+pytestmark = pytest.mark.chain
+
+
+def test_an_order_is_matched_paid_run_settled_and_charged_its_price(service: Service) -> None:
+    before = service.free(service.market.customer)
+    worker = service.ready_worker()
+    job = service.order()
+
+    service.step()
+
+    assert service.lot(job)["state"] == "open"
+    assert service.job(job)["state"] == "running"
+    assert service.attempt_of(worker)["state"] == "assigned"
+    assert service.free(service.market.customer) == before - PRICE.units
+
+    service.report(worker)
+    service.step()
+
+    ended = service.job(job)
+    assert (ended["state"], ended["charged"], ended["reason"]) == ("settled", PRICE.units, None)
+    assert service.free(service.market.provider) == 20_000_000 + PAY.units
+    kinds = [event["kind"] for event in service.rows(job_events, job_events.c.sequence)]
+    assert kinds[-1] == "end"
+    assert kinds.count("end") == 1
+    deal = service.rows(deals)[0]
+    assert deal["state"] == "settled"
+    assert len(deal["signatures"]) == 1
+    assert deal["ended"]["time"] >= deal["opened"]["time"]
+
+
+def test_a_failure_of_the_customers_gives_the_whole_price_back_and_is_not_retried(service: Service) -> None:
+    before = service.free(service.market.customer)
+    worker = service.ready_worker()
+    job = service.order()
+    service.step()
+
+    reason = Reason(code="missing-column", message="there is no column 'amont'", fault="customer")
+    service.report(worker, status=5, reason=reason)
+    service.step()
+
+    ended = service.job(job)
+    assert (ended["state"], ended["charged"]) == ("refunded", 0)
+    assert ended["reason"]["message"] == "there is no column 'amont'"
+    assert service.lot(job)["state"] == "ended"
+    assert service.free(service.market.customer) == before
+
+
+def test_a_providers_failure_is_tried_on_another_worker_and_paid_once(service: Service) -> None:
+    before = service.free(service.market.customer)
+    first = service.ready_worker(price=PAY)
+    job = service.order()
+    service.step()
+    second = service.ready_worker(1, price=PRICE, name="w2")
+
+    service.report(first, status=6, reason=Reason(code="engine", message="no engine", fault="provider"))
+    service.step()
+    assert service.lot(job)["state"] == "free"
+    service.step()
+    assert service.attempt_of(second)["state"] == "assigned"
+    service.report(second)
+    service.step()
+
+    assert service.job(job)["state"] == "settled"
+    assert service.lot(job)["tries"] == 2
+    assert service.free(service.market.customer) == before - PRICE.units
+
+
+def test_a_lot_that_nobody_can_take_says_why(service: Service) -> None:
+    job = service.order()
+    service.step()
+    assert service.lot(job)["waiting_reason"] == "no worker offers this product"
+
+    worker = service.ready_worker()
+    service.beat(worker, age=60.0)
+    service.step()
+
+    assert service.lot(job)["waiting_reason"] == "1 ask: 1 heartbeat lost"
+    assert service.job(job)["stage"] == "waiting for a worker: 1 ask: 1 heartbeat lost"
+
+
+def test_many_lots_of_one_order_are_settled_each_once(service: Service) -> None:
+    service.ready_worker(slots=3)
+    job = service.order(tasks=3, lot=1)
+    service.step()
+    assert [service.lot(job, lot)["state"] for lot in range(3)] == ["open"] * 3
+    rows = service.rows(deals)
+    assert len(rows) == 3
+
+
+def test_a_silent_worker_is_hastened_and_the_money_comes_back_by_time_alone(service: Service) -> None:
+    before = service.free(service.market.customer)
+    worker = service.ready_worker()
+    job = service.order()
+    service.step()
+
+    service.beat(worker, age=60.0)
+    service.step()
+    service.step()
+    deal = service.rows(deals)[0]
+    assert service.attempt_of(worker)["state"] == "lost"
+    assert deal["due"] >> 40 == 1, "the deal is hastened"
+
+    service.market.chain.move_to(deal["deadline"] + 1)
+    service.step()
+    service.step()
+
+    assert service.rows(deals)[0]["state"] == "expired"
+    assert service.free(service.market.customer) == before
+    assert service.lot(job)["state"] == "free"
+
+
+def test_a_worker_that_comes_back_in_time_is_paid_although_it_was_given_up(service: Service) -> None:
+    worker = service.ready_worker()
+    job = service.order()
+    service.step()
+    service.beat(worker, age=60.0)
+    service.step()
+    service.step()
+    assert service.attempt_of(worker)["state"] == "lost"
+
+    service.report(worker)
+    service.step()
+
+    assert service.job(job)["state"] == "settled"
+
+
+def test_an_order_that_ended_unmatched_is_refunded_with_the_reason(service: Service) -> None:
+    job = service.order()
+    service.step()
+    service.market.chain.advance(3601)
+    service.step()
+
+    ended = service.job(job)
+    assert (ended["state"], ended["charged"]) == ("refunded", 0)
+    assert "no worker offers this product" in ended["reason"]["message"]
+
+
+def test_the_duties_run_by_themselves_and_stop_when_asked(service: Service) -> None:
+    for duty in service.duties:
+        duty.start()
+    worker = service.ready_worker()
+    job = service.order()
+    until(lambda: service.attempt_of(worker), "an assignment")
+    service.report(worker)
+    until(lambda: service.job(job)["state"] == "settled", "the settlement")
+    assert all(duty.health().error is None for duty in service.duties)
+    assert service.rows(chain_events)

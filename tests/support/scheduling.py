@@ -1,0 +1,298 @@
+"""A service's store and duties over a real market, without its HTTP: tests move the duties by hand or start
+them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from marketplace.chain import MarketReader
+from marketplace.store import transitions
+from marketplace.store.database import Store
+from marketplace.store.tables import (
+    asks,
+    attempts,
+    blobs,
+    bundles,
+    deals,
+    jobs,
+    lots,
+    offers,
+    quotes,
+    workers,
+)
+from marketplace.store.tables import transactions as outbox_table
+from prixfixe.chain.client import MarketClient
+from prixfixe.keys import LocalSigner, development_signer, sign_typed
+from prixfixe.protocol.deals import Deal, refusal_root
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Purchase, Result, SignedAsk
+from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
+from prixfixe.protocol.wire import Reason, TaskReport
+from scheduler.indexer import Indexer, IndexerSettings
+from scheduler.matcher import Matcher, MatcherSettings
+from scheduler.reaper import Reaper, ReaperSettings
+from scheduler.relayer import Relayer, RelayerSettings
+from tests.support.market import OFFER, PAY, LocalMarket
+
+SILENCE_SECONDS = 3.0
+OUTPUTS = OutputManifest((OutputFile("out.csv", "ab" * 32, 10),))
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+    """The first true value of `condition`, or a failure that says what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:.0f} s for: {what}")
+        time.sleep(0.02)
+    return value
+
+
+@dataclass
+class Service:
+    """The scheduler's half of a service on one data folder. `restarted()` is the same service after a
+    crash."""
+
+    market: LocalMarket
+    data: Path
+    relayer_settings: RelayerSettings = field(default_factory=lambda: RelayerSettings(poll_seconds=0.02))
+    signer: LocalSigner | None = None
+
+    def __post_init__(self) -> None:
+        self.store = Store.at(self.data / "prixfixe.db")
+        self.store.migrate()
+        client = self.client = MarketClient(self.market.chain.url, self.market.deployment.market)
+        reader = MarketReader(client.rpc, client.contract)
+        policy = self.market.deployment.policy
+        self.relayer = Relayer(
+            self.store, client, self.signer or self.market.scheduler, self.relayer_settings
+        )
+        self.indexer = Indexer(
+            self.store, client, IndexerSettings(self.market.deployment.block, poll_seconds=0.05)
+        )
+        self.matcher = Matcher(
+            self.store,
+            reader,
+            MatcherSettings(
+                contract=client.contract,
+                operator=self.market.scheduler.address,
+                grace=policy.grace,
+                surety=policy.surety,
+                silence_seconds=SILENCE_SECONDS,
+            ),
+        )
+        self.reaper = Reaper(self.store, reader, ReaperSettings(policy.grace, SILENCE_SECONDS))
+        self.duties = (self.matcher, self.relayer, self.indexer, self.reaper)
+
+    def step(self) -> None:
+        """Every duty once, in the order in which work flows."""
+        for duty in self.duties:
+            duty.run_once()
+
+    def restarted(self) -> Service:
+        """This one is gone without a word (nothing of its memory is kept); another starts on its files."""
+        self.close()
+        return Service(self.market, self.data, self.relayer_settings, self.signer)
+
+    def close(self) -> None:
+        for duty in self.duties:
+            duty.stop()
+        for duty in self.duties:
+            assert duty.join(10.0), f"{duty.name} did not stop"
+        self.store.close()
+        self.client.rpc.close()
+
+    # ------------------------------------------------------------------------------------- what people do
+
+    def list_offer(self) -> None:
+        """OFFER of the market's fixture, as a published bundle."""
+        now = int(time.time())
+        with self.store.write() as connection:
+            connection.execute(insert(blobs).values(sha256="00" * 32, size=1, created_at=now))
+            connection.execute(
+                insert(bundles).values(
+                    id="probe",
+                    version="1",
+                    definition={},
+                    definition_digest="00" * 32,
+                    image="sha256:" + "00" * 32,
+                    image_archive="00" * 32,
+                    published_by=self.market.pricing.address,
+                    published_at=now,
+                    note="",
+                )
+            )
+            connection.execute(
+                insert(offers).values(
+                    offer_id="0x" + OFFER.id.hex(),
+                    bundle="probe",
+                    version="1",
+                    tier="only",
+                    position=0,
+                    offer=OFFER.to_json(),
+                    product="0x" + OFFER.product.hex(),
+                    price=OFFER.price,
+                    up_to=1,
+                    until=self.market.chain.time + 86_400,
+                )
+            )
+
+    def order(self, purchase: Purchase | None = None, **fields: Any) -> str:
+        """A customer's order, stored as the API does; the job's id."""
+        purchase = purchase or self.market.purchase(**fields)
+        job = "0x" + purchase.digest(self.market.client.domain).hex()
+        with self.store.write() as connection:
+            if connection.execute(select(quotes.c.id).where(quotes.c.id == "q")).first() is None:
+                connection.execute(
+                    insert(quotes).values(
+                        id="q", customer=purchase.customer, quote={}, expires_at=0, created_at=0
+                    )
+                )
+            transitions.job_placed(
+                connection,
+                job=job,
+                quote="q",
+                purchase=purchase,
+                signature="0x" + self.market.sign(purchase).hex(),
+                manifest={},
+            )
+        return job
+
+    def register(self, signer: LocalSigner, provider: str, name: str = "w1", slots: int = 1) -> None:
+        with self.store.write() as connection:
+            connection.execute(
+                insert(workers).values(
+                    key=signer.address,
+                    provider=provider,
+                    name=name,
+                    resources={"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 4096, "slots": slots},
+                    version="test",
+                    registered_at=0,
+                    heartbeat_at=time.time(),
+                    draining=False,
+                    cool_until=0.0,
+                )
+            )
+
+    def place(self, ask: SignedAsk, signer: LocalSigner) -> None:
+        product = "0x" + ask.ask.product.hex()
+        with self.store.write() as connection:
+            connection.execute(
+                insert(asks).values(
+                    worker=signer.address,
+                    product=product,
+                    provider=ask.ask.provider,
+                    price=ask.ask.price,
+                    slots=ask.ask.slots,
+                    expiry=ask.ask.expiry,
+                    ask=ask.ask.to_json(),
+                    signature="0x" + ask.signature.hex(),
+                    placed_at=0,
+                )
+            )
+            self.store.notify(connection, "asks")
+
+    def beat(self, signer: LocalSigner, age: float = 0.0) -> None:
+        """A heartbeat, `age` seconds ago."""
+        with self.store.write() as connection:
+            connection.execute(
+                update(workers)
+                .where(workers.c.key == signer.address)
+                .values(heartbeat_at=time.time() - age, cool_until=0.0)
+            )
+
+    def ready_worker(
+        self, number: int = 0, *, price: Money = PAY, name: str = "w1", slots: int = 1
+    ) -> LocalSigner:
+        """A registered worker with a live ask; 0 is the market fixture's own, others get a provider of
+        their own."""
+        market = self.market
+        worker = development_signer(10 + number)
+        provider = development_signer(4 + number)
+        if number:
+            client = market.client
+            client.mint(market.admin, provider.address, Money.parse("20"))
+            client.deposit(provider, Money.parse("20"))
+            client.authorise(provider, worker.address, market.chain.time + 86_400)
+        self.register(worker, provider.address, name, slots)
+        ask = market.ask(worker, price=price, slots=slots)
+        if number:
+            own = type(ask.ask)(**{**_fields(ask.ask), "provider": provider.address})
+            ask = SignedAsk(own, sign_typed(worker, own, market.client.domain))
+        self.place(ask, worker)
+        return worker
+
+    def attempt_of(self, worker: LocalSigner) -> Any:
+        with self.store.read() as connection:
+            return (
+                connection.execute(
+                    select(attempts)
+                    .where(attempts.c.worker == worker.address)
+                    .order_by(attempts.c.created_at.desc())
+                )
+                .mappings()
+                .first()
+            )
+
+    def report(
+        self,
+        worker: LocalSigner,
+        *,
+        status: int = 0,
+        reason: Reason | None = None,
+        attempt: str | None = None,
+    ) -> None:
+        """The worker's report as the API stores it: success, or a refusal for any other status."""
+        row = self.attempt_of(worker) if attempt is None else self.row(attempts, id=attempt)
+        deal = self.row(deals, id=row["deal"], opening=row["opening"])
+        if status == 0:
+            root, done = merkle_root([leaf(0, 0, OUTPUTS.digest)]), 1
+        else:
+            root, done = refusal_root(deal["due"]), 0
+        result = Result(Deal.from_json(deal["deal"]).id, root, done)
+        signature = sign_typed(worker, result, self.market.client.domain)
+        report = TaskReport(
+            status=status,
+            exit_code=0 if status == 0 else 1,
+            seconds=0.1,
+            outputs=OUTPUTS if status == 0 else OutputManifest(()),
+            result=result,
+            signature="0x" + signature.hex(),
+            reason=reason,
+        )
+        with self.store.write() as connection:
+            transitions.attempt_reported(connection, row["id"], report, report.signature)
+
+    # --------------------------------------------------------------------------------------- what one sees
+
+    def row(self, table: Any, **key: Any) -> Any:
+        where = [table.c[name] == value for name, value in key.items()]
+        with self.store.read() as connection:
+            return connection.execute(select(table).where(*where)).mappings().one()
+
+    def rows(self, table: Any, *order: Any) -> list[Any]:
+        with self.store.read() as connection:
+            return list(connection.execute(select(table).order_by(*order)).mappings().all())
+
+    def job(self, job: str) -> Any:
+        return self.row(jobs, id=job)
+
+    def lot(self, job: str, lot: int = 0) -> Any:
+        return self.row(lots, job=job, lot=lot)
+
+    def outbox(self) -> list[Any]:
+        return self.rows(outbox_table, outbox_table.c.id)
+
+    def free(self, signer: LocalSigner) -> int:
+        """What an account of the contract can spend now."""
+        return self.client.account(signer.address).free.units
+
+
+def _fields(ask: Any) -> dict[str, Any]:
+    return {name: getattr(ask, name) for name in ask.__dataclass_fields__}
