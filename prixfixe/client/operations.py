@@ -41,6 +41,7 @@ from prixfixe.protocol.bundle import parse as parse_definition
 from prixfixe.protocol.hashing import sha256_file
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.outputs import require_output_path
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.siwe import SignIn, personal_digest
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32

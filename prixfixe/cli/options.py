@@ -1,0 +1,103 @@
+"""Options that many commands share, and what they open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from prixfixe.cli.failures import set_json
+
+if TYPE_CHECKING:
+    from prixfixe.chain.client import MarketClient
+    from prixfixe.client import Client, Context
+    from prixfixe.keys import Signer
+    from prixfixe.protocol.money import Money
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _json_wanted(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    set_json(value)
+    return value
+
+
+# Eager, so that even a wrong argument is told to a program in JSON.
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_json_wanted,
+    help="Print one JSON object on standard output; everything else goes to standard error.",
+)
+context_option = click.option(
+    "--context", "context_name", metavar="NAME", help="The market to talk to; else the current context."
+)
+key_option = click.option(
+    "--key",
+    metavar="KEY",
+    help="Who signs: a keystore's name or path, command:PROGRAM, or dev:N on a local chain.",
+)
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+
+
+class MoneyType(click.ParamType[Any]):
+    """Dollars such as 12.34, exact to a millionth."""
+
+    name = "DOLLARS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Money:
+        from prixfixe.errors import InvalidInput
+        from prixfixe.protocol.money import Money
+
+        if isinstance(value, Money):
+            return value
+        try:
+            return Money.parse(str(value))
+        except InvalidInput as error:
+            self.fail(error.message, param, ctx)
+
+
+def chosen_context(name: str | None, key: str | None = None) -> Context:
+    """The context that a command was told to use, with the key that it was told to use."""
+    from prixfixe.client.contexts import resolve_context
+
+    context = resolve_context(name)
+    return context if key is None else replace(context, key=key)
+
+
+def open_client(context: Context) -> Client:
+    """A client that keeps its session for the next command."""
+    from prixfixe.client import Client
+
+    return Client(context, keep_sessions=True)
+
+
+def open_signer(context: Context) -> Signer:
+    """The context's key, opened: it may ask for a password."""
+    from prixfixe.errors import ConfigurationError
+    from prixfixe.keys import load_signer
+
+    if context.key is None:
+        raise ConfigurationError(
+            f"the context {context.name!r} names no key", code="no-key", hint="name one with --key"
+        )
+    return load_signer(context.key, chain_id=context.chain_id)
+
+
+def open_market(context: Context, rpc: str | None = None) -> MarketClient:
+    """The contract, through the node that the person chose."""
+    from prixfixe.chain.client import MarketClient
+    from prixfixe.errors import ConfigurationError
+
+    url = rpc or context.rpc
+    if url is None:
+        raise ConfigurationError(
+            f"the context {context.name!r} names no chain node",
+            code="no-rpc",
+            hint="name one: --rpc URL, PRIXFIXE_RPC, or `prixfixe context add` with --rpc",
+        )
+    return MarketClient(url, context.contract, chain_id=context.chain_id)
