@@ -1,0 +1,44 @@
+"""What routes share: the services behind the app, and who is asking."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Request
+from pydantic import StringConstraints
+
+from marketplace.services import Services
+from prixfixe.errors import Unauthorized
+
+
+def services_of(request: Request) -> Services:
+    """The services that the app was made for."""
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+
+
+def _caller(services: ServicesDep, authorization: Annotated[str | None, Header()] = None) -> str:
+    if authorization is None:
+        raise Unauthorized(
+            "the call needs a session",
+            hint="sign in (POST /v1/sessions) and send Authorization: Bearer TOKEN",
+        )
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized("the Authorization header is not `Bearer TOKEN`", code="bad-authorization")
+    return services.sessions.address_of(token.strip())
+
+
+# The address that signed in; Unauthorized when there is none.
+Caller = Annotated[str, Depends(_caller)]
+
+JobId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$")]
+AttemptId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]
+BlobName = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+IdempotencyKey = Annotated[
+    Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")] | None,
+    Header(alias="Idempotency-Key"),
+]

@@ -1,0 +1,32 @@
+"""The app: routes of version 1 over a `Services` value."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from marketplace.api import blobs, bundles, jobs, market, problems, quotes, sessions, workers
+from marketplace.api.limits import BodyLimit
+from marketplace.services import Services
+
+_ROUTERS = (market, sessions, bundles, blobs, quotes, jobs, workers)
+
+
+def create_app(services: Services) -> FastAPI:
+    """The ASGI application. It starts and stops nothing: its maker owns store, chain and duties, and calls
+    `services.close_streams()` before it stops the server."""
+    app = FastAPI(
+        title="Prixfixe",
+        version=services.market.version,
+        description="Containers at a flat price that is known before it is paid.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    problems.install(app)
+    for module in _ROUTERS:
+        app.include_router(module.router, prefix="/v1")
+    app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
+    app.add_middleware(problems.Faults)
+    return app

@@ -1,0 +1,38 @@
+"""`/v1/bundles`: the catalogue."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from marketplace.api.access import Caller, ServicesDep
+from prixfixe.protocol import wire
+
+router = APIRouter(prefix="/bundles", tags=["bundles"])
+
+Version = Annotated[str | None, Query(max_length=32)]
+
+
+@router.get("")
+def listings(services: ServicesDep) -> dict[str, Any]:
+    """All published versions, the newest of each bundle first."""
+    return {"items": services.bundles.listings(), "next": None}
+
+
+@router.get("/{bundle}")
+def listing(services: ServicesDep, bundle: str, version: Version = None) -> wire.BundleListing:
+    """One version; the newest that is sold when none is named."""
+    return services.bundles.listing(bundle, version)
+
+
+@router.post("", status_code=201)
+def publish(services: ServicesDep, caller: Caller, publication: wire.BundlePublication) -> wire.BundleListing:
+    """List a definition whose offers are on chain. For the contract's pricing role."""
+    return services.bundles.publish(caller, publication)
+
+
+@router.post("/{bundle}/retire")
+def retire(services: ServicesDep, caller: Caller, bundle: str, version: Version = None) -> wire.BundleListing:
+    """Quote it no more. For the contract's pricing role."""
+    return services.bundles.retire(caller, bundle, version)

@@ -1,0 +1,105 @@
+"""`/v1/jobs`: orders in; state, events, logs, outputs and receipts out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, StreamingResponse
+
+from marketplace.api.access import Caller, IdempotencyKey, JobId, ServicesDep
+from marketplace.api.blobs import file_response
+from marketplace.api.events import MEDIA_TYPE, follow
+from prixfixe.errors import InvalidInput
+from prixfixe.protocol import wire
+from prixfixe.protocol.canonical import canonical_json
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+@router.post("", status_code=201)
+def place(
+    services: ServicesDep,
+    request: wire.JobRequest,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> wire.Job:
+    """Accept a quote with a signed purchase, which is all the authority that is needed. 201 for a new job,
+    200 when this very order was here before."""
+    job, new = services.orders.place(request, idempotency_key)
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/jobs/{job}"
+    return services.jobs.get(job, None)
+
+
+@router.get("")
+def page(
+    services: ServicesDep,
+    caller: Caller,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> dict[str, Any]:
+    """The caller's jobs, newest first."""
+    items, following = services.jobs.page(caller, cursor, limit)
+    return {"items": items, "next": following}
+
+
+@router.get("/{job}")
+def job(services: ServicesDep, caller: Caller, job: JobId) -> wire.Job:
+    """One job."""
+    return services.jobs.get(job, caller)
+
+
+@router.post("/{job}/cancel")
+def cancel(services: ServicesDep, caller: Caller, job: JobId) -> wire.Job:
+    """End a job that no worker has yet; nothing was charged for it."""
+    return services.jobs.cancel(job, caller)
+
+
+@router.get("/{job}/events")
+async def events(
+    request: Request,
+    services: ServicesDep,
+    caller: Caller,
+    job: JobId,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """What happens to the job, as it happens (server-sent events). `Last-Event-ID` resumes."""
+    if last_event_id is not None and not (last_event_id.isascii() and last_event_id.isdigit()):
+        raise InvalidInput(f"Last-Event-ID is {last_event_id[:40]!r}, not a number")
+    after = min(int((last_event_id or "0")[:9]), 2**31 - 1)
+    first, over = await run_in_threadpool(services.jobs.events, job, caller, after)
+    if over and not first:
+        return Response(status_code=204)  # tells a browser's EventSource not to come back
+    stream = follow(services, job, caller, after)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, media_type=MEDIA_TYPE, headers=headers)
+
+
+@router.get("/{job}/log")
+def log(services: ServicesDep, caller: Caller, job: JobId) -> StreamingResponse:
+    """The text that the application wrote, all attempts."""
+    pieces = services.jobs.log(job, caller)
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+    return StreamingResponse(pieces, media_type="text/plain; charset=utf-8", headers=headers)
+
+
+@router.get("/{job}/outputs")
+def outputs(services: ServicesDep, caller: Caller, job: JobId) -> dict[str, Any]:
+    """The files of a settled job."""
+    return {"items": services.jobs.outputs(job, caller), "next": None}
+
+
+@router.get("/{job}/outputs/{path:path}")
+def output(services: ServicesDep, caller: Caller, job: JobId, path: str) -> FileResponse:
+    """One file."""
+    found = services.jobs.output(job, path, caller)
+    return file_response(str(found.path), found.sha256, found.name)
+
+
+@router.get("/{job}/receipt")
+def receipt(services: ServicesDep, caller: Caller, job: JobId) -> Response:
+    """What happened, with every signature, in canonical JSON: anyone can check it without this service."""
+    built = services.receipts.receipt(job, caller)
+    return Response(canonical_json(built.model_dump(mode="json")), media_type="application/json")

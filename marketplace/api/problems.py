@@ -1,0 +1,135 @@
+"""Errors as RFC 9457 problems: ours, those of requests that do not parse, unknown routes, and faults of ours
+that have no class, of which only a number to quote leaves the service."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError, TimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from prixfixe.errors import InvalidInput, PrixfixeError, StorageFull, Unauthorized, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+
+log = logging.getLogger("prixfixe.api")
+
+
+def problem_response(error: PrixfixeError) -> Response:
+    """The answer that tells of an error."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = "1"
+    body = json.dumps(error.to_problem(), ensure_ascii=False).encode("utf-8", "replace")
+    return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of a route with a problem."""
+    app.add_exception_handler(PrixfixeError, _ours)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OperationalError, _store)
+    app.add_exception_handler(TimeoutError, _store)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PrixfixeError)
+    if error.status >= 500 and not isinstance(error, Unavailable):
+        log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+    return problem_response(error)
+
+
+async def _malformed(request: Request, error: Exception) -> Response:
+    """Names the field. What was sent is not repeated: it may be a secret."""
+    assert isinstance(error, RequestValidationError)
+    faults = [{"field": _field(each["loc"]), "message": str(each["msg"])} for each in error.errors()[:10]]
+    first = faults[0] if faults else {"field": "request", "message": "is not valid"}
+    return problem_response(
+        InvalidInput(
+            f"{first['field']}: {first['message']}",
+            code="invalid-request",
+            hint=f"see the API's description of {request.method} {request.url.path}",
+            field=first["field"],
+            faults=faults,
+        )
+    )
+
+
+def _field(location: Sequence[Any]) -> str:
+    """`body.purchase.price` as `purchase.price`; a query or path parameter by its name."""
+    parts = [str(part) for part in location if part not in ("body", "query", "path", "header")]
+    return ".".join(parts) or "body"
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    told: Mapping[int, tuple[str, str]] = {
+        404: ("unknown-route", f"there is nothing at {path}"),
+        405: ("method-not-allowed", f"{request.method} is not possible at {path}"),
+    }
+    code, detail = told.get(error.status_code, ("http-error", str(error.detail)))
+    answer = PrixfixeError(detail, code=code, fault="customer", hint="see /v1/openapi.json").to_problem()
+    answer |= {
+        "type": f"urn:prixfixe:problem:{code}",
+        "title": str(error.detail),
+        "status": error.status_code,
+    }
+    return Response(
+        json.dumps(answer), status_code=error.status_code, media_type=MEDIA_TYPE, headers=error.headers
+    )
+
+
+async def _store(_request: Request, error: Exception) -> Response:
+    """The database is locked for too long, full, or away."""
+    log.error("the store failed: %s", error)
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.OperationalError) and "full" in str(cause):
+        return problem_response(StorageFull("the service's disk is full"))
+    return problem_response(Unavailable("the store does not answer", code="store-unavailable"))
+
+
+class Faults:
+    """Around everything: what nobody caught is logged under a number, and only the number is told."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            number = secrets.token_hex(6)
+            log.exception("fault %s at %s %s", number, scope["method"], scope["path"])
+            if begun:
+                raise  # the connection is cut, so that nobody takes half an answer for a whole one
+            error = PrixfixeError(
+                f"the service failed; its log says more under {number}",
+                code="internal",
+                hint="try again; if it stays, tell the operator this number",
+                retryable=True,
+                instance_id=number,
+            )
+            await problem_response(error)(scope, receive, send)

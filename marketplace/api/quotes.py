@@ -1,0 +1,16 @@
+"""`POST /v1/quotes`: a price before any money moves."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from marketplace.api.access import ServicesDep
+from prixfixe.protocol import wire
+
+router = APIRouter(prefix="/quotes", tags=["quotes"])
+
+
+@router.post("")
+def quote(services: ServicesDep, request: wire.QuoteRequest) -> wire.Quote:
+    """A signed, flat price for exactly this job, good for some minutes."""
+    return services.quotes.quote(request)

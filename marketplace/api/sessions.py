@@ -1,0 +1,26 @@
+"""`GET /v1/sessions/nonce`, `POST /v1/sessions`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from marketplace.api.access import ServicesDep
+from prixfixe.protocol import wire
+
+router = APIRouter(prefix="/sessions", tags=["sessions"])
+
+
+@router.get("/nonce")
+def nonce(services: ServicesDep, response: Response, host: Annotated[str, Header()] = "") -> wire.Nonce:
+    """A nonce for one sign-in message (EIP-4361), and the domain that it must name."""
+    response.headers["Cache-Control"] = "no-store"
+    return services.sessions.nonce(host)
+
+
+@router.post("")
+def open_session(services: ServicesDep, request: wire.SessionRequest, response: Response) -> wire.Session:
+    """A token for who signed the message."""
+    response.headers["Cache-Control"] = "no-store"
+    return services.sessions.open(request)

@@ -1,0 +1,73 @@
+"""`/v1/workers`, `/v1/assignments`, `/v1/attempts`: the worker's side."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from starlette.concurrency import run_in_threadpool
+
+from marketplace.api.access import AttemptId, Caller, ServicesDep
+from marketplace.services import CLOSING
+from prixfixe.protocol import wire
+
+router = APIRouter(tags=["workers"])
+
+
+@router.post("/workers")
+def register(
+    services: ServicesDep, caller: Caller, registration: wire.WorkerRegistration
+) -> wire.WorkerStatus:
+    """A worker comes, or comes back. The session is its key's; the contract must know the key."""
+    return services.workers.register(caller, registration)
+
+
+@router.post("/workers/heartbeat")
+def heartbeat(services: ServicesDep, caller: Caller, beat: wire.Heartbeat) -> wire.HeartbeatAnswer:
+    """A sign of life, with new asks; after three missing ones the worker's attempts are lost."""
+    return services.workers.beat(caller, beat)
+
+
+@router.get("/workers/{key}")
+def status(services: ServicesDep, caller: Caller, key: wire.Address) -> wire.WorkerStatus:
+    """Heartbeat, deals and earnings, for the worker and its provider."""
+    return services.workers.status(key, caller)
+
+
+@router.get("/assignments", response_model=None, responses={200: {"model": wire.Assignment}})
+async def assignment(
+    services: ServicesDep, caller: Caller, wait: Annotated[float, Query(ge=0, le=600)] = 0
+) -> wire.Assignment | Response:
+    """The next assignment, waited for up to `wait` seconds; 204 when none came."""
+    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
+    topics = {f"worker:{caller}", CLOSING}
+    while True:
+        mark = services.store.sequence(topics)
+        found = await run_in_threadpool(services.assignments.next, caller)
+        if found is not None:
+            return Response(found.model_dump_json(), media_type="application/json")
+        left = until - time.monotonic()
+        if left <= 0 or services.closing.is_set():
+            return Response(status_code=204)
+        await services.store.wait_async(topics, left, since=mark)
+
+
+@router.post("/attempts/{attempt}/start", status_code=204)
+def start(services: ServicesDep, caller: Caller, attempt: AttemptId) -> None:
+    """The attempt runs now."""
+    services.assignments.start(attempt, caller)
+
+
+@router.post("/attempts/{attempt}/log", status_code=204)
+def log(services: ServicesDep, caller: Caller, attempt: AttemptId, chunk: wire.LogChunk) -> None:
+    """Text and progress of the application; the same offset again is no error."""
+    services.assignments.log(attempt, caller, chunk)
+
+
+@router.post("/attempts/{attempt}/result")
+def result(
+    services: ServicesDep, caller: Caller, attempt: AttemptId, report: wire.TaskReport
+) -> wire.ReportAnswer:
+    """The signed end of the attempt; the same again is no error."""
+    return services.assignments.report(attempt, caller, report)
