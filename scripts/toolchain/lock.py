@@ -14,11 +14,18 @@ ABOUT = """\
 Writes the lock files again from pyproject.toml, requirements/*.in and package.json: exact versions, and the
 hashes of every file that may be installed. Versions that still fit are kept; --upgrade takes the newest.
 """
-# Options of the locks of one extra each: the same versions as in dev.txt, so that all of them agree.
 COMPILE = (
     *("pip", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--universal"),
     *("--python-version", "3.11", "--no-header"),
 )
+# Lock -> the extras that it installs, all at the versions of dev.txt.
+LOCKS = {
+    "runtime.txt": (),
+    "service.txt": ("service",),
+    "worker.txt": ("worker",),
+    "tables.txt": ("tables",),
+    "image.txt": ("service", "worker", "tables"),  # what the images of docker-compose.yml hold
+}
 HEADER = "# Written by scripts/lock from {source}. Install with: uv pip install --require-hashes -r {name}\n"
 
 
@@ -27,13 +34,9 @@ def lock(upgrade: bool) -> None:
     newest = ["--upgrade"] if upgrade else []
     _compile("uv.txt", "requirements/uv.in", newest)
     _compile("dev.txt", "pyproject.toml", ["--all-extras", *newest])
-    for extra in ("service", "worker", "tables"):
-        _compile(
-            f"{extra}.txt", "pyproject.toml", ["--extra", extra, "--constraints", "requirements/dev.txt"]
-        )
-    together = [word for extra in ("service", "worker", "tables") for word in ("--extra", extra)]
-    _compile("image.txt", "pyproject.toml", [*together, "--constraints", "requirements/dev.txt"])
-    _compile("runtime.txt", "pyproject.toml", ["--constraints", "requirements/dev.txt"])
+    same = ["--constraints", "requirements/dev.txt"]
+    for name, extras in LOCKS.items():
+        _compile(name, "pyproject.toml", [word for extra in extras for word in ("--extra", extra)] + same)
     _compile("ape.txt", "requirements/ape.in", newest)
     npm = system.find("npm")
     if npm is None:

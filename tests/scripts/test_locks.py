@@ -31,7 +31,7 @@ def entries(lock: Path) -> dict[str, tuple[str, int]]:
 
 def test_there_is_a_lock_for_each_way_to_install() -> None:
     names = {lock.stem for lock in LOCKS}
-    assert names >= {"uv", "runtime", "service", "worker", "tables", "dev", "ape"}
+    assert names == {"uv", "runtime", "service", "worker", "tables", "image", "dev", "ape"}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -51,7 +51,7 @@ def test_no_lock_names_a_place(lock: Path) -> None:
 
 def test_all_locks_of_the_project_agree_on_versions() -> None:
     dev = entries(ROOT / "requirements" / "dev.txt")
-    for name in ("runtime", "service", "worker", "tables"):
+    for name in ("runtime", "service", "worker", "tables", "image"):
         for package, (version, _) in entries(ROOT / "requirements" / f"{name}.txt").items():
             assert dev[package][0] == version, f"{package} in {name}.txt"
 
@@ -69,7 +69,7 @@ def test_the_locks_hold_what_the_project_asks_for(extra: str) -> None:
 
 
 def test_the_runtime_holds_no_tools() -> None:
-    for name in ("runtime", "service", "worker", "tables"):
+    for name in ("runtime", "service", "worker", "tables", "image"):
         tools = {"eth-ape", "py-solc-x", "pytest", "mypy", "ruff", "hatchling", "uv", "pyrevm", "hypothesis"}
         assert not tools & entries(ROOT / "requirements" / f"{name}.txt").keys()
 
