@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Exported name -> the module that defines it. tests/test_exports.py holds this list.
+# Exported name -> the module that defines it. tests/leaf/test_exports.py holds this list.
 _EXPORTS = {
     "AboveTier": "prixfixe.errors",
     "AsyncClient": "prixfixe.client",

@@ -20,6 +20,7 @@ from prixfixe.errors import InvalidInput
 
 PRODUCT_VERSION: Final = 1
 DEFAULT_DISK_MIB: Final = 4096
+MAX_SECONDS: Final = 30 * 24 * 3600  # the contract takes no longer task
 
 _LAYOUT: Final = struct.Struct(">BIIIB12sHI")
 _UINT32_MAX: Final = 2**32 - 1
@@ -54,7 +55,7 @@ class Product:
             ("memory_mib", 1, _UINT32_MAX),
             ("disk_mib", 0, _UINT32_MAX),
             ("gpu_count", 0, 255),
-            ("max_seconds", 1, _UINT32_MAX),
+            ("max_seconds", 1, MAX_SECONDS),
         ):
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:

@@ -1,0 +1,59 @@
+"""The local chain: found or explained, gone when the block ends, and remembered when it has a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from prixfixe.devnet import anvil
+from prixfixe.errors import ConfigurationError, Unavailable
+
+pytestmark = pytest.mark.chain
+
+
+def test_a_stopped_chain_is_gone_and_a_chain_with_a_file_goes_on(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    with anvil.running_anvil(state=state) as chain:
+        time = chain.advance(7200)
+        url = chain.url
+    with pytest.raises(Unavailable):
+        anvil.LocalChain(url).rpc.call("eth_chainId")
+    with anvil.running_anvil(state=state) as chain:
+        assert chain.time == time
+
+
+def test_time_moves_by_as_much_as_asked_and_can_be_undone(chain: anvil.LocalChain) -> None:
+    before = chain.time
+    with chain.rolled_back():
+        assert 3600 <= chain.advance(3600) - before < 3660
+        chain.move_to(before + 10_000)
+        assert chain.time == before + 10_000
+    assert chain.time == before
+
+
+def test_a_missing_program_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    monkeypatch.setattr(anvil, "_upwards", lambda folder: ())
+    monkeypatch.setattr(anvil.sys, "executable", os.fspath(tmp_path / "python"))
+    with pytest.raises(ConfigurationError) as missing:
+        anvil.find_anvil()
+    assert "scripts/setup" in str(missing.value.hint)
+    monkeypatch.setenv(anvil.ANVIL_VARIABLE, os.fspath(tmp_path / "nothing"))
+    with pytest.raises(ConfigurationError, match=anvil.ANVIL_VARIABLE):
+        anvil.find_anvil()
+
+
+def test_a_chain_that_cannot_start_says_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "anvil"
+    broken.write_text("#!/bin/sh\necho no luck today\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv(anvil.ANVIL_VARIABLE, os.fspath(broken))
+    with (
+        pytest.raises(ConfigurationError, match="ended with 3 before it listened: no luck today"),
+        anvil.running_anvil(),
+    ):
+        pass

@@ -1,0 +1,131 @@
+"""A market is deployed with a sensible policy, written down whole, and checked against its chain."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from prixfixe.chain import artefacts, events
+from prixfixe.chain.abi import snake_case
+from prixfixe.chain.deployment import Deployment, deploy, manifest_path
+from prixfixe.chain.parameters import check_policy, constructor_arguments, default_policy
+from prixfixe.errors import ConfigurationError, InvalidInput, NotFound
+from prixfixe.protocol.money import MAX_UINT64
+from tests.support.market import LocalMarket
+
+pytestmark = pytest.mark.chain
+
+
+def test_the_manifest_reads_back_and_names_sources_and_compiler(market: LocalMarket, tmp_path: Path) -> None:
+    path = manifest_path(31337, tmp_path / "deployments")
+    market.deployment.save(path)
+    assert path.name == "31337.json"
+    assert Deployment.load(path) == market.deployment
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["source_hash"] == artefacts.load("Market").source_hash
+    assert written["compiler"].startswith("0.8.")
+    assert set(written["transactions"]) == {"DevDollar", "Market"}
+
+
+def test_the_chain_holds_what_the_manifest_says(market: LocalMarket) -> None:
+    market.deployment.check(market.chain.rpc)
+
+
+def test_a_manifest_that_says_something_else_is_refused(market: LocalMarket) -> None:
+    deployment = market.deployment
+    for change in (
+        {"chain_id": 1337},
+        {"market": "0x" + "11" * 20},
+        {"market": deployment.token},
+        {"token": "0x" + "11" * 20},
+        {"policy": replace(deployment.policy, grace=60)},
+        {"policy": replace(deployment.policy, deposit_cap=deployment.policy.deposit_cap + 1)},
+    ):
+        with pytest.raises(ConfigurationError):
+            replace(deployment, **change).check(market.chain.rpc)  # type: ignore[arg-type]
+
+
+def test_a_raised_deposit_cap_is_no_other_market(market: LocalMarket) -> None:
+    market.client.send(market.admin, "raiseDepositCap", market.deployment.policy.deposit_cap + 1)
+    market.deployment.check(market.chain.rpc)
+
+
+def test_a_policy_that_the_contract_would_refuse_is_refused_before_anything_is_sent(
+    market: LocalMarket,
+) -> None:
+    block = market.client.block()
+    for change in ({"window": 0}, {"grace": 0}, {"surety": 0}, {"bond": 0}, {"max_fee_bps": 10_001}):
+        policy = replace(market.deployment.policy, **change)
+        with pytest.raises(ConfigurationError) as refused:
+            deploy(market.chain.rpc, market.admin, policy, market.deployment.roles)
+        assert refused.value.code == "bad-policy"
+    assert market.client.block() == block
+
+
+def test_off_a_local_chain_a_bug_costs_no_more_than_the_cap(market: LocalMarket) -> None:
+    policy = replace(default_policy(market.admin.address), deposit_cap=MAX_UINT64)
+    check_policy(policy, market.deployment.roles, 31337)
+    with pytest.raises(ConfigurationError, match="cap"):
+        check_policy(policy, market.deployment.roles, 1)
+
+
+def test_a_second_market_can_hold_the_same_token(market: LocalMarket) -> None:
+    second = deploy(
+        market.chain.rpc,
+        market.admin,
+        default_policy(market.admin.address),
+        market.deployment.roles,
+        token=market.deployment.token,
+    )
+    assert second.token == market.deployment.token
+    assert second.market != market.deployment.market
+    assert set(second.transactions) == {"Market"}
+
+
+def test_a_token_that_is_none_is_refused(market: LocalMarket) -> None:
+    for wrong in ("0x" + "11" * 20, market.deployment.market):
+        with pytest.raises(Exception, match=r"6 decimals|refused|revert"):
+            deploy(
+                market.chain.rpc, market.admin, market.deployment.policy, market.deployment.roles, token=wrong
+            )
+
+
+def test_the_constructor_takes_its_arguments_in_the_order_of_the_abi(market: LocalMarket) -> None:
+    constructor = artefacts.load("Market").constructor
+    deployment = market.deployment
+    values = constructor_arguments(deployment.token, deployment.policy, deployment.roles)
+    assert constructor.encode_call(values) == constructor.encode_call(
+        [deployment.token, deployment.policy, deployment.roles]
+    )
+
+
+def test_a_missing_or_broken_manifest_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(NotFound) as missing:
+        Deployment.load(tmp_path / "31337.json")
+    assert "prixfixe dev" in str(missing.value.hint)
+    (tmp_path / "1.json").write_text("{")
+    with pytest.raises(InvalidInput):
+        Deployment.load(tmp_path / "1.json")
+
+
+def test_every_event_of_the_contract_has_a_class_with_its_fields() -> None:
+    known = {cls.__name__: cls for cls in events.EVENTS}
+    ours = {event.name: event for event in artefacts.load("Market").events.values()}
+    # Of OpenZeppelin's bases, never emitted here or of no use to anyone.
+    for name in ("EIP712DomainChanged", "RoleAdminChanged"):
+        ours.pop(name, None)
+    assert set(known) == set(ours)
+    for name, event in ours.items():
+        fields = {snake_case(field) for field, _ in event.indexed} | {
+            snake_case(field) for field in event.plain.names
+        }
+        assert set(known[name].__dataclass_fields__) - {"at"} == fields
+
+
+def test_an_artefact_that_is_not_there_says_what_to_do() -> None:
+    with pytest.raises(ConfigurationError) as missing:
+        artefacts.load("Panel2")
+    assert "scripts/contracts" in str(missing.value.hint)

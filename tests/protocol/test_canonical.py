@@ -1,0 +1,53 @@
+"""One value has one canonical byte sequence, and only that one is read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prixfixe.errors import InvalidInput
+from prixfixe.protocol.canonical import canonical_digest, canonical_json, parse_canonical
+from prixfixe.protocol.hashing import keccak256, sha256
+
+_text = st.text(st.characters(exclude_categories=("Cs",)))
+_leaves = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | _text
+values = st.recursive(_leaves, lambda inner: st.lists(inner) | st.dictionaries(_text, inner), max_leaves=20)
+
+
+@given(values)
+def test_a_value_reads_back_from_its_canonical_bytes(value: Any) -> None:
+    assert parse_canonical(canonical_json(value)) == value
+
+
+def test_keys_are_sorted_and_nothing_is_between() -> None:
+    assert canonical_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'.encode()
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"b":1,"a":2}', b'{"a": 1}', b'{"a":1,"a":1}', b"01", b"", b"\xff", b'{"a":1.0}', b"1e2"]
+)
+def test_bytes_in_any_other_form_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        parse_canonical(data)
+
+
+@pytest.mark.parametrize(
+    "value", [1.5, {"a": [1, {"b": 0.1}]}, float("nan"), 2**53 + 1, "\ud800", {1: 2}, b"x"]
+)
+def test_what_two_readers_could_read_differently_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInput):
+        canonical_json(value)
+
+
+def test_a_float_is_found_by_its_place() -> None:
+    with pytest.raises(InvalidInput, match=r"\$\.a\[1\]\.b is the floating-point number 0\.1"):
+        canonical_json({"a": [1, {"b": 0.1}]})
+
+
+def test_the_hashes_are_the_published_ones() -> None:
+    assert sha256(b"abc").hex().startswith("ba7816bf8f01cfea")
+    assert keccak256(b"").hex().startswith("c5d2460186f7233c")
+    assert canonical_digest({}) == sha256(b"{}")
