@@ -185,8 +185,11 @@ class ColumnUse:
 
     def sql_decimals(self, text: str) -> str:
         """SQL for how many decimal places the cell is written with (no more than the scale)."""
-        places = f"length(rtrim({text}, ' ')) - strpos({text}, '.')"
-        return f"CASE WHEN contains({text}, '.') THEN least({places}, {self.type.scale}) ELSE 0 END"
+        point = f"strpos({text}, '.')"
+        trimmed = (
+            f"CASE WHEN ends_with({text}, ' ') THEN rtrim({text}, ' ') ELSE {text} END"  # trims are slow
+        )
+        return f"CASE WHEN {point} > 0 THEN least(strlen({trimmed}) - {point}, {self.type.scale}) ELSE 0 END"
 
     def bad(self, cell: str) -> bool:
         """The same as `sql_bad`, for one cell in Python."""
