@@ -1,0 +1,163 @@
+"""The commands `prixfixe serve` and `prixfixe admin`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prixfixe.cli.failures import set_json
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("prixfixe-data"),
+    show_default=True,
+    help="Folder of the database, the blobs and the logs.",
+)
+@click.option(
+    "--rpc", envvar="PRIXFIXE_RPC", required=True, help="Address of a chain node, http:// or https://."
+)
+@click.option("--contract", help="Address of the market's contract.")
+@click.option(
+    "--deployment",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The market's manifest, instead of --contract.",
+)
+@click.option(
+    "--key",
+    envvar="PRIXFIXE_KEY",
+    required=True,
+    help="The operator's key, which is the contract's scheduler: a keystore's name or path, command:PROGRAM, "
+    "or dev:N on a local chain. Never a private key itself.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True, help="0: a free one.")
+@click.option(
+    "--domain",
+    "domains",
+    multiple=True,
+    help="HOST:PORT by which users reach the service; sign-ins must name one. Repeatable, main one first.",
+)
+@click.option("--database", help="Address of the database; by default a file in --data.")
+@click.option("--heartbeat", type=float, help="Seconds between the heartbeats of a worker.")
+@click.option(
+    "--confirmations",
+    type=click.IntRange(0, 1000),
+    help="Blocks on top of one before its events count: 0 on a local chain, else 2.",
+)
+@click.option(
+    "--chain-wait",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait for the chain at the start.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the start line as one JSON object.")
+def serve(
+    data: Path,
+    rpc: str,
+    contract: str | None,
+    deployment: Path | None,
+    key: str,
+    host: str,
+    port: int,
+    domains: tuple[str, ...],
+    database: str | None,
+    heartbeat: float | None,
+    confirmations: int | None,
+    chain_wait: float,
+    log_level: str,
+    as_json: bool,
+) -> None:
+    """Run the service: the API and the scheduler in one process.
+
+    It stops in order on SIGTERM or Ctrl-C, and goes on where it was when it is started again, however it
+    ended.
+
+    \b
+    Example:
+      prixfixe serve --rpc http://127.0.0.1:8545 --deployment deployments/31337.json --key dev:2
+    """
+    set_json(as_json)
+    from scheduler.serve import ServeOptions, configure_logging
+    from scheduler.serve import serve as run
+
+    configure_logging(log_level)
+    run(
+        ServeOptions(
+            data=data,
+            rpc=rpc,
+            key=key,
+            host=host,
+            port=port,
+            contract=contract,
+            deployment=deployment,
+            database=database,
+            domains=domains,
+            heartbeat_seconds=heartbeat,
+            chain_wait_seconds=chain_wait,
+            confirmations=confirmations,
+            json=as_json,
+        )
+    )
+
+
+@click.group()
+def admin() -> None:
+    """Look after a service and its store."""
+
+
+@admin.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("prixfixe-data"),
+    show_default=True,
+    help="The service's data folder.",
+)
+@click.option("--database", help="Address of the database, when it is not in --data.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(data: Path, database: str | None, as_json: bool) -> None:
+    """Show what waits, what is on its way to the chain, and up to which block events were read.
+
+    Reads the store only, so it also works while the service is down.
+    """
+    set_json(as_json)
+    from scheduler.status import read_status
+
+    found = read_status(data, database)
+    click.echo(json.dumps(found) if as_json else _as_text(found))
+
+
+def _as_text(found: dict[str, Any]) -> str:
+    lines = []
+    for part, counts in found["states"].items():
+        listed = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none"
+        lines.append(f"{part:<13}{listed}")
+    lines.append(f"{'workers':<13}{found['workers']['alive']} alive of {found['workers']['registered']}")
+    lines.append(f"{'asks':<13}{found['asks']}")
+    cursor = found["cursor"]
+    lines.append(
+        f"{'events':<13}{'not read yet' if cursor is None else 'read up to block ' + str(cursor['block'])}"
+    )
+    for lot in found["waiting"]:
+        lines.append(f"  waits: {lot['job']} lot {lot['lot']}: {lot['why'] or 'not looked at yet'}")
+    for row in found["stuck"]:
+        lines.append(
+            f"  {row['state']} for {row['seconds']:.0f} s: transaction {row['id']} {row['purpose']}"
+            f"{': ' + row['error'] if row['error'] else ''}"
+        )
+    for row in found["failed"]:
+        lines.append(f"  failed: transaction {row['id']} {row['purpose']}: {row['error']}")
+    return "\n".join(lines)

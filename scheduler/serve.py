@@ -1,0 +1,302 @@
+"""The service: store, API and duties in one process.
+
+The only module that knows both the API and the scheduler. It checks what must hold, starts the duties,
+serves HTTP on the main thread until SIGTERM or SIGINT, and drains: long polls end, requests finish, each
+duty ends its run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+
+from marketplace.api import create_app
+from marketplace.chain import MarketReader
+from marketplace.services import Services
+from marketplace.settings import ServiceSettings
+from marketplace.store.database import Store
+from prixfixe import __version__
+from prixfixe.chain import artefacts
+from prixfixe.chain.client import MarketClient
+from prixfixe.chain.deployment import Deployment
+from prixfixe.chain.parameters import Policy
+from prixfixe.chain.rpc import Rpc
+from prixfixe.development_keys import is_local_chain
+from prixfixe.errors import ConfigurationError
+from prixfixe.keys import Signer, load_signer
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.wire import Market, PolicyNumbers
+from scheduler import checks
+from scheduler.duty import Duty, stop_all
+from scheduler.indexer import Indexer, IndexerSettings
+from scheduler.matcher import Matcher, MatcherSettings
+from scheduler.reaper import Reaper, ReaperSettings
+from scheduler.relayer import Relayer, RelayerSettings
+
+log = logging.getLogger(__name__)
+
+_DRAIN_SECONDS: Final = 10.0
+# A chain for others is re-organised now and then; a local one makes a block at once and keeps it.
+_PUBLIC_CONFIRMATIONS: Final = 2
+_PUBLIC_POLL_SECONDS: Final = 2.0
+_LOCAL_POLL_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """Where a service runs and on what. port: 0 takes a free one. deployment: manifest of the market, or
+    contract: its address. key: spec of the operator's key. domains: HOST:PORT by which users reach it, the
+    main one first."""
+
+    data: Path
+    rpc: str
+    key: str
+    host: str = "127.0.0.1"
+    port: int = 8600
+    contract: str | None = None
+    deployment: Path | None = None
+    database: str | None = None
+    domains: tuple[str, ...] = ()
+    heartbeat_seconds: float | None = None
+    chain_wait_seconds: float = 30.0
+    confirmations: int | None = None
+    json: bool = False
+
+
+def serve(options: ServeOptions) -> None:
+    """Run until told to stop. ConfigurationError or Unavailable when it cannot start."""
+    began = time.monotonic()
+    # From here on a signal ends the process in order; before the server runs that means at once.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    lock = checks.lock_folder(options.data)
+    client, deployment = _market(options)
+    signer = load_signer(options.key, chain_id=client.chain_id)
+    checks.require_operator(client, signer.address)
+    listening = _listen(options.host, options.port)
+    port = int(listening.getsockname()[1])
+    settings = _settings(options, port)
+    store = Store(settings.database_url)
+    try:
+        store.migrate()
+        policy = client.policy()
+        reader = MarketReader(client.rpc, client.contract)
+        services = Services.build(
+            settings, _describe(settings, client, policy, signer), store, reader, signer
+        )
+        duties = build_duties(options, settings, store, client, reader, signer, policy, deployment)
+        app = create_app(services)
+        app.state.duties = duties
+        server = _Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=int(_DRAIN_SECONDS),
+                timeout_keep_alive=30,
+            ),
+            services,
+        )
+        for duty in duties:
+            duty.start()
+        try:
+            _announce(options, settings, services.market, port, time.monotonic() - began)
+            server.run(sockets=[listening])
+        finally:
+            services.close_streams()
+            if late := stop_all(duties, _DRAIN_SECONDS):
+                log.error("still busy after %.0f s: %s", _DRAIN_SECONDS, ", ".join(late))
+    finally:
+        listening.close()
+        store.close()
+        client.rpc.close()
+        lock.close()
+    log.info("stopped")
+
+
+def build_duties(
+    options: ServeOptions,
+    settings: ServiceSettings,
+    store: Store,
+    client: MarketClient,
+    reader: MarketReader,
+    signer: Signer,
+    policy: Policy,
+    deployment: Deployment | None,
+) -> Sequence[Duty]:
+    """The duties of one service, not started."""
+    local = is_local_chain(client.chain_id)
+    poll = _LOCAL_POLL_SECONDS if local else _PUBLIC_POLL_SECONDS
+    confirmations = options.confirmations
+    if confirmations is None:
+        confirmations = 0 if local else _PUBLIC_CONFIRMATIONS
+    return (
+        Indexer(
+            store,
+            client,
+            IndexerSettings(
+                start_block=checks.first_block(client, deployment),
+                poll_seconds=poll,
+                confirmations=confirmations,
+            ),
+        ),
+        Relayer(store, client, signer, RelayerSettings(poll_seconds=poll)),
+        Matcher(
+            store,
+            reader,
+            MatcherSettings(
+                contract=client.contract,
+                operator=signer.address,
+                grace=policy.grace,
+                surety=policy.surety,
+                silence_seconds=settings.silence_seconds,
+            ),
+        ),
+        Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Ends long polls and event streams as soon as it is told to stop, so that draining takes no minute."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not the parent's: it would raise the signal again after the drain, and end the process half-way.
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._services.close_streams()
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """A signal before the server runs, or a second one while duties end."""
+    raise SystemExit(128 + number)
+
+
+def _market(options: ServeOptions) -> tuple[MarketClient, Deployment | None]:
+    """The contract, checked."""
+    if (options.contract is None) == (options.deployment is None):
+        raise ConfigurationError(
+            "the service needs the market's address or its manifest, and not both",
+            hint="give --contract ADDRESS or --deployment FILE",
+        )
+    rpc = Rpc(options.rpc)
+    checks.wait_for_chain(rpc, options.chain_wait_seconds)
+    if options.deployment is not None:
+        deployment = Deployment.load(options.deployment)
+        deployment.check(rpc)
+        return deployment.client(rpc), deployment
+    assert options.contract is not None
+    client = MarketClient(rpc, options.contract)
+    checks.require_market(client)
+    return client, None
+
+
+def _settings(options: ServeOptions, port: int) -> ServiceSettings:
+    shown = "127.0.0.1" if options.host in ("0.0.0.0", "::", "") else options.host
+    given: dict[str, Any] = {"data": options.data, "database": options.database}
+    if options.domains or "PRIXFIXE_SERVICE_DOMAIN" not in os.environ:
+        domains = options.domains or (f"{shown}:{port}",)
+        given |= {"domain": domains[0], "other_domains": tuple(domains[1:]) or None}
+    if options.heartbeat_seconds is not None:
+        given["heartbeat_seconds"] = options.heartbeat_seconds
+    return ServiceSettings.from_environment(os.environ, **given)
+
+
+def _describe(settings: ServiceSettings, client: MarketClient, policy: Policy, signer: Signer) -> Market:
+    return Market(
+        name=settings.name,
+        version=__version__,
+        chain_id=client.chain_id,
+        contract=client.contract,
+        token=client.token,
+        token_symbol=_token_symbol(client),
+        token_decimals=6,  # the deployment refuses any other
+        operator=signer.address,
+        policy=PolicyNumbers(
+            window=policy.window,
+            grace=policy.grace,
+            notice=policy.notice,
+            surety=Money(policy.surety),
+            bond=Money(policy.bond),
+            max_fee_bps=policy.max_fee_bps,
+            arbiter=policy.arbiter,
+        ),
+        max_blob_bytes=settings.max_blob_bytes,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
+
+
+def _token_symbol(client: MarketClient) -> str:
+    function = artefacts.load("DevDollar").function("symbol")  # a plain ERC-20's interface
+    call = {"to": client.token, "data": "0x" + function.encode_call([]).hex()}
+    answer = client.rpc.call("eth_call", call, "latest")
+    return str(function.decode_result(bytes.fromhex(answer[2:])))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a taken port is an error before anything starts."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigurationError(
+            f"{host}:{port} cannot be listened on: {error.strerror}",
+            code="port-taken",
+            hint="choose another --port; 0 takes a free one",
+        ) from error
+    listening.listen(128)
+    return listening
+
+
+def _announce(
+    options: ServeOptions, settings: ServiceSettings, market: Market, port: int, seconds: float
+) -> None:
+    """One line when the port is open: requests wait in its queue until the server takes them."""
+    shown = "127.0.0.1" if options.host in ("0.0.0.0", "::", "") else options.host
+    facts = {
+        "url": f"http://{shown}:{port}",
+        "port": port,
+        "chain_id": market.chain_id,
+        "contract": market.contract,
+        "operator": market.operator,
+        "data": str(settings.data),
+        "pid": os.getpid(),
+        "started_in_seconds": round(seconds, 3),
+    }
+    if options.json:
+        print(json.dumps(facts), flush=True)
+    else:
+        print(
+            f"prixfixe {__version__} serves {facts['url']} (chain {market.chain_id}, contract "
+            f"{market.contract}, started in {seconds:.1f} s)",
+            flush=True,
+        )
+
+
+def configure_logging(level: str) -> None:
+    """Plain lines on standard error. uvicorn's own chatter only from warnings on."""
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for noisy in ("httpx", "httpcore", "uvicorn", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
