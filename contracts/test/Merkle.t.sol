@@ -93,9 +93,9 @@ contract MerkleTest {
 
     /// @dev A list of {statuses, digests, root}, written by the Python tests.
     function test_shared_vectors_agree() public view {
-        if (!vm.isFile(VECTORS)) return;
         string memory json = vm.readFile(VECTORS);
-        for (uint256 i = 0; vm.keyExistsJson(json, string.concat("$[", vm.toString(i), "]")); ++i) {
+        uint256 i = 0;
+        for (; vm.keyExistsJson(json, string.concat("$[", vm.toString(i), "]")); ++i) {
             string memory path = string.concat("$[", vm.toString(i), "]");
             uint256[] memory statuses = vm.parseJsonUintArray(json, string.concat(path, ".statuses"));
             bytes32[] memory nodes = vm.parseJsonBytes32Array(json, string.concat(path, ".digests"));
@@ -104,5 +104,6 @@ contract MerkleTest {
             }
             vm.assertEq(Merkle.root(nodes), vm.parseJsonBytes32(json, string.concat(path, ".root")));
         }
+        vm.assertGe(i, 1, "a tree");
     }
 }

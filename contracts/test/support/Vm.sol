@@ -3,14 +3,7 @@ pragma solidity ^0.8.28;
 
 /// @notice The cheat codes of forge that these tests use.
 interface Vm {
-    struct Log {
-        bytes32[] topics;
-        bytes data;
-        address emitter;
-    }
-
     function addr(uint256 privateKey) external pure returns (address);
-    function assertApproxEqAbs(uint256 a, uint256 b, uint256 most) external pure;
     function assertEq(address a, address b) external pure;
     function assertEq(bool a, bool b) external pure;
     function assertEq(bytes32 a, bytes32 b) external pure;
@@ -19,22 +12,17 @@ interface Vm {
     function assertEq(string calldata a, string calldata b) external pure;
     function assertGe(uint256 a, uint256 b, string calldata why) external pure;
     function assertLe(uint256 a, uint256 b, string calldata why) external pure;
-    function assertNotEq(bytes32 a, bytes32 b) external pure;
     function assertTrue(bool yes) external pure;
     function assertTrue(bool yes, string calldata why) external pure;
     function assertFalse(bool yes) external pure;
-    function assume(bool condition) external pure;
     function chainId(uint256 id) external;
     function deployCode(string calldata artifact, bytes calldata arguments) external returns (address);
     function etch(address target, bytes calldata code) external;
-    function exists(string calldata path) external view returns (bool);
     function expectEmit() external;
     function expectPartialRevert(bytes4 selector) external;
     function expectRevert() external;
     function expectRevert(bytes calldata data) external;
     function getDeployedCode(string calldata artifact) external view returns (bytes memory);
-    function getRecordedLogs() external returns (Log[] memory);
-    function isFile(string calldata path) external view returns (bool);
     function keyExistsJson(string calldata json, string calldata path) external view returns (bool);
     function parseJsonAddress(string calldata json, string calldata path) external pure returns (address);
     function parseJsonBytes(string calldata json, string calldata path) external pure returns (bytes memory);
@@ -48,7 +36,6 @@ interface Vm {
         returns (bytes32[] memory);
     function prank(address sender) external;
     function readFile(string calldata path) external view returns (string memory);
-    function recordLogs() external;
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
