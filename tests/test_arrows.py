@@ -171,8 +171,11 @@ def test_help_answers_in_less_than_0_4_seconds() -> None:
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         return time.perf_counter() - began
 
-    # The best of five: another program on the machine may slow one down, none can speed one up.
-    assert min(seconds() for _ in range(5)) < 0.4
+    # One in ten is enough: another program on the machine may slow a run down, none can speed it up.
+    times: list[float] = []
+    while len(times) < 10 and (not times or times[-1] >= 0.4):
+        times.append(seconds())
+    assert times[-1] < 0.4, times
 
 
 class TestTheReaderOfImports:

@@ -63,7 +63,8 @@ def script_types(_: bool) -> bool:
 
 
 def arrows(_: bool) -> bool:
-    return run(sys.executable, "-m", "pytest", "-q", "--no-header", "--durations=0", "tests/test_arrows.py")
+    quiet = ("--no-header", "-o", "addopts=--import-mode=importlib")
+    return run(sys.executable, "-m", "pytest", "-q", *quiet, "tests/test_arrows.py")
 
 
 def artefacts(_: bool) -> bool:

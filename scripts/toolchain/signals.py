@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -28,7 +29,9 @@ def as_exceptions() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise Stopped(128 + number)
 
-    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGHUP)}
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asked for it to be ignored
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, stop)
     try:
         yield
     finally:
@@ -45,6 +48,8 @@ def run(command: Sequence[str | Path], env: Mapping[str, str], *, cwd: Path = RO
     try:
         return process.wait()
     except KeyboardInterrupt:
+        if not sys.stdin.isatty():
+            process.send_signal(signal.SIGINT)  # no terminal told it
         _wait(process)
         raise
     except BaseException:

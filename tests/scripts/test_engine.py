@@ -160,3 +160,35 @@ def test_the_base_image_is_there_and_not_made_again() -> None:
     with engine.running() as found:
         assert image.missing_in(found) is None
         assert found.image("prixfixe-base:never") is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_script_that_is_told_to_stop_lets_its_program_tidy_up(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """The program writes a file at its end; the script ends after it, with its own status."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
+        "try:\n    print('up', flush=True)\n    time.sleep(600)\n"
+        f"finally:\n    open({str(tmp_path / 'tidy')!r}, 'w').close()\n"
+    )
+    code = (
+        "import os, sys\nfrom toolchain import signals\n"
+        f"with signals.as_exceptions():\n    signals.run([sys.executable, {str(program)!r}], os.environ)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        assert process.wait(30) != 0
+    assert (tmp_path / "tidy").exists()
