@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from marketplace.store.topics import Topics
 from prixfixe.errors import ConfigurationError, Unavailable
@@ -113,10 +113,23 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the tables to this version of the service; nothing happens when they are."""
-        # Alembic is needed once a start, and by no request.
+        if self._is_current():
+            return
+        # Alembic takes half a second to import, which only a start with something to migrate should pay.
         from marketplace.store.migrations import upgrade
 
         upgrade(self)
+
+    def _is_current(self) -> bool:
+        """Whether the tables are those of the newest migration, whose revision is its file's number."""
+        files = (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*_*.py")
+        newest = max(file.name.partition("_")[0] for file in files)
+        with self.read() as connection:
+            try:
+                found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+            except DatabaseError:  # no such table yet
+                return False
+        return list(found) == [newest]
 
     def close(self) -> None:
         """Give the connections back. The store cannot be used afterwards."""

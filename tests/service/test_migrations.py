@@ -66,3 +66,12 @@ def test_every_step_can_be_taken_back(store: Store) -> None:
         assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
     store.migrate()
     assert _differences(store) == []
+
+
+def test_a_migrations_revision_is_its_files_number() -> None:
+    """So that a start can tell whether there is anything to do without importing Alembic."""
+    folder = Path(migrations.__file__).parent / "versions"
+    files = sorted(folder.glob("[0-9]*_*.py"))
+    assert files
+    for file in files:
+        assert f'revision = "{file.name.partition("_")[0]}"' in file.read_text(encoding="utf-8")
