@@ -127,9 +127,7 @@ def add(
         if chain_id not in (None, asked_chain) or contract not in (None, asked_contract):
             raise click.UsageError(f"the service is on chain {asked_chain} with contract {asked_contract}")
         chain_id, contract = asked_chain, asked_contract
-        say(
-            f"the service says: contract {contract} on chain {chain_id}. Compare that with a source that you trust."
-        )
+        say(f"the service says: contract {contract} on chain {chain_id}. Compare that with a trusted source.")
     made = Context(name=name, service=service, chain_id=chain_id, contract=contract, rpc=rpc, key=key)
     save_context(made, make_current=current)
     if as_json:

@@ -182,6 +182,8 @@ class AsyncClient:
                     if response.status_code >= 400:
                         await response.aread()
                         self._answer(response).require_success()
+                    if response.status_code == 204:  # the job is over, and nothing was missed
+                        return
                     async for line in response.aiter_lines():
                         heard = time.monotonic()
                         event = parser.feed(line)

@@ -78,7 +78,7 @@ class IncomingFile:
             self._part.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._part.open("wb")
         except OSError as error:
-            raise _unwritable(self._call.target, error) from error
+            raise unwritable(self._call.target, error) from error
         return self
 
     def write(self, chunk: bytes) -> None:
@@ -89,7 +89,7 @@ class IncomingFile:
         try:
             self._stream.write(chunk)
         except OSError as error:
-            raise _unwritable(self._call.target, error) from error
+            raise unwritable(self._call.target, error) from error
         if self._call.progress is not None:
             self._call.progress(self._received, self._call.size)
 
@@ -103,7 +103,7 @@ class IncomingFile:
             self._stream.close()
             self._part.replace(self._call.target)
         except OSError as error:
-            raise _unwritable(self._call.target, error) from error
+            raise unwritable(self._call.target, error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -120,7 +120,8 @@ class IncomingFile:
         )
 
 
-def _unwritable(target: Path, error: OSError) -> PrixfixeError:
+def unwritable(target: Path, error: OSError) -> PrixfixeError:
+    """What a failed write means for a person: a full disk, or a place that takes no file."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ConfigurationError(
             f"there is no space left for {target}",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prixfixe.client.files import unwritable
 from prixfixe.errors import ConfigurationError, NotFound
 from prixfixe.keys import home
 from prixfixe.protocol.orders import Purchase
@@ -33,7 +34,7 @@ class KeptOrder:
     quote: Quote
     request: JobRequest
     result: str | None = None
-    result_path: str | None = None
+    receipt: str | None = None
 
     @property
     def purchase(self) -> Purchase:
@@ -49,7 +50,7 @@ class KeptOrder:
             "quote": self.quote.model_dump(mode="json"),
             "request": self.request.model_dump(mode="json"),
             "result": self.result,
-            "result_path": self.result_path,
+            "receipt": self.receipt,
         }
 
     @staticmethod
@@ -62,7 +63,7 @@ class KeptOrder:
             quote=Quote.model_validate(data["quote"]),
             request=JobRequest.model_validate(data["request"]),
             result=data.get("result"),
-            result_path=data.get("result_path"),
+            receipt=data.get("receipt"),
         )
 
 
@@ -131,14 +132,22 @@ class SessionFile:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only this user may read, in one step."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_file(path, text.encode("utf-8"), mode=0o600)
+
+
+def write_file(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a file whole and flushed to the disk, or not at all. mode: its rights, less the user's mask."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with _removed_on_failure(temporary):
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with _removed_on_failure(temporary):
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 @contextlib.contextmanager

@@ -158,7 +158,7 @@ class Operations:
             yield from self.upload(path, file)
 
     def order(
-        self, quote: wire.Quote, *, result: str | None = None, result_path: str | None = None
+        self, quote: wire.Quote, *, result: str | None = None, receipt: str | None = None
     ) -> Operation[KeptOrder]:
         """Sign the purchase that accepts a quote, and keep it on this machine. Nothing is sent yet."""
         market = yield from self.market()
@@ -189,7 +189,7 @@ class Operations:
             quote=quote,
             request=wire.JobRequest(quote=quote.id, purchase=purchase, signature="0x" + signature.hex()),
             result=result,
-            result_path=result_path,
+            receipt=receipt,
         )
         yield Work(lambda: keep_order(order))
         return order

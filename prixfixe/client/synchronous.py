@@ -191,6 +191,8 @@ class Client:
                     if response.status_code >= 400:
                         response.read()
                         self._answer(response).require_success()
+                    if response.status_code == 204:  # the job is over, and nothing was missed
+                        return
                     for line in response.iter_lines():
                         heard = time.monotonic()
                         event = parser.feed(line)

@@ -140,7 +140,7 @@ class Devnet:
 
     def _publish(self, state: DevnetState, bundle: Path) -> None:
         """Build the bundle's image if it is not there and publish its prices, as the pricing desk would."""
-        from prixfixe.cli.pricing import publish_bundle
+        from prixfixe.cli.publishing import publish_bundle
 
         published = publish_bundle(
             bundle,

@@ -1,0 +1,112 @@
+"""A job as a person reads it: live while it runs, and what became of the money when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from prixfixe.cli.output import Progress, clean, moment
+from prixfixe.errors import PrixfixeError
+
+if TYPE_CHECKING:
+    from prixfixe.protocol.wire import Job, JobEvent
+
+
+class NotDelivered(PrixfixeError):
+    """A job ended without a result; the whole price is back in the account."""
+
+    default_code = "not-delivered"
+    default_fault = "provider"
+    title = "The job ended without a result"
+    exit_code = 4
+
+
+class BadInputFound(PrixfixeError):
+    """A job ended because of its input or parameters; the whole price is back in the account."""
+
+    default_code = "input-refused"
+    default_fault = "customer"
+    title = "The job could not work with this input"
+    exit_code = 3
+
+
+def follow(events: Iterable[JobEvent], progress: Progress) -> int:
+    """Show events as they come, until the job's end. The number of the last one."""
+    stage, last = "waiting", 0
+    for event in events:
+        last = event.id
+        data = event.data
+        if event.kind == "state":
+            stage = clean(str(data.get("stage") or data.get("state") or stage))
+            progress.show(stage)
+        elif event.kind == "progress":
+            fraction = data.get("fraction")
+            known = float(fraction) if isinstance(fraction, int | float) else None
+            progress.show(stage, known, clean(str(data.get("text") or "")))
+        elif event.kind == "log":
+            for line in clean(str(data.get("text") or "")).splitlines():
+                # Progress lines of the application have moved the bar already.
+                if not line.startswith("progress:"):
+                    progress.line(f"  | {line}")
+    progress.close()
+    return last
+
+
+def money_sentence(job: Job) -> str:
+    """What happened to the money, in one sentence."""
+    if job.state == "settled":
+        return (
+            f"{job.charged} was charged, as quoted"
+            if job.charged == job.quoted
+            else f"{job.charged} was charged"
+        )
+    if job.state == "refunded":
+        return f"nothing was charged: {job.quoted} is back in your account"
+    if job.state == "running":
+        return f"the contract holds {job.quoted} for it until there is a result or the deadline passes"
+    return f"nothing is charged until a worker is found; {job.quoted} waits in your account"
+
+
+def require_delivered(job: Job) -> None:
+    """NotDelivered when the job ended without a result, with the reason that the service gives."""
+    if job.state == "settled":
+        return
+    reason = job.reason
+    because = clean(reason.message) if reason is not None else "the job ended without a result"
+    kind = BadInputFound if reason is not None and reason.fault == "customer" else NotDelivered
+    values: dict[str, Any] = dict(reason.details) if reason is not None else {}
+    raise kind(
+        f"{because.rstrip('.')}; {money_sentence(job)}",
+        code=reason.code if reason is not None else None,
+        hint=clean(reason.hint) if reason is not None and reason.hint else None,
+        job=job.id,
+        charged=str(job.charged.units),
+        state=job.state,
+        reason=values or None,
+    )
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job for programs: the wire's own form, its id also as `job`."""
+    return {"job": job.id, **job.model_dump(mode="json")}
+
+
+def job_rows(job: Job) -> list[tuple[str, str]]:
+    """A job's facts, one a line."""
+    rows = [
+        ("job", job.id),
+        ("state", f"{job.state}" + (f": {clean(job.stage)}" if job.stage else "")),
+        ("bundle", f"{job.bundle} {job.version}, tier {job.tier}"),
+        ("price", str(job.quoted)),
+        ("money", money_sentence(job)),
+        ("bought", moment(job.created_at)),
+    ]
+    if job.ended_at is not None:
+        rows.append(("ended", moment(job.ended_at)))
+    if job.attempts > 1:
+        rows.append(("attempts", str(job.attempts)))
+    if job.reason is not None:
+        rows.append(("reason", clean(job.reason.message)))
+        if job.reason.hint:
+            rows.append(("what to do", clean(job.reason.hint)))
+    return rows

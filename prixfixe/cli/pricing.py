@@ -1,0 +1,245 @@
+"""`prixfixe pricing`: the pricing desk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prixfixe.cli.failures import Interrupted
+from prixfixe.cli.options import (
+    MoneyType,
+    chosen_context,
+    context_option,
+    json_option,
+    key_option,
+    open_client,
+    open_market,
+    open_signer,
+    yes_option,
+)
+from prixfixe.cli.output import Progress, emit, moment, say, table
+
+if TYPE_CHECKING:
+    from prixfixe.cli.publishing import Plan
+    from prixfixe.protocol.money import Money
+    from prixfixe.protocol.wire import BundleListing
+
+_RPC = click.option("--rpc", metavar="URL", help="The chain node; else the context's.")
+_DAY_SECONDS = 86_400
+
+
+@click.group()
+def pricing() -> None:
+    """Publish, retire and list flat prices.
+
+    Each tier of a bundle's version is an offer of its own on chain, which never changes: another price,
+    image or limit is another version. `publish` shows everything first, and asks. The key must have the
+    contract's pricing role; on a devnet that is dev:1.
+
+    \b
+    Examples:
+      prixfixe pricing publish bundles/pivot --key dev:1
+      prixfixe pricing list
+      prixfixe pricing retire pivot --version 1.0.0 --key dev:1
+    """
+
+
+@pricing.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--days", default=365, show_default=True, type=click.IntRange(1, 3650), help="How long it is sold."
+)
+@click.option("--float", "float_", type=MoneyType(), default="0", help="Treasury money behind each new tier.")
+@click.option("--note", default="", help="Why; kept with the publication.")
+@click.option("--base", help="Image to build on.")
+@click.option("--dry-run", is_flag=True, help="Show what would be published, and stop.")
+@_RPC
+@yes_option
+@context_option
+@key_option
+@json_option
+def publish(
+    folder: Path,
+    days: int,
+    float_: Money,
+    note: str,
+    base: str | None,
+    dry_run: bool,
+    rpc: str | None,
+    yes: bool,
+    context_name: str | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Publish the bundle in FOLDER: build its image, put its tiers on chain, list it at the service.
+
+    Shows tiers, prices and costs first, and asks before it signs. What is done already is left as it is, so
+    an interrupted publication is finished by running it again.
+    """
+    from prixfixe.cli import publishing
+
+    context = chosen_context(context_name, key)
+    market = open_market(context, rpc)
+    definition = publishing.built(folder, base=base, say=say)
+    signer = open_signer(context)
+    made = publishing.plan(market, signer.address, definition, seconds=days * _DAY_SECONDS, float_=float_)
+    say(_plan_text(made))
+    if dry_run:
+        if as_json:
+            emit(_plan_json(made))
+        return
+    if not yes:
+        click.confirm("Publish this?", abort=True, err=True)
+    progress = Progress()
+    with open_client(context) as client:
+        try:
+            published = publishing.publish(
+                made, client, market, signer, note=note, say=progress.line, progress=progress.bytes("image")
+            )
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "the publication is not complete; what is on chain stays there",
+                f"finish it: prixfixe pricing publish {folder}",
+            ) from None
+    progress.close()
+    if as_json:
+        emit({**published.listing.model_dump(mode="json"), "transactions": published.transactions})
+    else:
+        say(f"{published.id} {published.version} is for sale: prixfixe run {published.id} --options")
+
+
+@pricing.command()
+@click.argument("bundle")
+@click.option("--version", metavar="VERSION", help="Which; needed when several are for sale.")
+@_RPC
+@yes_option
+@context_option
+@key_option
+@json_option
+def retire(
+    bundle: str,
+    version: str | None,
+    rpc: str | None,
+    yes: bool,
+    context_name: str | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Take BUNDLE off sale: no more quotes from now on, and on chain its end as soon as the notice allows.
+
+    Quotes that were given stay good: the contract's notice period keeps the offer alive for them.
+    """
+    from prixfixe.cli import publishing
+    from prixfixe.protocol.typed_data import parse_bytes32
+
+    context = chosen_context(context_name, key)
+    market, signer = open_market(context, rpc), open_signer(context)
+    with open_client(context) as client:
+        listing = publishing.listed(client, bundle, version)
+        now = market.block().time
+        # A second more than the notice: the next block is later than the one that was asked.
+        notice = max(market.policy().notice, publishing.service_level(listing))
+        until = now + notice + 60
+        if not yes:
+            click.confirm(
+                f"Retire {listing.id} {listing.version}? It ends {moment(until, now)}", abort=True, err=True
+            )
+        listing = client.retire_bundle(listing.id, listing.version)
+        transactions = {}
+        for tier in listing.tiers:
+            offer = parse_bytes32(tier.offer_id)
+            if market.bundle(offer).until > until:
+                transactions[tier.name] = market.retire(signer, offer, until).transaction_hash
+        listing = client.retire_bundle(listing.id, listing.version)
+    if as_json:
+        emit({**listing.model_dump(mode="json"), "transactions": transactions})
+    else:
+        say(f"{listing.id} {listing.version} is quoted no more; on chain it ends {moment(until, now)}")
+
+
+@pricing.command(name="list")
+@click.option("--all", "show_all", is_flag=True, help="Retired versions too.")
+@context_option
+@json_option
+def list_prices(show_all: bool, context_name: str | None, as_json: bool) -> None:
+    """List what is for sale, at which price."""
+    with open_client(chosen_context(context_name)) as client:
+        found = [each for each in client.bundles() if show_all or not each.retired]
+    if as_json:
+        emit({"bundles": [each.model_dump(mode="json") for each in found]})
+    elif found:
+        click.echo(table((row for each in found for row in _listing_rows(each)), head=_LIST_HEAD))
+    else:
+        say("nothing is for sale: `prixfixe pricing publish FOLDER` changes that")
+
+
+_LIST_HEAD = ("BUNDLE", "VERSION", "TIER", "UP TO", "PRICE", "STATE", "UNTIL")
+
+
+def _listing_rows(listing: BundleListing) -> list[tuple[str, ...]]:
+    state = "retired" if listing.retired else "for sale"
+    return [
+        (
+            listing.id,
+            listing.version,
+            tier.name,
+            f"{tier.up_to:,} {tier.unit}",
+            str(tier.price),
+            state,
+            moment(tier.until),
+        )
+        for tier in listing.tiers
+    ]
+
+
+def _plan_text(made: Plan) -> str:
+    from prixfixe.protocol.money import Money
+
+    definition = made.definition
+    head = (
+        f"{definition.id} {definition.version}: {definition.title}\n"
+        f"  image    {definition.image}\n"
+        f"  product  {definition.limits.product.name}, replicas {definition.replicas}, "
+        f"{definition.determinism}, {'disputable' if definition.disputable else 'not disputable'}\n"
+        f"  promise  result within {definition.service_level} s, else the full price back\n"
+        f"  until    {moment(made.until, made.now)}\n"
+    )
+    rows = [
+        (
+            "  " + tier.name,
+            f"{tier.up_to:,} {tier.unit}",
+            str(tier.price),
+            str(Money(tier.offer.max_cost)),
+            str(made.float_) if tier in made.new else "-",
+            "new" if tier.until == 0 else ("ended, again" if tier.until <= made.now else "live already"),
+            tier.id[:12],
+        )
+        for tier in made.tiers
+    ]
+    return head + table(
+        rows, head=("  TIER", "UP TO", "PRICE", "COSTS AT MOST", "FLOAT", "ON CHAIN", "OFFER")
+    )
+
+
+def _plan_json(made: Plan) -> dict[str, object]:
+    return {
+        "bundle": made.definition.id,
+        "version": made.definition.version,
+        "image": made.definition.image,
+        "definition_digest": made.definition.digest().hex(),
+        "until": made.until,
+        "float": str(made.float_.units),
+        "tiers": [
+            {
+                "name": tier.name,
+                "up_to": tier.up_to,
+                "unit": tier.unit,
+                "price": str(tier.price.units),
+                "offer_id": tier.id,
+                "live": tier.until > made.now,
+            }
+            for tier in made.tiers
+        ],
+    }

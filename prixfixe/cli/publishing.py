@@ -1,0 +1,239 @@
+"""Publishing a bundle's prices: image, offers on chain, listing, in this order, each step skipped when done.
+
+What is offered on chain never changes, so publishing twice changes nothing, and a publication that was
+interrupted is finished by running it again.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prixfixe.client.contexts import Context
+from prixfixe.client.files import describe_input
+from prixfixe.errors import ConfigurationError, Conflict, Forbidden, InvalidInput, NotFound
+from prixfixe.protocol.bundle import BundleDefinition, load
+from prixfixe.protocol.deals import Offer
+from prixfixe.protocol.money import ZERO, Money
+from prixfixe.protocol.typed_data import format_bytes32
+from prixfixe.protocol.wire import BundleListing, BundlePublication
+
+if TYPE_CHECKING:
+    from prixfixe.chain.client import MarketClient
+    from prixfixe.client import Client
+    from prixfixe.client.calls import Progress
+    from prixfixe.keys import Signer
+
+YEAR_SECONDS = 365 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class TierPlan:
+    """One tier as it will be on chain. until: its present end, 0 when it is not published yet."""
+
+    name: str
+    unit: str
+    up_to: int
+    price: Money
+    offer: Offer
+    until: int
+
+    @property
+    def id(self) -> str:
+        return format_bytes32(self.offer.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a publication does, before it is done. float_: money from the treasury for each
+    offer."""
+
+    definition: BundleDefinition
+    tiers: tuple[TierPlan, ...]
+    until: int
+    now: int
+    float_: Money
+    treasury: Money
+
+    @property
+    def new(self) -> tuple[TierPlan, ...]:
+        """Tiers that need a transaction: not live until the time wanted, or with money for their float."""
+        return tuple(tier for tier in self.tiers if tier.until <= self.now or self.float_)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication did. transactions: hash by tier; empty for a tier that was live already."""
+
+    listing: BundleListing
+    transactions: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        return self.listing.id
+
+    @property
+    def version(self) -> str:
+        return self.listing.version
+
+
+def plan(
+    market: MarketClient, pricing: str, definition: BundleDefinition, *, seconds: int, float_: Money
+) -> Plan:
+    """What would be published, checked against role, treasury and clock of the chain.
+
+    pricing: the address that will sign. seconds: how long the offers shall live. float_: for each new offer.
+    """
+    from prixfixe.chain.client import PRICING_ROLE
+
+    if not market.has_role(PRICING_ROLE, pricing):
+        raise Forbidden(
+            f"{pricing} does not have the pricing role of {market.contract}",
+            code="not-pricing",
+            hint="use the pricing desk's key (--key), or let the contract's admin grant the role",
+        )
+    now = market.block().time
+    tiers = tuple(
+        TierPlan(
+            tier.name,
+            tier.unit,
+            tier.up_to,
+            tier.price,
+            offer := definition.offer(tier.name),
+            market.bundle(offer.id).until,
+        )
+        for tier in definition.tiers
+    )
+    for tier in tiers:
+        if tier.offer.max_cost > tier.offer.price and not float_ and tier.until <= now:
+            raise InvalidInput(
+                f"tier {tier.name} may cost {Money(tier.offer.max_cost)} and sells for {tier.price}",
+                code="no-float",
+                hint="a price below cost needs treasury money behind it: --float DOLLARS for each tier",
+            )
+    made = Plan(definition, tiers, now + seconds, now, float_, market.account(market.contract).free)
+    needed = float_ * len(made.new)
+    if needed > made.treasury:
+        raise InvalidInput(
+            f"{needed} are to go into floats and the treasury holds {made.treasury}",
+            code="treasury-short",
+            hint="give a smaller --float",
+        )
+    return made
+
+
+def publish(
+    made: Plan,
+    client: Client,
+    market: MarketClient,
+    signer: Signer,
+    *,
+    note: str = "",
+    say: Callable[[str], None] = lambda line: None,
+    progress: Progress | None = None,
+) -> Published:
+    """Upload the image, put the offers on chain, list the bundle."""
+    with tempfile.TemporaryDirectory(prefix="prixfixe-image-") as folder:
+        archive = _archive(made.definition, Path(folder))
+        say(f"image archive: {archive.stat().st_size:,} bytes")
+        digest = client.upload(archive, describe_input(archive), progress=progress)
+    transactions = {}
+    for tier in made.new:
+        outcome = market.publish(signer, tier.offer, max(made.until, tier.until), made.float_)
+        transactions[tier.name] = outcome.transaction_hash
+        say(f"tier {tier.name} is on chain: {tier.price} up to {tier.up_to:,} {tier.unit}")
+    publication = BundlePublication(definition=made.definition.to_json(), image_archive=digest, note=note)
+    return Published(client.publish_bundle(publication), transactions)
+
+
+def publish_bundle(
+    folder: Path,
+    *,
+    service: str,
+    rpc: str,
+    contract: str,
+    key: str,
+    say: Callable[[str], None] = lambda line: None,
+) -> Published:
+    """Build and publish the bundle in `folder` for a year, without asking: what a devnet does."""
+    from prixfixe.chain.client import MarketClient
+    from prixfixe.client import Client
+    from prixfixe.keys import load_signer
+
+    definition = built(folder, say=say)
+    market = MarketClient(rpc, contract)
+    signer = load_signer(key, chain_id=market.chain_id)
+    context = Context("pricing", service, market.chain_id, contract, rpc, key)
+    with Client(context, signer=signer) as client:
+        made = plan(market, signer.address, definition, seconds=YEAR_SECONDS, float_=ZERO)
+        return publish(made, client, market, signer, say=say)
+
+
+def built(
+    folder: Path, *, base: str | None = None, say: Callable[[str], None] = lambda line: None
+) -> BundleDefinition:
+    """The definition in a bundle's folder with the image that is built, or found, for it."""
+    from prixfixe.cli.bundle_image import DEFAULT_BASE, build_image
+
+    definition = load(folder)
+    return definition.with_image(build_image(folder, base=base or DEFAULT_BASE, say=say))
+
+
+def _archive(definition: BundleDefinition, folder: Path) -> Path:
+    """The image as an archive that an engine loads; ConfigurationError when it is another image."""
+    from prixfixe.cli.bundle_image import save_image
+
+    assert definition.image is not None
+    archive = folder / "image.tar"
+    save_image(definition.image, archive)
+    if archive_image_id(archive) != definition.image:
+        raise ConfigurationError(
+            f"the engine saved another image than {definition.image}",
+            hint="build it again: prixfixe bundle build",
+        )
+    return archive
+
+
+def archive_image_id(archive: Path) -> str:
+    """The id of the image in an archive: SHA-256 of the configuration that its manifest names."""
+    import hashlib
+
+    try:
+        with tarfile.open(archive) as tar:
+            manifest = tar.extractfile("manifest.json")
+            assert manifest is not None
+            name = json.load(manifest)[0]["Config"]
+            config = tar.extractfile(name)
+            assert config is not None
+            return "sha256:" + hashlib.sha256(config.read()).hexdigest()
+    except (tarfile.TarError, KeyError, IndexError, ValueError, AssertionError) as error:
+        raise ConfigurationError(f"{archive.name} is not an image archive") from error
+
+
+def listed(client: Client, name: str, version: str | None) -> BundleListing:
+    """The listing that a command means: the named version, else the only one that is sold."""
+    found = [each for each in client.bundles() if each.id == name]
+    chosen = [each for each in found if (each.version == version if version else not each.retired)]
+    if not chosen:
+        known = ", ".join(f"{each.version}{' (retired)' if each.retired else ''}" for each in found)
+        raise NotFound(
+            f"there is no bundle {name}" + (f" of version {version}" if version else " for sale"),
+            hint=f"its versions: {known or 'none'}",
+        )
+    if len(chosen) > 1:
+        raise Conflict(
+            f"several versions of {name} are for sale: {', '.join(each.version for each in chosen)}",
+            hint="name one with --version",
+        )
+    return chosen[0]
+
+
+def service_level(listing: BundleListing) -> int:
+    """Seconds within which the bundle promises a result."""
+    level = listing.definition.get("service_level")
+    return level if isinstance(level, int) else 0

@@ -1,0 +1,220 @@
+"""`prixfixe run`: the main job. Price first, yes second, result and receipt last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prixfixe.cli.failures import Interrupted
+from prixfixe.cli.options import (
+    chosen_context,
+    context_option,
+    json_option,
+    key_option,
+    open_client,
+    yes_option,
+)
+from prixfixe.cli.output import Progress, emit, moment, say, size, table
+
+if TYPE_CHECKING:
+    from prixfixe.cli.running import Order, Places
+    from prixfixe.client import Client
+    from prixfixe.protocol.wire import Job, Quote
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("bundle")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="FILE... [BUNDLE'S OPTIONS]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where the result goes; else beside the first file."
+)
+@click.option(
+    "--receipt", "receipt_path", type=click.Path(path_type=Path), help="Else receipt.json beside the result."
+)
+@click.option("--force", is_flag=True, help="Replace result and receipt if they exist.")
+@click.option("--detach", is_flag=True, help="Buy, print the job's id, and leave.")
+@click.option("--version", metavar="VERSION", help="This version of the bundle; else the newest.")
+@click.option("--options", "show_options", is_flag=True, help="Show the bundle's own options and prices.")
+@yes_option
+@context_option
+@key_option
+@json_option
+def run(
+    bundle: str,
+    arguments: tuple[str, ...],
+    out: Path | None,
+    receipt_path: Path | None,
+    force: bool,
+    detach: bool,
+    version: str | None,
+    show_options: bool,
+    yes: bool,
+    context_name: str | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Run BUNDLE on your FILEs for a flat price.
+
+    Your files are checked and counted on this machine first. Then you see the price, by when the result is
+    due and what would be refunded when; nothing is uploaded or paid before you say yes. If there is no
+    result in time, the contract gives the full price back. The result comes with a receipt that `prixfixe
+    verify` checks.
+
+    Each bundle has options of its own: `prixfixe run BUNDLE --options` shows them. Those of `pivot`:
+
+    \b
+      --rows region,city              columns whose values go down the side
+      --columns year                  columns whose values go across the top
+      --values amount:sum,average     what is in the cells: sum, count, average of a column
+      --types year:integer            column types; else rows and columns are text, values decimal
+      --null-values NA                cells that mean "no value"
+      --delimiter ';'                 what separates the cells
+
+    \b
+    Examples:
+      prixfixe run pivot sales.csv --rows region --columns year --values amount:sum --out sales.xlsx
+      prixfixe run pivot flights.csv --rows carrier --columns month --values arr_delay:average,count \\
+          --types month:integer --types arr_delay:integer --null-values NA --yes
+      prixfixe run pivot sales.csv --rows region --values amount:sum --detach --json
+    """
+    from prixfixe.cli import running
+
+    context = chosen_context(context_name, key)
+    with open_client(context) as client:
+        listing = client.bundle(bundle, version)
+        definition = running.definition_of(listing)
+        if show_options:
+            _show_options(definition, as_json)
+            return
+        order = running.prepare(definition, arguments, Progress())
+        places = running.places(order, out, receipt_path, force=force, detach=detach)
+        quote = client.quote(
+            bundle,
+            version=listing.version,
+            parameters=order.parameters,
+            inputs=[file for file, _ in order.inputs],
+            units=order.units,
+        )
+        say(_offer(quote, order, definition.service_level, _chain_time(client)))
+        running.require_funds(quote)
+        if not yes:
+            _confirm(quote)
+        job = _buy(client, order, quote, places)
+        if detach:
+            _detached(job, as_json)
+            return
+        _watch(client, job)
+        ended = client.job(job.id)
+        delivery = running.deliver(client, ended, places, Progress(), context)
+    if as_json:
+        emit(delivery.to_json(order))
+    else:
+        say()
+        for line in delivery.lines():
+            say(line)
+
+
+def _show_options(definition: Any, as_json: bool) -> None:
+    from prixfixe.cli.form import option_rows
+
+    if as_json:
+        emit({"bundle": definition.id, "version": definition.version, "definition": definition.to_json()})
+        return
+    click.echo(f"{definition.id} {definition.version}: {definition.title}\n\n{definition.summary.strip()}\n")
+    click.echo(table((("  " + flag, text) for flag, text in option_rows(definition.parameters))))
+    click.echo()
+    click.echo(
+        table(
+            (f"  up to {tier.up_to:,} {tier.unit}", str(tier.price), tier.name) for tier in definition.tiers
+        )
+    )
+
+
+def _chain_time(client: Client) -> int | None:
+    """The chain's clock, by which deadlines are kept; None when the service does not tell."""
+    told = client.health().get("chain_time")
+    return told if isinstance(told, int) else None
+
+
+def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> str:
+    """What the person decides on."""
+    left = f"{quote.balance - quote.total}" if quote.balance >= quote.total else "not enough"
+    workers = (
+        f"{quote.live_asks} can take it now"
+        if quote.live_asks
+        else "none right now; it waits, or is refunded"
+    )
+    rows = [
+        ("bundle", f"{quote.bundle} {quote.version}"),
+        ("input", f"{order.described()}, {size(order.bytes)}"),
+        ("tier", f"{quote.tier}: {quote.units:,} {quote.unit}"),
+        ("price", f"{quote.total}, and nothing beside it"),
+        ("result by", moment(quote.deliver_by, now)),
+        (
+            "else",
+            f"the contract gives the full {quote.total} back: no result, bad input, a worker that fails",
+        ),
+        ("workers", workers),
+        ("balance", f"{quote.balance}, then {left}"),
+    ]
+    return table(("  " + name, text) for name, text in rows)
+
+
+def _confirm(quote: Quote) -> None:
+    try:
+        agreed = click.confirm(f"Buy for {quote.total}?", err=True)
+    except (click.Abort, KeyboardInterrupt):
+        agreed = False
+    if not agreed:
+        raise Interrupted("nothing was ordered and nothing was charged")
+
+
+def _buy(client: Client, order: Order, quote: Quote, places: Places) -> Job:
+    """Upload, sign, send. Says at every point what an interruption would mean."""
+    progress = Progress()
+    try:
+        for file, path in order.inputs:
+            client.upload(path, file, progress=progress.bytes(f"uploading {path.name}"))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "nothing was ordered and nothing was charged",
+            "run the command again; what was uploaded is kept a while",
+        ) from None
+    finally:
+        progress.close()
+    signed = None
+    try:
+        signed = client.order(quote, **places.kept())
+        return client.buy(signed)
+    except KeyboardInterrupt:
+        if signed is None:
+            raise Interrupted("nothing was ordered and nothing was charged") from None
+        raise Interrupted(
+            f"order {signed.job} was signed and may have reached the service; it is bought at most once",
+            f"see whether it was: prixfixe jobs show {signed.job}",
+        ) from None
+
+
+def _watch(client: Client, job: Job) -> None:
+    from prixfixe.cli.jobview import follow, money_sentence
+
+    say(f"  job {job.id}")
+    try:
+        follow(client.events(job), Progress())
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"job {job.id} goes on by itself; {money_sentence(job)}",
+            f"prixfixe jobs watch {job.id[:12]}; while it waits also: prixfixe jobs cancel {job.id[:12]}",
+        ) from None
+
+
+def _detached(job: Job, as_json: bool) -> None:
+    from prixfixe.cli.jobview import job_json
+
+    if as_json:
+        emit(job_json(job))
+        return
+    click.echo(job.id)
+    say(f"watch it: prixfixe jobs watch {job.id[:12]}; then: prixfixe jobs download {job.id[:12]}")

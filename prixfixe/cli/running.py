@@ -1,0 +1,274 @@
+"""The parts of `prixfixe run`: checking before the price, and bringing home what was bought."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prixfixe.cli.form import read_arguments
+from prixfixe.cli.jobview import money_sentence, require_delivered
+from prixfixe.cli.output import Progress, size
+from prixfixe.cli.receipts import write_receipt
+from prixfixe.cli.verify import check, expectation_of
+from prixfixe.client.files import FileChanged, describe_input, require_free_target, require_writable
+from prixfixe.errors import (
+    ConfigurationError,
+    InsufficientFunds,
+    InvalidInput,
+    PrixfixeError,
+    VerificationFailed,
+)
+from prixfixe.protocol.bundle import BundleDefinition, parse
+from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.wire import BundleListing, Job, OutputFileInfo, Quote
+
+if TYPE_CHECKING:
+    from prixfixe.client import Client, Context
+    from prixfixe.client.checks import Verification
+
+# What a person most wants to open, best first, when no name was given.
+_FAVOURITES = (".xlsx", ".csv", ".parquet", ".pdf", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be quoted: files as they were when they were checked, parameters, units counted."""
+
+    bundle: str
+    inputs: tuple[tuple[InputFile, Path], ...]
+    parameters: Mapping[str, Any]
+    units: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file, _ in self.inputs)
+
+    def described(self) -> str:
+        names = [path.name for _, path in self.inputs]
+        return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where results go. result: None to leave them with the service."""
+
+    result: Path | None
+    receipt: Path | None
+    named: bool
+    force: bool
+
+    def kept(self) -> dict[str, str | None]:
+        """What is remembered with the order."""
+        return {
+            "result": None if self.result is None else str(self.result.absolute()),
+            "receipt": None if self.receipt is None else str(self.receipt.absolute()),
+        }
+
+
+def definition_of(listing: BundleListing) -> BundleDefinition:
+    """The definition that a listing shows."""
+    return parse(listing.definition, f"the service's bundle {listing.id}")
+
+
+def prepare(definition: BundleDefinition, arguments: Sequence[str], progress: Progress) -> Order:
+    """Read options, check files, count units: all that can be wrong on this side, before a price is asked
+    for."""
+    typed = read_arguments(definition.parameters, arguments)
+    parameters = definition.validate_parameters(typed.parameters)
+    _require_files(definition, typed.files)
+    inputs, units = [], 0
+    for path in typed.files:
+        progress.show(f"checking {path.name} on this machine")
+        before = path.stat()
+        units += _count(definition, path, parameters)
+        inputs.append((describe_input(path), path))
+        after = path.stat()
+        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+            raise FileChanged(f"{path} was changed while it was being checked", file=str(path))
+    progress.close()
+    definition.tier_for(units)
+    return Order(definition.id, tuple(inputs), parameters, units)
+
+
+def _require_files(definition: BundleDefinition, files: Sequence[Path]) -> None:
+    takes = definition.inputs
+    if not 1 <= len(files) <= takes.max_files:
+        most = "one file" if takes.max_files == 1 else f"1 to {takes.max_files} files"
+        raise InvalidInput(
+            f"bundle {definition.id} takes {most}, and {len(files)} were given",
+            code="input-count",
+            hint=f"`prixfixe run {definition.id} --options` shows what it takes",
+        )
+    for path in files:
+        if not path.is_file():
+            problem = "is a folder" if path.is_dir() else "does not exist"
+            raise InvalidInput(f"{path} {problem}", code="no-input", file=str(path), hint="name a file")
+    total = sum(path.stat().st_size for path in files)
+    if total > takes.max_bytes:
+        raise InvalidInput(
+            f"the input has {size(total)}, and bundle {definition.id} takes {size(takes.max_bytes)}",
+            code="input-too-large",
+            hint="leave out columns that are not used, or split the table",
+        )
+
+
+def _count(definition: BundleDefinition, path: Path, parameters: Mapping[str, Any]) -> int:
+    """Units of one file, by the preflight that the definition names; without one a file is a unit."""
+    if definition.inputs.preflight == "none":
+        return 1
+    from prixfixe.tables.form import run_preflight
+
+    try:
+        return run_preflight(definition.inputs.preflight, path, parameters).units
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"checking tables needs the package {error.name!r}, which is not installed",
+            code="extra-missing",
+            hint="install it: pip install 'prixfixe[tables]'",
+        ) from error
+
+
+def places(order: Order, out: Path | None, receipt: Path | None, *, force: bool, detach: bool) -> Places:
+    """Where results will go. Conflict or ConfigurationError now rather than after the payment."""
+    if detach and out is None:
+        return Places(None, receipt, False, force)
+    first = order.inputs[0][1]
+    result = out or first.with_name(f"{first.stem}-{order.bundle}{_FAVOURITES[0]}")
+    receipt = receipt or result.with_name("receipt.json")
+    if result.absolute() == receipt.absolute():
+        raise InvalidInput(
+            f"result and receipt would both be {result}", hint="name another file with --receipt"
+        )
+    for _, path in order.inputs:
+        if path.absolute() in (result.absolute(), receipt.absolute()):
+            raise InvalidInput(
+                f"{path} is the input and would be replaced", hint="name another file with --out"
+            )
+    for target in (result, receipt):
+        require_free_target(target, overwrite=force)
+        require_writable(target)
+    return Places(result, receipt, out is not None, force)
+
+
+def require_funds(quote: Quote) -> None:
+    """InsufficientFunds before anything is uploaded; the service and the contract refuse it too."""
+    if quote.balance < quote.total:
+        short = quote.total - quote.balance
+        raise InsufficientFunds(
+            f"the price is {quote.total} and your account holds {quote.balance}: {short} is missing",
+            hint=f"nothing was ordered; deposit it (`prixfixe account deposit {short.plain}`) and run again",
+            balance=str(quote.balance.units),
+            needed=str(quote.total.units),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A finished job with what was brought home."""
+
+    job: Job
+    result: Path | None
+    receipt: Path | None
+    others: tuple[OutputFileInfo, ...]
+    verification: Verification
+    control: Mapping[str, Any]
+
+    @property
+    def output_rows(self) -> int | None:
+        """Rows of the result, as the control totals count them."""
+        rows = (
+            self.control.get("result", {}).get("rows")
+            if isinstance(self.control.get("result"), dict)
+            else None
+        )
+        return rows if isinstance(rows, int) else None
+
+    def to_json(self, order: Order) -> dict[str, Any]:
+        return {
+            "job": self.job.id,
+            "state": self.job.state,
+            "bundle": f"{self.job.bundle} {self.job.version}",
+            "tier": self.job.tier,
+            "quoted": str(self.job.quoted.units),
+            "charged": str(self.job.charged.units),
+            "input_rows": order.units,
+            "output_rows": self.output_rows,
+            "attempts": self.job.attempts,
+            "result": None if self.result is None else str(self.result),
+            "receipt": None if self.receipt is None else str(self.receipt),
+            "receipt_valid": self.verification.valid,
+            "receipt_complete": self.verification.complete,
+        }
+
+    def lines(self) -> list[str]:
+        from prixfixe.cli.output import clean
+
+        lines = [f"  {clean(text)}" for text in self.control.get("sentences", ()) if isinstance(text, str)]
+        lines.append(f"{self.result}  ({money_sentence(self.job)})")
+        proof = "checked, on chain too" if self.verification.complete else "checked; not on chain"
+        lines.append(f"{self.receipt}  ({proof}; again: prixfixe verify {self.receipt} {self.result})")
+        if self.others:
+            names = ", ".join(file.path for file in self.others)
+            lines.append(f"also made: {names}  (prixfixe jobs download {self.job.id[:12]})")
+        return lines
+
+
+def deliver(client: Client, job: Job, where: Places, progress: Progress, context: Context) -> Delivery:
+    """Receipt, result, proof, in this order. NotDelivered when the job ended without a result."""
+    assert where.receipt is not None
+    receipt = client.receipt(job)
+    write_receipt(receipt, where.receipt)
+    require_delivered(job)
+    assert where.result is not None
+    chosen = _choose(job.outputs, where)
+    target = where.result if where.named else where.result.with_suffix(Path(chosen.path).suffix)
+    client.download_file(
+        job, chosen.path, target, overwrite=where.force, progress=progress.bytes("downloading")
+    )
+    progress.close()
+    control = _control(client, job, receipt.definition)
+    verification = check(receipt, (target,), expectation_of(context))
+    if not verification.valid:
+        fault = verification.faults[0]
+        raise VerificationFailed(
+            f"the result came, and its receipt does not hold: {fault.name}: {fault.detail}",
+            hint=f"do not rely on {target}; keep {where.receipt} as evidence",
+            **verification.to_json(),
+        )
+    others = tuple(file for file in job.outputs if file.path != chosen.path)
+    return Delivery(job, target, where.receipt, others, verification, control)
+
+
+def _choose(outputs: Sequence[OutputFileInfo], where: Places) -> OutputFileInfo:
+    """The output that a person means: by the ending of the name that was given, else the favourite."""
+    if not outputs:
+        raise PrixfixeError("the job has no output files", code="no-outputs", fault="provider")
+    if where.named and where.result is not None:
+        wanted = where.result.suffix.lower()
+        for file in outputs:
+            if Path(file.path).suffix.lower() == wanted:
+                return file
+
+    def rank(file: OutputFileInfo) -> tuple[int, int]:
+        suffix = Path(file.path).suffix.lower()
+        return (_FAVOURITES.index(suffix) if suffix in _FAVOURITES else len(_FAVOURITES), -file.size)
+
+    return min(outputs, key=rank)
+
+
+def _control(client: Client, job: Job, definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The control totals that the definition promises; empty when they are not there or no JSON."""
+    name = definition.get("proof", {}).get("control_totals")
+    if not any(file.path == name and file.size < 10_000_000 for file in job.outputs):
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = client.download_file(job, str(name), Path(folder) / "control.json")
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            return {}
+    return found if isinstance(found, dict) else {}
