@@ -2,8 +2,8 @@
 
 A *key spec* is a short text that names a key and never is one:
 
-    NAME or keystore:NAME   an encrypted keystore (JSON, version 3) in PRIXFIXE_HOME's folder `keys`, or its
-    path exec:PROGRAM ARGS       an external signer: a program that reads one JSON object and answers with one
+    NAME or keystore:NAME   an encrypted keystore (JSON, version 3) in PRIXFIXE_HOME/keys, or its path
+    command:PROGRAM ARGS    an external signer: a program that reads one JSON object and answers with one
     dev:N                   account N of the well-known development mnemonic; local chains only
 
 A keystore's password comes from the file that PRIXFIXE_PASSWORD_FILE names, else from a prompt; never from an
@@ -183,7 +183,7 @@ def load_signer(spec: str, *, chain_id: int, password: Callable[[str], str] | No
         if not (rest.isascii() and rest.isdigit()):
             raise InvalidInput(f"key spec {spec!r}: dev: takes a number, such as dev:3", code="bad-key-spec")
         return development_signer(int(rest), chain_id=chain_id)
-    if separator and kind == "exec":
+    if separator and kind == "command":
         return CommandSigner(shlex.split(rest), chain_id=chain_id)
     path = keystore_path(rest if separator and kind == "keystore" else spec)
     return LocalSigner(_open_keystore(path, password or ask_password), chain_id=chain_id)
@@ -215,7 +215,7 @@ def keystore_path(name: str) -> Path:
         raise InvalidInput(
             f"{name[:40]!r} is not a key's name",
             code="bad-key-spec",
-            hint="give a keystore's name (letters, digits, '.', '-', '_') or path, dev:N, or exec:PROGRAM",
+            hint="give a keystore's name (letters, digits, '.', '-', '_') or path, dev:N, or command:PROGRAM",
         )
     return keystore_folder() / f"{name}.json"
 

@@ -96,6 +96,10 @@ class MarketClient:
         self._artefact = artefacts.load("Market")
         self._expected_chain_id = chain_id
 
+    def close(self) -> None:
+        """Closes the connection to the node."""
+        self.rpc.close()
+
     @cached_property
     def chain_id(self) -> int:
         found = int(self.rpc.call("eth_chainId"), 16)

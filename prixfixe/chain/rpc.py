@@ -5,6 +5,7 @@ An address of a node often carries a key in its path; only its host is ever show
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from itertools import count
 from types import TracebackType
@@ -46,6 +47,8 @@ class Rpc:
         self._http = httpx.Client(
             timeout=timeout_seconds, trust_env=parts.hostname not in ("127.0.0.1", "localhost")
         )
+        # Who forgets to close leaves no open socket behind.
+        self._close = weakref.finalize(self, self._http.close)
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of one method. Unavailable when the node does not answer, ChainError when it refuses.
@@ -77,7 +80,7 @@ class Rpc:
 
     def close(self) -> None:
         """Closes the connection."""
-        self._http.close()
+        self._close()
 
     def __enter__(self) -> Self:
         return self

@@ -125,7 +125,7 @@ def test_a_keystore_of_a_development_key_is_refused_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["dev:", "dev:x", "dev:20", "dev:-1", "", "a b", "0x" + "11" * 32 + ":", "exec:"]
+    "spec", ["dev:", "dev:x", "dev:20", "dev:-1", "", "a b", "0x" + "11" * 32 + ":", "command:"]
 )
 def test_a_spec_that_names_no_key_is_refused(spec: str) -> None:
     with pytest.raises((InvalidInput, ConfigurationError)):
@@ -161,7 +161,7 @@ def external(tmp_path: Path, body: str) -> str:
         f"key = bytes.fromhex('{KEY.hex()}')\n"
         "question = json.load(sys.stdin)\n" + body
     )
-    return f"exec:{sys.executable} {program}"
+    return f"command:{sys.executable} {program}"
 
 
 HONEST = (
@@ -205,7 +205,7 @@ def test_what_an_external_signer_prints_is_not_repeated(tmp_path: Path) -> None:
 
 def test_a_missing_program_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="does not run"):
-        keys.load_signer("exec:/no/such/program", chain_id=1)
+        keys.load_signer("command:/no/such/program", chain_id=1)
 
 
 def test_the_home_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
