@@ -28,7 +28,7 @@ Shape = Literal["names", "values", "pairs", "integer", "boolean", "text"]
 class FormOption:
     """One option of the form: `--average-decimals` for the property `average_decimals`."""
 
-    property: str
+    name: str
     shape: Shape
     required: bool
     help: str
@@ -37,7 +37,7 @@ class FormOption:
 
     @property
     def flag(self) -> str:
-        return "--" + self.property.replace("_", "-")
+        return "--" + self.name.replace("_", "-")
 
     @property
     def repeatable(self) -> bool:
@@ -73,7 +73,7 @@ def parse_form(schema: Mapping[str, Any], given: Mapping[str, Sequence[str]]) ->
 
     InvalidInput names the option. Whether the whole fits the schema is for the definition to say.
     """
-    known = {option.property: option for option in options(schema)}
+    known = {option.name: option for option in options(schema)}
     parameters: dict[str, Any] = {}
     for name, texts in given.items():
         if not texts:

@@ -35,7 +35,13 @@ def first_fault(
     limit = csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, quotechar=quote, strict=True)
+            reader = csv.reader(
+                file,
+                delimiter=delimiter,
+                quotechar=quote,
+                strict=True,
+                skipinitialspace=_holds(path, f"{delimiter} {quote}".encode()),
+            )
             next(reader)
             row, line = 0, reader.line_num + 1
             while True:
@@ -63,6 +69,17 @@ def first_fault(
         csv.field_size_limit(limit)
 
 
+def _holds(path: Path, wanted: bytes) -> bool:
+    """Whether the bytes are in the file."""
+    kept = b""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            if wanted in kept + chunk:
+                return True
+            kept = chunk[-len(wanted) :]
+    return False
+
+
 def _record_fault(
     file: str,
     row: int,
@@ -73,6 +90,8 @@ def _record_fault(
     max_line_bytes: int,
 ) -> InvalidInput | None:
     place = f"row {row} of {file} (line {line})"
+    while len(record) > len(names) and not record[-1].strip(" "):
+        record = record[:-1]
     if len(record) != len(names):
         return InvalidInput(
             f"{place} has {len(record)} cells, and the header has {len(names)}",

@@ -115,9 +115,11 @@ def survey(connection: duckdb.DuckDBPyConnection, table: CsvTable, request: Pivo
         )
     if found["bad"]:
         fault = table.fault(uses)
-        if fault is None:
-            raise RuntimeError(f"the two readers disagree about {found['bad']} cells of {table.path.name}")
-        raise fault
+        raise fault or InvalidInput(
+            f"{found['bad']:,} cells of {table.path.name} cannot be read as their column's type",
+            hint="write each cell without spaces around its quotes",
+            file=table.path.name,
+        )
 
     def decimals(i: int) -> int:
         return (found[f"decimals_{i}"] or 0) if uses[i].type.open_scale else uses[i].type.scale

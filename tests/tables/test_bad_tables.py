@@ -183,3 +183,17 @@ def test_the_first_fault_is_named_whatever_the_size_of_the_file(check: Check) ->
     with pytest.raises(InvalidInput) as refused:
         check(HEADER + b"".join(rows))
     assert (refused.value.row, refused.value.value) == (250_001, "oops")
+
+
+def test_further_cells_pass_when_they_are_empty_and_never_when_they_hold_something(check: Check) -> None:
+    assert check(HEADER + b"a,2024,1,,\nb,2024,2,\n").rows == 2
+    with pytest.raises(InvalidInput) as refused:
+        check(HEADER + b"a,2024,1,,\nb,2024,2,,x\n")
+    assert refused.value.row == 2
+
+
+def test_spaces_around_quoted_cells_are_no_fault(check: Check) -> None:
+    assert check(HEADER + b'"a, b", "2024", "1" \n').rows == 1
+    with pytest.raises(InvalidInput) as refused:
+        check(HEADER + b'"a, b", "20,24", "1"\n"a", "2024", "x"\n')
+    assert (refused.value.row, refused.value.value) == (2, "x")
