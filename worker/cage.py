@@ -24,12 +24,13 @@ _MIB: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """Folders of the host: `job` is seen read-only at /job, `outputs` writable at /job/outputs. `temporary`
-    is the disk-backed /tmp; None: a tmpfs, whose pages count as the task's memory."""
+    """Folders of the host: `job` is seen read-only at /job, `outputs` writable at /job/outputs, `temporary`
+    writable at /tmp. The last two lie on the task's own disk: a tmpfs would count as its memory, so that a
+    program which spills because memory is short would run out of it by spilling."""
 
     job: Path
     outputs: Path
-    temporary: Path | None
+    temporary: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,6 @@ class Cage:
                     {"Name": "nofile", "Soft": self.open_files, "Hard": self.open_files},
                 ],
                 "Mounts": self._binds(),
-                "Tmpfs": self._tmpfs(),
                 # Bounded, and there so that a restarted worker can read what it missed.
                 "LogConfig": {
                     "Type": "local",
@@ -152,19 +152,11 @@ class Cage:
         }
 
     def _binds(self) -> list[dict[str, Any]]:
-        binds = [
+        return [
             _bind(self.mounts.job, "/job", read_only=True),
             _bind(self.mounts.outputs, "/job/outputs", read_only=False),
+            _bind(self.mounts.temporary, "/tmp", read_only=False),
         ]
-        if self.mounts.temporary is not None:
-            binds.append(_bind(self.mounts.temporary, "/tmp", read_only=False))
-        return binds
-
-    def _tmpfs(self) -> dict[str, str]:
-        if self.mounts.temporary is not None:
-            return {}
-        size = max(1, min(self.disk_mib, self.memory_mib // 2))
-        return {"/tmp": f"rw,nosuid,nodev,noexec,size={size}m,mode=1777"}
 
     def describe(self) -> dict[str, Any]:
         """The cage for people and reports: without the host's paths, which are nobody else's business."""
@@ -172,7 +164,6 @@ class Cage:
         shown.pop("mounts")
         shown["command"] = list(self.command)
         shown["environment"] = dict(self.environment)
-        shown["temporary"] = "disk" if self.mounts.temporary is not None else "tmpfs"
         return {
             **shown,
             "read_only_root": True,

@@ -7,11 +7,13 @@ be the one that pays.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from prixfixe.errors import Fault, PrixfixeError, VerificationFailed
-from prixfixe.protocol.canonical import canonical_digest
-from prixfixe.protocol.deals import Due
+from prixfixe.protocol.bundle import BundleDefinition
+from prixfixe.protocol.canonical import canonical_json, sha256_hex
+from prixfixe.protocol.deals import Due, Offer
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from prixfixe.protocol.wire import Assignment
 from worker.quoting import slot_fits
@@ -74,25 +76,21 @@ def check_job(assignment: Assignment, settings: WorkerSettings) -> None:
 
 def _check_definition(assignment: Assignment) -> None:
     """The definition is the one that the manifest names, and manifest and offer are what it says."""
-    from prixfixe.protocol.bundle import BundleDefinition
-
     manifest, reference = assignment.manifest, assignment.manifest.bundle
     assert reference is not None
     assert assignment.definition is not None
-    found = canonical_digest(assignment.definition).hex()
+    canonical = canonical_json(assignment.definition)
+    found = sha256_hex(canonical)
     if found != reference.definition:
         raise NotAsBought(f"the definition hashes to {found}, the manifest names {reference.definition}")
-    try:
-        definition = BundleDefinition.model_validate(assignment.definition)
-        offer = definition.offer(reference.tier)
-        command = tuple(definition.command)
-    except (PrixfixeError, ValueError, KeyError) as error:
-        raise NotAsBought(f"the bundle's definition is not usable: {str(error)[:300]}") from error
+    definition, offer = _read(canonical, reference.tier)
     for what, told, meant in (
         ("bundle", reference.id, definition.id),
         ("version", reference.version, definition.version),
         ("image", manifest.image, definition.image),
-        ("command", manifest.command, command),
+        ("command", manifest.command, definition.command),
+        # A definition names no environment: a variable such as LD_PRELOAD would make it another program.
+        ("environment", manifest.environment, {}),
         ("determinism class", manifest.determinism, definition.determinism),
         ("product", assignment.product.to_bytes(), offer.product),
     ):
@@ -103,3 +101,13 @@ def _check_definition(assignment: Assignment) -> None:
             f"the definition's offer is {format_bytes32(offer.id)}, the customer bought"
             f" {format_bytes32(assignment.purchase.bundle)}"
         )
+
+
+@lru_cache(maxsize=64)
+def _read(canonical: bytes, tier: str) -> tuple[BundleDefinition, Offer]:
+    """The definition and one tier's offer; kept, since a standing bundle comes again and again."""
+    try:
+        definition = BundleDefinition.model_validate_json(canonical)
+        return definition, definition.offer(tier)
+    except (PrixfixeError, ValueError) as error:
+        raise NotAsBought(f"the bundle's definition is not usable: {str(error)[:300]}") from error

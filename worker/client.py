@@ -22,15 +22,16 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from prixfixe.errors import PrixfixeError, Unauthorized, Unavailable
+from prixfixe.errors import ConfigurationError, PrixfixeError, Unauthorized, Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import siwe, wire
+from prixfixe.protocol.addresses import parse_address
 
 log = logging.getLogger("prixfixe.worker")
 
 _M = TypeVar("_M", bound=BaseModel)
 _FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 1.0
 # A worker whose clock is off by more than this is told: sign-in and TLS certificates depend on clocks.
 SKEW_SECONDS: Final = 30.0
 _POLL_MARGIN_SECONDS: Final = 15.0
@@ -240,6 +241,16 @@ class ServiceClient:
             )
         # The header has whole seconds: below two, nothing is known.
         self.skew_seconds = skew if abs(skew) >= 2 else 0.0
+
+
+def require_market(market: wire.Market, contract: str | None) -> None:
+    """ConfigurationError when the service is of another market than the one that was meant."""
+    if contract is not None and market.contract != parse_address(contract, name="contract"):
+        raise ConfigurationError(
+            f"the service is of the market {market.contract}, not of {contract}",
+            hint="check --service and --contract",
+            fault="provider",
+        )
 
 
 def _parsed(model: type[_M], answer: httpx.Response) -> _M:

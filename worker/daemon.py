@@ -28,13 +28,14 @@ from worker.attempt import Attempt, Room
 from worker.cage import LABEL_ATTEMPT, LABEL_WORKER
 from worker.chain import ChainReader
 from worker.checks import NotOurs
-from worker.client import ServiceClient, Stopped
+from worker.client import ServiceClient, Stopped, require_market
 from worker.engine import Engine
 from worker.heart import Heart
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
 from worker.scratch import ScratchPool
+from worker.selftest import require_seccomp
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("prixfixe.worker")
@@ -103,6 +104,7 @@ class Daemon:
         settings = self._settings
         client = ServiceClient(settings.service, stopping=self._draining)
         market = client.market(wait=_FOREVER)
+        require_market(market, settings.contract)
         chain = ChainReader(settings.rpc, market.contract, market.chain_id)
         chain.check()
         signer = load_signer(settings.key, chain_id=market.chain_id)
@@ -111,6 +113,7 @@ class Daemon:
         journal = Journal(settings.data / "journal.db")
         inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
         engine = Engine(connections=4 * settings.slots + 8)
+        require_seccomp(engine.info())
         room = Room(
             settings=settings,
             domain=Domain(market.chain_id, market.contract),

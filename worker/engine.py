@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import docker  # type: ignore[import-untyped]
 import docker.errors  # type: ignore[import-untyped]
+import docker.utils.socket  # type: ignore[import-untyped]
 import requests.exceptions
 
 from prixfixe.errors import EngineError
@@ -39,10 +40,22 @@ class ContainerState:
         return self.status in ("exited", "dead")
 
 
-class Stream(Protocol):
-    """Standard output and error of a container as they come: (stdout, stderr), one of them None."""
+class Stream:
+    """Output of a container as it comes: pairs (is it standard error?, bytes). Close it when read."""
 
-    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]: ...
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __iter__(self) -> Iterator[tuple[bool, bytes]]:
+        for number, data in docker.utils.socket.frames_iter(self._connection, tty=False):
+            yield number == docker.utils.socket.STDERR, data
+
+    def close(self) -> None:
+        """The SDK leaves this to the garbage collector, and the connection open until then."""
+        response = getattr(self._connection, "_response", None)
+        if response is not None:
+            response.close()
+        self._connection.close()
 
 
 class Engine:
@@ -91,11 +104,9 @@ class Engine:
 
     def attach(self, container: str, *, from_start: bool) -> Stream:
         """Output of a container until it ends; with `from_start` also what it wrote before."""
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1, "logs": int(from_start)}
         with _translated("attach to the container"):
-            stream: Stream = self._api.attach(
-                container, stdout=True, stderr=True, stream=True, logs=from_start, demux=True
-            )
-            return stream
+            return Stream(self._api.attach_socket(container, params=wanted))
 
     def start(self, container: str) -> None:
         with _translated("start the container"):

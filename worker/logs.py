@@ -94,11 +94,10 @@ class LogTail:
         text = self._decode(stderr, passed)
         if self._cut:
             text = ""
-        size = len(text.encode())
-        if self._said + size > self._limits.log_bytes:
+        elif self._said + len(text.encode()) > self._limits.log_bytes:
             text = text.encode()[: self._limits.log_bytes - self._said].decode(errors="ignore") + _LOG_CUT
-            size = len(text.encode())
             self._cut = True
+        size = len(text.encode())
         offset = self._said
         self._said += size
         return Piece(offset, text, progress) if text or progress is not None else None

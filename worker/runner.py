@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -50,19 +50,20 @@ class Stopper:
         self.why: str | None = None
 
     def stop(self, why: str) -> None:
-        """Kill the container, now or as soon as there is one. The first reason stays."""
+        """Kill the container, now or as soon as there is one. The first reason stays. Returns at once: the
+        engine ends a container only when its output is read, which may be the caller's job."""
         with self._lock:
             self.why = self.why or why
             kill = self._kill
         if kill is not None:
-            kill()
+            threading.Thread(target=kill, name="kill", daemon=True).start()
 
     def arm(self, kill: Callable[[], None]) -> None:
         with self._lock:
             self._kill = kill
-            stopped = self.why is not None
-        if stopped:
-            kill()
+            why = self.why
+        if why is not None:
+            self.stop(why)
 
     def disarm(self) -> None:
         with self._lock:
@@ -100,7 +101,7 @@ class Runner:
         return self._follow(state.id, stream, job, stopper, started)
 
     def _follow(self, container: str, stream: Stream, job: Job, stopper: Stopper, started: float) -> Run:
-        with _Watch(job, stopper, started):
+        with _Watch(job, stopper, started), closing(stream):
             with suppress(EngineLost, OSError):
                 self._read(stream, job, stopper)
             state = self._ended(container, started + job.seconds)
@@ -124,14 +125,14 @@ class Runner:
         )
 
     def _read(self, stream: Stream, job: Job, stopper: Stopper) -> None:
-        for stdout, stderr in stream:
-            for is_error, data in ((False, stdout), (True, stderr)):
-                if data and stopper.why != "log":
-                    piece = job.tail.feed(is_error, data)
-                    if piece is not None:
-                        job.emit(piece)
-                    if job.tail.flooded:
-                        stopper.stop("log")
+        for is_error, data in stream:
+            if stopper.why == "log":
+                continue  # read on, so that the engine is not blocked while it kills
+            piece = job.tail.feed(is_error, data)
+            if piece is not None:
+                job.emit(piece)
+            if job.tail.flooded:
+                stopper.stop("log")
 
     def _ended(self, container: str, until: float) -> ContainerState | None:
         """Its state once it is over. An engine that went away meanwhile is waited for."""

@@ -7,7 +7,7 @@ or execution. The job meets "no space left" like on any disk; the number of file
 It needs root and loop devices on the engine's own host. Disks are made ahead of need, because the 15 ms
 that one takes would be part of every job's latency.
 
-watched: a plain folder whose size is looked at twice a second while the job runs, and /tmp in memory. For a
+watched: a plain folder whose size is looked at twice a second while the job runs. For a
 worker without root, or in a container. A job can overshoot for half a second; `prixfixe worker check` says
 so.
 """
@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import threading
 import uuid
@@ -39,7 +41,7 @@ _MOUNT_OPTIONS: Final = "loop,nosuid,nodev,noexec,noatime"
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """One task's disk: `outputs` and, unless /tmp is a tmpfs, `temporary`. Belongs to whoever took it."""
+    """One task's disk: `outputs`, and `temporary`, its /tmp. Belongs to whoever took it."""
 
     kind: Literal["loop", "watched"]
     folder: Path
@@ -50,8 +52,8 @@ class Disk:
         return self.folder / "disk" / "outputs"
 
     @property
-    def temporary(self) -> Path | None:
-        return self.folder / "disk" / "tmp" if self.kind == "loop" else None
+    def temporary(self) -> Path:
+        return self.folder / "disk" / "tmp"
 
     @property
     def user(self) -> str | None:
@@ -61,7 +63,7 @@ class Disk:
 
     def used_bytes(self) -> int:
         """What the task has written, for a watched disk; links are not followed."""
-        return _tree_bytes(self.outputs)
+        return _tree_bytes(self.folder / "disk")
 
 
 class ScratchPool:
@@ -129,7 +131,7 @@ class ScratchPool:
             if self.kind == "loop":
                 _format(folder / "image", max(size_mib, _LEAST_MIB))
                 _mount(folder)
-            for place in filter(None, (disk.outputs, disk.temporary)):
+            for place in (disk.outputs, disk.temporary):
                 place.mkdir(mode=0o700)
                 _give_to_task(place)
         except BaseException:
@@ -146,9 +148,7 @@ def _give_to_task(place: Path) -> None:
 
 def _choose(folder: Path) -> Literal["loop", "watched"]:
     """loop when it works here and the engine shares our mounts; it is tried, not guessed."""
-    inside = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
-    remote = not os.environ.get("DOCKER_HOST", "unix://").startswith("unix://")
-    if os.geteuid() != 0 or inside or remote:
+    if os.geteuid() != 0 or not _engine_sees_our_mounts():
         return "watched"
     probe = folder / f"probe-{uuid.uuid4().hex}"
     (probe / "disk").mkdir(parents=True)
@@ -160,6 +160,20 @@ def _choose(folder: Path) -> Literal["loop", "watched"]:
     finally:
         _delete(probe)
     return "loop"
+
+
+def _engine_sees_our_mounts() -> bool:
+    """Whether the engine is a process in our own mount namespace: what is mounted here, it can hand to a
+    task. A remote or rootless engine is not, nor is the host's for a worker that runs in a container."""
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    if not address.startswith("unix://"):
+        return False
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address.removeprefix("unix://"))
+        size = struct.calcsize("3i")
+        peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+        return peer > 0 and os.readlink(f"/proc/{peer}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+    return False
 
 
 def _format(image: Path, size_mib: int) -> None:

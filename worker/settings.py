@@ -42,11 +42,12 @@ class WorkerSettings:
     """One worker.
 
     service: base URL of the market's API. rpc: URL of a chain node that the worker trusts. provider:
-    account that is paid. key: key specification of the worker key (`dev:N`, keystore file, `exec:COMMAND`).
-    slots: tasks at once; milli_vcpu, memory_mib and disk_mib are shared out evenly among them. rate:
-    dollars for an hour of one vCPU. minimum: least price of a task. ask_seconds: how long a signed ask
-    lives. drain_seconds: how long a stop waits for running tasks. runtime: OCI runtime of the engine
-    (`runc`, `runsc`). scratch: how the disk of a task is bounded (see `worker.scratch`).
+    account that is paid. contract: the market that is meant, None: whichever the service names. key: key
+    specification of the worker key (`dev:N`, keystore file, `exec:COMMAND`). slots: tasks at once;
+    milli_vcpu, memory_mib and disk_mib are shared out evenly among them. rate: dollars for an hour of one
+    vCPU. minimum: least price of a task. ask_seconds: how long a signed ask lives. drain_seconds: how long
+    a stop waits for running tasks. runtime: OCI runtime of the engine (`runc`, `runsc`). scratch: how the
+    disk of a task is bounded (see `worker.scratch`).
     """
 
     service: str
@@ -54,6 +55,7 @@ class WorkerSettings:
     provider: str
     key: str
     data: Path
+    contract: str | None = None
     name: str = "w1"
     slots: int = 1
     milli_vcpu: int = 1000
@@ -69,6 +71,8 @@ class WorkerSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "provider", parse_address(self.provider, name="provider"))
+        if self.contract is not None:
+            object.__setattr__(self, "contract", parse_address(self.contract, name="contract"))
         for name in ("service", "rpc"):
             url = getattr(self, name)
             if not url.startswith(("http://", "https://")):

@@ -40,6 +40,7 @@ def packages(extras: Sequence[str] = ()) -> list[Package]:
         Package("mmdebstrap", "makes the base image from Debian packages", _can_make_image),
         Package("nodejs", "runs the Solidity compiler", lambda: system.on_path("node")),
         Package("npm", "installs the compiler, anvil and forge", lambda: system.on_path("npm")),
+        Package("busybox-static", "the tiny image that tests cage", lambda: system.on_path("busybox")),
         Package("python3-venv", "makes virtual environments", system.has_venv),
     ]
     if "compose" in extras:

@@ -1,0 +1,327 @@
+"""`prixfixe worker`: sell this machine's time.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from prixfixe.chain.client import MarketClient
+    from prixfixe.protocol.wire import Market
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
+_SERVICE = click.option(
+    "--service",
+    metavar="URL",
+    required=True,
+    envvar="PRIXFIXE_SERVICE",
+    show_envvar=True,
+    help="The market's API.",
+)
+_RPC = click.option(
+    "--rpc",
+    metavar="URL",
+    required=True,
+    envvar="PRIXFIXE_RPC",
+    show_envvar=True,
+    help="A chain node that you trust: what it says decides whether a job is real.",
+)
+_CONTRACT = click.option(
+    "--contract",
+    metavar="ADDRESS",
+    default=None,
+    help="The market's contract; a service that names another is refused.",
+)
+_DATA = click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("prixfixe-worker"),
+    show_default=True,
+    help="Journal, input cache and task disks. One worker a folder.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def worker() -> None:
+    """Sell this machine's time.
+
+    \b
+    Once, with the provider's key, on any machine:
+      prixfixe worker init --key provider.json --worker-key 0x... --service URL --rpc URL
+    Then on each worker machine, with the worker's key only:
+      prixfixe worker check
+      prixfixe worker start --key worker.json --provider 0x... --service URL --rpc URL
+
+    Jobs run in containers without network, root or capabilities, within limits of memory, processor, disk,
+    time and log. You are paid the price that the worker asks, for tasks that succeed.
+    """
+
+
+@worker.command()
+@_SERVICE
+@_RPC
+@_CONTRACT
+@click.option(
+    "--provider", metavar="ADDRESS", required=True, help="The account that is paid; its key is not needed."
+)
+@click.option(
+    "--key",
+    metavar="KEY",
+    required=True,
+    help="The worker's key: keystore name or file, command:PROGRAM, or dev:N on a local chain.",
+)
+@click.option("--name", default="w1", show_default=True, help="What the market's pages call this worker.")
+@click.option(
+    "--slots", type=int, default=1, show_default=True, help="Tasks at once; the machine is shared evenly."
+)
+@click.option(
+    "--vcpu", type=float, default=None, metavar="N", help="Processors to offer in all.  [default: all]"
+)
+@click.option(
+    "--memory", type=int, default=None, metavar="MIB", help="Memory to offer in all.  [default: 3/4 of it]"
+)
+@click.option(
+    "--disk", type=int, default=None, metavar="MIB", help="Disk to offer in all.  [default: half of the free]"
+)
+@click.option(
+    "--rate", default="0.05", show_default=True, metavar="DOLLARS", help="What an hour of one vCPU costs."
+)
+@click.option(
+    "--minimum", default="0.001", show_default=True, metavar="DOLLARS", help="Least price of a task."
+)
+@click.option("--runtime", default="runc", show_default=True, help="Container runtime; runsc is gVisor.")
+@click.option(
+    "--scratch",
+    type=click.Choice(["auto", "loop", "watched"]),
+    default="auto",
+    show_default=True,
+    help="How a task's disk is bounded: a file system of its own (root), or a watched folder.",
+)
+@click.option("--drain", type=float, default=120.0, show_default=True, metavar="SECONDS",
+              help="How long a stop waits for running tasks.")  # fmt: skip
+@_DATA
+@_JSON
+def start(
+    service: str,
+    rpc: str,
+    contract: str | None,
+    provider: str,
+    key: str,
+    name: str,
+    slots: int,
+    vcpu: float | None,
+    memory: int | None,
+    disk: int | None,
+    rate: str,
+    minimum: str,
+    runtime: str,
+    scratch: Any,
+    drain: float,
+    data: Path,
+    as_json: bool,
+) -> None:
+    """Run a worker until SIGTERM or Ctrl-C.
+
+    The first signal takes no more work and lets running tasks end (at most --drain seconds, then they are
+    refused and the customers have their money back at once); the second stops at once. A worker that was
+    killed takes up where it was when it starts again.
+
+    \b A price is rate x vCPU x hours of the product's time limit (or what its memory would cost, 4 GiB
+    counting as one vCPU, if that is more), at least the minimum. For example 2 vCPU for 10 minutes at 0.05:
+    $0.016667.
+    """
+    from prixfixe.protocol.money import Money
+    from worker.daemon import Daemon
+    from worker.settings import WorkerSettings, free_disk_mib
+
+    _log(as_json)
+    settings = WorkerSettings(
+        service=service,
+        rpc=rpc,
+        contract=contract,
+        provider=provider,
+        key=key,
+        data=data.absolute(),
+        name=name,
+        slots=slots,
+        milli_vcpu=int(vcpu * 1000) if vcpu is not None else (os.cpu_count() or 1) * 1000,
+        memory_mib=memory if memory is not None else _memory_mib() * 3 // 4,
+        disk_mib=disk if disk is not None else max(1, free_disk_mib(data.absolute())),
+        rate=_dollars(rate),
+        minimum=Money.parse(minimum),
+        runtime=runtime,
+        scratch=scratch,
+        drain_seconds=drain,
+    )
+    daemon = Daemon(settings, _emitter(as_json))
+    daemon.handle_signals()
+    daemon.run()
+
+
+@worker.command()
+@_SERVICE
+@_RPC
+@_CONTRACT
+@click.option("--key", metavar="KEY", required=True, help="The provider's own key (not a worker's).")
+@click.option("--worker-key", metavar="ADDRESS", required=True, help="Address of the worker's key.")
+@click.option(
+    "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it may sign."
+)
+@_JSON
+def init(
+    service: str, rpc: str, contract: str | None, key: str, worker_key: str, days: int, as_json: bool
+) -> None:
+    """Let a worker key sell for you, and put up the surety.
+
+    The only step that needs the provider's key: do it where that key is, not on the worker machine. The
+    worker key can sign asks and results until its time is over, and can never move money. The surety is a
+    deposit of yours that stays in your account, and is needed to be given work. Running it again changes
+    nothing that is as it should be.
+    """
+    from prixfixe.keys import load_signer
+    from prixfixe.protocol.addresses import parse_address
+    from worker.onboarding import onboard
+
+    _, client = _market(service, rpc, contract)
+    address = parse_address(worker_key, name="worker key")
+    done = onboard(client, load_signer(key, chain_id=client.chain_id), address, days * 86400)
+    facts = {
+        "provider": done.provider,
+        "key": done.key,
+        "until": done.until,
+        "free": done.free.plain,
+        "surety": done.surety.plain,
+        "deposited": done.deposited.plain,
+        "transactions": [found for found in (done.deposited_in, done.authorised_in) if found],
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    until = time.strftime("%Y-%m-%d", time.gmtime(done.until))
+    click.echo(f"provider {done.provider}: {done.free} free, surety {done.surety}"
+               + (f" ({done.deposited} deposited now)" if done.deposited else ""))  # fmt: skip
+    click.echo(
+        f"worker key {done.key} may sign until {until}" + ("" if done.authorised_in else " (as before)")
+    )
+    click.echo(f"next, on the worker machine: prixfixe worker start --provider {done.provider} --key KEY ...")
+
+
+@worker.command()
+@_SERVICE
+@_RPC
+@_CONTRACT
+@click.option("--key", metavar="KEY", required=True, help="The worker's key.")
+@_JSON
+def status(service: str, rpc: str, contract: str | None, key: str, as_json: bool) -> None:
+    """Show what the market knows of a worker: whether it lives, what it did, what it earned."""
+    from prixfixe.keys import load_signer
+    from worker.client import ServiceClient
+
+    market, _ = _market(service, rpc, contract)
+    signer = load_signer(key, chain_id=market.chain_id)
+    client = ServiceClient(service)
+    try:
+        client.sign_in(signer)
+        found = client.status(signer.address)
+    finally:
+        client.close()
+    if as_json:
+        click.echo(found.model_dump_json())
+        return
+    click.echo(f"{found.name} ({found.key}): {'alive' if found.alive else 'silent'}")
+    click.echo(f"  provider {found.provider}: {found.free} free, {found.held} in dispute windows,"
+               f" surety {found.surety}")  # fmt: skip
+    click.echo(f"  deals: {found.running} running, {found.settled} settled, {found.failed} failed,"
+               f" {found.lost} lost; earned {found.earned}")  # fmt: skip
+    if found.free < found.surety:
+        click.echo("  no work comes while free money is below the surety: prixfixe worker init", err=True)
+
+
+@worker.command()
+@click.option("--image", metavar="SHA256", default=None, help="Id of an image with /bin/sh for the probe.")
+@click.option("--runtime", default="runc", show_default=True)
+@click.option("--scratch", type=click.Choice(["auto", "loop", "watched"]), default="auto", show_default=True)
+@_DATA
+@_JSON
+def check(image: str | None, runtime: str, scratch: Any, data: Path, as_json: bool) -> None:
+    """Try the cage on this machine: a verdict a line.
+
+    ok: holds. weak: works with less protection. bad: do not run strangers' jobs here (exit code 9).
+    """
+    from worker.selftest import check as run_checks
+
+    worst = False
+    for verdict in run_checks(data.absolute(), scratch, runtime, image):
+        worst = worst or verdict.level == "bad"
+        if as_json:
+            click.echo(json.dumps(verdict.to_json()))
+        else:
+            click.echo(f"{verdict.level:4}  {verdict.name:18} {verdict.message}")
+            if verdict.hint:
+                click.echo(f"      {'':18} -> {verdict.hint}")
+    if worst:
+        raise click.exceptions.Exit(9)
+
+
+def _market(service: str, rpc: str, contract: str | None) -> tuple[Market, MarketClient]:
+    """The market as the service names it, and its contract behind the provider's own node."""
+    from prixfixe.chain.client import MarketClient
+    from worker.client import ServiceClient, require_market
+
+    client = ServiceClient(service)
+    try:
+        market = client.market()
+    finally:
+        client.close()
+    require_market(market, contract)
+    return market, MarketClient(rpc, market.contract, chain_id=market.chain_id)
+
+
+def _dollars(text: str) -> Decimal:
+    try:
+        return Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        raise click.BadParameter(f"{text!r} is not dollars such as 0.05", param_hint="--rate") from None
+
+
+def _memory_mib() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
+def _log(as_json: bool) -> None:
+    """Diagnostics go to standard error; standard output belongs to events."""
+    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(form)
+    logger = logging.getLogger("prixfixe.worker")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.WARNING if as_json else logging.INFO)
+    logger.propagate = False
+
+
+def _emitter(as_json: bool) -> Any:
+    def emit(event: str, facts: dict[str, Any]) -> None:
+        if as_json:
+            click.echo(json.dumps({"event": event, **facts}))
+        elif event == "ready":
+            click.echo(
+                f"worker {facts['name']} ready: key {facts['key']}, provider {facts['provider']},"
+                f" {facts['slots']} slot(s), runtime {facts['runtime']}, disks {facts['scratch']}"
+            )
+        else:
+            click.echo(f"{event} {' '.join(f'{name}={value}' for name, value in facts.items())}".rstrip())
+        sys.stdout.flush()
+
+    return emit

@@ -1,0 +1,196 @@
+"""`prixfixe worker check`: tries the cage on this machine's engine and says, a verdict a line, what holds.
+
+The probe is a container in exactly the cage of a job, made of whatever image is at hand that has a shell;
+each line is something that a hostile job would try. A weaker machine is told what it lacks and what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from prixfixe.errors import EngineError, PrixfixeError
+from worker.cage import TASK_USER, Cage, Mounts
+from worker.engine import Engine
+from worker.logs import LogTail
+from worker.runner import Job, Runner, Stopper, container_name
+from worker.scratch import ScratchPool
+from worker.settings import Limits, ScratchKind
+
+_PROBE_SECONDS: Final = 20.0
+_DISK_MIB: Final = 16
+_MEMORY_MIB: Final = 64
+
+# Prints one line a question: name, then what it saw. Every tool is a shell builtin or in any base image.
+_SCRIPT: Final = r"""
+echo "user $(id -u 2>/dev/null)"
+while read key value; do case "$key" in
+  CapEff:|CapPrm:|CapBnd:) echo "capabilities $key$value";;
+  NoNewPrivs:) echo "no_new_privileges $value";;
+  Seccomp:) echo "seccomp $value";;
+esac; done < /proc/self/status
+( : > /probe ) 2>/dev/null && echo "root writable" || echo "root read-only"
+( : > /job/probe ) 2>/dev/null && echo "job writable" || echo "job read-only"
+( : > /job/outputs/probe ) 2>/dev/null && echo "outputs writable" || echo "outputs read-only"
+( : > /tmp/probe ) 2>/dev/null && echo "tmp writable" || echo "tmp read-only"
+echo "interfaces $(cd /sys/class/net && echo *)"
+[ -e /var/run/docker.sock ] || [ -e /run/docker.sock ] && echo "socket there" || echo "socket absent"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One line. level: "ok", "weak" (works, with less protection), "bad" (do not run strangers' jobs)."""
+
+    level: str
+    name: str
+    message: str
+    hint: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"verdict": self.level, "check": self.name, "message": self.message, "hint": self.hint}
+
+
+def check(data: Path, scratch: ScratchKind, runtime: str, image: str | None) -> Iterator[Verdict]:
+    """Verdicts, as they come. image: id of an image with a shell for the probe; None: none is run."""
+    try:
+        engine = Engine()
+        info = engine.info()
+    except EngineError as error:
+        yield Verdict("bad", "engine", error.message, "start the engine, or set DOCKER_HOST")
+        return
+    yield Verdict("ok", "engine", f"Docker engine {info.get('ServerVersion')} answers")
+    yield from _engine_verdicts(info, runtime)
+    folder = data / "check"
+    try:
+        pool = ScratchPool(folder / "disks", scratch)
+        yield _scratch_verdict(pool)
+        if image is None:
+            yield Verdict("weak", "probe", "no image given, so no container was tried", "give --image")
+            return
+        yield from _probe(engine, pool, folder, runtime, image)
+    except (PrixfixeError, OSError) as error:
+        yield Verdict("bad", "probe", f"a container in the cage could not be run: {error}")
+    finally:
+        with suppress(EngineError):
+            engine.remove(container_name("check"))
+        with suppress(NameError, UnboundLocalError):
+            pool.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        engine.close()
+
+
+def require_seccomp(info: dict[str, Any]) -> None:
+    """EngineError unless the engine filters system calls by its default profile: the cage relies on it."""
+    for option in info.get("SecurityOptions") or []:
+        fields = dict(part.partition("=")[::2] for part in str(option).split(","))
+        if fields.get("name") == "seccomp" and fields.get("profile", "default") in ("default", "builtin"):
+            return
+    raise EngineError(
+        "the engine does not filter system calls with its default seccomp profile",
+        code="no-seccomp",
+        hint="start the engine with its default seccomp profile, on a kernel with CONFIG_SECCOMP",
+    )
+
+
+def _engine_verdicts(info: dict[str, Any], runtime: str) -> Iterator[Verdict]:
+    try:
+        require_seccomp(info)
+        yield Verdict("ok", "seccomp", "the engine's default profile")
+    except EngineError as error:
+        yield Verdict("bad", "seccomp", error.message, error.hint or "")
+    for field, what in (("MemoryLimit", "memory"), ("SwapLimit", "swap"), ("PidsLimit", "processes"),
+                        ("CpuCfsQuota", "processor time")):  # fmt: skip
+        held = bool(info.get(field))
+        yield Verdict("ok" if held else "bad", f"limit-{field.lower()}",
+                      f"the engine {'can' if held else 'cannot'} limit {what}",
+                      "" if held else "enable its control group")  # fmt: skip
+    runtimes = info.get("Runtimes") or {}
+    if runtime not in runtimes:
+        yield Verdict(
+            "bad", "runtime", f"the engine has no runtime {runtime!r}", f"it has {', '.join(runtimes)}"
+        )
+    elif "runsc" in runtimes and runtime != "runsc":
+        yield Verdict(
+            "weak", "runtime", f"jobs run on {runtime}", "gVisor is here: --runtime runsc cages harder"
+        )
+    else:
+        yield Verdict("ok", "runtime", f"jobs run on {runtime}")
+
+
+def _scratch_verdict(pool: ScratchPool) -> Verdict:
+    if pool.kind == "loop":
+        return Verdict("ok", "disk", "every task gets a disk of its own with a hard end")
+    return Verdict(
+        "weak",
+        "disk",
+        "a task's disk is measured twice a second, not bounded",
+        "run the worker as root on the engine's own host",
+    )
+
+
+def _probe(engine: Engine, pool: ScratchPool, folder: Path, runtime: str, image: str) -> Iterator[Verdict]:
+    if engine.image_config(image) is None:
+        yield Verdict("bad", "probe", f"the engine has no image {image}", "give an image's id: sha256:...")
+        return
+    job = folder / "job"
+    (job / "inputs").mkdir(parents=True)
+    (job / "outputs").mkdir()
+    disk = pool.take(_DISK_MIB)
+    cage = Cage(
+        attempt="check",
+        worker="check",
+        image=image,
+        command=("/bin/sh", "-c", _SCRIPT),
+        environment={},
+        milli_vcpu=500,
+        memory_mib=_MEMORY_MIB,
+        disk_mib=_DISK_MIB,
+        mounts=Mounts(job, disk.outputs, disk.temporary),
+        runtime=runtime,
+        user=disk.user or TASK_USER,
+    )
+    said: list[str] = []
+    runner = Runner(engine)
+    try:
+        task = Job(cage, disk, LogTail(Limits()), _PROBE_SECONDS, lambda piece: said.append(piece.text))
+        run = runner.run(runner.create(task), task, Stopper())
+    finally:
+        engine.remove(container_name("check"))
+        pool.release(disk)
+    if run.exit_code != 0:
+        yield Verdict("bad", "probe", f"the probe ended with {run.exit_code}: {run.last_line}")
+        return
+    yield from _read_probe("".join(said), cage)
+
+
+def _read_probe(text: str, cage: Cage) -> Iterator[Verdict]:
+    seen: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        seen.setdefault(name, []).append(value.strip())
+    capabilities = seen.get("capabilities", [])
+    mine = cage.user.split(":")[0]
+    powerless = bool(capabilities) and not any(
+        value.partition(":")[2].strip("0\t ") for value in capabilities
+    )
+    runs_as = ", ".join(seen.get("user", ["?"]))
+    for name, holds, message in (
+        ("user", seen.get("user") == [mine], f"a task runs as user {runs_as}"),
+        ("capabilities", powerless, "a task has no capability"),
+        ("no-new-privileges", seen.get("no_new_privileges") == ["1"], "set-user-id programs gain nothing"),
+        ("seccomp-filter", seen.get("seccomp") == ["2"], "system calls are filtered"),
+        ("root", seen.get("root") == ["read-only"], "the image is read-only"),
+        ("job", seen.get("job") == ["read-only"], "inputs are read-only"),
+        ("outputs", seen.get("outputs") == ["writable"], "outputs can be written"),
+        ("tmp", seen.get("tmp") == ["writable"], "/tmp can be written"),
+        ("network", seen.get("interfaces") in (["lo"], ["*"]), "a task sees no network"),
+        ("socket", seen.get("socket") == ["absent"], "the engine's socket is out of reach"),
+    ):
+        found = json.dumps({name: seen.get(name)})
+        yield Verdict("ok" if holds else "bad", name, message if holds else f"not so: {message} ({found})")
