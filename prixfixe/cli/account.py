@@ -66,7 +66,7 @@ def show(
 @rpc_option
 @json_option
 def deposit(amount: Money, context_name: str | None, key: str | None, rpc: str | None, as_json: bool) -> None:
-    """Move AMOUNT dollars of the market's token from your wallet into your account."""
+    """Move dollars from your wallet into your account."""
     from prixfixe.errors import InsufficientFunds
 
     context = chosen_context(context_name, key)
@@ -99,7 +99,10 @@ def withdraw(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Move AMOUNT dollars from your account to a wallet. It cannot be taken back."""
+    """Move dollars from your account to a wallet.
+
+    AMOUNT arrives in the wallet --to, your own when it is not given. It cannot be taken back.
+    """
     from prixfixe.protocol.addresses import parse_address
 
     context = chosen_context(context_name, key)
@@ -118,7 +121,10 @@ def withdraw(
 @rpc_option
 @json_option
 def faucet(amount: Money, context_name: str | None, key: str | None, rpc: str | None, as_json: bool) -> None:
-    """Make AMOUNT play dollars (1000 when not given) and deposit them. Local chains only."""
+    """Make play dollars on a local chain.
+
+    Makes AMOUNT (1000 when not given) and deposits it into your account.
+    """
     from prixfixe.errors import Forbidden
 
     context = chosen_context(context_name, key)

@@ -63,7 +63,10 @@ def list_contexts(as_json: bool) -> None:
 @click.argument("name", required=False)
 @json_option
 def show(name: str | None, as_json: bool) -> None:
-    """Show the context NAME, or the current one as the environment changes it."""
+    """Show a context, by default the current one.
+
+    What the environment changes in it is shown as changed.
+    """
     from prixfixe.client.contexts import resolve_context
 
     chosen = resolve_context(name)

@@ -99,7 +99,10 @@ def show(job: str, context_name: str | None, key: str | None, as_json: bool) -> 
 @key_option
 @json_option
 def watch(job: str, context_name: str | None, key: str | None, as_json: bool) -> None:
-    """Follow a job until it ends. Ctrl-C ends the watching, not the job."""
+    """Follow a job until it ends.
+
+    Ctrl-C ends the watching, not the job.
+    """
     job = _whole(job)
     with open_client(chosen_context(context_name, key)) as client:
         try:
@@ -150,7 +153,9 @@ def download(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Download a job's outputs, each checked against the digest that the worker signed.
+    """Download a job's outputs.
+
+    Each file is checked against the digest that the worker signed, and appears whole or not at all.
 
     \b
     Examples:
@@ -188,7 +193,10 @@ def download(
 def receipt(
     job: str, out: Path, force: bool, context_name: str | None, key: str | None, as_json: bool
 ) -> None:
-    """Write the receipt of a job that has ended to a file (receipt.json when --out is not given)."""
+    """Write the receipt of a job to a file.
+
+    The job must have ended. The file is receipt.json when --out is not given.
+    """
     from prixfixe.cli.receipts import write_receipt
     from prixfixe.client.files import require_free_target
 
@@ -215,8 +223,10 @@ def receipt(
 @key_option
 @json_option
 def cancel(job: str, context_name: str | None, key: str | None, as_json: bool) -> None:
-    """Cancel a job that no worker has been found for; nothing is charged. A job that runs cannot be
-    cancelled."""
+    """Cancel a job that no worker has yet.
+
+    Nothing is charged then. A job that runs cannot be cancelled.
+    """
     with open_client(chosen_context(context_name, key)) as client:
         found = client.cancel(_whole(job))
     if as_json:
@@ -244,11 +254,11 @@ def refund(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Get the money of a late job back from the contract, without the service.
+    """Get a late job's money back by yourself.
 
-    A deal whose deadline has passed gives its whole price back to whoever asks in a transaction; the service
-    does that by itself, and this does it when the service is silent. It costs a little of the chain's own
-    coin.
+    This works without the service. A deal whose deadline has passed gives its whole price back to whoever
+    asks in a transaction; the service does that by itself, and this does it when the service is silent. It
+    costs a little of the chain's own coin.
 
     \b
     Examples:

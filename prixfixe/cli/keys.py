@@ -69,7 +69,10 @@ def list_keys(as_json: bool) -> None:
 @click.option("--chain-id", type=int, default=31337, show_default=True, help="The chain it is opened for.")
 @json_option
 def address(key: str, chain_id: int, as_json: bool) -> None:
-    """Print the address of KEY; a keystore in the folder is not opened for that."""
+    """Print the address of a key.
+
+    A keystore in the folder is not opened for that.
+    """
     from prixfixe.client.setup import address_of_spec
     from prixfixe.keys import load_signer
 

@@ -73,10 +73,11 @@ def publish(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Publish the bundle in FOLDER: build its image, put its tiers on chain, list it at the service.
+    """Put a bundle up for sale.
 
-    Shows tiers, prices and costs first, and asks before it signs. What is done already is left as it is, so
-    an interrupted publication is finished by running it again.
+    Builds the image of the bundle in FOLDER, puts its tiers on chain and lists it at the service. Shows
+    tiers, prices and costs first, and asks before it signs. What is done already is left as it is, so an
+    interrupted publication is finished by running it again.
     """
     from prixfixe.cli import publishing
 
@@ -127,9 +128,9 @@ def retire(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Take BUNDLE off sale: no more quotes from now on, and on chain its end as soon as the notice allows.
+    """Take a bundle off sale.
 
-    Quotes that were given stay good: the contract's notice period keeps the offer alive for them.
+    The service quotes it no more; on chain it ends as soon as the notice and open quotes allow.
     """
     from prixfixe.cli import publishing
     from prixfixe.protocol.typed_data import parse_bytes32

@@ -65,8 +65,7 @@ def verify(
     \b
     Examples:
       prixfixe verify receipt.json sales-pivot.xlsx prixfixe verify receipt.json --offline prixfixe verify
-      receipt.json result.csv --rpc https://node.example --contract
-      0x5FbDB2315678afecb367f032d93F642f64180aa3
+      receipt.json --rpc https://node.example --contract 0x5FbDB2315678afecb367f032d93F642f64180aa3
     """
     from prixfixe.client.verification import read_receipt
     from prixfixe.errors import VerificationFailed
