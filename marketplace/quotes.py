@@ -178,7 +178,9 @@ def _manifest(published: Published, tier: Tier, request: wire.QuoteRequest) -> J
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"{place}: {first['msg']}", code="invalid-request") from error
+        raise InvalidInput(
+            f"{place}: {first['msg']}", code="invalid-request", hint="see the API's description"
+        ) from error
 
 
 def _require_inputs(definition: BundleDefinition, inputs: tuple[InputFile, ...]) -> None:
@@ -186,7 +188,10 @@ def _require_inputs(definition: BundleDefinition, inputs: tuple[InputFile, ...])
     if not 1 <= len(inputs) <= allowed.max_files:
         most = "1 file" if allowed.max_files == 1 else f"1 to {allowed.max_files} files"
         raise InvalidInput(
-            f"bundle {definition.id} takes {most}, not {len(inputs)}", code="input-count", inputs=len(inputs)
+            f"bundle {definition.id} takes {most}, not {len(inputs)}",
+            code="input-count",
+            hint="name every file of the job once",
+            inputs=len(inputs),
         )
     total = sum(file.size for file in inputs)
     if total > allowed.max_bytes:

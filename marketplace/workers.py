@@ -159,8 +159,8 @@ class Workers:
         with self._store.read() as connection:
             row = _registered(connection, key)
             counted = select(attempts.c.state, func.count()).where(attempts.c.worker == key)
-            rows = connection.execute(counted.group_by(attempts.c.state)).tuples()
-            counts: dict[str, int] = dict(rows.all())
+            rows = connection.execute(counted.group_by(attempts.c.state)).all()
+            counts: dict[str, int] = {row[0]: row[1] for row in rows}
             earned = _earned(connection, key)
         account = view.accounts[row["provider"]]
         return wire.WorkerStatus(

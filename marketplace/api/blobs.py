@@ -33,7 +33,8 @@ async def upload(
     return {"sha256": sha256, "size": size}
 
 
-@router.api_route("/{sha256}", methods=["GET", "HEAD"])
+@router.head("/{sha256}", include_in_schema=False)
+@router.get("/{sha256}")
 def download(services: ServicesDep, caller: Caller, sha256: BlobName) -> FileResponse:
     """The bytes, for whoever put them there and for the worker that needs them. Ranges are served."""
     blob = services.blobs.open(sha256, caller)

@@ -1,0 +1,90 @@
+"""Whatever goes wrong is a problem document, and tells nothing that it should not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from prixfixe.errors import PrixfixeError
+from tests.support.service import CUSTOMER, World
+
+
+def test_an_unknown_route_is_a_problem(world: World) -> None:
+    answer = world.http.get("/v1/nothing")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown-route")
+    assert "/v1/nothing" in answer.json()["detail"]
+
+
+def test_a_wrong_method_is_a_problem(world: World) -> None:
+    answer = world.http.delete("/v1/market")
+    assert (answer.status_code, answer.json()["code"]) == (405, "method-not-allowed")
+    assert "GET" in answer.headers["allow"]
+
+
+def test_a_body_that_is_no_json_is_a_problem(world: World) -> None:
+    answer = world.http.post("/v1/quotes", content=b"{nonsense", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+
+
+def test_a_large_body_is_refused_whether_declared_or_not(world: World) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b" " * 100_000
+
+    for content in (b" " * 1_100_000, pieces()):
+        answer = world.http.post("/v1/quotes", content=content)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+
+
+def test_a_fault_of_ours_shows_a_number_and_not_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_given: object) -> None:
+        raise KeyError("the password is hunter2")
+
+    monkeypatch.setattr(type(world.services.bundles), "listings", broken)
+    with caplog.at_level(logging.ERROR, logger="prixfixe.api"):
+        answer = world.http.get("/v1/bundles")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["retryable"]) == (500, "internal", True)
+    assert "hunter2" not in answer.text
+    assert problem["instance_id"] in problem["detail"]
+    assert problem["instance_id"] in caplog.text
+
+
+def test_a_store_that_is_locked_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(*_given: object) -> None:
+        raise OperationalError("SELECT secret", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(type(world.services.bundles), "listings", locked)
+    answer = world.http.get("/v1/bundles")
+    assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
+    assert "secret" not in answer.text
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_a_problem_becomes_the_same_error_at_the_client(world: World) -> None:
+    problem = world.http.get("/v1/jobs/0x" + "0" * 64, headers=world.sign_in(CUSTOMER)).json()
+    error = PrixfixeError.from_problem(problem)
+    assert (type(error).__name__, error.code, error.exit_code) == ("NotFound", "job-unknown", 6)
+
+
+def test_health_says_what_is_wrong(world: World) -> None:
+    well = world.http.get("/v1/health")
+    assert (well.status_code, well.json()["status"], well.json()["chain_block"]) == (200, "ok", 7)
+    world.chain.silent = True
+    unwell = world.http.get("/v1/health")
+    assert (unwell.status_code, unwell.json()["status"]) == (503, "unwell")
+
+
+def test_the_market_is_described(world: World) -> None:
+    assert world.http.get("/v1/market").json()["policy"]["surety"] == "5000000"
+
+
+def test_the_api_describes_itself(world: World) -> None:
+    described = world.http.get("/v1/openapi.json").json()
+    assert "/v1/jobs/{job}/receipt" in described["paths"]

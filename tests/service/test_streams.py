@@ -1,0 +1,184 @@
+"""Over a real socket: events as they happen, long polls that wake at once, uploads that stay on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from marketplace.api import events
+from tests.support.service import CUSTOMER, HOST, WORKER, World, manifest_of, settle_on_chain, success
+
+pytestmark = pytest.mark.network_ports
+
+
+@contextmanager
+def serving(world: World) -> Iterator[httpx.Client]:
+    """The app on a loopback port."""
+    server = uvicorn.Server(
+        uvicorn.Config(world.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until = time.monotonic() + 20
+    while not server.started and time.monotonic() < until:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST}, timeout=20, trust_env=False
+        ) as client:
+            yield client
+    finally:
+        world.services.close_streams()
+        server.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """(id, kind, data) of each event; comments and the retry hint are skipped."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line == "" and "data" in fields:
+            yield int(fields["id"]), fields["event"], json.loads(fields["data"])
+            fields = {}
+        elif ": " in line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+
+
+def test_events_arrive_while_the_job_runs_and_the_stream_ends_with_it(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    owner = world.sign_in(CUSTOMER)
+    with serving(world) as http, http.stream("GET", f"/v1/jobs/{job.id}/events", headers=owner) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        seen = _events(stream.iter_lines())
+        assert next(seen)[1:] == ("state", {"state": "queued", "stage": "waiting for a worker"})
+        assignment = world.running(job)
+        world.upload(WORKER, b"done")
+        world.worker_post(
+            f"{assignment.attempt}/log", {"offset": 0, "text": "hello\r\n\x00", "progress": 0.5}
+        )
+        report = success(assignment.deal, manifest_of(out_csv=b"done"))
+        world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
+        settle_on_chain(world, assignment.deal, report)
+        rest = list(seen)
+    assert [number for number, _, _ in rest] == list(range(2, len(rest) + 2))
+    kinds = [kind for _, kind, _ in rest]
+    assert kinds[-1] == "end"
+    assert {"log", "progress", "state"} <= set(kinds)
+    assert next(data for _, kind, data in rest if kind == "log")["text"] == "hello\r\n\x00"
+    assert rest[-1][2] == {"state": "settled", "charged": "4000000", "reason": None}
+
+
+def test_a_follower_that_was_cut_off_resumes_where_it_was(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    owner = world.sign_in(CUSTOMER)
+    world.http.post(f"/v1/jobs/{job.id}/cancel", headers=owner)
+    path = f"/v1/jobs/{job.id}/events"
+    whole = list(_events(iter(world.http.get(path, headers=owner).text.split("\n"))))
+    resumed = world.http.get(path, headers={**owner, "Last-Event-ID": "1"}).text.split("\n")
+    assert list(_events(iter(resumed))) == whole[1:]
+    over = world.http.get(path, headers={**owner, "Last-Event-ID": str(whole[-1][0])})
+    assert over.status_code == 204
+    assert world.http.get(path, headers={**owner, "Last-Event-ID": "x"}).status_code == 422
+
+
+def test_a_quiet_stream_shows_that_it_lives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
+    world.publish()
+    job = world.placed()
+    owner = world.sign_in(CUSTOMER)
+    with serving(world) as http, http.stream("GET", f"/v1/jobs/{job.id}/events", headers=owner) as stream:
+        assert any(line == ": still here" for line in stream.iter_lines())
+
+
+def test_a_waiting_worker_hears_of_its_deal_at_once(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    world.register()
+    headers = world.sign_in(WORKER)
+    answers: list[tuple[float, httpx.Response]] = []
+    with serving(world) as http:
+
+        def poll() -> None:
+            answer = http.get("/v1/assignments?wait=20", headers=headers)
+            answers.append((time.monotonic(), answer))
+
+        waiting = threading.Thread(target=poll)
+        waiting.start()
+        # Whether the poll has begun or not, it must not miss the deal.
+        world.open_deal(job)
+        opened = time.monotonic()
+        waiting.join(20)
+    ((heard, answer),) = answers
+    assert answer.status_code == 200
+    assert heard - opened < 5
+
+
+def test_stopping_the_service_ends_long_polls(world: World) -> None:
+    world.register()
+    headers = world.sign_in(WORKER)
+    statuses: list[int] = []
+    with serving(world) as http:
+        waiting = threading.Thread(
+            target=lambda: statuses.append(http.get("/v1/assignments?wait=60", headers=headers).status_code)
+        )
+        waiting.start()
+        world.services.close_streams()
+        waiting.join(20)
+    assert statuses == [204]
+
+
+def test_a_large_file_is_held_in_memory_neither_in_nor_out(tmp_path: Path) -> None:
+    world = World(tmp_path, max_blob_bytes=2**30)
+    piece, pieces = bytes(range(256)) * 4096, 192
+    digest = hashlib.sha256()
+    for _ in range(pieces):
+        digest.update(piece)
+    path, headers = f"/v1/blobs/{digest.hexdigest()}", world.sign_in(CUSTOMER)
+    with serving(world) as http:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        answer = http.put(path, content=(piece for _ in range(pieces)), headers=headers)
+        assert (answer.status_code, answer.json()["size"]) == (201, pieces * len(piece))
+        found = hashlib.sha256()
+        with http.stream("GET", path, headers=headers) as stream:
+            for chunk in stream.iter_bytes():
+                found.update(chunk)
+        grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    world.http.close()
+    world.store.close()
+    assert found.hexdigest() == digest.hexdigest()
+    assert grown_kib < 48 * 1024
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(world: World) -> None:
+    headers = world.sign_in(CUSTOMER)
+
+    def half() -> Iterator[bytes]:
+        yield b"half of it"
+        raise ConnectionError
+
+    folder = world.services.settings.blobs
+    with serving(world) as http:
+        with pytest.raises(ConnectionError):
+            http.put(
+                f"/v1/blobs/{'0' * 64}", content=half(), headers={**headers, "Content-Length": "1000000"}
+            )
+        until = time.monotonic() + 10
+        while any(file.is_file() for file in folder.rglob("*")) and time.monotonic() < until:
+            time.sleep(0.02)
+    assert not any(file.is_file() for file in folder.rglob("*"))

@@ -1,0 +1,404 @@
+"""A service over a chain that a test sets as it likes. Keys, signatures, store, blobs and HTTP are real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from marketplace.api import create_app
+from marketplace.chain import AccountView, ChainView
+from marketplace.services import Services
+from marketplace.settings import ServiceSettings
+from marketplace.store import deals as chain_deals
+from marketplace.store.database import Store
+from marketplace.store.transitions import lot_matched
+from prixfixe.errors import Unavailable
+from prixfixe.keys import LocalSigner, development_signer, sign_typed
+from prixfixe.protocol import wire
+from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol.bundle import BundleDefinition
+from prixfixe.protocol.deals import Deal, Due, Leg, refusal_root
+from prixfixe.protocol.hashing import sha256_hex
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Ask, Purchase, Result
+from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
+from prixfixe.protocol.siwe import SignIn, personal_digest
+from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
+
+CHAIN_ID = 31337
+CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+DOMAIN = Domain(CHAIN_ID, CONTRACT)
+HOST = "127.0.0.1:8600"
+GRACE = 4
+CHAIN_TIME = 1_900_000_000
+DOLLAR = 1_000_000
+
+ADMIN, PRICING, OPERATOR, CUSTOMER, PROVIDER, STRANGER = (development_signer(at) for at in range(6))
+WORKER = development_signer(10)
+
+DEFINITION: dict[str, Any] = {
+    "id": "echo",
+    "version": "1.0.0",
+    "title": "Echo",
+    "summary": "Gives back what it was given.",
+    "audience": "tests",
+    "image": "sha256:" + "ab" * 32,
+    "command": ["cat"],
+    "parameters": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["word"],
+        "properties": {
+            "word": {"type": "string"},
+            "times": {"type": "integer", "minimum": 1, "default": 1},
+        },
+    },
+    "inputs": {"formats": ["csv"], "max_bytes": 1_000_000, "max_files": 2},
+    "tiers": [
+        {"name": "small", "unit": "rows", "up_to": 100, "price": "4.00", "max_cost": "3.00"},
+        {"name": "large", "unit": "rows", "up_to": 10_000, "price": "9.00", "max_cost": "7.00"},
+    ],
+    "limits": {"milli_vcpu": 1000, "memory_mib": 512, "disk_mib": 256, "max_seconds": 120},
+    "replicas": 1,
+    "determinism": "exact",
+    "disputable": True,
+    "service_level": 600,
+    "privacy": {"retention_days": 30},
+    "proof": {"canonical": "out.csv", "control_totals": "totals.json"},
+}
+
+
+@dataclass
+class FakeChain:
+    """What `MarketReader` answers, set by the test."""
+
+    time: int = CHAIN_TIME
+    block: int = 7
+    accounts: dict[str, AccountView] = field(default_factory=dict)
+    offers: dict[bytes, int] = field(default_factory=dict)
+    workers: dict[tuple[str, str], int] = field(default_factory=dict)
+    pricing: set[str] = field(default_factory=lambda: {PRICING.address})
+    silent: bool = False
+    looks: int = 0
+
+    def look(
+        self,
+        *,
+        accounts: Sequence[str] = (),
+        offers: Sequence[bytes] = (),
+        workers: Sequence[tuple[str, str]] = (),
+    ) -> ChainView:
+        self.looks += 1
+        if self.silent:
+            raise Unavailable("the chain does not answer", code="chain-unavailable")
+        nobody = AccountView(0, 0, 0)
+        return ChainView(
+            self.block,
+            self.time,
+            {each: self.accounts.get(each, nobody) for each in accounts},
+            {each: self.offers.get(each, 0) for each in offers},
+            {each: self.workers.get(each, 0) for each in workers},
+        )
+
+    def may_price(self, address: str) -> bool:
+        return address in self.pricing
+
+
+@dataclass
+class Clock:
+    """The service's clock; moves when the test says so."""
+
+    now: float = field(default_factory=time.time)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class InProcess(httpx.BaseTransport):
+    """The app without a socket, for tests that need no stream. One event loop for all requests."""
+
+    def __init__(self, app: Any) -> None:
+        self._asgi = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._runner = asyncio.Runner()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        whole = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+
+        async def exchange() -> httpx.Response:
+            answer = await self._asgi.handle_async_request(whole)
+            await answer.aread()
+            return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+        return self._runner.run(exchange())
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+class World:
+    """A running service with what tests do all the time."""
+
+    def __init__(self, folder: Path, **settings_: Any) -> None:
+        self.clock = Clock()
+        self.chain = FakeChain()
+        self.chain.accounts[CUSTOMER.address] = AccountView(100 * DOLLAR, 0, 3)
+        self.chain.accounts[PROVIDER.address] = AccountView(5 * DOLLAR, 0, 1)
+        self.chain.workers[(PROVIDER.address, WORKER.address)] = CHAIN_TIME + 10**6
+        chosen = {"max_blob_bytes": 3_000_000, "max_log_bytes": 1000, **settings_}
+        settings = ServiceSettings(data=folder, domain=HOST, **chosen)
+        self.store = Store(settings.database_url)
+        self.store.migrate()
+        self.services = Services.build(settings, MARKET, self.store, self.chain, OPERATOR, self.clock)
+        self.app = create_app(self.services)
+        self.http = httpx.Client(transport=InProcess(self.app), base_url=f"http://{HOST}")
+        self._tokens: dict[str, dict[str, str]] = {}
+
+    def sign_in(self, signer: LocalSigner) -> dict[str, str]:
+        """The header of a session."""
+        if signer.address not in self._tokens:
+            nonce = self.http.get("/v1/sessions/nonce").json()
+            text = SignIn.now(
+                nonce["domain"], signer.address, f"http://{HOST}", CHAIN_ID, nonce["nonce"]
+            ).compose()
+            signature = signer.sign_digest(personal_digest(text))
+            answer = self.http.post(
+                "/v1/sessions", json={"message": text, "signature": "0x" + signature.hex()}
+            )
+            assert answer.status_code == 200, answer.text
+            self._tokens[signer.address] = {"Authorization": f"Bearer {answer.json()['token']}"}
+        return self._tokens[signer.address]
+
+    def upload(self, signer: LocalSigner, content: bytes) -> str:
+        """Put a blob; its name."""
+        name = sha256_hex(content)
+        answer = self.http.put(f"/v1/blobs/{name}", content=content, headers=self.sign_in(signer))
+        assert answer.status_code in (200, 201), answer.text
+        return name
+
+    def publish(self, **changes: Any) -> wire.BundleListing:
+        """The echo bundle, its offers live for a long time."""
+        definition = BundleDefinition.model_validate({**DEFINITION, **changes})
+        for tier in definition.tiers:
+            self.chain.offers[definition.offer(tier.name).id] = CHAIN_TIME + 10**6
+        body = {"definition": definition.to_json(), "image_archive": self.upload(PRICING, b"an image")}
+        answer = self.http.post("/v1/bundles", json=body, headers=self.sign_in(PRICING))
+        assert answer.status_code == 201, answer.text
+        return wire.BundleListing.model_validate(answer.json())
+
+    def ask_quote(self, content: bytes = b"a,b\n", **changes: Any) -> httpx.Response:
+        body = {
+            "customer": CUSTOMER.address,
+            "bundle": "echo",
+            "parameters": {"word": "hello"},
+            "inputs": [{"name": "table.csv", "sha256": sha256_hex(content), "size": len(content)}],
+            "units": 50,
+        }
+        return self.http.post("/v1/quotes", json={**body, **changes})
+
+    def quote(self, content: bytes = b"a,b\n", **changes: Any) -> wire.Quote:
+        answer = self.ask_quote(content, **changes)
+        assert answer.status_code == 200, answer.text
+        return wire.Quote.model_validate(answer.json())
+
+    def order(
+        self, quote: wire.Quote, signer: LocalSigner = CUSTOMER, nonce: int = 1, **changes: Any
+    ) -> dict[str, Any]:
+        """A signed order for a quote, as JSON; `changes` are made before it is signed."""
+        fields: dict[str, Any] = {
+            "customer": quote.customer,
+            "bundle": parse_bytes32(quote.offer_id),
+            "price": quote.price.units,
+            "tasks": quote.tasks,
+            "lot": quote.lot,
+            "job": parse_bytes32(quote.job),
+            "expiry": quote.order_expiry,
+            "deliver_by": quote.deliver_by,
+            "era": quote.era,
+            "nonce": nonce,
+        }
+        purchase = Purchase(**{**fields, **changes})
+        signature = sign_typed(signer, purchase, DOMAIN)
+        return {"quote": quote.id, "purchase": purchase.to_json(), "signature": "0x" + signature.hex()}
+
+    def post_order(self, order: dict[str, Any], **headers: str) -> httpx.Response:
+        return self.http.post("/v1/jobs", json=order, headers=headers)
+
+    def placed(self, content: bytes = b"a,b\n", nonce: int = 1) -> wire.Job:
+        """A job, queued."""
+        self.upload(CUSTOMER, content)
+        answer = self.post_order(self.order(self.quote(content), nonce=nonce))
+        assert answer.status_code == 201, answer.text
+        return wire.Job.model_validate(answer.json())
+
+    def register(self, **changes: Any) -> httpx.Response:
+        body = {
+            "provider": PROVIDER.address,
+            "name": "w1",
+            "resources": {"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 8192, "slots": 2},
+            "version": "0.1.0",
+        }
+        return self.http.post("/v1/workers", json={**body, **changes}, headers=self.sign_in(WORKER))
+
+    def ask(self, signer: LocalSigner = WORKER, **changes: Any) -> wire.SignedAsk:
+        """A signed ask for the echo bundle's product."""
+        product = BundleDefinition.model_validate(DEFINITION).limits.product.to_bytes()
+        fields: dict[str, Any] = {
+            "provider": PROVIDER.address,
+            "product": product,
+            "price": DOLLAR,
+            "slots": 1,
+            "kinds": 2,
+            "customer": ZERO_ADDRESS,
+            "matcher": CONTRACT,
+            "expiry": CHAIN_TIME + 60,
+            "era": 1,
+        }
+        ask = Ask(**{**fields, **changes})
+        return wire.SignedAsk(ask=ask, signature="0x" + sign_typed(signer, ask, DOMAIN).hex())
+
+    def beat(
+        self, asks: Sequence[wire.SignedAsk] = (), running: Sequence[str] = (), draining: bool = False
+    ) -> httpx.Response:
+        body = wire.Heartbeat(asks=tuple(asks), running=tuple(running), draining=draining)
+        return self.http.post(
+            "/v1/workers/heartbeat", json=body.model_dump(mode="json"), headers=self.sign_in(WORKER)
+        )
+
+    def open_deal(self, job: wire.Job, deadline: int = CHAIN_TIME + 124) -> Deal:
+        """What matcher, relayer and indexer do: the lot is matched with the worker's ask and its deal
+        opens."""
+        with self.store.read() as connection:
+            row = connection.exec_driver_sql("SELECT purchase FROM jobs WHERE id = ?", (job.id,)).scalar_one()
+        purchase = Purchase.from_json(json.loads(row))
+        deal = Deal(
+            order=purchase.digest(DOMAIN),
+            customer=purchase.customer,
+            bundle=purchase.bundle,
+            lot=0,
+            count=1,
+            quorum=1,
+            disputable=True,
+            price=purchase.price,
+            fee=0,
+            legs=(Leg(PROVIDER.address, WORKER.address, DOLLAR),),
+        )
+        with self.store.write() as connection:
+            lot_matched(connection, job.id, 0, [self.ask().model_dump(mode="json")])
+            chain_deals.deal_opened(connection, deal, Due(deadline).pack(), where(1))
+        return deal
+
+    def assignment(self) -> wire.Assignment:
+        answer = self.http.get("/v1/assignments", headers=self.sign_in(WORKER))
+        assert answer.status_code == 200, answer.text
+        return wire.Assignment.model_validate(answer.json())
+
+    def worker_post(self, path: str, body: Any = None) -> httpx.Response:
+        return self.http.post(f"/v1/attempts/{path}", json=body, headers=self.sign_in(WORKER))
+
+    def running(self, job: wire.Job) -> wire.Assignment:
+        """The job's assignment, registered, opened and started."""
+        assert self.register().status_code == 200
+        self.open_deal(job)
+        assignment = self.assignment()
+        assert self.worker_post(f"{assignment.attempt}/start").status_code == 204
+        return assignment
+
+
+def success(deal: Deal, outputs: OutputManifest, signer: LocalSigner = WORKER) -> wire.TaskReport:
+    """The signed report of a task that succeeded."""
+    result = Result(deal.id, merkle_root([leaf(0, 0, outputs.digest)]), 1)
+    return _report(0, outputs, result, signer, None)
+
+
+def refusal(deal: Deal, due: int, status: int = 5, signer: LocalSigner = WORKER) -> wire.TaskReport:
+    """The signed report of a task that failed by its customer's mistake."""
+    reason = wire.Reason(code="no-column", message="there is no column 'x'", fault="customer")
+    return _report(status, OutputManifest(), Result(deal.id, refusal_root(due), 0), signer, reason)
+
+
+def _report(
+    status: int,
+    outputs: OutputManifest,
+    result: Result,
+    signer: LocalSigner,
+    reason: wire.Reason | None,
+) -> wire.TaskReport:
+    return wire.TaskReport(
+        status=status,
+        exit_code=0 if status == 0 else 65,
+        seconds=1.5,
+        outputs=outputs,
+        result=result,
+        signature="0x" + sign_typed(signer, result, DOMAIN).hex(),
+        reason=reason,
+        cage={"runtime": "runc"},
+    )
+
+
+def manifest_of(**files: bytes) -> OutputManifest:
+    return OutputManifest.of(
+        OutputFile(name.replace("_", "."), sha256_hex(content), len(content))
+        for name, content in files.items()
+    )
+
+
+def where(block: int) -> dict[str, Any]:
+    """A place on the chain."""
+    return {"transaction": "0x" + f"{block:064x}", "block": block, "log_index": 0, "time": CHAIN_TIME + block}
+
+
+def settle_on_chain(world: World, deal: Deal, report: wire.TaskReport) -> None:
+    """What the indexer does at `Settled`."""
+    with world.store.write() as connection:
+        chain_deals.deal_settled(
+            connection,
+            format_bytes32(deal.id),
+            root=format_bytes32(report.result.root),
+            done=1,
+            paid=DOLLAR,
+            returned=0,
+            signatures=[report.signature],
+            where=where(2),
+        )
+
+
+def refuse_on_chain(world: World, deal: Deal, report: wire.TaskReport) -> None:
+    """What the indexer does at `Refused`."""
+    with world.store.write() as connection:
+        chain_deals.deal_refused(
+            connection,
+            format_bytes32(deal.id),
+            returned=deal.price,
+            signatures=[report.signature],
+            where=where(2),
+        )
+
+
+MARKET = wire.Market(
+    name="test",
+    version="0.1.0",
+    chain_id=CHAIN_ID,
+    contract=CONTRACT,
+    token=ADMIN.address,
+    token_symbol="USD",
+    token_decimals=6,
+    operator=OPERATOR.address,
+    policy=wire.PolicyNumbers(
+        window=600,
+        grace=GRACE,
+        notice=60,
+        surety=Money(5 * DOLLAR),
+        bond=Money(5 * DOLLAR),
+        max_fee_bps=1000,
+        arbiter=ADMIN.address,
+    ),
+    max_blob_bytes=3_000_000,
+    heartbeat_seconds=1.0,
+)
