@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Final
 
 from prixfixe.errors import DevelopmentKeyRefused, InvalidInput
-from prixfixe.protocol.signatures import CURVE_ORDER, public_point
 
 MNEMONIC: Final = "test test test test test test test test test test test junk"
 LOCAL_CHAIN_IDS: Final = frozenset({31337, 1337})
@@ -67,6 +66,11 @@ def development_key(index: int) -> bytes:
     m/44'/60'/0'/0/index)."""
     if type(index) is not int or not 0 <= index < len(ADDRESSES):
         raise InvalidInput(f"{index!r} is no development account: 0 to {len(ADDRESSES) - 1}")
+    from prixfixe.protocol.signatures import (
+        CURVE_ORDER,
+        public_point,
+    )  # late: `require_usable` needs no curve
+
     seed = hashlib.pbkdf2_hmac("sha512", MNEMONIC.encode("ascii"), b"mnemonic", 2048)
     node = hmac.digest(b"Bitcoin seed", seed, "sha512")
     for step in (*_PATH, index):
