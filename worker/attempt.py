@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from prixfixe.errors import EngineError, PrixfixeError
+from prixfixe.errors import Conflict, EngineError, PrixfixeError
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.deals import Due, open_word, refusal_root
@@ -309,25 +309,41 @@ class Attempt:
         reason: Reason | None,
     ) -> TaskReport:
         """Promise, sign, write down. From here on the answer is fixed."""
-        deal, due = self.assignment.deal.id, self.assignment.due
         if status is TaskStatus.SUCCEEDED:
             root = merkle_root([leaf(self.assignment.tasks[0], status, outputs.digest)])
-            result = Result(deal, root, 1)
+            result = Result(self.assignment.deal.id, root, 1)
         else:
-            result = Result(deal, refusal_root(due), 0)
-        self.room.journal.promise(result, due)
+            result = Result(self.assignment.deal.id, refusal_root(self.assignment.due), 0)
         report = TaskReport(
             status=int(status),
             exit_code=exit_code,
             seconds=round(seconds, 3),
             outputs=outputs,
             result=result,
-            signature="0x" + sign_typed(self.room.signer, result, self.room.domain).hex(),
+            signature=self._sign(result, self.assignment.due),
             reason=reason,
             cage=self._cage,
         )
         self.room.journal.finished(self.id, report.model_dump_json())
         return report
+
+    def _sign(self, result: Result, due: int) -> str:
+        self.room.journal.promise(result, due)
+        return "0x" + sign_typed(self.room.signer, result, self.room.domain).hex()
+
+    def _with_new_due(self, report: TaskReport, due: int) -> TaskReport:
+        """A refusal signed anew for a deal that was hastened meanwhile, once the chain says so too."""
+        deal = self.assignment.deal
+        expected = open_word(deal.id, due)
+        found = self.room.chain.wait_for_word(deal.order, deal.lot, expected, _WORD_SECONDS)
+        if found != expected:
+            raise Conflict(
+                f"deal {self.assignment.deal_id} is not open with the due {due} that the service names"
+            )
+        result = Result(deal.id, refusal_root(due), 0)
+        renewed = report.model_copy(update={"result": result, "signature": self._sign(result, due)})
+        self.room.journal.finished(self.id, renewed.model_dump_json())
+        return renewed
 
     def _send(self, report: TaskReport) -> None:
         """Outputs first, since the service settles only what it can deliver; then the report. A silent
@@ -341,7 +357,14 @@ class Attempt:
             self._upload(one, wait)
             for upload in sent:
                 upload.result()
-        answer = self.room.client.report(self.id, report, wait)
+        try:
+            answer = self.room.client.report(self.id, report, wait)
+        except Conflict as error:
+            if error.code != "due-changed" or report.result.done:
+                raise
+            answer = self.room.client.report(
+                self.id, self._with_new_due(report, int(error.values["due"])), wait
+            )
         if not answer.accepted:
             told = answer.reason.message if answer.reason else "no reason given"
             log.warning("attempt %s: the service did not take the result: %s", self.id, told)

@@ -5,7 +5,8 @@ signature given away) cannot be taken back.
 
     taken     -> running, finished, dropped   accepted from the market; nothing runs yet
     running   -> finished, dropped            its container was started
-    finished  -> reported, dropped            report and signature are final; outputs lie on its disk
+    finished  -> finished, reported, dropped  report and signature are final; outputs lie on its disk
+                                              (a refusal is signed anew when its deal is hastened)
     reported  end                             the service has it
     dropped   end                             given up: the market stopped it, or its deal is over
 
@@ -31,7 +32,7 @@ AttemptState = Literal["taken", "running", "finished", "reported", "dropped"]
 
 _NEXT: Final[dict[str, tuple[str, ...]]] = {
     "running": ("taken", "running"),
-    "finished": ("taken", "running"),
+    "finished": ("taken", "running", "finished"),
     "reported": ("finished",),
     "dropped": ("taken", "running", "finished"),
 }
