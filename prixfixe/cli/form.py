@@ -47,10 +47,10 @@ def read_arguments(schema: Mapping[str, Any], arguments: Sequence[str]) -> Typed
                 raise InvalidInput(
                     f"{flag} needs a value: {option.metavar}",
                     code="invalid-parameters",
-                    parameter=option.property,
+                    parameter=option.name,
                 )
-        given.setdefault(option.property, []).append(value)
-    missing = [option.flag for option in known.values() if option.required and option.property not in given]
+        given.setdefault(option.name, []).append(value)
+    missing = [option.flag for option in known.values() if option.required and option.name not in given]
     if missing:
         raise InvalidInput(
             f"missing: {', '.join(missing)}",
