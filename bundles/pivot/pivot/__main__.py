@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+import duckdb
+
 from pivot.controls import ControlMismatch
 from pivot.job import refusal, run, say
 from prixfixe.errors import InvalidInput
@@ -44,6 +46,11 @@ def main(job: Path = Path("/job")) -> int:
     except ControlMismatch as error:
         _clear(job / "outputs")
         print(f"control totals differ, nothing is delivered: {error}", file=sys.stderr)
+        return OUR_FAULT
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        _clear(job / "outputs")
+        first = (str(error).splitlines() or ["out of memory"])[0]
+        print(f"the run needs more memory than its limit, nothing is delivered: {first}", file=sys.stderr)
         return OUR_FAULT
     for sentence in outcome.sentences:
         print(sentence)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pivot.controls import Controls
@@ -70,17 +71,24 @@ def run(
         progress(0.85, f"writing {pivot.row_keys:,} rows")
         controls = Controls(request, found)
         digest = TableHash(pivot)
-        workbook = Workbook(outputs / "pivot.xlsx", pivot, engine.spill)
-        with CsvFile(outputs / "pivot.csv", pivot) as csv_file:
-            for position, row in enumerate(pivot.rows()):
-                write(pivot, row, (digest, csv_file, workbook))
-                for group in row.groups.values():
-                    controls.add(group)
-                if position % 20_000 == 19_999:
-                    progress(0.85 + 0.1 * position / pivot.row_keys, f"written {position + 1:,} rows")
-    sentences = controls.check()
-    outcome = Outcome(sentences, pivot.row_keys, len(pivot.column_keys), digest.hexdigest())
-    workbook.finish(_control_lines(pivot, outcome))
+        with TemporaryDirectory(dir=engine.spill) as scratch:
+            workbook = Workbook(outputs / "pivot.xlsx", pivot, Path(scratch))
+            try:
+                with CsvFile(outputs / "pivot.csv", pivot) as csv_file:
+                    for position, row in enumerate(pivot.rows()):
+                        write(pivot, row, (digest, csv_file, workbook))
+                        for group in row.groups.values():
+                            controls.add(group)
+                        if position % 20_000 == 19_999:
+                            share = 0.85 + 0.1 * position / pivot.row_keys
+                            progress(share, f"written {position + 1:,} rows")
+                outcome = Outcome(
+                    controls.check(), pivot.row_keys, len(pivot.column_keys), digest.hexdigest()
+                )
+            except BaseException:
+                workbook.abandon()
+                raise
+            workbook.finish(_control_lines(pivot, outcome))
     _write_control(outputs / "control.json", pivot, controls, outcome, parameters, workbook.text_cells)
     progress(1.0, "done")
     return outcome

@@ -112,6 +112,7 @@ class Workbook:
     """Two sheets: the pivot, with frozen headers and number formats, and its control totals."""
 
     def __init__(self, path: Path, pivot: Pivot, scratch: Path) -> None:
+        self._path = path
         self._book = xlsxwriter.Workbook(
             str(path),
             {
@@ -139,7 +140,11 @@ class Workbook:
         ]
         self._sheet = self._book.add_worksheet("Pivot")
         self._widths: dict[int, int] = {}
-        self._next = self._header()
+        try:
+            self._next = self._header()
+        except InvalidInput:
+            self.abandon()
+            raise
 
     def _measure_format(self, value: ValueRequest, aggregate: Aggregate) -> Any:
         total = self._pivot.survey.totals[self._request.values.index(value)]
@@ -210,6 +215,11 @@ class Workbook:
     def _widen(self, column: int, width: int) -> None:
         if width > self._widths.get(column, 0):
             self._widths[column] = width
+
+    def abandon(self) -> None:
+        """Close and remove what was begun."""
+        self._book.close()
+        self._path.unlink(missing_ok=True)
 
     def finish(self, control_lines: Sequence[tuple[str, str]]) -> None:
         """Write the control sheet and the file."""
