@@ -53,7 +53,9 @@ def _end_of_deal(connection: Connection, call: str, arguments: dict[str, Any]) -
         select(deals.c.deal, deals.c.due, deals.c.state).where(
             deals.c.id == arguments["deal"], deals.c.opening == arguments["opening"]
         )
-    ).one()
+    ).one_or_none()
+    if found is None:
+        raise NotNeeded("the chain took the deal back")
     if found.state != "open":
         raise NotNeeded(f"the deal is {found.state}")
     deal = Deal.from_json(found.deal)

@@ -38,6 +38,8 @@ from scheduler.duty import Duty
 log = logging.getLogger(__name__)
 
 _GAS_MARGIN_PERCENT: Final = 30
+_IDLE_SECONDS: Final = 30.0
+_FIRST_LOOK_SECONDS: Final = 0.005
 _BUMP_PERCENT: Final = 25
 _FEE_QUESTIONS: Final = (("eth_getBlockByNumber", ("latest", False)), ("eth_maxPriorityFeePerGas", ()))
 _MOST_SENDS: Final = 12  # fees grow by a quarter each time: more than tenfold
@@ -79,7 +81,12 @@ class Relayer(Duty):
                 if self.should_stop():
                     break
                 self._send(row)
-        return self._settings.poll_seconds if self._rows("sent", 1) else 30.0
+        waiting = self._rows("sent", 1000)
+        if not waiting:
+            return _IDLE_SECONDS
+        # A local chain mines in milliseconds, a public one in seconds: look often at first, then less.
+        age = time.time() - max(float(row["updated_at"]) for row in waiting)
+        return min(self._settings.poll_seconds, max(_FIRST_LOOK_SECONDS, age / 4))
 
     # ------------------------------------------------------------------------------------------ new rows
 
@@ -105,9 +112,11 @@ class Relayer(Duty):
     def _prepare(self, call: str, data: bytes) -> Transaction:
         sender = self._signer.address
         what = {"from": sender, "to": self._market.contract, "data": "0x" + data.hex()}
-        estimate, block, tip = self._market.rpc.batch(
-            [("eth_estimateGas", [what, "pending"]), *_FEE_QUESTIONS]
+        count = ("eth_getTransactionCount", [sender, "latest"])
+        mined, estimate, block, tip = self._market.rpc.batch(
+            [count, ("eth_estimateGas", [what, "pending"]), *_FEE_QUESTIONS]
         )
+        self._require_no_gap(int(mined, 16))
         if self._next_nonce is None:
             self._next_nonce = self._free_nonce()
         max_fee, priority_fee = _fees(block, tip)
@@ -187,6 +196,9 @@ class Relayer(Duty):
         hashes = [(row["id"], each) for row in rows for each in row["hashes"]]
         found = {receipt.hash: receipt for receipt in self._receipts([each for _, each in hashes])}
         mined = self._nonce_on_chain()
+        if mined < min(row["nonce"] for row in rows):
+            self._recover(mined)
+            rows = self._rows("sent", 1000)
         for row in sorted(rows, key=lambda row: int(row["nonce"])):
             if self.should_stop():
                 return
@@ -237,16 +249,51 @@ class Relayer(Duty):
         except (ChainError, NotNeeded) as moot:
             error = decoded(moot, row["call"]) if isinstance(moot, ChainError) else ChainError(str(moot))
             # Not in the pool and not wanted any more. Later rows may wait behind its nonce: fill it.
-            self._fill(row["nonce"])
             self._fail(row, error)
+            self._fill(row["nonce"])
             return
         self._put_out(row, replace(prepared, nonce=row["nonce"]))
 
+    def _require_no_gap(self, mined: int) -> None:
+        """What was mined once may be gone: after a re-organisation, or a local chain that lost its last
+        second."""
+        sent = [int(row["nonce"]) for row in self._rows("sent", 1000)]
+        expected = min(sent, default=self._next_nonce)
+        if expected is not None and mined < expected:
+            self._recover(mined)
+
+    def _recover(self, mined: int) -> None:
+        """The chain is back at nonce `mined`. What it took back goes out again; nonces without a use are
+        filled."""
+        with self.store.read() as connection:
+            gone = connection.execute(
+                select(transactions)
+                .where(transactions.c.state == "confirmed", transactions.c.nonce >= mined)
+                .order_by(transactions.c.nonce)
+            )
+            rows = gone.mappings().all()
+        if any(self._receipts(row["hashes"]) for row in rows):
+            raise Unavailable("the node is behind what it said before", code="chain-unavailable")
+        log.warning("the chain went back to nonce %d; sending %d transactions again", mined, len(rows))
+        with self.store.write() as connection:
+            for row in rows:
+                outbox.transaction_revived(connection, row["id"])
+            # Whatever moved with them has to be undone, too.
+            self.store.notify(connection, "head")
+        taken = {int(row["nonce"]) for row in self._rows("sent", 1000)}
+        for nonce in range(mined, max(taken, default=mined)):
+            if nonce not in taken:
+                self._send_nothing(nonce)
+        self._next_nonce = None
+
     def _fill(self, nonce: int) -> None:
-        """Send nothing to ourselves at a nonce that has no use any more, so that later ones are mined."""
-        if not any(row["nonce"] > nonce for row in self._rows("sent", 1000)):
+        """A nonce has no use any more: give it back, or use it for nothing when later ones wait behind it."""
+        if any(row["nonce"] > nonce for row in self._rows("sent", 1000)):
+            self._send_nothing(nonce)
+        else:
             self._next_nonce = None
-            return
+
+    def _send_nothing(self, nonce: int) -> None:
         nothing = Transaction(self._market.chain_id, nonce, self._signer.address, b"", 21_000, 0, 0)
         broadcast(self._market.rpc, self._with_present_fees(nothing).sign(self._signer))
 

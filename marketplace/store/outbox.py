@@ -111,6 +111,11 @@ def transaction_confirmed(
     )
 
 
+def transaction_revived(connection: Connection, row: int) -> None:
+    """confirmed -> sent: the chain took its block back. All its hashes are still known."""
+    _move(connection, row, ("confirmed",), state="sent", block=None, gas_used=None)
+
+
 def transaction_failed(
     connection: Connection, row: int, error: dict[str, Any], *, block: int | None = None
 ) -> None:

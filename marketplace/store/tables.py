@@ -90,7 +90,7 @@ ATTEMPT_STATES = (
 TRANSACTION_STATES = (
     "pending",  # -> sent (relayer), -> failed (refused before sending: relayer)
     "sent",  # -> confirmed, failed (receipt: relayer), -> pending (dropped from the pool: relayer)
-    "confirmed",  # end
+    "confirmed",  # end, -> sent (the chain took it back: relayer)
     "failed",  # end: reverted, with the decoded reason
 )
 

@@ -91,9 +91,20 @@ class Service:
         self.duties = (self.matcher, self.relayer, self.indexer, self.reaper)
 
     def step(self) -> None:
-        """Every duty once, in the order in which work flows."""
-        for duty in self.duties:
-            duty.run_once()
+        """Every duty once, in the order in which work flows; what is sent is mined before it is read."""
+        self.matcher.run_once()
+        self.relay()
+        self.indexer.run_once()
+        self.reaper.run_once()
+
+    def relay(self) -> None:
+        """The relayer, until nothing that it sent is unmined."""
+
+        def done() -> bool:
+            self.relayer.run_once()
+            return all(row["state"] != "sent" for row in self.outbox())
+
+        until(done, "every transaction to be mined")
 
     def restarted(self) -> Service:
         """This one is gone without a word (nothing of its memory is kept); another starts on its files."""

@@ -1,0 +1,169 @@
+"""Who gets a lot, and what the others are told. Pure: no store, no chain, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prixfixe.market.matching import match
+from prixfixe.market.rules import RULES, Conditions, Offered, Wanted, explain, live_asks, why_not
+from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol.orders import Ask
+from prixfixe.protocol.product import Product
+
+PRODUCT = Product.parse("cpu-2x4/10m").to_bytes()
+OTHER = Product.parse("cpu-1x1/10m").to_bytes()
+
+
+def address(number: int) -> str:
+    return "0x" + f"{number:040d}"
+
+
+MARKET, OPERATOR, CUSTOMER = address(1), address(2), address(3)
+CONDITIONS = Conditions(
+    now=1_000_000, contract=MARKET, matcher=OPERATOR, grace=4, surety=5_000_000, heartbeat_seconds=3.0
+)
+WANTED = Wanted(
+    job="0x" + "aa" * 32,
+    lot=0,
+    customer=CUSTOMER,
+    product=PRODUCT,
+    max_cost=2_000_000,
+    disputable=True,
+    count=1,
+    expiry=1_003_600,
+    deliver_by=1_007_200,
+)
+
+
+def offered(number: int = 10, **changes: object) -> Offered:
+    ask = Ask(
+        provider=address(number + 100),
+        product=PRODUCT,
+        price=1_200_000,
+        slots=1,
+        kinds=2,
+        customer=ZERO_ADDRESS,
+        matcher=MARKET,
+        expiry=1_000_300,
+        era=0,
+    )
+    of_ask = {name: value for name, value in changes.items() if name in Ask.__dataclass_fields__}
+    of_worker = {name: value for name, value in changes.items() if name not in of_ask}
+    fresh = Offered(
+        worker=address(number),
+        ask=replace(ask, **of_ask),  # type: ignore[arg-type]
+        silent_seconds=0.5,
+        draining=False,
+        cooling=False,
+        free_slots=1,
+        provider_free=5_000_000,
+        provider_era=0,
+    )
+    return replace(fresh, **of_worker)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"product": OTHER}, "for another product"),
+        ({"kinds": 1}, "not for bundles"),
+        ({"customer": address(99)}, "for another customer"),
+        ({"matcher": address(99)}, "for another market's operator"),
+        ({"provider": CUSTOMER}, "the customer's own"),
+        ({"price": 2_000_001}, "above the price"),
+        ({"price": 0}, "at zero, which a disputable bundle refuses"),
+        ({"silent_seconds": 3.1}, "heartbeat lost"),
+        ({"draining": True}, "draining"),
+        ({"expiry": 999_999}, "ask expired"),
+        ({"provider_era": 1}, "ask cancelled by its provider"),
+        ({"provider_free": 4_999_999}, "without the surety"),
+        ({"cooling": True}, "cooling down after a failure"),
+        ({"free_slots": 0}, "busy"),
+    ],
+)
+def test_each_rule_excludes_an_ask_and_says_why(changes: dict[str, object], reason: str) -> None:
+    assert why_not(WANTED, offered(), CONDITIONS) is None
+    assert why_not(WANTED, offered(**changes), CONDITIONS) == reason
+
+
+def test_the_deadline_that_the_contract_would_give_must_be_within_the_promise() -> None:
+    # now + 4 of grace + 600 of run time
+    assert why_not(replace(WANTED, deliver_by=1_000_604), offered(), CONDITIONS) is None
+    late = replace(WANTED, deliver_by=1_000_603)
+    assert why_not(late, offered(), CONDITIONS) == "too slow for the promised time"
+
+
+def test_a_lot_of_many_tasks_takes_as_many_rounds_as_the_slots_leave() -> None:
+    lot = replace(WANTED, count=3, deliver_by=1_000_000 + 4 + 600)
+    assert why_not(lot, offered(slots=3), CONDITIONS) is None
+    assert why_not(lot, offered(slots=2), CONDITIONS) == "too slow for the promised time"
+
+
+def test_a_worker_that_failed_the_lot_is_out_and_one_that_was_lost_on_it_is_the_last_choice() -> None:
+    cheap, dear = offered(10, price=1), offered(11, price=2)
+    failed = replace(WANTED, failed_on=frozenset({cheap.worker}))
+    assert match([failed], [cheap, dear], CONDITIONS, b"").pairs[0].offered == dear
+    lost = replace(WANTED, lost_on=frozenset({cheap.worker}))
+    assert match([lost], [cheap, dear], CONDITIONS, b"").pairs[0].offered == dear
+    assert match([lost], [cheap], CONDITIONS, b"").pairs[0].offered == cheap
+
+
+def test_the_reason_counts_every_ask_of_the_product() -> None:
+    asks = [offered(10, price=3_000_000), offered(11, price=2_500_000), offered(12, silent_seconds=60.0)]
+    waiting = match([WANTED], [*asks, offered(13, product=OTHER)], CONDITIONS, b"").waiting
+    assert waiting == ((WANTED, "3 asks: 2 above the price, 1 heartbeat lost"),)
+
+
+def test_without_any_ask_nobody_offers_the_product() -> None:
+    assert match([WANTED], [], CONDITIONS, b"").waiting[0][1] == "no worker offers this product"
+    assert explain([RULES[0][0]]) == "no worker offers this product"
+
+
+def test_a_quote_counts_asks_that_are_only_busy() -> None:
+    asks = [offered(10), offered(11, free_slots=0), offered(12, price=3_000_000)]
+    assert live_asks(WANTED, asks, CONDITIONS) == 2
+
+
+def test_equal_prices_are_decided_by_the_seed_and_not_by_the_order_of_the_asks() -> None:
+    asks = [offered(number) for number in range(10, 20)]
+    forwards = match([WANTED], asks, CONDITIONS, b"seed").pairs[0].offered.worker
+    assert match([WANTED], asks[::-1], CONDITIONS, b"seed").pairs[0].offered.worker == forwards
+    chosen = {match([WANTED], asks, CONDITIONS, bytes([n])).pairs[0].offered.worker for n in range(40)}
+    assert len(chosen) > 3, "another seed, another winner"
+
+
+asks_of_all_kinds = st.lists(
+    st.builds(
+        lambda price, slots, silent: {"price": price, "free_slots": slots, "silent_seconds": silent},
+        st.integers(0, 3_000_000),
+        st.integers(0, 3),
+        st.sampled_from([0.0, 1.0, 60.0]),
+    ),
+    max_size=8,
+)
+
+
+@given(asks=asks_of_all_kinds, lots=st.integers(0, 12), seed=st.binary(max_size=4))
+def test_every_lot_is_matched_once_or_told_why_and_no_worker_gets_more_than_its_slots(
+    asks: list[dict[str, object]], lots: int, seed: bytes
+) -> None:
+    resting = [offered(10 + number, **changes) for number, changes in enumerate(asks)]
+    wanted = [replace(WANTED, lot=index) for index in range(lots)]
+    found = match(wanted, resting, CONDITIONS, seed)
+    served = [pair.wanted for pair in found.pairs]
+    assert sorted(lot.lot for lot in [*served, *(lot for lot, _ in found.waiting)]) == list(range(lots))
+    for ask in resting:
+        taken = sum(pair.offered.worker == ask.worker for pair in found.pairs)
+        assert taken <= ask.free_slots
+    for pair in found.pairs:
+        assert why_not(pair.wanted, pair.offered, CONDITIONS) is None
+    # In their order of arrival, lots get dearer and dearer workers: nobody later is served more cheaply.
+    prices = [pair.offered.ask.price for pair in found.pairs]
+    assert prices == sorted(prices)
+    # A lot waits only when every fitting slot is taken.
+    fitting = sum(ask.free_slots for ask in resting if why_not(WANTED, ask, CONDITIONS) is None)
+    assert len(found.pairs) == min(lots, fitting)

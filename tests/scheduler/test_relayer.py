@@ -1,0 +1,324 @@
+"""The relayer loses nothing and sends nothing twice, whatever happens between it and the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marketplace.store.tables import deals, transactions
+from prixfixe.chain import transactions as sending
+from prixfixe.devnet.anvil import LocalChain, running_anvil
+from prixfixe.errors import Unavailable
+from prixfixe.protocol.money import Money
+from scheduler import relayer as relayer_module
+from scheduler.relayer import RelayerSettings
+from tests.support.market import PRICE, deploy_local_market
+from tests.support.scheduling import Service, until
+
+pytestmark = pytest.mark.chain
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@contextmanager
+def mining_by_hand(chain: LocalChain) -> Iterator[None]:
+    """No block is made until one is asked for, as on a chain with others on it."""
+    chain.rpc.call("evm_setAutomine", False)
+    try:
+        yield
+    finally:
+        chain.rpc.call("evm_setAutomine", True)
+        chain.rpc.call("evm_mine")
+
+
+def killed_when_it_sends(*_: Any) -> None:
+    raise Killed
+
+
+def match_is_queued(service: Service, **fields: Any) -> str:
+    job = service.order(**fields)
+    service.matcher.run_once()
+    assert service.outbox()[-1]["state"] == "pending"
+    return job
+
+
+def test_a_relayer_killed_before_its_bytes_left_sends_them_after_its_restart(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ready_worker()
+    job = match_is_queued(service)
+    with monkeypatch.context() as patched:
+        patched.setattr(relayer_module, "broadcast", killed_when_it_sends)
+        with pytest.raises(Killed):
+            service.relayer.run_once()
+    stored = service.outbox()[0]
+    assert (stored["state"], len(stored["hashes"])) == ("sent", 1), "nonce and hash were stored first"
+
+    again = service.restarted()
+    again.relay()
+    again.indexer.run_once()
+
+    row = again.outbox()[0]
+    assert (row["state"], row["nonce"]) == ("confirmed", stored["nonce"])
+    assert again.lot(job)["state"] == "open"
+    again.close()
+
+
+def test_a_relayer_killed_after_its_bytes_left_finds_the_receipt_and_sends_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ready_worker()
+    job = match_is_queued(service)
+    really = sending.broadcast
+
+    def sent_then_killed(*arguments: Any) -> None:
+        really(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(relayer_module, "broadcast", sent_then_killed)
+        with pytest.raises(Killed):
+            service.relayer.run_once()
+
+    again = service.restarted()
+    monkeypatch.setattr(relayer_module, "broadcast", killed_when_it_sends)
+    again.relay()
+    again.indexer.run_once()
+
+    assert again.outbox()[0]["state"] == "confirmed"
+    assert again.outbox()[0]["sends"] == 1
+    assert again.lot(job)["state"] == "open"
+    again.close()
+
+
+def test_rows_go_out_without_waiting_for_the_receipts_of_those_before(service: Service) -> None:
+    service.ready_worker(slots=3)
+    service.order(tasks=3)
+    service.matcher.run_once()
+    with mining_by_hand(service.market.chain):
+        service.relayer.run_once()
+        rows = service.outbox()
+        assert [row["state"] for row in rows] == ["sent"] * 3
+        first = rows[0]["nonce"]
+        assert [row["nonce"] for row in rows] == [first, first + 1, first + 2]
+    service.relay()
+    assert [row["state"] for row in service.outbox()] == ["confirmed"] * 3
+
+
+def test_a_transaction_that_the_node_dropped_goes_out_again_with_its_nonce(service: Service) -> None:
+    service.ready_worker()
+    job = match_is_queued(service)
+    with mining_by_hand(service.market.chain):
+        service.relayer.run_once()
+        sent = service.outbox()[0]
+        service.market.chain.rpc.call("anvil_dropTransaction", sent["hash"])
+        service.relayer.run_once()
+    service.step()
+    row = service.outbox()[0]
+    assert (row["state"], row["hash"], row["nonce"]) == ("confirmed", sent["hash"], sent["nonce"])
+    assert service.lot(job)["state"] == "open"
+
+
+def test_a_dropped_transaction_is_signed_anew_by_a_process_that_did_not_sign_it(service: Service) -> None:
+    service.ready_worker()
+    job = match_is_queued(service)
+    with mining_by_hand(service.market.chain):
+        service.relayer.run_once()
+        sent = service.outbox()[0]
+        service.market.chain.rpc.call("anvil_dropTransaction", sent["hash"])
+        again = service.restarted()
+        again.relayer.run_once()
+    again.step()
+    row = again.outbox()[0]
+    assert (row["state"], row["nonce"]) == ("confirmed", sent["nonce"])
+    assert again.lot(job)["state"] == "open"
+    again.close()
+
+
+def test_a_transaction_that_stays_unmined_gets_higher_fees_and_whichever_is_mined_counts(
+    service: Service,
+) -> None:
+    hasty = Service(service.market, service.data, replace(service.relayer_settings, bump_seconds=0.0))
+    hasty.ready_worker()
+    job = match_is_queued(hasty)
+    chain = service.market.chain
+    with mining_by_hand(chain):
+        hasty.relayer.run_once()
+        first = hasty.outbox()[0]
+        hasty.relayer.run_once()
+        second = hasty.outbox()[0]
+        assert second["hash"] != first["hash"]
+        assert second["nonce"] == first["nonce"]
+        assert second["hashes"] == [first["hash"], second["hash"]]
+        fees = [chain.rpc.call("eth_getTransactionByHash", second["hash"])["maxFeePerGas"]]
+        assert int(fees[0], 16) > 0
+    hasty.step()
+    assert hasty.outbox()[0]["state"] == "confirmed"
+    assert hasty.lot(job)["state"] == "open"
+    hasty.close()
+
+
+def test_a_call_that_would_revert_is_not_sent_and_says_why(service: Service) -> None:
+    """The customer's money is gone between order and match: the lot waits with the reason, then goes on."""
+    market = service.market
+    service.ready_worker()
+    market.client.withdraw(market.customer, market.customer.address, Money.parse("99"))
+    job = service.order()
+    service.matcher.run_once()
+    nonce = service.client.rpc.call("eth_getTransactionCount", market.scheduler.address, "latest")
+
+    service.relayer.run_once()
+
+    row = service.outbox()[0]
+    assert row["state"] == "failed"
+    assert row["error"]["revert"] == "MarketFundsShort"
+    assert row["hash"] is None, "nothing was sent"
+    assert service.client.rpc.call("eth_getTransactionCount", market.scheduler.address, "latest") == nonce
+    lot = service.lot(job)
+    assert lot["state"] == "free"
+    assert "$1" in lot["waiting_reason"]
+    assert "$2" in lot["waiting_reason"]
+
+    market.client.deposit(market.customer, Money.parse("99"))
+    until(lambda: (service.step(), service.lot(job)["state"] == "open")[1], "the match after the deposit")
+
+
+def test_a_transaction_that_reverts_when_it_is_mined_fails_with_the_reason(service: Service) -> None:
+    """It passed the estimate; before its block the customer ended the era of the order."""
+    market = service.market
+    service.ready_worker()
+    job = match_is_queued(service)
+    chain = market.chain
+    with mining_by_hand(chain):
+        service.relayer.run_once()
+        ended = sending.prepare(
+            chain.rpc,
+            chain_id=market.client.chain_id,
+            sender=market.customer.address,
+            to=market.client.contract,
+            data=market.client.encode_call("bump", 0),
+        )
+        sooner = replace(ended, priority_fee=ended.max_fee * 10, max_fee=ended.max_fee * 20)
+        sending.broadcast(chain.rpc, sooner.sign(market.customer))
+    service.relay()
+    row = service.outbox()[0]
+    assert (row["state"], row["error"]["revert"]) == ("failed", "MarketEra")
+    ended_job = service.job(job)
+    assert (ended_job["state"], ended_job["charged"]) == ("refunded", 0)
+    assert ended_job["reason"]["fault"] == "customer"
+
+
+def test_a_nonce_that_somebody_else_took_is_noticed_and_the_wish_goes_out_with_the_next(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two processes with the scheduler's key: the second is not fought, and is named in the log."""
+    market = service.market
+    service.ready_worker()
+    service.relayer.run_once()
+    job = match_is_queued(service)
+    chain = market.chain
+    with mining_by_hand(chain):
+        service.relayer.run_once()
+        mine = service.outbox()[0]
+        theirs = sending.Transaction(
+            chain_id=market.client.chain_id,
+            nonce=mine["nonce"],
+            to=market.scheduler.address,
+            data=b"",
+            gas=21_000,
+            max_fee=10**12,
+            priority_fee=10**11,
+        )
+        sending.broadcast(chain.rpc, theirs.sign(market.scheduler))
+    service.relay()
+    service.indexer.run_once()
+
+    row = service.outbox()[0]
+    assert row["state"] == "confirmed"
+    assert row["nonce"] == mine["nonce"] + 1
+    assert service.relayer.foreign_nonces == 1
+    assert "does another process send with this key" in caplog.text
+    assert service.lot(job)["state"] == "open"
+
+
+def test_a_deal_that_its_worker_settled_by_itself_is_settled_here_too(
+    service: Service,
+) -> None:
+    market = service.market
+    worker = service.ready_worker()
+    job = service.order()
+    service.step()
+    service.report(worker)
+    queued = service.outbox()[-1]
+    deal = service.rows(deals)[0]
+    from prixfixe.protocol.deals import Deal
+
+    market.client.settle(
+        worker,
+        Deal.from_json(deal["deal"]),
+        deal["due"],
+        bytes.fromhex(queued["arguments"]["root"][2:]),
+        1,
+        [bytes.fromhex(queued["arguments"]["signatures"][0][2:])],
+    )
+    service.step()
+
+    assert service.row(transactions, id=queued["id"])["state"] == "failed"
+    assert service.job(job)["state"] == "settled"
+    assert service.job(job)["charged"] == PRICE.units
+
+
+def test_while_the_chain_is_out_of_reach_rows_stay_and_go_out_when_it_is_back(tmp_path: Path) -> None:
+    """The chain is stopped and started again with its state; so does a chain's container."""
+    state = tmp_path / "state.json"
+    with running_anvil(state=state) as chain:
+        market = deploy_local_market(chain)
+        service = Service(market, tmp_path)
+        service.list_offer()
+        worker = service.ready_worker()
+        job = service.order()
+        service.step()
+        port = int(chain.url.rpartition(":")[2])
+    service.report(worker)
+    with pytest.raises(Unavailable):
+        service.relayer.run_once()
+    assert service.outbox()[-1]["state"] == "pending"
+    with running_anvil(state=state, port=port):
+        until(lambda: _ran(service), "the chain's return")
+        service.step()
+        assert service.job(job)["state"] == "settled"
+        assert service.job(job)["charged"] == PRICE.units
+    service.close()
+
+
+def _ran(service: Service) -> bool:
+    try:
+        service.step()
+    except Unavailable:
+        return False
+    return True
+
+
+def test_a_relayer_without_money_for_gas_keeps_its_rows_and_says_so(service: Service) -> None:
+    market = service.market
+    service.ready_worker()
+    match_is_queued(service)
+    chain = market.chain
+    chain.rpc.call("anvil_setBalance", market.scheduler.address, "0x0")
+    with pytest.raises(Exception, match=r"(?i)gas|fund"):
+        service.relayer.run_once()
+    assert service.outbox()[0]["state"] == "pending"
+    chain.rpc.call("anvil_setBalance", market.scheduler.address, hex(10**18))
+    service.relay()
+    assert service.outbox()[0]["state"] == "confirmed"
+
+
+def test_settings_are_what_the_docs_say() -> None:
+    assert RelayerSettings().bump_seconds == 30.0
