@@ -353,7 +353,7 @@ def fault_is_the_providers(status: int | None, reason: Reason | None) -> bool:
     fault."""
     if status == TaskStatus.COULD_NOT_START:
         return True
-    return reason is not None and reason.fault in ("provider", "platform")
+    return reason is not None and reason.fault == "provider"
 
 
 def worker_name(connection: Connection, key: str) -> str:

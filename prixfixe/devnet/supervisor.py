@@ -117,7 +117,8 @@ class Devnet:
         argv = [
             *prixfixe_command(),
             "serve",
-            *("--data", str(self.folder.service), "--rpc", state.rpc, "--contract", state.contract),
+            *("--data", str(self.folder.service), "--rpc", state.rpc),
+            *("--deployment", str(self.folder.manifest)),
             *("--key", f"dev:{numbers.OPERATOR}", "--host", _HOST, "--port", str(port)),
             *("--heartbeat", str(numbers.HEARTBEAT_SECONDS)),
         ]

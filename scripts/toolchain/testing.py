@@ -168,7 +168,8 @@ def run(chosen: Sequence[Area], options: Sequence[str]) -> int:
                     say(f"== {runner}: {results[runner]} in {time.monotonic() - started:.1f} s")
     total = sum(results.values(), Counts())
     parts = ", ".join(f"{runner} {counts.total}" for runner, counts in results.items())
-    print(f"{total} in {time.monotonic() - began:.0f} s ({parts or 'nothing ran'})", flush=True)
+    say(f"== {time.monotonic() - began:.0f} s in all ({parts or 'nothing ran'})")
+    print(total, flush=True)  # alone on its line, for programs that read the outcome
     return 1 if total.failed or not total.total else 0
 
 

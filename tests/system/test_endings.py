@@ -38,11 +38,11 @@ def test_a_result_that_was_altered_is_not_what_the_receipt_proves(devnet: Devnet
 @pytest.mark.parametrize(
     ("mode", "number", "code", "fault"),
     [
-        ("exit", 3, "exit-status", "customer"),
-        ("memory", 0, "out-of-memory", "customer"),
-        ("wait", 60, "out-of-time", "customer"),
+        ("exit", 3, "exited-non-zero", "platform"),
+        ("memory", 0, "out-of-memory", "platform"),
+        ("wait", 60, "out-of-time", "platform"),
         ("data", 0, "bad-value", "customer"),
-        ("link", 0, "output-refused", "customer"),
+        ("link", 0, "output-not-plain", "platform"),
     ],
 )
 def test_a_failed_job_costs_nothing_and_says_why(
