@@ -1,9 +1,10 @@
 """CSV through DuckDB: a header read by us, every cell as text, types applied afterwards.
 
-Rules: UTF-8, strictly, with or without a byte order mark; one header record; every record as many cells
-as the header (further cells are let pass when they are empty); the delimiter and quote that were declared;
-quotes doubled inside quotes, spaces around quotes dropped. An empty line is no row in a table of two columns or
-more. Nothing is guessed and nothing is skipped: what breaks a rule is an error with file, row, column and value.
+Rules: UTF-8, strictly, with or without a byte order mark; one header record; every record as many cells as
+the header (further cells are let pass when they are empty); the delimiter and quote that were declared;
+quotes doubled inside quotes, spaces around quotes dropped. An empty line is no row in a table of two
+columns or more. Nothing is guessed and nothing is skipped: what breaks a rule is an error with file, row,
+column and value.
 """
 
 from __future__ import annotations
