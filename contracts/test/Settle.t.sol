@@ -223,6 +223,16 @@ contract SettleTest is Fixture {
         vm.assertEq(_cur(provider), PAY);
     }
 
+    function test_pay_that_nobody_can_dispute_needs_no_surety_at_the_end() public {
+        offer.disputable = false;
+        bundle = _publish(offer, _now() + 1 days, 0);
+        Opened memory o = _open();
+        vm.prank(provider);
+        market.withdraw(provider, SURETY);
+        _settle(o, ROOT, 1);
+        vm.assertEq(_free(provider), PAY);
+    }
+
     function test_a_result_survives_a_rematch_with_the_same_provider() public {
         Purchase memory purchase = _purchase();
         purchase.expiry = purchase.deliverBy = type(uint40).max;
