@@ -52,8 +52,8 @@ def flights(folder: Path) -> DemoTable:
     return DemoTable(target, "mean delay and count by carrier and month", arguments, "arr_delay")
 
 
-# `arr_delay` is empty for flights that never arrived; `month` is a number, so that 2 comes before 10.
-_FLIGHT_TYPES = ("--types", "month:integer", "--types", "arr_delay:integer")
+# `arr_delay` is NA for flights that never arrived; `month` is a number, so that 2 comes before 10.
+_FLIGHT_TYPES = ("--types", "month:integer", "--types", "arr_delay:integer", "--null-values", "NA")
 
 
 def order_lines(folder: Path, rows: int) -> DemoTable:
