@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -58,12 +58,13 @@ class Daemon:
         self._stopping = threading.Event()  # at once
         self._condition = threading.Condition()
         self._active: dict[str, Attempt] = {}
+        self._up = False  # signed in and registered; before that a stop has nothing to wait for
 
     # ------------------------------------------------------------------------------------------------- stop
 
     def stop(self) -> None:
         """First call: take no more work and finish what runs. Second call: stop at once."""
-        if self._draining.is_set():
+        if self._draining.is_set() or not self._up:
             self._stopping.set()
         self._draining.set()
         with self._condition:
@@ -85,6 +86,7 @@ class Daemon:
         """Until stopped. ConfigurationError, Forbidden and the like when it cannot work at all."""
         self._settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _only_one(self._settings), self._room() as (room, market):
+            self._up = True
             heart = Heart(room, market, self._beat_facts, self._give_up)
             self._recover(room)
             heart.start()
@@ -102,41 +104,37 @@ class Daemon:
     def _room(self) -> Iterator[tuple[Room, Market]]:
         """Everything that attempts share, checked: service, chain, key, engine."""
         settings = self._settings
-        client = ServiceClient(settings.service, stopping=self._draining)
-        market = client.market(wait=_FOREVER)
-        require_market(market, settings.contract)
-        chain = ChainReader(settings.rpc, market.contract, market.chain_id)
-        chain.check()
-        signer = load_signer(settings.key, chain_id=market.chain_id)
-        chain.require_authorised(settings.provider, signer.address)
-        client.sign_in(signer)
-        journal = Journal(settings.data / "journal.db")
-        inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
-        engine = Engine(connections=4 * settings.slots + 8)
-        require_seccomp(engine.info())
-        room = Room(
-            settings=settings,
-            domain=Domain(market.chain_id, market.contract),
-            signer=signer,
-            client=client,
-            chain=chain,
-            engine=engine,
-            journal=journal,
-            images=ImageStore(engine, inputs),
-            inputs=inputs,
-            scratch=ScratchPool(settings.data / "disks", settings.scratch),
-            pool=ThreadPoolExecutor(max_workers=4 + settings.slots, thread_name_prefix="pool"),
-        )
-        try:
+        with ExitStack() as open_:
+            client = open_.enter_context(closing(ServiceClient(settings.service, stopping=self._stopping)))
+            market = client.market(wait=_FOREVER)
+            require_market(market, settings.contract)
+            chain = open_.enter_context(closing(ChainReader(settings.rpc, market.contract, market.chain_id)))
+            chain.check()
+            signer = load_signer(settings.key, chain_id=market.chain_id)
+            chain.require_authorised(settings.provider, signer.address)
+            client.sign_in(signer)
+            engine = open_.enter_context(closing(Engine(connections=4 * settings.slots + 8)))
+            require_seccomp(engine.info())
+            journal = open_.enter_context(closing(Journal(settings.data / "journal.db")))
+            inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
+            scratch = open_.enter_context(closing(ScratchPool(settings.data / "disks", settings.scratch)))
+            # Left first of all: cleaning uses everything above.
+            pool = open_.enter_context(ThreadPoolExecutor(4 + settings.slots, thread_name_prefix="pool"))
             client.register(registration(settings), wait=_FOREVER)
+            room = Room(
+                settings=settings,
+                domain=Domain(market.chain_id, market.contract),
+                signer=signer,
+                client=client,
+                chain=chain,
+                engine=engine,
+                journal=journal,
+                images=ImageStore(engine, inputs),
+                inputs=inputs,
+                scratch=scratch,
+                pool=pool,
+            )
             yield room, market
-        finally:
-            room.pool.shutdown(wait=True)
-            room.scratch.close()
-            journal.close()
-            engine.close()
-            chain.close()
-            client.close()
 
     def _recover(self, room: Room) -> None:
         """Take up the journal's attempts, and remove what is left of any other."""

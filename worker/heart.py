@@ -91,6 +91,9 @@ class Heart:
                 silent = True
             if not again:
                 self._wake.wait(self._market.heartbeat_seconds)
+        if self._draining:
+            with suppress(PrixfixeError):
+                self._beat()  # the last word: nothing is asked and nothing runs
 
     def _beat(self) -> bool:
         """One beat. True when its answer calls for another at once: there is something new to ask."""

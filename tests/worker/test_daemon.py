@@ -1,0 +1,382 @@
+"""The whole worker: a fake service over real HTTP, a real chain, a real engine."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from prixfixe.errors import ConfigurationError, Conflict, Forbidden
+from prixfixe.protocol.deals import Due, refusal_root
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.outputs import leaf, merkle_root
+from prixfixe.protocol.signatures import parse_signature, recover
+from prixfixe.protocol.wire import Assignment, Reason, TaskReport
+from tests.worker.conftest import Stage
+from tests.worker.orders import WORKER, assignment, open_deal
+from worker.engine import Engine
+from worker.journal import Journal
+from worker.runner import container_name
+
+pytestmark = [pytest.mark.engine, pytest.mark.chain]
+
+ROWS = b"a,b\n1,2\n"
+MAIN_JOB = (
+    "cat /job/parameters.json; cat /job/task.json; echo 'progress: 0.5 half way' >&2;"
+    " cp /job/inputs/table.csv /job/outputs/copy.csv;"
+    " mkdir /job/outputs/more; echo 7 > /job/outputs/more/n.txt"
+)
+
+
+def settle(stage: Stage, given: Assignment, report: TaskReport) -> tuple[int, int]:
+    """Settle on the chain with what the worker signed, by a stranger: what the provider earned, and what the
+    customer got back."""
+    client = stage.market.client
+    provider, customer = stage.market.provider.address, stage.market.customer.address
+
+    def held(owner: str) -> int:
+        account = client.account(owner)
+        return account.free.units + account.cur.units
+
+    before = held(provider), held(customer)
+    signature = parse_signature(report.signature)
+    client.settle(
+        stage.market.stranger, given.deal, given.due, report.result.root, report.result.done, [signature]
+    )
+    return held(provider) - before[0], held(customer) - before[1]
+
+
+class TestTheMainJob:
+    def test_it_is_run_uploaded_signed_and_paid_by_the_contract(self, stage: Stage) -> None:
+        with stage.worker():
+            given = stage.assign(MAIN_JOB, data=ROWS)
+            report = stage.report_of(given)
+        assert (report.status, report.exit_code, report.reason) == (0, 0, None)
+        assert [file.path for file in report.outputs.files] == ["copy.csv", "more/n.txt"]
+        assert stage.service.blobs[report.outputs.files[0].sha256] == ROWS
+        assert report.result.root == merkle_root([leaf(0, 0, report.outputs.digest)])
+        assert (
+            recover(report.result.digest(stage.market.client.domain), parse_signature(report.signature))
+            == WORKER.address
+        )
+        log = stage.service.logs[given.attempt].decode()
+        assert '{"n":7}' in log
+        assert json.loads(log[log.index('{"index"') :].splitlines()[0].partition("}")[0] + "}") == {
+            "index": 0,
+            "count": 1,
+            "limit_units": 100,
+        }
+        assert stage.service.progress[given.attempt] == 0.5
+        assert stage.service.started == [given.attempt]
+        assert report.cage["network"] == "none"
+        assert settle(stage, given, report) == (Money.parse("1.00").units, 0)
+
+    def test_nothing_is_left_on_the_machine(self, stage: Stage) -> None:
+        with stage.worker():
+            stage.report_of(stage.assign(MAIN_JOB, data=ROWS))
+        data = stage.settings.data
+        assert list((data / "runs").iterdir()) == []
+        assert list((data / "disks").iterdir()) == []
+        assert [entry.stat().st_nlink for entry in (data / "inputs").iterdir()] == [1]
+        assert str(data) not in Path("/proc/mounts").read_text()
+
+    def test_two_slots_run_two_tasks_side_by_side(self, stage: Stage) -> None:
+        with stage.worker(slots=2, milli_vcpu=1000, memory_mib=512, disk_mib=128):
+            # Each waits for the other's number to be worth waiting for: together they take one wait, not two.
+            given = [stage.assign("sleep 2") for _ in range(2)]
+            began = time.monotonic()
+            for each in given:
+                stage.report_of(each)
+            assert time.monotonic() - began < 3.9
+
+
+class TestAsks:
+    def test_what_the_market_wants_is_quoted_at_once_by_the_worker_key(self, stage: Stage) -> None:
+        product = stage.buy("true").definition.limits.product
+        stage.service.products = (product,)
+        with stage.worker():
+            stage.service.until(lambda: product.to_bytes() in stage.service.asks, 5)
+            signed = stage.service.asks[product.to_bytes()]
+            domain = stage.market.client.domain
+            assert recover(signed.ask.digest(domain), parse_signature(signed.signature)) == WORKER.address
+            assert signed.ask.matcher == stage.market.deployment.market
+            assert signed.ask.expiry > stage.market.chain.time
+            count = len(stage.service.beats)
+            stage.service.until(lambda: len(stage.service.beats) >= count + 3)
+            assert sum(len(beat.asks) for beat in stage.service.beats[-3:]) == 0  # it rests
+
+    def test_a_product_that_does_not_fit_is_not_quoted(self, stage: Stage) -> None:
+        stage.service.products = (stage.buy("true").definition.limits.product,)
+        with stage.worker(memory_mib=32):
+            stage.service.until(lambda: len(stage.service.beats) > 3)
+        assert stage.service.asks == {}
+
+    def test_a_draining_worker_says_so(self, stage: Stage) -> None:
+        with stage.worker() as daemon:
+            daemon.stop()
+            stage.service.until(lambda: stage.service.beats and stage.service.beats[-1].draining, 5)
+
+
+class TestARefusal:
+    """The money goes back by the worker's own signature, with the reason."""
+
+    def refused(self, stage: Stage, script: str, status: int, *, max_seconds: int = 20) -> Reason:
+        with stage.worker():
+            given = stage.assign(script, max_seconds=max_seconds)
+            report = stage.report_of(given)
+        assert report.status == status
+        assert (report.result.done, report.result.root) == (0, refusal_root(given.due))
+        assert settle(stage, given, report) == (0, given.deal.total.units)
+        assert report.reason is not None
+        return report.reason
+
+    def test_bad_data_is_the_customers_with_row_and_column(self, stage: Stage) -> None:
+        told = json.dumps({"code": "not-a-number", "message": "row 3 is text", "hint": "fix it", "row": 3})
+        reason = self.refused(stage, f"echo '{told}' >&2; exit 65", 5)
+        assert (reason.code, reason.fault, reason.details["row"]) == ("not-a-number", "customer", 3)
+
+    def test_a_program_that_fails(self, stage: Stage) -> None:
+        reason = self.refused(stage, "echo broken >&2; exit 3", 1)
+        assert "exit code 3: broken" in reason.message
+
+    def test_out_of_memory(self, stage: Stage) -> None:
+        reason = self.refused(stage, "head -c 500m /dev/zero | tail -c 400m > /dev/null || exit 9", 2)
+        assert "64 MiB" in reason.message
+
+    def test_out_of_time(self, stage: Stage) -> None:
+        reason = self.refused(stage, "trap '' TERM; sleep 60", 3, max_seconds=1)
+        assert "1 seconds" in reason.message
+
+    def test_a_link_to_the_hosts_secrets_in_the_outputs(self, stage: Stage) -> None:
+        reason = self.refused(stage, "ln -s /etc/shadow /job/outputs/result.csv", 4)
+        assert "symbolic link" in reason.message
+
+    def test_an_input_that_the_service_sends_wrong(self, stage: Stage) -> None:
+        with stage.worker():
+            bought = stage.buy("true", data=b"right")
+            stage.service.blobs[bought.manifest.inputs[0].sha256] = b"wrong"
+            deal, due = open_deal(stage.market, bought)
+            given = assignment(bought, deal, due)
+            stage.service.assign(given)
+            report = stage.report_of(given)
+        assert report.status == 6
+        assert report.reason is not None
+        assert report.reason.code == "blob-mismatch"
+
+    def test_an_image_that_is_nowhere(self, stage: Stage) -> None:
+        stage.image = "sha256:" + "ab" * 32
+        with stage.worker():
+            report = stage.report_of(stage.assign("true"))
+        assert report.status == 6
+        assert report.reason is not None
+        assert report.reason.code == "image-missing"
+
+    def test_one_whose_deal_was_hastened_meanwhile_is_signed_anew(self, stage: Stage) -> None:
+        hastened: list[int] = []
+
+        def refuse(report: object) -> Conflict | None:
+            if hastened:
+                return None
+            deal = given.deal
+            done = stage.market.client.hasten(stage.market.scheduler, deal, given.due)
+            hastened.append(next(event.due for event in done.events))  # type: ignore[union-attr]
+            return Conflict("hastened", code="due-changed", due=hastened[0])
+
+        stage.service.refuse_report = refuse
+        with stage.worker():
+            given = stage.assign("exit 1", max_seconds=600)
+            report = stage.report_of(given)
+        assert Due.unpack(hastened[0]).hastened
+        assert report.result.root == refusal_root(hastened[0])
+
+
+class TestAnAssignmentThatIsNotReal:
+    def test_a_deal_that_the_chain_does_not_know_is_neither_run_nor_signed(self, stage: Stage) -> None:
+        from tests.worker.orders import unopened_deal
+
+        with stage.worker():
+            bought = stage.buy("true")
+            deal = unopened_deal(bought, stage.market.client.domain)
+            given = assignment(bought, deal, stage.market.chain.time + 600)
+            stage.service.assign(given)
+            stage.service.until(lambda: given.attempt in stage.service.started)
+            real = stage.assign("true")
+            stage.report_of(real)
+        assert given.attempt not in stage.service.reports
+
+    def test_another_workers_deal_is_left_alone(self, stage: Stage) -> None:
+        with stage.worker():
+            bought = stage.buy("true")
+            deal, due = open_deal(stage.market, bought)
+            stage.service.assign(assignment(bought, deal, due, deal_id="0x" + "00" * 32))
+            beats = len(stage.service.beats)
+            stage.service.until(lambda: len(stage.service.beats) > beats + 3)
+        assert stage.service.started == []
+        assert stage.service.reports == {}
+
+
+class TestBadLuck:
+    def test_a_service_that_restarts_gets_the_result_once_it_is_back(self, stage: Stage) -> None:
+        with stage.worker():
+            given = stage.assign("sleep 1; echo x > /job/outputs/x")
+            stage.service.until(lambda: given.attempt in stage.service.started)
+            stage.service.down = True
+            time.sleep(1.5)  # long enough for the job to end and its report to fail
+            assert given.attempt not in stage.service.reports
+            stage.service.down = False
+            stage.service.forget_sessions = True
+            assert stage.report_of(given).status == 0
+
+    def test_a_job_that_the_market_gives_up_is_stopped_and_not_reported(self, stage: Stage) -> None:
+        with stage.worker():
+            given = stage.assign("sleep 60", max_seconds=60)
+            stage.service.until(lambda: any(given.attempt in beat.running for beat in stage.service.beats))
+            stage.service.stop.add(given.attempt)
+            stage.service.until(lambda: given.attempt not in stage.service.beats[-1].running, 15)
+        assert given.attempt not in stage.service.reports
+
+    def test_a_drain_lets_the_running_task_end(self, stage: Stage) -> None:
+        with stage.worker() as daemon:
+            given = stage.assign("sleep 1; echo x > /job/outputs/x")
+            stage.service.until(lambda: given.attempt in stage.service.started)
+            daemon.stop()
+            assert stage.report_of(given).status == 0
+
+    def test_a_drain_without_patience_refuses_so_that_the_money_is_back_at_once(self, stage: Stage) -> None:
+        with stage.worker(drain_seconds=0.3) as daemon:
+            given = stage.assign("sleep 60", max_seconds=60)
+            stage.service.until(lambda: any(given.attempt in beat.running for beat in stage.service.beats))
+            daemon.stop()
+            report = stage.report_of(given)
+        assert (report.result.done, report.status) == (0, 6)
+        assert report.reason is not None
+        assert report.reason.fault == "provider"
+
+    def test_stopped_at_once_it_begins_again_at_the_next_start(self, stage: Stage) -> None:
+        with stage.worker() as daemon:
+            given = stage.assign(
+                "if [ -e /job/inputs/x ]; then :; fi; sleep 3; echo x > /job/outputs/x", max_seconds=60
+            )
+            stage.service.until(lambda: any(given.attempt in beat.running for beat in stage.service.beats))
+            daemon.stop()
+            daemon.stop()
+        assert given.attempt not in stage.service.reports
+        with stage.worker():
+            assert stage.report_of(given).status == 0
+
+    def test_a_killed_worker_finds_its_container_again(self, stage: Stage, engine: Engine) -> None:
+        """What a kill leaves: a journal that says running, a container that runs, a disk that is mounted."""
+        given = self._killed_while_running(
+            stage, engine, "echo before; sleep 3; echo after; echo x > /job/outputs/x"
+        )
+        with stage.worker():
+            report = stage.report_of(given)
+        assert report.status == 0
+        assert report.seconds >= 3
+        assert stage.service.logs[given.attempt] == b"before\nafter\n"
+
+    def test_a_killed_worker_whose_container_is_gone_begins_again(self, stage: Stage, engine: Engine) -> None:
+        given = self._killed_while_running(stage, engine, "echo x > /job/outputs/x")
+        engine.remove(container_name(given.attempt))
+        with stage.worker():
+            assert stage.report_of(given).status == 0
+
+    def test_a_finished_result_that_the_service_never_confirmed_is_sent_again(self, stage: Stage) -> None:
+        stage.service.refuse_report = lambda report: (_ for _ in ()).throw(SystemError("lost"))
+        with stage.worker() as daemon:
+            given = stage.assign("echo x > /job/outputs/x", max_seconds=60)
+            stage.service.until(lambda: stage.service.blobs)
+            daemon.stop()
+            daemon.stop()
+        stage.service.blobs.clear()
+        stage.service.refuse_report = lambda report: None
+        with stage.worker():
+            report = stage.report_of(given)
+        assert report.status == 0
+        assert set(stage.service.blobs) == {file.sha256 for file in report.outputs.files}
+
+    def test_a_container_that_nobody_knows_is_removed_at_the_start(
+        self, stage: Stage, engine: Engine, image: str
+    ) -> None:
+        labels = {"prixfixe.worker": WORKER.address, "prixfixe.attempt": "f" * 32}
+        request = {
+            "Image": image,
+            "Cmd": ["sleep", "1000"],
+            "Labels": labels,
+            "HostConfig": {"NetworkMode": "none"},
+        }
+        engine.start(engine.create(request, "prixfixe-" + "f" * 32))
+        with stage.worker():
+            assert engine.labelled("prixfixe.worker", WORKER.address) == {}
+
+    def test_two_daemons_never_share_a_journal(self, stage: Stage) -> None:
+        with stage.worker(), pytest.raises(Conflict, match="another worker runs"), stage.worker():
+            pass
+
+    def _killed_while_running(self, stage: Stage, engine: Engine, script: str) -> Assignment:
+        """Run a worker in a process of its own and kill it (SIGKILL) while its container runs."""
+        import subprocess
+        import sys
+
+        settings = stage.settings
+        command = [
+            *(
+                str(Path(sys.executable).parent / "prixfixe"),
+                "worker",
+                "start",
+                "--service",
+                settings.service,
+            ),
+            *("--rpc", settings.rpc, "--provider", settings.provider, "--key", settings.key, "--vcpu", "0.5"),
+            *("--memory", "256", "--disk", "64", "--data", str(settings.data), "--json"),
+        ]
+        given = stage.assign(script, max_seconds=60)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        watchdog = threading.Timer(40, process.kill)
+        watchdog.start()
+        try:
+            until = time.monotonic() + 30
+            while True:
+                state = engine.state(container_name(given.attempt))
+                if state is not None and state.status != "created":
+                    break
+                assert time.monotonic() < until, (
+                    process.stdout.read() if process.poll() is not None else "no container"
+                )
+                time.sleep(0.02)
+        finally:
+            watchdog.cancel()
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        return given
+
+
+class TestAWrongSetUp:
+    def test_a_key_that_the_provider_never_authorised(self, stage: Stage) -> None:
+        with pytest.raises(Forbidden, match="never authorised") as caught, stage.worker(key="dev:11"):
+            pass
+        assert "worker init" in str(caught.value.hint)
+
+    def test_a_service_of_another_market(self, stage: Stage) -> None:
+        with pytest.raises(ConfigurationError, match="not of"), stage.worker(contract=WORKER.address):
+            pass
+
+
+def test_the_journal_never_promises_two_successes_for_one_deal(stage: Stage) -> None:
+    with stage.worker():
+        given = stage.assign("echo x > /job/outputs/x")
+        report = stage.report_of(given)
+    journal = Journal(stage.settings.data / "journal.db")
+    try:
+        from dataclasses import replace
+
+        journal.promise(report.result, given.due)
+        with pytest.raises(Conflict):
+            journal.promise(replace(report.result, root=b"\x01" * 32), given.due)
+    finally:
+        journal.close()
