@@ -53,7 +53,7 @@ class Reaper(Duty):
         # First what needs no chain: a worker can be given up while the chain is out of reach.
         clock = time.time()
         # Nobody could beat while the service was down: its workers get time to find it again.
-        self._began = self._began or clock
+        self._began = clock if self._began is None else self._began
         if clock - self._began >= _RETURN_SILENCES * self._settings.silence_seconds:
             self._lose_silent_workers(clock)
         with self.store.read() as connection:
