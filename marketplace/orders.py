@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select
 from marketplace.blobs import known_sizes, owned
 from marketplace.chain import AccountView, ChainReader, ChainView
 from marketplace.store.database import Store
-from marketplace.store.tables import bundles, idempotency, jobs, lots, quotes
+from marketplace.store.tables import bundles, idempotency, jobs, lots, offers, quotes
 from marketplace.store.transitions import job_placed
 from prixfixe.errors import (
     Conflict,
@@ -180,15 +180,17 @@ def require_as_quoted(purchase: Purchase, quote: wire.Quote) -> None:
 def waiting_money(connection: Connection, customer: str) -> Money:
     """What the customer's unmatched lots will cost: promised, and still in the account."""
     query = (
-        select(lots.c.count.label("tasks"), jobs.c.purchase)
-        .join(jobs, jobs.c.id == lots.c.job)
+        select(func.coalesce(func.sum(lots.c["count"] * offers.c.price), 0))
+        .select_from(
+            lots.join(jobs, jobs.c.id == lots.c.job).join(offers, offers.c.offer_id == jobs.c.offer_id)
+        )
         .where(
             jobs.c.customer == customer,
             jobs.c.state.in_(("queued", "running")),
             lots.c.state.in_(WAITING_LOTS),
         )
     )
-    return Money(sum(int(row.purchase["price"]) * row.tasks for row in connection.execute(query)))
+    return Money(int(connection.execute(query).scalar_one()))
 
 
 def _exists(connection: Connection, job: str) -> bool:
