@@ -143,7 +143,6 @@ class Cage:
                 "Mounts": self._binds(),
                 # Bounded, and there so that a restarted worker can read what it missed.
                 "LogConfig": {
-                    # Not "local": with these bounds engine 20.10 attaches without what was said before.
                     "Type": "json-file",
                     "Config": {"max-size": "2m", "max-file": "2"},
                 },
