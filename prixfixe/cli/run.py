@@ -88,8 +88,9 @@ def run(
         if show_options:
             _show_options(definition, as_json)
             return
-        order = running.prepare(definition, arguments, Progress())
-        places = running.places(order, out, receipt_path, force=force, detach=detach)
+        typed = running.read(definition, arguments)
+        places = running.places(bundle, typed.files, out, receipt_path, force=force, detach=detach)
+        order = running.prepare(definition, typed, Progress())
         quote = client.quote(
             bundle,
             version=listing.version,

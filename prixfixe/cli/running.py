@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prixfixe.cli.form import read_arguments
+from prixfixe.cli.form import Typed, read_arguments
 from prixfixe.cli.jobview import money_sentence, require_delivered
 from prixfixe.cli.output import Progress, size
 from prixfixe.cli.receipts import write_receipt
@@ -74,12 +74,17 @@ def definition_of(listing: BundleListing) -> BundleDefinition:
     return parse(listing.definition, f"the service's bundle {listing.id}")
 
 
-def prepare(definition: BundleDefinition, arguments: Sequence[str], progress: Progress) -> Order:
-    """Read options, check files, count units: all that can be wrong on this side, before a price is asked
-    for."""
+def read(definition: BundleDefinition, arguments: Sequence[str]) -> Typed:
+    """Options and files as they were typed, completed and checked against the definition; no file is
+    opened."""
     typed = read_arguments(definition.parameters, arguments)
-    parameters = definition.validate_parameters(typed.parameters)
     _require_files(definition, typed.files)
+    return Typed(typed.files, definition.validate_parameters(typed.parameters))
+
+
+def prepare(definition: BundleDefinition, typed: Typed, progress: Progress) -> Order:
+    """Check and count the files: all that can be wrong on this side, before a price is asked for."""
+    parameters = typed.parameters
     inputs, units = [], 0
     for path in typed.files:
         progress.show(f"checking {path.name} on this machine")
@@ -132,18 +137,19 @@ def _count(definition: BundleDefinition, path: Path, parameters: Mapping[str, An
         ) from error
 
 
-def places(order: Order, out: Path | None, receipt: Path | None, *, force: bool, detach: bool) -> Places:
+def places(
+    bundle: str, files: Sequence[Path], out: Path | None, receipt: Path | None, *, force: bool, detach: bool
+) -> Places:
     """Where results will go. Conflict or ConfigurationError now rather than after the payment."""
     if detach and out is None:
         return Places(None, receipt, False, force)
-    first = order.inputs[0][1]
-    result = out or first.with_name(f"{first.stem}-{order.bundle}{_FAVOURITES[0]}")
+    result = out or files[0].with_name(f"{files[0].stem}-{bundle}{_FAVOURITES[0]}")
     receipt = receipt or result.with_name("receipt.json")
     if result.absolute() == receipt.absolute():
         raise InvalidInput(
             f"result and receipt would both be {result}", hint="name another file with --receipt"
         )
-    for _, path in order.inputs:
+    for path in files:
         if path.absolute() in (result.absolute(), receipt.absolute()):
             raise InvalidInput(
                 f"{path} is the input and would be replaced", hint="name another file with --out"

@@ -18,6 +18,7 @@ from prixfixe.client.files import IncomingFile, outgoing
 from prixfixe.client.keeping import KeptOrder
 from prixfixe.client.setup import (
     EVENTS_READ_SECONDS,
+    RECONNECT_SECONDS,
     SILENCE_SECONDS,
     event_headers,
     http_options,
@@ -195,7 +196,7 @@ class AsyncClient:
                 parser.reset()
                 if time.monotonic() - heard > SILENCE_SECONDS:
                     raise lost(self.context, error) from error
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
     async def wait(self, job: str | wire.Job) -> wire.Job:
         """The job once it has ended, settled or refunded."""

@@ -17,6 +17,7 @@ from prixfixe.client.files import IncomingFile, outgoing
 from prixfixe.client.keeping import KeptOrder
 from prixfixe.client.setup import (
     EVENTS_READ_SECONDS,
+    RECONNECT_SECONDS,
     SILENCE_SECONDS,
     event_headers,
     http_options,
@@ -204,7 +205,7 @@ class Client:
                 parser.reset()
                 if time.monotonic() - heard > SILENCE_SECONDS:
                     raise lost(self.context, error) from error
-            time.sleep(0.5)
+            time.sleep(RECONNECT_SECONDS)
 
     def wait(self, job: str | wire.Job) -> wire.Job:
         """The job once it has ended, settled or refunded."""
