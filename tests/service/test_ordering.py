@@ -205,17 +205,17 @@ def test_an_expired_quote_is_refused(world: World) -> None:
 def test_a_quote_is_honoured_in_its_bundles_notice_and_refused_after_it(world: World) -> None:
     world.publish()
     world.upload(CUSTOMER, b"a,b\n")
-    kept, quote = world.quote(), world.quote()
+    quote = world.quote()
     retired = world.http.post(
         "/v1/bundles/echo/retire", params={"version": "1.0.0"}, headers=world.sign_in(PRICING)
     )
     assert retired.json()["retired"] is True
     dearer = [{**tier, "price": "12.00"} for tier in BUNDLE_TIERS]
     world.publish(version="1.1.0", tiers=dearer)
-    world.chain.offers[quote.offer.id] = CHAIN_TIME + 60
-    assert world.post_order(world.order(kept)).status_code == 201
     world.chain.offers[quote.offer.id] = CHAIN_TIME + 5
-    problem = _refused(world, world.post_order(world.order(quote, nonce=2)), 409, "price-changed")
+    problem = _refused(world, world.post_order(world.order(quote)), 409, "price-changed")
+    world.chain.offers[quote.offer.id] = CHAIN_TIME + 60
+    assert world.post_order(world.order(quote)).status_code == 201
     assert "no longer sold at $4.00" in problem["detail"]
     assert (world.quote().version, str(world.quote().total)) == ("1.1.0", "$12.00")
 
