@@ -275,6 +275,6 @@ def _control(client: Client, job: Job, definition: Mapping[str, Any]) -> Mapping
         path = client.download_file(job, str(name), Path(folder) / "control.json")
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return found if isinstance(found, dict) else {}
