@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prixfixe.cli.form import Typed, read_arguments
-from prixfixe.cli.jobview import money_sentence, require_delivered
+from prixfixe.cli.jobview import NotDelivered, money_sentence, require_delivered
 from prixfixe.cli.output import Progress, size
 from prixfixe.cli.receipts import write_receipt
 from prixfixe.cli.verify import check, expectation_of
@@ -20,10 +20,12 @@ from prixfixe.errors import (
     InsufficientFunds,
     InvalidInput,
     PrixfixeError,
+    Unavailable,
     VerificationFailed,
 )
 from prixfixe.protocol.bundle import BundleDefinition, parse
 from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.money import ZERO
 from prixfixe.protocol.wire import BundleListing, Job, OutputFileInfo, Quote
 
 if TYPE_CHECKING:
@@ -247,6 +249,31 @@ def deliver(client: Client, job: Job, where: Places, progress: Progress, context
         )
     others = tuple(file for file in job.outputs if file.path != chosen.path)
     return Delivery(job, target, where.receipt, others, verification, control)
+
+
+def left_alone(client: Client, job: Job, silent: Unavailable) -> PrixfixeError:
+    """What to tell when the service stays silent. A late deal is sent back here and now, by the customer's
+    own key."""
+    short = job.id[:12]
+    try:
+        returned = client.refund(job)
+    except PrixfixeError as error:
+        return Unavailable(
+            f"{silent.message}; the job goes on without being watched",
+            hint=f"after its deadline the price comes back with: prixfixe jobs refund {short} ({error})",
+        )
+    if not returned:
+        return Unavailable(
+            f"{silent.message}; the job goes on without being watched, and nothing of it is late",
+            hint=f"prixfixe jobs watch {short}; after its deadline: prixfixe jobs refund {short}",
+        )
+    total = sum((each.amount for each in returned), start=ZERO)
+    return NotDelivered(
+        f"{silent.message}; the job was late, so its {total} were sent back to your account",
+        hint="order again, here or at another service",
+        job=job.id,
+        transactions=[each.transaction for each in returned],
+    )
 
 
 def _choose(outputs: Sequence[OutputFileInfo], where: Places) -> OutputFileInfo:

@@ -16,6 +16,7 @@ from prixfixe.client.contexts import Context
 from prixfixe.client.events import EventParser
 from prixfixe.client.files import IncomingFile, outgoing
 from prixfixe.client.keeping import KeptOrder
+from prixfixe.client.refund import Returned
 from prixfixe.client.setup import (
     EVENTS_READ_SECONDS,
     RECONNECT_SECONDS,
@@ -157,6 +158,10 @@ class AsyncClient:
             id_of(job), path, Path(target), overwrite=overwrite, progress=progress
         )
         return await self.run(operation)
+
+    async def refund(self, job: str | wire.Job) -> tuple[Returned, ...]:
+        """Send back what is late of a job, over the context's chain node, when the service does not."""
+        return await self.run(self.operations.refund(id_of(job)))
 
     async def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return await self.run(self.operations.publish_bundle(publication))

@@ -238,6 +238,28 @@ def test_ctrl_c_while_buying_names_the_order(
     assert "prixfixe jobs show 0x" in shown.err
 
 
+def test_a_service_that_falls_silent_does_not_leave_the_person_in_the_dark(
+    types: Terminal, world: World, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prixfixe.client.refund import Returned
+    from prixfixe.errors import Unavailable
+    from prixfixe.protocol.money import Money
+
+    def silent(*_: object) -> int:
+        raise Unavailable("the service is out of reach")
+
+    monkeypatch.setattr("prixfixe.cli.jobview.follow", silent)
+    waiting = types(*ECHO, "--yes")
+    assert waiting.code == 7
+    assert "the job goes on without being watched" in waiting.err
+    assert "prixfixe jobs refund 0x" in waiting.err
+    returned = (Returned(0, Money(4 * DOLLAR), "0x" + "ab" * 32),)
+    monkeypatch.setattr("prixfixe.client.Client.refund", lambda *_: returned)
+    late = types(*ECHO, "--yes")
+    assert late.code == 4
+    assert "its $4.00 were sent back to your account" in late.err
+
+
 def test_a_full_disk_keeps_the_job_for_a_later_download(
     types: Terminal, world: World, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

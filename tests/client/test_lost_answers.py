@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from prixfixe.client import Client, Context, operations
+from prixfixe.client import Client, Context, conversation
 from prixfixe.errors import ConfigurationError, Unavailable, VerificationFailed
 from tests.support.service import CHAIN_ID, CONTRACT, HOST, MARKET, OPERATOR, STRANGER, InProcess, World
 
@@ -36,7 +36,7 @@ class Flaky(httpx.BaseTransport):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "BACKOFF", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(conversation, "BACKOFF", (0.0, 0.0, 0.0))
 
 
 def flaky(world: World, context: Context, loses: Callable[[httpx.Request, int], bool]) -> Client:

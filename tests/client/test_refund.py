@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from prixfixe.chain.events import DealOpened
+from prixfixe.client import Client, Context
 from prixfixe.client.onchain_reader import NodeEvidence
-from prixfixe.client.refund import lot_states
-from prixfixe.errors import ChainError
+from prixfixe.client.refund import expire_late, lot_states
+from prixfixe.errors import ChainError, ConfigurationError
 from prixfixe.keys import sign_typed
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Purchase, Result
@@ -94,3 +95,41 @@ def test_events_of_a_transaction_are_only_the_markets_own(market: LocalMarket) -
     assert chain.events_in("0x" + "00" * 32) == ()
     assert chain.operator() == market.scheduler.address
     assert chain.offer_until(OFFER.id) > chain.now()
+
+
+def test_a_client_gets_late_money_back_without_its_service(market: LocalMarket) -> None:
+    context = Context(
+        "chain",
+        "http://127.0.0.1:1",  # nobody listens there
+        market.client.chain_id,
+        market.deployment.market,
+        rpc=market.client.rpc.url,
+        key="dev:3",
+    )
+    purchase = market.purchase()
+    job = "0x" + purchase.digest(market.client.domain).hex()
+    before = market.client.account(market.customer.address).free
+    opened(market, purchase)
+    with Client(context) as client:
+        assert client.refund(job) == ()
+        market.chain.advance(3600)
+        (returned,) = client.refund(job)
+        assert (returned.lot, returned.amount) == (0, PRICE)
+        assert client.refund(job) == ()
+    assert market.client.account(market.customer.address).free == before
+
+
+def test_a_client_without_a_node_says_what_it_lacks(market: LocalMarket) -> None:
+    context = Context("nodeless", "http://h", market.client.chain_id, market.deployment.market, key="dev:3")
+    with Client(context) as client, pytest.raises(ConfigurationError, match="names no chain node"):
+        client.refund("0x" + "00" * 32)
+
+
+def test_somebody_else_may_be_faster(market: LocalMarket) -> None:
+    purchase = market.purchase()
+    deal = opened(market, purchase)
+    market.chain.advance(3600)
+    chain = evidence(market)
+    states = lot_states(chain, purchase.digest(market.client.domain))
+    market.client.expire(market.stranger, deal.data, deal.due)
+    assert expire_late(market.client, market.customer, states, chain.now()) == ()
