@@ -137,7 +137,9 @@ def publish(
     say: Callable[[str], None] = lambda line: None,
     progress: Progress | None = None,
 ) -> Published:
-    """Upload the image, put the offers on chain, list the bundle."""
+    """Upload the image, put the offers on chain, list the bundle. Conflict before all that when it cannot be
+    listed."""
+    _require_new_or_same(client, made.definition)
     with tempfile.TemporaryDirectory(prefix="prixfixe-image-") as folder:
         archive = _archive(made.definition, Path(folder))
         say(f"image archive: {archive.stat().st_size:,} bytes")
@@ -149,6 +151,18 @@ def publish(
         say(f"tier {tier.name} is on chain: {tier.price} up to {tier.up_to:,} {tier.unit}")
     publication = BundlePublication(definition=made.definition.to_json(), image_archive=digest, note=note)
     return Published(client.publish_bundle(publication), transactions)
+
+
+def _require_new_or_same(client: Client, definition: BundleDefinition) -> None:
+    """The service would refuse it too, but only after the offers are on chain."""
+    for listing in client.bundles():
+        same = (listing.id, listing.version) == (definition.id, definition.version)
+        if same and listing.definition_digest != definition.digest().hex():
+            raise Conflict(
+                f"bundle {definition.id} {definition.version} is published with another definition or image",
+                code="version-published",
+                hint="a published version never changes: give the definition a new version",
+            )
 
 
 def publish_bundle(

@@ -13,7 +13,7 @@ import pytest
 
 from prixfixe.cli import publishing
 from prixfixe.client import Client, Context
-from prixfixe.errors import ConfigurationError, Forbidden, InvalidInput, NotFound
+from prixfixe.errors import ConfigurationError, Conflict, Forbidden, InvalidInput, NotFound
 from prixfixe.protocol.bundle import BundleDefinition
 from prixfixe.protocol.money import ZERO, Money
 from tests.support.market import LocalMarket
@@ -116,8 +116,14 @@ def test_a_publication_uploads_publishes_and_lists(
         second = publishing.publish(again, client, market.client, market.pricing)
         assert second.transactions == {}
         assert [each.version for each in client.bundles()] == ["1.0.0"]
+        changed = plan(market, definition(image=image, title="Other"))
+        with pytest.raises(Conflict, match="published with another definition"):
+            publishing.publish(changed, client, market.client, market.pricing)
+        assert market.client.bundle(changed.tiers[0].offer.id).until == 0
         with pytest.raises(ConfigurationError, match="saved another image"):
-            publishing.publish(plan(market, definition()), client, market.client, market.pricing)
+            publishing.publish(
+                plan(market, definition(version="1.0.1")), client, market.client, market.pricing
+            )
         assert publishing.listed(client, "echo", None).version == "1.0.0"
         with pytest.raises(NotFound, match="version 2"):
             publishing.listed(client, "echo", "2.0.0")
