@@ -14,6 +14,10 @@ from typing import Any
 from prixfixe.errors import ConfigurationError
 
 
+# What this very process started and has not collected yet, by id.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
     """One process that the devnet started. `born` is the kernel's start time of the id (0 where unknown)."""
@@ -70,17 +74,17 @@ def spawn(name: str, argv: Sequence[str], log: Path, env: Mapping[str, str] | No
             env={**inherited, **(env or {})},
             start_new_session=True,
         )
+    _children[process.pid] = process
     stat = _stat(process.pid)
     return ProcessRecord(name, process.pid, stat[1] if stat else 0, tuple(argv), str(log))
 
 
 def alive(record: ProcessRecord) -> bool:
     """Whether this very process still runs (an id that was given to another is not it)."""
-    try:  # collect it if it is our own child, or it would stay a zombie
-        if os.waitpid(record.pid, os.WNOHANG)[0] == record.pid:
-            return False
-    except ChildProcessError:
-        pass
+    child = _children.get(record.pid)
+    if child is not None and child.poll() is not None:  # asking also collects it, or it would stay a zombie
+        del _children[record.pid]
+        return False
     stat = _stat(record.pid)
     return stat is not None and stat[0] != "Z" and (record.born in (0, stat[1]))
 
