@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from prixfixe.client.calls import Progress
     from prixfixe.keys import Signer
 
-YEAR_SECONDS = 365 * 86_400
+DAY_SECONDS = 86_400
+YEAR_SECONDS = 365 * DAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,9 @@ class Plan:
 
     @property
     def new(self) -> tuple[TierPlan, ...]:
-        """Tiers that need a transaction: not live until the time wanted, or with money for their float."""
-        return tuple(tier for tier in self.tiers if tier.until <= self.now or self.float_)
+        """Tiers that need a transaction: to live as long as wanted (give or take a day), or for their
+        float."""
+        return tuple(tier for tier in self.tiers if tier.until < self.until - DAY_SECONDS or self.float_)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ def run(
     with open_client(context) as client:
         listing = client.bundle(bundle, version)
         definition = running.definition_of(listing)
+        if listing.retired and not show_options:
+            raise running.not_for_sale(listing)
         if show_options:
             _show_options(definition, as_json)
             return

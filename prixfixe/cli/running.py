@@ -17,6 +17,7 @@ from prixfixe.cli.verify import check, expectation_of
 from prixfixe.client.files import FileChanged, describe_input, require_free_target, require_writable
 from prixfixe.errors import (
     ConfigurationError,
+    Conflict,
     InsufficientFunds,
     InvalidInput,
     PrixfixeError,
@@ -74,6 +75,15 @@ class Places:
 def definition_of(listing: BundleListing) -> BundleDefinition:
     """The definition that a listing shows."""
     return parse(listing.definition, f"the service's bundle {listing.id}")
+
+
+def not_for_sale(listing: BundleListing) -> Conflict:
+    """Told before the files are looked at."""
+    return Conflict(
+        f"bundle {listing.id} {listing.version} is no longer for sale",
+        code="bundle-retired",
+        hint="`prixfixe pricing list` shows what is",
+    )
 
 
 def read(definition: BundleDefinition, arguments: Sequence[str]) -> Typed:

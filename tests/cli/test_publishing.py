@@ -50,6 +50,8 @@ def test_tiers_that_live_already_are_left_alone(market: LocalMarket) -> None:
     second = plan(market, definition())
     assert [tier.name for tier in second.new] == ["large"]
     assert second.tiers[0].until == first.until
+    market.client.retire(market.pricing, first.tiers[0].offer.id, first.now + 3600)
+    assert [tier.name for tier in plan(market, definition()).new] == ["small", "large"]
 
 
 @pytest.mark.chain

@@ -15,7 +15,7 @@ from prixfixe.client.verification import read_receipt
 from prixfixe.protocol import wire
 from tests.cli.conftest import Terminal
 from tests.support.finished import RESULT, deliver, refuse
-from tests.support.service import CUSTOMER, DOLLAR, STRANGER, World
+from tests.support.service import CUSTOMER, DOLLAR, PRICING, STRANGER, World
 
 ECHO = ("run", "echo", "table.csv", "--word", "hello")
 
@@ -321,6 +321,13 @@ def test_a_stranger_sees_nothing_of_a_job(types: Terminal, world: World, table: 
     assert types("jobs", "list", "--key", "dev:5", "--json").json == {"jobs": []}
     assert types("jobs", "show", "0xabc").code == 6
     assert types("jobs", "show", "../../etc/passwd").code == 6
+
+
+def test_a_retired_bundle_is_not_for_sale_and_its_file_is_not_read(types: Terminal, world: World) -> None:
+    world.http.post("/v1/bundles/echo/retire", headers=world.sign_in(PRICING))
+    shown = types(*ECHO, "--yes")  # there is no table.csv
+    assert shown.code == 6
+    assert "no longer for sale" in shown.err
 
 
 def test_a_bundles_options_and_prices_are_shown_on_request(types: Terminal, world: World) -> None:
