@@ -13,7 +13,6 @@ from typing import Any
 
 from prixfixe.errors import ConfigurationError
 
-
 # What this very process started and has not collected yet, by id.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
