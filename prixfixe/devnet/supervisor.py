@@ -141,14 +141,22 @@ class Devnet:
         """Build the bundle's image if it is not there and publish its prices, as the pricing desk would."""
         from prixfixe.cli.publishing import publish_bundle
 
-        published = publish_bundle(
-            bundle,
-            service=state.service,
-            rpc=state.rpc,
-            contract=state.contract,
-            key=f"dev:{numbers.PRICING}",
-            say=lambda line: self._say(f"         {line}"),
-        )
+        try:
+            published = publish_bundle(
+                bundle,
+                service=state.service,
+                rpc=state.rpc,
+                contract=state.contract,
+                key=f"dev:{numbers.PRICING}",
+                say=lambda line: self._say(f"         {line}"),
+            )
+        except Conflict as error:
+            # A kept devnet still sells what this folder was before; the market is up, so it stays up.
+            if error.code != "version-published":
+                raise
+            self._step(f"{bundle} is not published: {error}")
+            self._say("         raise its version, or forget the old one: prixfixe dev reset")
+            return
         self._step(f"bundle {published.id} {published.version} at a flat price")
 
     def _write_context(self, state: DevnetState) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from prixfixe.devnet.processes import alive
 from prixfixe.devnet.state import load
-from tests.support.devnet import Devnet, running_devnet
+from tests.support.devnet import PROBE, Devnet, running_devnet
 
 pytestmark = pytest.mark.engine
 
@@ -59,6 +61,22 @@ def test_a_killed_worker_is_brought_back_as_it_was(devnet: Devnet) -> None:
     assert again is not None
     assert again.argv == before.argv
     assert alive(again)
+
+
+def test_a_bundle_that_changed_under_its_version_does_not_keep_the_market_down(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "probe"
+    shutil.copytree(PROBE, bundle)
+    options = ("--workers", "1", "--bundle", str(bundle), "--port", "0", "--chain-port", "0", "--detach")
+    devnet.dev("stop")
+    devnet.dev(*options)
+    (bundle / "probe.py").write_text("raise SystemExit('changed')\n")
+    devnet.dev("stop")
+    again = devnet.dev(*options)
+    assert "prixfixe dev reset" in again.stderr
+    with devnet.client() as client:
+        assert client.bundle("probe").version == "1.0.0"
 
 
 def test_reset_forgets_and_a_stopped_one_goes_on_where_it_was(devnet: Devnet) -> None:
