@@ -21,6 +21,7 @@ __all__ = [
     "canonical_digest_hex",
     "canonical_json",
     "parse_canonical",
+    "require_storable_json",
     "sha256",
     "sha256_hex",
 ]
@@ -29,6 +30,10 @@ __all__ = [
 MAX_DEPTH: Final = 64
 # The closing quote is optional and nothing is given back, so that no input makes this slower than linear.
 _BRACKET_OR_TEXT: Final = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+# A pair of surrogates, a surrogate on its own (the group), or any other escape.
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL
+)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -65,6 +70,21 @@ def parse_canonical(data: bytes) -> Any:
     if canonical_json(value) != data:
         raise InvalidInput("the JSON is not in canonical form (RFC 8785)", code="not-canonical")
     return value
+
+
+def require_storable_json(data: bytes) -> None:
+    """InvalidInput for JSON text that readers take and that could then be neither stored nor sent: nested too
+    deep, not UTF-8, or with half a surrogate pair in a text. Says nothing about text that is no JSON."""
+    _refuse_depth(data)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput("the JSON is not UTF-8", code="not-json") from error
+    # A zero byte is in no UTF-8 JSON, and in all of UTF-16 and UTF-32, which lenient readers take too.
+    if b"\0" in data:
+        raise InvalidInput("the JSON has a zero byte: it is to be UTF-8", code="not-json")
+    if any(escape[1] for escape in _ESCAPE.finditer(data)):
+        raise InvalidInput("a text in the JSON has half a surrogate pair", code="not-json")
 
 
 def _refuse_floats(value: Any, where: str) -> None:

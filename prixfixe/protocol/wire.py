@@ -9,10 +9,19 @@ otherwise.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    model_validator,
+)
 
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.deals import Deal, Offer
@@ -27,6 +36,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^0x(?:[0-9a-f]{128}|[0-9a-f]{130})$")]
 Seconds = Annotated[int, Field(ge=0, lt=2**40)]
+# Of a report's reason and cage together; an honest worker's have some hundreds.
+MAX_WORDS_BYTES: Final = 32_768
 
 
 class _Json(Protocol):
@@ -274,7 +285,7 @@ class WorkerRegistration(Message):
     provider: Address
     name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
     resources: Resources
-    version: str
+    version: Annotated[str, StringConstraints(max_length=64)]
 
 
 class SignedAsk(Message):
@@ -323,13 +334,21 @@ class TaskReport(Message):
     0)."""
 
     status: Annotated[int, Field(ge=0, le=255)]
-    exit_code: int | None
-    seconds: Annotated[float, Field(ge=0)]
+    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     outputs: OutputManifestField
     result: ResultField
     signature: Signature
     reason: Reason | None = None
     cage: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _short(self) -> Self:
+        """What a worker says in words is kept for ever in job and receipt, so it is bounded."""
+        words = [{} if self.reason is None else self.reason.model_dump(mode="json"), self.cage]
+        if len(json.dumps(words, allow_nan=False)) > MAX_WORDS_BYTES:
+            raise ValueError(f"reason and cage have more than {MAX_WORDS_BYTES} bytes of JSON")
+        return self
 
 
 class ReportAnswer(Message):

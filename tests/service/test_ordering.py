@@ -328,3 +328,10 @@ BUNDLE_TIERS = [
     {"name": "small", "unit": "rows", "up_to": 100, "price": "4.00", "max_cost": "3.00"},
     {"name": "large", "unit": "rows", "up_to": 10_000, "price": "19.00", "max_cost": "7.00"},
 ]
+
+
+@pytest.mark.parametrize("name", ["table.csv\n", "../table.csv", ".table.csv", "a/b.csv", "a\0.csv"])
+def test_an_input_name_that_is_no_plain_name_is_refused(world: World, name: str) -> None:
+    world.publish()
+    answer = world.ask_quote(inputs=[{"name": name, "sha256": "ab" * 32, "size": 4}])
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")

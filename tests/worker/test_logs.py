@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,3 +118,10 @@ class TestTheSender:
         sender.put(Piece(0, "x", None))
         sender.close(10)
         sender.put(Piece(1, "y", None))
+
+
+@pytest.mark.parametrize("told", [rb'{"message": "\ud800"}', b'{"a":' * 100 + b"1" + b"}" * 100])
+def test_an_error_that_no_market_could_store_is_none(told: bytes) -> None:
+    tail = LogTail(Limits())
+    tail.feed(True, told + b"\n")
+    assert tail.last_error() is None
