@@ -76,6 +76,14 @@ class Engine:
         with _translated("ask the engine what it is"):
             return dict(self._api.info())
 
+    def image_id(self, name: str) -> str | None:
+        """The id of the image that the engine has under this name, or None."""
+        try:
+            with _translated("look for an image"):
+                return str(self._api.inspect_image(name)["Id"])
+        except ImageMissing:
+            return None
+
     def image_config(self, image: str) -> dict[str, Any] | None:
         """The configuration of an image that the engine has under exactly this id; None when it has not."""
         try:

@@ -166,8 +166,8 @@ def places(
             raise InvalidInput(
                 f"{path} is the input and would be replaced", hint="name another file with --out"
             )
-    for target in (result, receipt):
-        require_free_target(target, overwrite=force)
+    for target, option in ((result, "--out"), (receipt, "--receipt")):
+        require_free_target(target, overwrite=force, option=option)
         require_writable(target)
     return Places(result, receipt, out is not None, force)
 

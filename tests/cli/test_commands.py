@@ -102,6 +102,20 @@ def test_money_goes_in_and_out_without_the_service(types: Terminal, on_chain: Lo
 
 
 @pytest.mark.chain
+def test_a_new_key_on_a_local_chain_gets_all_that_it_needs(
+    types: Terminal, on_chain: LocalMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    monkeypatch.setenv("PRIXFIXE_PASSWORD_FILE", str(password))
+    assert types("keys", "new", "mine").code == 0
+    made = types("account", "faucet", "20", "--key", "mine", "--json").json
+    assert made["free"] == str(Money.parse("20").units)
+    assert types("account", "withdraw", "5", "--key", "mine", "--yes").code == 0
+
+
+@pytest.mark.chain
 def test_more_than_there_is_cannot_be_moved(types: Terminal, on_chain: LocalMarket) -> None:
     short = types("account", "deposit", "1000000")
     assert short.code == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -32,6 +33,26 @@ def test_init_authorises_the_key_and_fills_up_the_surety_once(stage: Stage) -> N
     assert client.worker_until(provider.address, NEW_KEY) == first["until"]
     again = json.loads(run(*words))
     assert (again["deposited"], again["transactions"], again["until"]) == ("0.00", [], first["until"])
+
+
+def test_what_is_not_given_comes_from_the_context_and_keys_go_by_name(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prixfixe.client.contexts import Context, save_context
+
+    monkeypatch.setenv("PRIXFIXE_HOME", str(tmp_path / "home"))
+    market = stage.market
+    rpc = market.chain.rpc.url
+    save_context(
+        Context("here", stage.url, market.client.chain_id, market.client.contract, rpc), current=True
+    )
+    market.client.mint(market.admin, market.stranger.address, Money.parse("7"))
+    done = json.loads(run("init", "--key", "dev:9", "--worker-key", "dev:13", "--json"))
+    assert done["key"] == "0x1CBd3b2770909D4e10f157cABC84C7264073C9Ec"
+    elsewhere = CliRunner().invoke(
+        worker, ["init", "--service", "http://127.0.0.1:9", "--key", "dev:9", "--worker-key", "dev:13"]
+    )
+    assert "name a chain node" in str(getattr(elsewhere.exception, "hint", ""))
 
 
 def test_init_without_money_says_where_to_send_it(stage: Stage) -> None:
