@@ -43,9 +43,7 @@ def test_what_is_not_given_comes_from_the_context_and_keys_go_by_name(
     monkeypatch.setenv("PRIXFIXE_HOME", str(tmp_path / "home"))
     market = stage.market
     rpc = market.chain.rpc.url
-    save_context(
-        Context("here", stage.url, market.client.chain_id, market.client.contract, rpc), current=True
-    )
+    save_context(Context("here", stage.url, market.client.chain_id, market.client.contract, rpc))
     market.client.mint(market.admin, market.stranger.address, Money.parse("7"))
     done = json.loads(run("init", "--key", "dev:9", "--worker-key", "dev:13", "--json"))
     assert done["key"] == "0x1CBd3b2770909D4e10f157cABC84C7264073C9Ec"
