@@ -2,8 +2,10 @@
 
 No bundle has options of its own in the code: the shape of each property says how it is typed.
 
-    array of texts                       --rows carrier,origin        repeatable; commas separate, "a,b"
-    quotes array of {column, aggregates}        --values amount:sum,count    repeatable; one column each
+    array of texts                       --rows carrier,origin        repeatable; commas separate,
+                                                                  "a,b" quotes
+    array of texts of format "line"      --filters year=2023,2024     repeatable; taken whole
+    array of {column, aggregates}        --values amount:sum,count    repeatable; one column each
     object of texts                      --types month:integer        repeatable
     integer, text, boolean               --average-decimals 2
 """
@@ -21,7 +23,7 @@ from prixfixe.errors import InvalidInput
 if TYPE_CHECKING:
     from prixfixe.tables.survey import Preflight
 
-Shape = Literal["names", "values", "pairs", "integer", "boolean", "text"]
+Shape = Literal["names", "lines", "values", "pairs", "integer", "boolean", "text"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,12 @@ class FormOption:
 
     @property
     def repeatable(self) -> bool:
-        return self.shape in ("names", "values", "pairs")
+        return self.shape in ("names", "lines", "values", "pairs")
 
 
 _METAVARS: Mapping[Shape, str] = {
     "names": "NAME[,NAME...]",
+    "lines": "TEXT",
     "values": "COLUMN:AGGREGATE[,AGGREGATE...]",
     "pairs": "NAME:VALUE",
     "integer": "NUMBER",
@@ -121,7 +124,10 @@ def run_preflight(kind: str, path: str | os.PathLike[str], parameters: Mapping[s
 def _shape(part: Mapping[str, Any]) -> Shape:
     match part.get("type"):
         case "array":
-            return "values" if part.get("items", {}).get("type") == "object" else "names"
+            items = part.get("items", {})
+            # Texts of the format "line" may have commas of their own.
+            whole = "lines" if items.get("format") == "line" else "names"
+            return "values" if items.get("type") == "object" else whole
         case "object":
             return "pairs"
         case "integer":
@@ -136,6 +142,8 @@ def _parse(option: FormOption, texts: Sequence[str]) -> Any:
     match option.shape:
         case "names":
             return _names(option.flag, texts)
+        case "lines":
+            return list(texts)
         case "values":
             return [_value(option.flag, text) for text in texts]
         case "pairs":

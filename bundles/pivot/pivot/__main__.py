@@ -14,6 +14,7 @@ from pivot.job import refusal, run, say
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.request import BadParameters
+from prixfixe.tables.table import NoRoom
 
 WRONG_PARAMETERS, WRONG_DATA, OUR_FAULT = 64, 65, 70
 
@@ -25,9 +26,7 @@ def main(job: Path = Path("/job")) -> int:
         task = json.loads((job / "task.json").read_bytes())
         files = sorted(path for path in (job / "inputs").iterdir() if path.is_file())
         if len(files) != 1:
-            raise InvalidInput(
-                f"a pivot takes one table, and {len(files)} were given", hint="give one CSV file"
-            )
+            raise InvalidInput(f"a pivot takes one table, and {len(files)} were given", hint="give one file")
         outcome = run(
             files[0],
             parameters,
@@ -46,6 +45,10 @@ def main(job: Path = Path("/job")) -> int:
     except ControlMismatch as error:
         _clear(job / "outputs")
         print(f"control totals differ, nothing is delivered: {error}", file=sys.stderr)
+        return OUR_FAULT
+    except NoRoom as error:
+        _clear(job / "outputs")
+        print(f"the run needs more disk than its limit, nothing is delivered: {error}", file=sys.stderr)
         return OUR_FAULT
     except (duckdb.OutOfMemoryException, MemoryError) as error:
         _clear(job / "outputs")
