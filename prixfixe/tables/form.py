@@ -126,7 +126,7 @@ def _shape(part: Mapping[str, Any]) -> Shape:
         case "array":
             items = part.get("items", {})
             # Texts of the format "line" may have commas of their own.
-            whole = "lines" if items.get("format") == "line" else "names"
+            whole: Shape = "lines" if items.get("format") == "line" else "names"
             return "values" if items.get("type") == "object" else whole
         case "object":
             return "pairs"

@@ -110,6 +110,8 @@ class CsvTable(Table):
 
     @contextmanager
     def scan(self) -> Iterator[str]:
+        if _endless_line(self.path):
+            raise self.fault(()) or self.unreadable("it has a line longer than 2 MiB")
         with tempfile.TemporaryDirectory(prefix="prixfixe-") as folder:
             path = self.path.absolute()
             if any(letter in str(path) for letter in "*?[]{}"):
@@ -145,6 +147,29 @@ class CsvTable(Table):
             hint="save it again as UTF-8 CSV with one kind of line ending, quotes doubled inside quotes",
             file=self.name,
         )
+
+
+def _endless_line(path: Path) -> bool:
+    """Whether some line is longer than `MAX_LINE_BYTES`, found by looking at a piece of every MiB.
+
+    DuckDB drops a last line that is longer than its buffer without a word.
+    """
+    piece, step = 1 << 14, MAX_LINE_BYTES // 2
+    with path.open("rb") as file:
+        for start in range(0, os.fstat(file.fileno()).st_size, step):
+            file.seek(start)
+            data = file.read(piece)
+            if b"\n" in data or b"\r" in data or len(data) < piece:
+                continue
+            # Within this MiB there may be a line break further on; from it the next one must be near.
+            run = len(data)
+            while run < MAX_LINE_BYTES and (data := file.read(piece)):
+                if b"\n" in data or b"\r" in data:
+                    break
+                run += len(data)
+            if run >= MAX_LINE_BYTES:
+                return True
+    return False
 
 
 def kind_of(head: bytes) -> str | None:

@@ -12,6 +12,7 @@ import csv
 import datetime
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -98,7 +99,13 @@ def open_sheet(
         with calamine.CalamineWorkbook.from_path(str(path)) as book:
             loaded = book.get_sheet_by_name(chosen)
             return _written(path, target, loaded, stamp, header_row, header_rows, wanted)
-    except (zipfile.BadZipFile, calamine.CalamineError, ElementTree.ParseError, EOFError) as error:
+    except (
+        zipfile.BadZipFile,
+        calamine.CalamineError,
+        ElementTree.ParseError,
+        EOFError,
+        zlib.error,
+    ) as error:
         raise _refused(
             path, f"is not a whole workbook: {error}", "open it, save it as .xlsx and run again"
         ) from error

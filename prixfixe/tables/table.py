@@ -114,13 +114,9 @@ class Table(ABC):
         try:
             with disk_errors():
                 yield
-        except (
-            duckdb.InvalidInputException,
-            duckdb.ConversionException,
-            duckdb.IOException,
-            duckdb.SerializationException,
-            duckdb.OutOfRangeException,
-        ) as error:
+        except _OURS:
+            raise
+        except duckdb.Error as error:
             first_line = str(error).splitlines()[0]
             if "memory" in first_line.lower() and "allocate" in first_line.lower():
                 raise
@@ -134,6 +130,17 @@ class Table(ABC):
     def unreadable(self, why: str) -> InvalidInput:
         """The error for a file whose fault has no place."""
         return InvalidInput(f"{self.name} cannot be read: {why}", file=self.name)
+
+
+_OURS = (
+    duckdb.OutOfMemoryException,
+    duckdb.InterruptException,
+    duckdb.ParserException,
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.FatalException,
+)
+"""What the file is not to blame for."""
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
