@@ -95,7 +95,7 @@ def plan(
         raise Forbidden(
             f"{pricing} does not have the pricing role of {market.contract}",
             code="not-pricing",
-            hint="use the pricing desk's key (--key), or let the contract's admin grant the role",
+            hint="use the pricing desk's key with --key, on a devnet dev:1; or let the admin grant the role",
         )
     now = market.block().time
     tiers = tuple(

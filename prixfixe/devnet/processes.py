@@ -60,13 +60,14 @@ def spawn(name: str, argv: Sequence[str], log: Path, env: Mapping[str, str] | No
     """Start a process in a session of its own (the terminal's Ctrl-C is the supervisor's), its output to
     `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
+            env={**inherited, **(env or {})},
             start_new_session=True,
         )
     stat = _stat(process.pid)

@@ -7,7 +7,8 @@ Integers above 2^53 are refused by RFC 8785 itself; write them as decimal string
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 import rfc8785
 
@@ -23,6 +24,11 @@ __all__ = [
     "sha256",
     "sha256_hex",
 ]
+
+
+MAX_DEPTH: Final = 64
+# The closing quote is optional and nothing is given back, so that no input makes this slower than linear.
+_BRACKET_OR_TEXT: Final = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -51,6 +57,7 @@ def parse_canonical(data: bytes) -> Any:
     So a hash of received bytes is the hash of the value that was read from them, and repeated keys, which
     readers resolve differently, cannot hide.
     """
+    _refuse_depth(data)
     try:
         value = json.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -73,3 +80,20 @@ def _refuse_floats(value: Any, where: str) -> None:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _refuse_floats(item, f"{where}[{index}]")
+
+
+def _refuse_depth(data: bytes) -> None:
+    """InvalidInput for brackets nested deeper than any document of ours.
+
+    The parser recurses in C: where a program has raised Python's recursion limit, a few kilobytes of brackets
+    would end the process instead of raising.
+    """
+    depth = 0
+    for token in _BRACKET_OR_TEXT.finditer(data):
+        first = data[token.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InvalidInput(f"the JSON is nested deeper than {MAX_DEPTH}", code="not-canonical")
+        elif first in b"]}":
+            depth -= 1

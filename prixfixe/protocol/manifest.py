@@ -1,7 +1,8 @@
 """The job manifest: what will run, on what, as one canonical document.
 
-Its SHA-256 over RFC 8785 JSON is `Purchase.job` (and `Bid.job`), so customer, contract, worker and judge speak
-of the same run. Anything that changes the result is in it; anything that does not (price, deadlines) is not.
+Its SHA-256 over RFC 8785 JSON is `Purchase.job` (and `Bid.job`), so customer, contract, worker and judge
+speak of the same run. Anything that changes the result is in it; anything that does not (price, deadlines)
+is not.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class InputFile(_Frozen):
     @classmethod
     def _plain(cls, name: str) -> str:
         if not _NAME.match(name):
-            raise ValueError(f"input name {name!r}: letters, digits, dot, dash, underscore, at most 128, not first a dot")
+            raise ValueError(
+                f"input name {name!r}: letters, digits, dot, dash, underscore; at most 128, the first no dot"
+            )
         return name
 
 

@@ -3,7 +3,8 @@
 Each is parsed once at the edge and trusted after that. Unknown fields are refused in requests, so that a
 misspelt option is an error and never a default. Conventions: addresses are EIP-55 strings; digests (SHA-256)
 are 64 lower-case hex digits; chain words (ids, hashes, signatures) are 0x-hex; money is a decimal string of
-the token's smallest unit; times are seconds since the epoch, on the chain's clock unless a field says otherwise.
+the token's smallest unit; times are seconds since the epoch, on the chain's clock unless a field says
+otherwise.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def _product(value: Any) -> Product:
 
 _dump = PlainSerializer(lambda value: value.to_json(), return_type=dict)
 
-MoneyField = Annotated[Money, PlainValidator(_money), PlainSerializer(lambda m: str(m.units), return_type=str)]
+MoneyField = Annotated[
+    Money, PlainValidator(_money), PlainSerializer(lambda m: str(m.units), return_type=str)
+]
 ProductField = Annotated[
     Product, PlainValidator(_product), PlainSerializer(lambda p: "0x" + p.to_bytes().hex(), return_type=str)
 ]
@@ -80,7 +83,7 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-# --- the market -----------------------------------------------------------------------------------------------
+# --- the market -----------------------------------------------------------------------------------
 
 
 class PolicyNumbers(Message):
@@ -96,7 +99,8 @@ class PolicyNumbers(Message):
 
 
 class Market(Message):
-    """Everything a client needs to talk to this market; it checks chain and contract against its own context."""
+    """Everything a client needs to talk to this market; it checks chain and contract against its own
+    context."""
 
     name: str
     version: str
@@ -111,7 +115,7 @@ class Market(Message):
     heartbeat_seconds: float  # a worker that is silent for three of these is lost
 
 
-# --- sessions (EIP-4361) ---------------------------------------------------------------------------------------
+# --- sessions (EIP-4361) --------------------------------------------------------------------------
 
 
 class Nonce(Message):
@@ -130,7 +134,7 @@ class Session(Message):
     expires_at: Seconds  # service clock
 
 
-# --- bundles ----------------------------------------------------------------------------------------------------
+# --- bundles --------------------------------------------------------------------------------------
 
 
 class ListedTier(Message):
@@ -165,7 +169,7 @@ class BundleListing(Message):
     retired: bool
 
 
-# --- quotes and jobs --------------------------------------------------------------------------------------------
+# --- quotes and jobs ------------------------------------------------------------------------------
 
 
 class QuoteRequest(Message):
@@ -178,7 +182,8 @@ class QuoteRequest(Message):
 
 
 class Quote(Message):
-    """A price before any money moves. Signed by the operator: typed data `Quote` (see `prixfixe.protocol.quotes`)."""
+    """A price before any money moves. Signed by the operator: typed data `Quote` (see
+    `prixfixe.protocol.quotes`)."""
 
     id: str
     customer: Address
@@ -255,7 +260,7 @@ class JobEvent(Message):
     data: dict[str, Any]
 
 
-# --- workers ----------------------------------------------------------------------------------------------------
+# --- workers --------------------------------------------------------------------------------------
 
 
 class Resources(Message):
@@ -278,7 +283,8 @@ class SignedAsk(Message):
 
 
 class Heartbeat(Message):
-    """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker drains."""
+    """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker
+    drains."""
 
     asks: Annotated[tuple[SignedAsk, ...], Field(max_length=256)]
     running: Annotated[tuple[str, ...], Field(max_length=1024)]  # attempt ids
@@ -313,7 +319,8 @@ class LogChunk(Message):
 
 
 class TaskReport(Message):
-    """How the lot's one task ended, with the worker's signature over the root (a refusal when `done` is 0)."""
+    """How the lot's one task ended, with the worker's signature over the root (a refusal when `done` is
+    0)."""
 
     status: Annotated[int, Field(ge=0, le=255)]
     exit_code: int | None
