@@ -117,13 +117,16 @@ def all_uses(table: Table, request: PivotRequest) -> tuple[ColumnUse, ...]:
     return (*key_uses(table, request), *value_uses(table, request), *filters)
 
 
-def checked(uses: Sequence[ColumnUse], request: PivotRequest, source: str) -> str:
+def checked(
+    uses: Sequence[ColumnUse], request: PivotRequest, source: str, further: Sequence[str] = ()
+) -> str:
     """SQL of the used cells as text_i, value_i and bad_i, each reckoned once a row, with whether the row is
-    `rejected` (a used cell cannot be read) and whether it is `kept` (else a filter leaves it out)."""
+    `rejected` (a used cell cannot be read) and whether it is `kept` (else a filter leaves it out). `further`
+    expressions over the source's own columns are carried along."""
     first = len(uses) - len(request.filters)
     passes = [f.sql(f"text_{i}", f"value_{i}") for i, f in enumerate(request.filters, start=first)]
     kept = " AND ".join(passes) or "true"
-    texts = ", ".join(f"{use.sql_text()} AS text_{i}" for i, use in enumerate(uses))
+    texts = ", ".join([*(f"{use.sql_text()} AS text_{i}" for i, use in enumerate(uses)), *further])
     values = ", ".join(f"{use.sql_value(f'text_{i}')} AS value_{i}" for i, use in enumerate(uses))
     bads = [use.sql_bad(f"text_{i}", f"value_{i}") for i, use in enumerate(uses)]
     real = [f"coalesce({bad}, false)" for bad in bads if bad != "false"]
