@@ -16,11 +16,13 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prixfixe.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from prixfixe.tables.splitting import Count
     from prixfixe.tables.survey import Preflight
 
 Shape = Literal["names", "lines", "values", "pairs", "integer", "boolean", "text"]
@@ -111,9 +113,15 @@ def pivot_parameters(
     return {**parameters, **scalars}
 
 
-def run_preflight(kind: str, path: str | os.PathLike[str], parameters: Mapping[str, Any]) -> Preflight:
+def run_preflight(
+    kind: str, path: str | os.PathLike[str], parameters: Mapping[str, Any]
+) -> Preflight | Count:
     """The preflight that a bundle's definition names in `inputs.preflight`; `units` of its answer picks the
     tier."""
+    if kind == "rows":
+        from prixfixe.tables.splitting import count_rows
+
+        return count_rows(Path(path), parameters)
     if kind != "table":
         raise InvalidInput(f"this version knows no preflight {kind!r}", hint="install a newer version")
     from prixfixe.tables.survey import preflight

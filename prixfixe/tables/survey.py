@@ -280,6 +280,17 @@ def preflight(
         )
 
 
+def first_rows(table: Table, names: Sequence[str], count: int) -> list[dict[str, str]]:
+    """Some rows as texts, for a person to look at; which ones is not promised."""
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection, table.scan() as source:
+        cells = ", ".join(f"CAST(c{table.index(name)} AS VARCHAR)" for name in names)
+        lines = connection.execute(f"SELECT {cells} FROM {source} LIMIT {int(count)}").fetchall()
+    return [
+        {name: str("" if cell is None else cell) for name, cell in zip(names, line, strict=True)}
+        for line in lines
+    ]
+
+
 def check_shape(request: PivotRequest, row_keys: int, column_keys: int, file: str) -> None:
     """Refuse a result that no sheet can hold: it is never cut."""
     across = column_keys + ("columns" in request.totals and bool(request.columns))

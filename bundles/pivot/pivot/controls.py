@@ -14,12 +14,11 @@ from typing import Any
 from pivot import numbers
 from pivot.engine import Group, PivotRow
 from prixfixe.tables.columns import ColumnType
+from prixfixe.tables.container import ControlMismatch
 from prixfixe.tables.request import PivotRequest
 from prixfixe.tables.survey import Measure, Survey, Total
 
-
-class ControlMismatch(Exception):
-    """Sums out are not sums in. Carries the sentence that failed."""
+__all__ = ["ControlMismatch", "Controls"]
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from pivot.controls import Controls
 from pivot.engine import Pivot
 from pivot.writers import OTHERS, CsvFile, TableHash, Workbook, write, write_parquet, write_rejected
-from prixfixe.errors import AboveTier, InvalidInput
+from prixfixe.errors import AboveTier
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.request import PivotRequest
 from prixfixe.tables.source import open_table
@@ -187,15 +186,3 @@ def _write_control(
     }
     text = json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8", newline="\n")
-
-
-def refusal(error: InvalidInput) -> str:
-    """The last line of stderr when the customer's input is refused."""
-    fields = {"code": error.code, "message": error.message, "hint": error.hint}
-    fields |= {name: error.values.get(name) for name in ("file", "row", "column", "value")}
-    return json.dumps(fields, ensure_ascii=False)
-
-
-def say(share: float, text: str) -> None:
-    """A progress line for the market to read."""
-    print(f"progress: {share:.2f} {text}", file=sys.stderr, flush=True)
