@@ -57,7 +57,9 @@ def parse_filter(written: str, types: Mapping[str, ColumnType]) -> Filter:
     rest = match["rest"].strip()
     compared = operator not in ("=", "!=")
     try:
-        values = [rest] if compared else next(csv.reader([rest], skipinitialspace=True, strict=True), [""])
+        values = (
+            [rest] if compared else next(csv.reader([rest], skipinitialspace=True, strict=True), []) or [""]
+        )
     except csv.Error as error:
         raise ValueError(f"{written!r}: {error}") from None
     kind = types.get(column, NUMBER if compared else TEXT)
