@@ -7,7 +7,7 @@ itself as it was typed, and it is sorted out here once the bundle is known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from prixfixe.tables.form import FormOption, options, parse_form
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What was typed: the files, and the bundle's parameters."""
+    """What was typed: the files, and the bundle's parameters; `declared` are those without defaults."""
 
     files: tuple[Path, ...]
     parameters: Mapping[str, Any]
+    declared: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_arguments(schema: Mapping[str, Any], arguments: Sequence[str]) -> Typed:

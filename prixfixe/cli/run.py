@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,16 @@ if TYPE_CHECKING:
 @click.option("--detach", is_flag=True, help="Buy, print the job's id, and leave.")
 @click.option("--version", metavar="VERSION", help="This version of the bundle; else the newest.")
 @click.option("--options", "show_options", is_flag=True, help="Show the bundle's own options and prices.")
+@click.option(
+    "--accept-guesses", is_flag=True, help="Take how the table is written as it is guessed, without asking."
+)
+@click.option("--as-is", is_flag=True, help="Upload the file as it is, with all its columns.")
+@click.option(
+    "--pseudonymise",
+    metavar="COLUMN[,COLUMN...]",
+    help="Send these columns as pseudonyms; their key and meaning stay on this machine.",
+)
+@click.option("--preview", is_flag=True, help="Show rows, types, shape and price, and leave.")
 @yes_option
 @context_option
 @key_option
@@ -50,6 +62,10 @@ def run(
     detach: bool,
     version: str | None,
     show_options: bool,
+    accept_guesses: bool,
+    as_is: bool,
+    pseudonymise: str | None,
+    preview: bool,
     yes: bool,
     context_name: str | None,
     key: str | None,
@@ -70,7 +86,9 @@ def run(
       --values amount:sum,average     what is in the cells: sum, count, average of a column
       --types year:integer            column types; else rows and columns are text, values decimal
       --null-values NA                cells that mean "no value"
-      --delimiter ';'                 what separates the cells
+      --filters 'amount>=100'         which rows are used
+      --totals rows,columns           a last line and a last column with totals
+      --delimiter ';' --decimal ,     how the table is written; else it is guessed, and you are asked
 
     \b
     Examples:
@@ -80,9 +98,14 @@ def run(
       prixfixe run pivot sales.csv --rows region --values amount:sum --detach --json
     """
     from prixfixe.cli import running
+    from prixfixe.cli.declaring import Travel, confirm_guesses
+    from prixfixe.cli.preview import show_preview
 
     context = chosen_context(context_name, key)
-    with open_client(context) as client:
+    with (
+        open_client(context) as client,
+        tempfile.TemporaryDirectory(prefix="prixfixe-run-") as scratch,
+    ):
         listing = client.bundle(bundle, version)
         definition = running.definition_of(listing)
         if listing.retired and not show_options:
@@ -92,7 +115,14 @@ def run(
             return
         typed = running.read(definition, arguments)
         places = running.places(bundle, typed.files, out, receipt_path, force=force, detach=detach)
-        order = running.prepare(definition, typed, Progress())
+        typed = confirm_guesses(definition, typed, yes=yes, accept=accept_guesses or preview)
+        hidden = tuple(next(csv.reader([pseudonymise]))) if pseudonymise else ()
+        mapping = None
+        if hidden:
+            beside = places.result or typed.files[0]
+            mapping = beside.with_name(f"{beside.stem}-pseudonyms.csv")
+        travel = Travel(Path(scratch), as_is, hidden, None if preview else mapping)
+        order = running.prepare(definition, typed, Progress(), travel)
         quote = client.quote(
             bundle,
             version=listing.version,
@@ -101,6 +131,9 @@ def run(
             units=order.units,
         )
         say(_offer(quote, order, definition.service_level, _chain_time(client)))
+        if preview:
+            show_preview(typed, order, quote, as_json=as_json)
+            return
         running.require_funds(quote)
         if not yes:
             _confirm(quote)
@@ -152,6 +185,7 @@ def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> s
     rows = [
         ("bundle", f"{quote.bundle} {quote.version}"),
         ("input", f"{order.described()}, {size(order.bytes)}"),
+        *(("sent", sentence) for sentence in order.saved),
         ("tier", f"{quote.tier}: {quote.units:,} {quote.unit}"),
         ("price", f"{quote.total}, and nothing beside it"),
         ("result by", moment(quote.deliver_by, now)),

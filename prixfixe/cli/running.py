@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prixfixe.cli.declaring import Travel, outgoing
 from prixfixe.cli.form import Typed, read_arguments
 from prixfixe.cli.jobview import NotDelivered, money_sentence, require_delivered
 from prixfixe.cli.output import Progress, size
@@ -45,6 +47,8 @@ class Order:
     inputs: tuple[tuple[InputFile, Path], ...]
     parameters: Mapping[str, Any]
     units: int
+    saved: tuple[str, ...] = ()
+    """A sentence for each file that was made smaller before it travels."""
 
     @property
     def bytes(self) -> int:
@@ -91,24 +95,33 @@ def read(definition: BundleDefinition, arguments: Sequence[str]) -> Typed:
     opened."""
     typed = read_arguments(definition.parameters, arguments)
     _require_files(definition, typed.files)
-    return Typed(typed.files, definition.validate_parameters(typed.parameters))
+    return Typed(typed.files, definition.validate_parameters(typed.parameters), typed.parameters)
 
 
-def prepare(definition: BundleDefinition, typed: Typed, progress: Progress) -> Order:
-    """Check and count the files: all that can be wrong on this side, before a price is asked for."""
+def prepare(
+    definition: BundleDefinition, typed: Typed, progress: Progress, travel: Travel | None = None
+) -> Order:
+    """Check and count the files: all that can be wrong on this side, before a price is asked for. `travel`
+    says what may be made of them before they are uploaded."""
     parameters = typed.parameters
-    inputs, units = [], 0
+    inputs, units, saved = [], 0, []
     for path in typed.files:
         progress.show(f"checking {path.name} on this machine")
         before = path.stat()
-        units += _count(definition, path, parameters)
-        inputs.append((describe_input(path), path))
+        sent, sentence = path, None
+        if travel is not None:
+            with _needing_tables():
+                sent, sentence = outgoing(definition, path, parameters, travel, progress.show)
+        if sentence is not None:
+            saved.append(sentence)
+        units += _count(definition, sent, parameters)
+        inputs.append((describe_input(sent), sent))
         after = path.stat()
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise FileChanged(f"{path} was changed while it was being checked", file=str(path))
     progress.close()
     definition.tier_for(units)
-    return Order(definition.id, tuple(inputs), parameters, units)
+    return Order(definition.id, tuple(inputs), parameters, units, tuple(saved))
 
 
 def _require_files(definition: BundleDefinition, files: Sequence[Path]) -> None:
@@ -139,8 +152,14 @@ def _count(definition: BundleDefinition, path: Path, parameters: Mapping[str, An
         return 1
     from prixfixe.tables.form import run_preflight
 
-    try:
+    with _needing_tables():
         return run_preflight(definition.inputs.preflight, path, parameters).units
+
+
+@contextmanager
+def _needing_tables() -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"checking tables needs the package {error.name!r}, which is not installed",

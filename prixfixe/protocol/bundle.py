@@ -79,10 +79,10 @@ class _Frozen(BaseModel):
 class Inputs(_Frozen):
     """What may be handed in. `max_bytes` is of all files together."""
 
-    formats: Annotated[tuple[Literal["csv"], ...], Field(min_length=1)]
+    formats: Annotated[tuple[Literal["csv", "xlsx", "parquet"], ...], Field(min_length=1)]
     max_bytes: Count
     max_files: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
-    preflight: Literal["none", "table"] = "none"
+    preflight: Literal["none", "table", "rows"] = "none"
     """How the client counts units and checks inputs before it asks for a price: `prixfixe.tables` for
     tables."""
 

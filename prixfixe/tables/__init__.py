@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from prixfixe.tables.columns import ColumnType, parse_type
     from prixfixe.tables.reader import CsvTable, Dialect, Engine
     from prixfixe.tables.request import PivotRequest, ValueRequest
+    from prixfixe.tables.source import Source, open_table
     from prixfixe.tables.survey import Preflight, preflight
+    from prixfixe.tables.table import Table
 
 _HOME = {
     "ColumnType": "columns",
@@ -26,6 +28,9 @@ _HOME = {
     "Engine": "reader",
     "PivotRequest": "request",
     "ValueRequest": "request",
+    "Source": "source",
+    "open_table": "source",
+    "Table": "table",
 }
 
 __all__ = [
@@ -35,7 +40,10 @@ __all__ = [
     "Engine",
     "PivotRequest",
     "Preflight",
+    "Source",
+    "Table",
     "ValueRequest",
+    "open_table",
     "parse_type",
     "preflight",
 ]

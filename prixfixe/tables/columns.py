@@ -7,11 +7,12 @@ and the slow one that explains errors accept the same cells.
 
 from __future__ import annotations
 
-import datetime
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+
+from prixfixe.tables.notation import PLAIN, Notation
 
 Kind = Literal["text", "integer", "decimal", "date", "boolean"]
 
@@ -78,34 +79,30 @@ class ColumnType:
             case "integer" | "decimal":
                 return f"DECIMAL({self.precision},{self.scale})"
 
-    def accepts(self, cell: str) -> bool:
+    def accepts(self, cell: str, notation: Notation = PLAIN) -> bool:
         """Whether `cell` (not blank, no spaces around it) can be read as this type."""
         if self.kind == "text":
-            return True
-        if self._regex.fullmatch(cell) is None:
-            return False
+            return "\x00" not in cell
         if self.kind == "date":
-            try:
-                datetime.date.fromisoformat(cell)
-            except ValueError:
-                return False
-        return True
+            return notation.date(cell) is not None
+        plain = notation.plain(cell) if self.numeric else cell
+        return plain is not None and self._regex.fullmatch(plain) is not None
 
-    @property
-    def description(self) -> str:
+    def describe(self, notation: Notation = PLAIN) -> str:
         """The type in words, for an error's sentence: "a number with at most 2 decimals"."""
         match self.kind:
             case "text":
-                return "text"
+                return "text without NUL characters"
             case "date":
-                return "a date written YYYY-MM-DD"
+                return f"a date written {notation.date_format}"
             case "boolean":
                 return "true or false (or 1 or 0)"
             case "integer":
                 return f"a whole number of at most {self.precision} digits"
             case "decimal":
+                mark = "point" if notation.decimal == "." else "comma"
                 return (
-                    f"a number with a point, at most {self.precision - self.scale} digits before it and "
+                    f"a number with a {mark}, at most {self.precision - self.scale} digits before it and "
                     f"{self.scale} after it"
                 )
 
@@ -154,45 +151,109 @@ class ColumnUse:
     """One column of the file, read as one type.
 
     `blanks` are cells that mean "no value" (such as `NA`), beside the empty cell. A text key has none:
-    there the cell is taken as it stands, and only an empty one is blank.
+    there the cell is taken as it stands, and only an empty one is blank. `stored` is the SQL type that the
+    file itself gives the column: VARCHAR in a CSV, anything in Parquet.
     """
 
     index: int
     name: str
     type: ColumnType
     blanks: tuple[str, ...] = ()
+    notation: Notation = PLAIN
+    stored: str = "VARCHAR"
+
+    @property
+    def native(self) -> bool:
+        """Whether the file holds values of the declared kind, so that no text is read."""
+        numbers = self.stored.startswith("DECIMAL") or self.stored in _INTEGERS
+        return {
+            "integer": numbers,
+            "decimal": numbers,
+            "date": self.stored == "DATE",
+            "boolean": self.stored == "BOOLEAN",
+            "text": False,
+        }[self.type.kind]
+
+    @property
+    def stored_decimals(self) -> int | None:
+        """Decimals of a stored number; None when the column holds texts."""
+        if not self.native:
+            return None
+        match = re.fullmatch(r"DECIMAL\(\d+,(\d+)\)", self.stored)
+        return int(match[1]) if match else 0
+
+    @property
+    def _notation(self) -> Notation:
+        # Numbers and dates of a typed file have one way to be written, whatever was declared for texts.
+        return self.notation if self.stored == "VARCHAR" else PLAIN
 
     def sql_text(self) -> str:
         """SQL for the cell's text, NULL when blank (the reader has made an empty cell NULL)."""
         cell = f"c{self.index}"
+        if self.native:
+            return cell
+        if self.stored in ("DOUBLE", "FLOAT"):
+            cell = f"regexp_replace(CAST({cell} AS VARCHAR), '[.]0$', '')"
+        elif self.stored.startswith("TIMESTAMP"):
+            cell = f"regexp_replace(CAST({cell} AS VARCHAR), ' 00:00:00$', '')"
+        elif self.stored != "VARCHAR":
+            cell = f"CAST({cell} AS VARCHAR)"
         if not self.blanks:
             return cell
         return f"CASE WHEN {cell} IN ({', '.join(map(literal, self.blanks))}) THEN NULL ELSE {cell} END"
 
     def sql_value(self, text: str) -> str:
         """SQL for the typed value of `text`, an SQL expression: NULL when blank or unreadable."""
-        return text if self.type.kind == "text" else f"try_cast({text} AS {self.type.sql_type})"
+        if self.type.kind == "text":
+            return text
+        if self.type.kind == "date" and not self.native and self._notation.date_format != "YYYY-MM-DD":
+            return f"CAST(try_strptime(trim({text}, ' '), {literal(self._notation.strptime)}) AS DATE)"
+        plain = self._notation.sql_plain(text) if self.type.numeric and not self.native else text
+        return f"try_cast({plain} AS {self.type.sql_type})"
 
     def sql_bad(self, text: str, value: str) -> str:
         """SQL that is true for a cell which is neither blank nor readable; `value` is its `sql_value`."""
         if self.type.kind == "text":
-            return "false"
-        bad = f"NOT regexp_full_match({text}, {literal(f' *({self.type.pattern}) *')})"
+            return f"contains({text}, chr(0))" if self.stored == "VARCHAR" else "false"
         if self.type.kind == "date":
             # Year 0 is a date to DuckDB and none to Python, Excel or an accountant.
-            bad += f" OR {value} IS NULL OR starts_with(ltrim({text}, ' '), '0000')"
-        return f"{text} IS NOT NULL AND ({bad})"
+            range_ = f"{value} IS NULL OR year({value}) NOT BETWEEN 1 AND 9999"
+            if self.native:
+                return f"{text} IS NOT NULL AND ({range_})"
+            shape = f"NOT regexp_full_match({text}, {literal(f' *({self._notation.date_shape}) *')})"
+            return f"{text} IS NOT NULL AND ({shape} OR {range_})"
+        if self.native:
+            # A number with more decimals than declared is refused, never rounded.
+            return f"{text} IS NOT NULL AND ({value} IS NULL OR {value} <> {text})"
+        if self.type.kind == "boolean" or self._notation.plain_numbers:
+            bad = f"NOT regexp_full_match({text}, {literal(f' *({self.type.pattern}) *')})"
+            return f"{text} IS NOT NULL AND ({bad})"
+        shape = literal(f" *(?:{self._notation.number_shape}) *")
+        plain = self._notation.sql_plain(f"trim({text}, ' ')")
+        return (
+            f"{text} IS NOT NULL AND (NOT regexp_full_match({text}, {shape}) "
+            f"OR NOT regexp_full_match({plain}, {literal(self.type.pattern)}))"
+        )
 
     def sql_decimals(self, text: str) -> str:
         """SQL for how many decimal places the cell is written with (no more than the scale)."""
-        point = f"strpos({text}, '.')"
+        if self.native:
+            return str(min(self.stored_decimals or 0, self.type.scale))
+        point = f"strpos({text}, {literal(self._notation.decimal)})"
         trimmed = (
             f"CASE WHEN ends_with({text}, ' ') THEN rtrim({text}, ' ') ELSE {text} END"  # trims are slow
         )
-        return f"CASE WHEN {point} > 0 THEN least(strlen({trimmed}) - {point}, {self.type.scale}) ELSE 0 END"
+        return f"CASE WHEN {point} > 0 THEN least(length({trimmed}) - {point}, {self.type.scale}) ELSE 0 END"
 
     def bad(self, cell: str) -> bool:
         """The same as `sql_bad`, for one cell in Python."""
-        if self.type.kind == "text" or cell == "" or cell in self.blanks:
+        if cell == "" or cell in self.blanks:
             return False
-        return not self.type.accepts(cell.strip(" "))
+        if self.type.kind == "text":
+            return "\x00" in cell
+        return not self.type.accepts(cell.strip(" "), self._notation)
+
+
+_INTEGERS = frozenset(
+    ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+)

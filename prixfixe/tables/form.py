@@ -2,8 +2,10 @@
 
 No bundle has options of its own in the code: the shape of each property says how it is typed.
 
-    array of texts                       --rows carrier,origin        repeatable; commas separate, "a,b"
-    quotes array of {column, aggregates}        --values amount:sum,count    repeatable; one column each
+    array of texts                       --rows carrier,origin        repeatable; commas separate,
+                                                                  "a,b" quotes
+    array of texts of format "line"      --filters year=2023,2024     repeatable; taken whole
+    array of {column, aggregates}        --values amount:sum,count    repeatable; one column each
     object of texts                      --types month:integer        repeatable
     integer, text, boolean               --average-decimals 2
 """
@@ -14,14 +16,16 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prixfixe.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from prixfixe.tables.splitting import Count
     from prixfixe.tables.survey import Preflight
 
-Shape = Literal["names", "values", "pairs", "integer", "boolean", "text"]
+Shape = Literal["names", "lines", "values", "pairs", "integer", "boolean", "text"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,12 @@ class FormOption:
 
     @property
     def repeatable(self) -> bool:
-        return self.shape in ("names", "values", "pairs")
+        return self.shape in ("names", "lines", "values", "pairs")
 
 
 _METAVARS: Mapping[Shape, str] = {
     "names": "NAME[,NAME...]",
+    "lines": "TEXT",
     "values": "COLUMN:AGGREGATE[,AGGREGATE...]",
     "pairs": "NAME:VALUE",
     "integer": "NUMBER",
@@ -108,9 +113,15 @@ def pivot_parameters(
     return {**parameters, **scalars}
 
 
-def run_preflight(kind: str, path: str | os.PathLike[str], parameters: Mapping[str, Any]) -> Preflight:
+def run_preflight(
+    kind: str, path: str | os.PathLike[str], parameters: Mapping[str, Any]
+) -> Preflight | Count:
     """The preflight that a bundle's definition names in `inputs.preflight`; `units` of its answer picks the
     tier."""
+    if kind == "rows":
+        from prixfixe.tables.splitting import count_rows
+
+        return count_rows(Path(path), parameters)
     if kind != "table":
         raise InvalidInput(f"this version knows no preflight {kind!r}", hint="install a newer version")
     from prixfixe.tables.survey import preflight
@@ -121,7 +132,10 @@ def run_preflight(kind: str, path: str | os.PathLike[str], parameters: Mapping[s
 def _shape(part: Mapping[str, Any]) -> Shape:
     match part.get("type"):
         case "array":
-            return "values" if part.get("items", {}).get("type") == "object" else "names"
+            items = part.get("items", {})
+            # Texts of the format "line" may have commas of their own.
+            whole: Shape = "lines" if items.get("format") == "line" else "names"
+            return "values" if items.get("type") == "object" else whole
         case "object":
             return "pairs"
         case "integer":
@@ -136,6 +150,8 @@ def _parse(option: FormOption, texts: Sequence[str]) -> Any:
     match option.shape:
         case "names":
             return _names(option.flag, texts)
+        case "lines":
+            return list(texts)
         case "values":
             return [_value(option.flag, text) for text in texts]
         case "pairs":

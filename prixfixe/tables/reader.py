@@ -1,20 +1,19 @@
 """CSV through DuckDB: a header read by us, every cell as text, types applied afterwards.
 
-Rules: UTF-8, strictly, with or without a byte order mark; one header record; every record as many cells as
-the header (further cells are let pass when they are empty); the delimiter and quote that were declared;
-quotes doubled inside quotes, spaces around quotes dropped. An empty line is no row in a table of two
-columns or more. Nothing is guessed and nothing is skipped: what breaks a rule is an error with file, row,
+Rules: the declared encoding, strictly, with or without a byte order mark; one header record; every record as
+many cells as the header (further cells are let pass when they are empty); the delimiter and quote that were
+declared; quotes doubled inside quotes, spaces around quotes dropped. An empty line is no row in a table of
+two columns or more. Nothing is guessed and nothing is skipped: what breaks a rule is an error with file, row,
 column and value.
 """
 
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,8 @@ import duckdb
 
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.columns import ColumnUse, literal
-from prixfixe.tables.locate import first_fault
+from prixfixe.tables.locate import all_faults
+from prixfixe.tables.table import Table, check_names, stamp_of
 
 HEADER_BYTES = 1 << 20
 """A header record longer than this is no header."""
@@ -43,16 +43,19 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"\x89PNG", "a PNG picture"),
+    (b"GIF8", "a GIF picture"),
     (b"%PDF", "a PDF document"),
 )
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the file separates and quotes its cells. Declared, with the defaults of RFC 4180."""
+    """How the file separates and quotes its cells, and which line its header is. Declared, with the defaults
+    of RFC 4180."""
 
     delimiter: str = ","
     quote: str = '"'
+    header_row: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,59 +86,32 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class CsvTable:
-    """An opened CSV file: its path and its header. Make it with `CsvTable.open`."""
+class CsvTable(Table):
+    """An opened CSV file in UTF-8: its path and its header. Make it with `CsvTable.open`."""
 
-    path: Path
-    dialect: Dialect
-    names: tuple[str, ...]
-    stamp: tuple[int, int]
-    """Size in bytes and modification time in nanoseconds when it was opened."""
+    dialect: Dialect = Dialect()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], dialect: Dialect = Dialect()) -> CsvTable:
-        """Read the header. InvalidInput when there is none, or it cannot be one."""
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        dialect: Dialect = Dialect(),
+        *,
+        origin: Path | None = None,
+        stamp: tuple[int, int] | None = None,
+    ) -> CsvTable:
+        """Read the header. InvalidInput when there is none, or it cannot be one.
+
+        `origin` and its `stamp`: the file that `path` was made from, when it was in another encoding.
+        """
         path = Path(path)
-        try:
-            with path.open("rb") as file:
-                head = file.read(HEADER_BYTES)
-                status = os.fstat(file.fileno())
-        except OSError as error:
-            raise InvalidInput(
-                f"{path.name} cannot be read: {error.strerror or error}",
-                hint="check the path and that you may read the file",
-                file=path.name,
-            ) from error
-        names = _header(path.name, head, dialect)
-        return cls(path, dialect, names, (status.st_size, status.st_mtime_ns))
+        origin = origin or path
+        stamp = stamp or stamp_of(origin)
+        with path.open("rb") as file:
+            head = file.read(HEADER_BYTES)
+        return cls(path, _header(origin.name, head, dialect), stamp, origin, dialect)
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.stamp[0]
-
-    def index(self, column: str) -> int:
-        """Position of a column by its exact name. InvalidInput names what the table has instead."""
-        if column in self.names:
-            return self.names.index(column)
-        folded = {name.strip().casefold(): name for name in reversed(self.names)}
-        near = folded.get(column.strip().casefold())
-        if near is None:
-            close = difflib.get_close_matches(column, self.names, n=1)
-            near = close[0] if close else None
-        shown = ", ".join(self.names[:20]) + (
-            f" and {len(self.names) - 20} more" if len(self.names) > 20 else ""
-        )
-        raise InvalidInput(
-            f"{self.path.name} has no column {column!r}",
-            hint=(f"did you mean {near!r}? " if near else "")
-            + f"its columns are: {shown}"
-            + self._other_delimiter(),
-            file=self.path.name,
-            column=column,
-        )
-
-    def _other_delimiter(self) -> str:
+    def hint_of_names(self) -> str:
         """What to try when the whole header was read as one cell."""
         found = next((each for each in DELIMITERS if len(self.names) == 1 and each in self.names[0]), None)
         if found is None:
@@ -146,7 +122,8 @@ class CsvTable:
 
     @contextmanager
     def scan(self) -> Iterator[str]:
-        """The SQL of a table function with columns c0, c1 ... of text, valid inside the block."""
+        if _endless_line(self.path):
+            raise self.fault(()) or self.unreadable("it has a line longer than 2 MiB")
         with tempfile.TemporaryDirectory(prefix="prixfixe-") as folder:
             path = self.path.absolute()
             if any(letter in str(path) for letter in "*?[]{}"):
@@ -158,62 +135,83 @@ class CsvTable:
             quote = literal(self.dialect.quote)
             yield (
                 f"read_csv({literal(str(path))}, columns={{{columns}}}, auto_detect=false, header=true, "
+                f"skip={self.dialect.header_row - 1}, "
                 f"delim={literal(self.dialect.delimiter)}, quote={quote}, escape={quote}, nullstr='', "
                 f"comment='', compression='none', encoding='utf-8', strict_mode=true, null_padding=false, "
                 f"ignore_errors=false, max_line_size={MAX_LINE_BYTES})"
             )
 
-    @contextmanager
-    def explained(self, uses: Sequence[ColumnUse]) -> Iterator[None]:
-        """Turn DuckDB's refusal of the file into InvalidInput with row, line, column and value."""
-        try:
-            yield
-        except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
-            first_line = str(error).splitlines()[0]
-            if "memory" in first_line.lower():
-                raise
-            fault = self.fault(uses)
-            if fault is not None:
-                raise fault from error
-            raise InvalidInput(
-                f"{self.path.name} cannot be read as CSV: {_plain(str(error))}",
-                hint="save it again as UTF-8 CSV with one kind of line ending, quotes doubled inside quotes",
-                file=self.path.name,
-            ) from error
-        if self.changed():
-            raise InvalidInput(
-                f"{self.path.name} changed while it was read",
-                hint="wait until nothing writes to it, or copy it, and run again",
-                file=self.path.name,
-            )
-
-    def changed(self) -> bool:
-        """Whether the file is no longer the one that was opened."""
-        status = self.path.stat()
-        return (status.st_size, status.st_mtime_ns) != self.stamp
-
-    def fault(self, uses: Sequence[ColumnUse]) -> InvalidInput | None:
-        """The first thing in the file that is wrong, found slowly and exactly."""
-        return first_fault(
-            self.path, self.dialect.delimiter, self.dialect.quote, self.names, uses, MAX_LINE_BYTES
+    def faults(self, uses: Sequence[ColumnUse]) -> Iterator[InvalidInput]:
+        return all_faults(
+            self.path,
+            self.name,
+            self.dialect.delimiter,
+            self.dialect.quote,
+            self.dialect.header_row,
+            self.names,
+            uses,
+            MAX_LINE_BYTES,
         )
+
+    def unreadable(self, why: str) -> InvalidInput:
+        return InvalidInput(
+            f"{self.name} cannot be read as CSV: {why}",
+            hint="save it again as UTF-8 CSV with one kind of line ending, quotes doubled inside quotes",
+            file=self.name,
+        )
+
+
+def _endless_line(path: Path) -> bool:
+    """Whether some line is longer than `MAX_LINE_BYTES`, found by looking at a piece of every MiB.
+
+    DuckDB drops a last line that is longer than its buffer without a word.
+    """
+    piece, step = 1 << 14, MAX_LINE_BYTES // 2
+    with path.open("rb") as file:
+        for start in range(0, os.fstat(file.fileno()).st_size, step):
+            file.seek(start)
+            data = file.read(piece)
+            if b"\n" in data or b"\r" in data or len(data) < piece:
+                continue
+            # Within this MiB there may be a line break further on; from it the next one must be near.
+            run = len(data)
+            while run < MAX_LINE_BYTES and (data := file.read(piece)):
+                if b"\n" in data or b"\r" in data:
+                    break
+                run += len(data)
+            if run >= MAX_LINE_BYTES:
+                return True
+    return False
+
+
+def kind_of(head: bytes) -> str | None:
+    """What a file is by its first bytes, when it is surely no text."""
+    return next((what for magic, what in _MAGIC if head.startswith(magic)), None)
 
 
 def _header(name: str, head: bytes, dialect: Dialect) -> tuple[str, ...]:
     def refuse(message: str, hint: str, *, column: str | None = None) -> InvalidInput:
-        return InvalidInput(message, hint=hint, file=name, column=column)
+        return InvalidInput(message, hint=hint, file=name, column=column, row=0)
 
     if not head:
         raise refuse(f"{name} is empty", "give a CSV file with a header and at least one row")
-    for magic, what in _MAGIC:
-        if head.startswith(magic):
-            raise refuse(f"{name} is {what}, not CSV", "save the table as CSV (UTF-8) and run again")
+    what = kind_of(head)
+    if what is not None:
+        raise refuse(f"{name} is {what}, not CSV", "give it its own ending, or save the table as CSV (UTF-8)")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in head[:4096]:
-        raise refuse(f"{name} is not UTF-8 text", "save the table as CSV (UTF-8) and run again")
+        raise refuse(
+            f"{name} is not UTF-8 text",
+            "declare its encoding (utf-16, if it is text), or save the table as CSV (UTF-8) and run again",
+        )
     text = head.decode("utf-8-sig", errors="surrogateescape")
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True
-    )
+    lines = io.StringIO(text, newline="")
+    for number in range(1, dialect.header_row):
+        if not lines.readline():
+            raise refuse(
+                f"{name} has {number - 1} lines, and line {dialect.header_row} was named as its header",
+                "name the line of the header, counted from 1",
+            )
+    reader = csv.reader(lines, delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
     limit = csv.field_size_limit(HEADER_BYTES)
     try:
         names = next(reader)
@@ -226,29 +224,14 @@ def _header(name: str, head: bytes, dialect: Dialect) -> tuple[str, ...]:
         raise refuse(f"the header of {name} is longer than 1 MiB", "check the delimiter and the quotes")
     if not names:
         raise refuse(
-            f"the first line of {name} is empty", "the first line must be the header: delete lines above it"
+            f"the first line of {name} is empty",
+            "name the line that is the header (header_row), or delete the lines above it",
         )
-    seen: dict[str, int] = {}
     for position, column in enumerate(names, start=1):
         if any("\udc80" <= letter <= "\udcff" for letter in column):
             raise refuse(
                 f"the name of column {position} of {name} is not UTF-8",
-                "save the table as CSV (UTF-8) and run again",
+                "declare its encoding, such as cp1252, or save the table as CSV (UTF-8) and run again",
+                column=column.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
             )
-        if column and column in seen:
-            raise refuse(
-                f"the header of {name} has {column!r} twice, as column {seen[column]} and column {position}",
-                "rename one of them",
-                column=column,
-            )
-        seen[column] = position
-    return tuple(names)
-
-
-def _plain(message: str) -> str:
-    """DuckDB's message without its list of options."""
-    lines = [line.strip() for line in message.splitlines()]
-    kept: Mapping[str, None] = dict.fromkeys(
-        line for line in lines[:3] if line and not line.startswith(("Possible", "*", "file ="))
-    )
-    return "; ".join(kept).removeprefix("Invalid Input Error: ")
+    return check_names(name, names)

@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import duckdb
 
 from prixfixe.errors import InvalidInput
-from prixfixe.tables.columns import ColumnUse
-from prixfixe.tables.reader import CsvTable, Dialect, Engine
+from prixfixe.tables.columns import ColumnType, ColumnUse
+from prixfixe.tables.reader import Engine
 from prixfixe.tables.request import PivotRequest
+from prixfixe.tables.source import open_table
+from prixfixe.tables.table import Table
 
 SHEET_ROWS = 1_048_576
 SHEET_COLUMNS = 16_384
@@ -27,26 +29,44 @@ MAX_CELLS = 10_000_000
 
 
 @dataclass(frozen=True)
+class Measure:
+    """Cells with a value, and their exact sum (None for a column that is not summed)."""
+
+    count: int = 0
+    sum: Decimal | None = None
+
+
+@dataclass(frozen=True)
 class Total:
-    """What one value column holds over the whole table: cells with a value, without one, and their exact
-    sum."""
+    """What one value column holds: in the rows used (`count`, `blank`, `sum`), in the whole table, in the
+    rows that a filter left out and in those that could not be read."""
 
     column: str
     count: int
     blank: int
     sum: Decimal | None
     decimals: int
+    whole: Measure
+    filtered: Measure
+    rejected: Measure
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The whole table in totals. `row_keys` and `column_keys` are estimates, good to a few percent."""
+    """The whole table in totals: `rows` = `used` + `filtered` + `rejected`. `row_keys` and `column_keys` are
+    estimates, good to a few percent."""
 
     rows: int
     totals: tuple[Total, ...]
     key_decimals: Mapping[str, int]
     row_keys: int
     column_keys: int
+    filtered: int = 0
+    rejected: int = 0
+
+    @property
+    def used(self) -> int:
+        return self.rows - self.filtered - self.rejected
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,9 @@ class Preflight:
     parameters: Mapping[str, Any]
     row_keys: int
     column_keys: int
+    filtered: int = 0
+    rejected: int = 0
+    empty_rows: int = 0
 
     @property
     def units(self) -> int:
@@ -66,122 +89,215 @@ class Preflight:
         return self.rows
 
 
-def key_uses(table: CsvTable, request: PivotRequest) -> tuple[ColumnUse, ...]:
-    """How each field of rows, then columns, is read. A text key is taken as it stands: `NA` may be
-    Namibia."""
-    uses = []
-    for name in (*request.rows, *request.columns):
-        kind = request.key_type(name)
-        blanks = () if kind.kind == "text" else request.null_values
-        uses.append(ColumnUse(table.index(name), name, kind, blanks))
-    return tuple(uses)
+def use_of(
+    table: Table, column: str, kind: ColumnType, request: PivotRequest, *, key: bool = False
+) -> ColumnUse:
+    """How a column is read. A text key is taken as it stands: `NA` may be Namibia."""
+    index = table.index(column)
+    blanks = () if key and kind.kind == "text" else request.null_values
+    return ColumnUse(index, column, kind, blanks, request.source.notation, table.stored(index))
 
 
-def value_uses(table: CsvTable, request: PivotRequest) -> tuple[ColumnUse, ...]:
-    """How each value column is read."""
+def key_uses(table: Table, request: PivotRequest) -> tuple[ColumnUse, ...]:
+    """How each field of rows, then columns, is read."""
     return tuple(
-        ColumnUse(table.index(v.column), v.column, v.type, request.null_values) for v in request.values
+        use_of(table, request.column_of(name), request.column_type(name), request, key=True)
+        for name in (*request.rows, *request.columns)
     )
 
 
-def survey(connection: duckdb.DuckDBPyConnection, table: CsvTable, request: PivotRequest) -> Survey:
+def value_uses(table: Table, request: PivotRequest) -> tuple[ColumnUse, ...]:
+    """How each value column is read."""
+    return tuple(use_of(table, v.column, v.type, request) for v in request.values)
+
+
+def all_uses(table: Table, request: PivotRequest) -> tuple[ColumnUse, ...]:
+    """Keys, values, then the columns of filters."""
+    filters = (use_of(table, f.column, f.type, request, key=True) for f in request.filters)
+    return (*key_uses(table, request), *value_uses(table, request), *filters)
+
+
+def checked(
+    uses: Sequence[ColumnUse], request: PivotRequest, source: str, further: Sequence[str] = ()
+) -> str:
+    """SQL of the used cells as text_i, value_i and bad_i, each reckoned once a row, with whether the row is
+    `rejected` (a used cell cannot be read) and whether it is `kept` (else a filter leaves it out). `further`
+    expressions over the source's own columns are carried along."""
+    first = len(uses) - len(request.filters)
+    passes = [f.sql(f"text_{i}", f"value_{i}") for i, f in enumerate(request.filters, start=first)]
+    kept = " AND ".join(passes) or "true"
+    texts = ", ".join([*(f"{use.sql_text()} AS text_{i}" for i, use in enumerate(uses)), *further])
+    values = ", ".join(f"{use.sql_value(f'text_{i}')} AS value_{i}" for i, use in enumerate(uses))
+    bads = [use.sql_bad(f"text_{i}", f"value_{i}") for i, use in enumerate(uses)]
+    real = [f"coalesce({bad}, false)" for bad in bads if bad != "false"]
+    return (
+        f"SELECT *, NOT rejected AND {kept} AS kept "
+        f"FROM (SELECT *, {' OR '.join(real) or 'false'} AS rejected "
+        f"FROM (SELECT *, {values} FROM (SELECT {texts} FROM {source})))"
+    )
+
+
+def survey(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest) -> Survey:
     """Read the table once. InvalidInput for the first record or cell that breaks a rule, and for a table of
-    no rows."""
-    keys, values = key_uses(table, request), value_uses(table, request)
-    uses, side = (*keys, *values), len(request.rows)
+    no rows. Cells that cannot be read are let pass in as many rows as `tolerate` says."""
+    keys = key_uses(table, request)
+    uses, side = all_uses(table, request), len(request.rows)
     wanted = {
         "rows": "count(*)",
-        "bad": " + ".join(f"count(*) FILTER (bad_{i})" for i in range(len(uses))),
+        "rejected": "count(*) FILTER (rejected)",
+        "kept": "count(*) FILTER (kept)" if request.selective else "count(*) FILTER (NOT rejected)",
         "row_keys": _distinct(range(side)),
         "column_keys": _distinct(range(side, len(keys))),
     }
     for i, use in enumerate(uses):
-        wanted[f"count_{i}"] = f"count(text_{i})"
         if use.type.kind == "decimal":
             wanted[f"decimals_{i}"] = f"max({use.sql_decimals(f'text_{i}')})"
+    parts = {"whole": "", "used": " FILTER (kept)", "rejected": " FILTER (rejected)"}
+    if not request.selective:
+        del parts["used"], parts["rejected"]
     for i, value in enumerate(request.values, start=len(keys)):
-        if value.summed:
-            wanted[f"sum_{i}"] = f"sum(value_{i})"
+        for part, condition in parts.items():
+            wanted[f"{part}_count_{i}"] = f"count(text_{i}){condition}"
+            if value.summed:
+                wanted[f"{part}_sum_{i}"] = f"sum(value_{i}){condition}"
     with table.explained(uses), table.scan() as source:
-        sql = f"SELECT {', '.join(wanted.values())} FROM ({_checked(uses, source)})"
+        sql = f"SELECT {', '.join(wanted.values())} FROM ({checked(uses, request, source)})"
         answer = connection.execute(sql).fetchone()
     assert answer is not None
     found: dict[str, Any] = dict(zip(wanted, answer, strict=True))
-    if found["rows"] == 0:
-        raise InvalidInput(
-            f"{table.path.name} has a header and no rows",
-            hint="give a table with at least one row",
-            file=table.path.name,
-        )
-    if found["bad"]:
-        fault = table.fault(uses)
-        raise fault or InvalidInput(
-            f"{found['bad']:,} cells of {table.path.name} cannot be read as their column's type",
-            hint="write each cell without spaces around its quotes",
-            file=table.path.name,
-        )
+    _require_rows(table, request, found, uses)
 
     def decimals(i: int) -> int:
         return (found[f"decimals_{i}"] or 0) if uses[i].type.open_scale else uses[i].type.scale
 
     totals = tuple(
-        Total(
-            column=value.column,
-            count=found[f"count_{i}"],
-            blank=found["rows"] - found[f"count_{i}"],
-            sum=(found[f"sum_{i}"] or Decimal(0)) if value.summed else None,
-            decimals=decimals(i),
-        )
+        _total(found, i, value.column, value.summed, decimals(i), selective=request.selective)
         for i, value in enumerate(request.values, start=len(keys))
     )
-    key_decimals = {use.name: decimals(i) for i, use in enumerate(keys) if use.type.kind == "decimal"}
-    return Survey(found["rows"], totals, key_decimals, found["row_keys"], found["column_keys"])
+    names = (*request.rows, *request.columns)
+    key_decimals = {names[i]: decimals(i) for i, use in enumerate(keys) if use.type.kind == "decimal"}
+    return Survey(
+        found["rows"],
+        totals,
+        key_decimals,
+        found["row_keys"],
+        found["column_keys"],
+        filtered=found["rows"] - found["kept"] - found["rejected"],
+        rejected=found["rejected"],
+    )
 
 
-def _checked(uses: Sequence[ColumnUse], source: str) -> str:
-    """SQL of the used cells as text_i, value_i and bad_i, each reckoned once a row."""
-    texts = ", ".join(f"{use.sql_text()} AS text_{i}" for i, use in enumerate(uses))
-    values = ", ".join(f"{use.sql_value(f'text_{i}')} AS value_{i}" for i, use in enumerate(uses))
-    bads = ", ".join(f"{use.sql_bad(f'text_{i}', f'value_{i}')} AS bad_{i}" for i, use in enumerate(uses))
-    return f"SELECT *, {bads} FROM (SELECT *, {values} FROM (SELECT {texts} FROM {source}))"
+def _require_rows(
+    table: Table, request: PivotRequest, found: Mapping[str, Any], uses: Sequence[ColumnUse]
+) -> None:
+    if found["rows"] == 0:
+        raise InvalidInput(
+            f"{table.name} has a header and no rows",
+            hint="give a table with at least one row",
+            file=table.name,
+            row=0,
+        )
+    if found["rejected"] > request.tolerate:
+        fault = table.fault(uses)
+        if fault is not None and request.tolerate:
+            fault = InvalidInput(
+                f"{found['rejected']:,} rows cannot be read, and {request.tolerate:,} are tolerated; "
+                f"the first: {fault.message}",
+                hint=fault.hint,
+                **fault.values,
+            )
+        raise fault or InvalidInput(
+            f"{found['rejected']:,} rows of {table.name} have cells that cannot be read",
+            hint="write each cell without spaces around its quotes",
+            file=table.name,
+        )
+    if found["kept"] == 0:
+        raise InvalidInput(
+            f"none of the {found['rows']:,} rows of {table.name} is used: "
+            f"{', '.join(f.written for f in request.filters) or 'all are rejected'}",
+            hint="check the filters' columns and values",
+            file=table.name,
+            column=request.filters[0].column if request.filters else None,
+            value=request.filters[0].written if request.filters else None,
+        )
+
+
+def _total(
+    found: Mapping[str, Any], i: int, column: str, summed: bool, decimals: int, *, selective: bool
+) -> Total:
+    def measure(part: str) -> Measure:
+        amount = (found[f"{part}_sum_{i}"] or Decimal(0)) if summed else None
+        return Measure(found[f"{part}_count_{i}"], amount)
+
+    whole = measure("whole")
+    used = measure("used") if selective else whole
+    rejected = measure("rejected") if selective else Measure(0, Decimal(0) if summed else None)
+    left: Decimal | None = None
+    if whole.sum is not None and used.sum is not None and rejected.sum is not None:
+        left = _EXACT.subtract(_EXACT.subtract(whole.sum, used.sum), rejected.sum)
+    filtered = Measure(whole.count - used.count - rejected.count, left)
+    return Total(
+        column, used.count, found["kept"] - used.count, used.sum, decimals, whole, filtered, rejected
+    )
+
+
+_EXACT = Context(prec=60)
 
 
 def _distinct(positions: Sequence[int]) -> str:
     if not positions:
         return "1"
     values = ", ".join(f"value_{i}" for i in positions)
-    return f"approx_count_distinct({values if len(positions) == 1 else f'row({values})'})"
+    return f"approx_count_distinct({values if len(positions) == 1 else f'row({values})'}) FILTER (kept)"
 
 
 def preflight(
     path: str | os.PathLike[str], parameters: Mapping[str, Any], *, engine: Engine | None = None
 ) -> Preflight:
-    """Check and count a CSV file for a pivot with these parameters.
+    """Check and count a table for a pivot with these parameters.
 
     Raises InvalidInput (file, row, column, value, way out) for what the image would refuse too, and
     BadParameters for a request that no table could meet. The number of rows and columns of the result is an
     estimate here: a result that is surely too large is refused, a close one is left to the exact check in
     the image."""
     request = PivotRequest.from_parameters(parameters)
-    table = CsvTable.open(path, Dialect(request.delimiter, request.quote))
-    with (engine or Engine()).connect() as connection:
+    engine = engine or Engine()
+    opened = open_table(path, request.source, wanted=request.used_columns, spill=engine.spill)
+    with opened as table, engine.connect() as connection:
         found = survey(connection, table, request)
-    # The estimate is within a few percent; a quarter is beyond any doubt.
-    check_shape(request, found.row_keys * 4 // 5, found.column_keys * 4 // 5, table.path.name)
-    return Preflight(
-        rows=found.rows,
-        columns=table.names,
-        bytes=table.size,
-        parameters=dict(parameters),
-        row_keys=found.row_keys,
-        column_keys=found.column_keys,
-    )
+        # The estimate is within a few percent; a quarter is beyond any doubt.
+        check_shape(request, found.row_keys * 4 // 5, found.column_keys * 4 // 5, table.name)
+        return Preflight(
+            rows=found.rows,
+            columns=table.names,
+            bytes=table.size,
+            parameters=dict(parameters),
+            row_keys=found.row_keys,
+            column_keys=found.column_keys,
+            filtered=found.filtered,
+            rejected=found.rejected,
+            empty_rows=getattr(table, "empty_rows", 0),
+        )
+
+
+def first_rows(table: Table, names: Sequence[str], count: int) -> list[dict[str, str]]:
+    """Some rows as texts, for a person to look at; which ones is not promised."""
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection, table.scan() as source:
+        cells = ", ".join(f"CAST(c{table.index(name)} AS VARCHAR)" for name in names)
+        lines = connection.execute(f"SELECT {cells} FROM {source} LIMIT {int(count)}").fetchall()
+    return [
+        {name: str("" if cell is None else cell) for name, cell in zip(names, line, strict=True)}
+        for line in lines
+    ]
 
 
 def check_shape(request: PivotRequest, row_keys: int, column_keys: int, file: str) -> None:
     """Refuse a result that no sheet can hold: it is never cut."""
-    width = len(request.rows) + column_keys * len(request.measures)
-    height = row_keys + len(request.columns) + 1
+    across = column_keys + ("columns" in request.totals and bool(request.columns))
+    width = len(request.rows) + across * len(request.measures)
+    if request.top:
+        row_keys = min(row_keys, request.top + 1)
+    height = row_keys + len(request.columns) + 1 + ("rows" in request.totals)
     if width > SHEET_COLUMNS:
         raise InvalidInput(
             f"the result would have {width:,} columns, and a sheet holds {SHEET_COLUMNS:,}",

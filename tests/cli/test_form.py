@@ -50,7 +50,7 @@ def test_options_may_be_repeated_and_files_may_come_anywhere() -> None:
     ("arguments", "message", "hint"),
     [
         (["--row", "a"], "no option --row", "did you mean --rows?"),
-        (["--sheet", "a"], "no option --sheet", "its options: --rows"),
+        (["--zebra", "a"], "no option --zebra", "its options: --rows"),
         (["--rows"], "--rows needs a value", None),
         (["--rows", "--values", "a:sum"], "--rows needs a value", None),
         (["--rows", "a"], "missing: --values", "--options"),

@@ -27,7 +27,21 @@ def test_the_options_of_pivot_are_its_parameters() -> None:
         "--delimiter",
         "--quote",
         "--average-decimals",
+        "--share-decimals",
+        "--filters",
+        "--totals",
+        "--sort",
+        "--top",
+        "--tolerate",
+        "--encoding",
+        "--decimal",
+        "--thousands",
+        "--date-format",
+        "--sheet",
+        "--header-row",
+        "--header-rows",
     ]
+    assert flags["--filters"].shape == "lines"
     assert flags["--rows"].required
     assert flags["--values"].metavar == "COLUMN:AGGREGATE[,AGGREGATE...]"
     assert flags["--delimiter"].choices == (",", ";", "\t", "|")
@@ -62,7 +76,7 @@ def test_a_form_as_people_type_it_is_read() -> None:
     }
     complete = PIVOT.validate_parameters(parameters)
     assert complete["quote"] == '"'
-    assert PivotRequest.from_parameters(complete).delimiter == "\t"
+    assert PivotRequest.from_parameters(complete).source.delimiter == "\t"
 
 
 def test_python_callers_write_values_the_same_way() -> None:
@@ -92,7 +106,7 @@ def test_what_cannot_be_read_names_the_option(given: dict[str, Any], flag: str) 
 
 def test_an_option_that_the_bundle_has_not_is_refused_with_those_it_has() -> None:
     with pytest.raises(InvalidInput) as refused:
-        parse_form(SCHEMA, {"filters": ["x"]})
+        parse_form(SCHEMA, {"where": ["x"]})
     assert "rows, columns, values" in str(refused.value.hint)
 
 

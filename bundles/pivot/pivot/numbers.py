@@ -36,11 +36,17 @@ def average(units: int, decimals: int, count: int, places: int) -> int:
 
     In units of ten to the minus `places`, the exact quotient rounded half to even.
     """
-    numerator, denominator = abs(units) * int(10**places), count * int(10**decimals)
-    quotient, rest = divmod(numerator, denominator)
-    if 2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1):
+    return ratio(units, count * int(10**decimals), places)
+
+
+def ratio(numerator: int, denominator: int, places: int) -> int:
+    """The exact quotient in units of ten to the minus `places`, rounded half to even."""
+    negative = (numerator < 0) != (denominator < 0)
+    above, below = abs(numerator) * int(10**places), abs(denominator)
+    quotient, rest = divmod(above, below)
+    if 2 * rest > below or (2 * rest == below and quotient % 2 == 1):
         quotient += 1
-    return -quotient if units < 0 else quotient
+    return -quotient if negative else quotient
 
 
 def fits_double(written: str) -> bool:

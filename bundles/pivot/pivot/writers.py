@@ -9,20 +9,28 @@ import csv
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import duckdb
 import xlsxwriter  # type: ignore[import-untyped]  # ships no types
 
 from pivot import numbers
 from pivot.engine import Group, Key, Pivot, PivotRow
 from prixfixe.errors import InvalidInput
+from prixfixe.tables.columns import ColumnUse, literal
 from prixfixe.tables.request import Aggregate, PivotRequest, ValueRequest
+from prixfixe.tables.table import Table
 
 BLANK = "(blank)"
 """How a blank key is shown in headers and in the workbook; in the CSV a blank row key is an empty cell."""
+
+TOTAL = "(total)"
+OTHERS = "(others)"
 
 MAX_SHEET_TEXT = 32_767
 """Characters that a sheet's cell holds."""
@@ -44,13 +52,43 @@ def cell_text(pivot: Pivot, group: Group, value: int, aggregate: Aggregate) -> s
     match aggregate:
         case "count":
             return str(measured.count)
+        case "distinct":
+            return str(measured.distinct)
         case "sum":
             return None if measured.sum is None else numbers.text(measured.sum, total.decimals)
+        case "min" | "max":
+            edge = measured.min if aggregate == "min" else measured.max
+            return numbers.text(edge, total.decimals) if isinstance(edge, int) else edge
+        case "share":
+            whole = numbers.scaled(total.sum or Decimal(0), total.decimals)
+            places = pivot.request.share_decimals
+            if measured.sum is None or whole == 0:
+                return None
+            return numbers.text(numbers.ratio(measured.sum, whole, places), places)
         case "average":
             if measured.sum is None:
                 return None
             places = pivot.request.average_decimals
             return numbers.text(numbers.average(measured.sum, total.decimals, measured.count, places), places)
+
+
+def shown_key(row: PivotRow) -> Key:
+    """A line's key as it is shown: lines that are no group say what they are."""
+    match row.line:
+        case "row":
+            return row.key
+        case "others":
+            return (OTHERS, *[""] * (len(row.key) - 1))
+        case "total":
+            return (TOTAL, *[""] * (len(row.key) - 1))
+        case "subtotal":
+            return (*row.key[: row.depth], TOTAL, *[""] * (len(row.key) - row.depth - 1))
+
+
+def head_keys(pivot: Pivot) -> list[Key]:
+    """The keys across the top, that of the total column among them."""
+    total = [(TOTAL, *[""] * (len(pivot.request.columns) - 1))] if pivot.total_column else []
+    return [*pivot.column_keys, *total]
 
 
 class TableHash:
@@ -65,11 +103,13 @@ class TableHash:
                 "columns": request.columns,
                 "measures": [[value.column, aggregate] for value, aggregate in request.measures],
                 "keys": pivot.column_keys,
+                "total_column": pivot.total_column,
             }
         )
 
-    def row(self, key: Key, cells: Sequence[str | None]) -> None:
-        self._line([*key, *cells])
+    def row(self, row: PivotRow, cells: Sequence[str | None]) -> None:
+        kind = [] if row.line == "row" else [{"line": row.line, "depth": row.depth}]
+        self._line([*kind, *row.key, *cells])
 
     def _line(self, value: object) -> None:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
@@ -88,16 +128,14 @@ class CsvFile:
         self._writer = csv.writer(self._file, lineterminator="\r\n")
         request = pivot.request
         heads = [
-            " / ".join([*(part if part is not None else BLANK for part in key), label(value, aggregate)])
-            for key in pivot.column_keys
+            " / ".join([*(BLANK if p is None else p for p in key if p != ""), label(value, aggregate)])
+            for key in head_keys(pivot)
             for value, aggregate in request.measures
         ]
         self._writer.writerow([*request.rows, *heads])
 
-    def row(self, key: Key, cells: Sequence[str | None]) -> None:
-        self._writer.writerow(
-            [*(part if part is not None else "" for part in key), *(c or "" for c in cells)]
-        )
+    def row(self, row: PivotRow, cells: Sequence[str | None]) -> None:
+        self._writer.writerow([*(part or "" for part in shown_key(row)), *(c or "" for c in cells)])
 
     def __enter__(self) -> CsvFile:
         return self
@@ -135,8 +173,13 @@ class Workbook:
         self._date_head = self._book.add_format({**head, **date, "align": "right"})
         self._date = self._book.add_format(date)
         self._exact = self._book.add_format({"align": "right"})
-        self._formats = [
-            self._measure_format(value, aggregate) for value, aggregate in self._request.measures
+        self._total = self._book.add_format({"bold": True, "top": 1})
+        self._total_date = self._book.add_format({"bold": True, "top": 1, **date})
+        measures = self._request.measures
+        self._formats = [self._measure_format(value, aggregate, {}) for value, aggregate in measures]
+        strong = {"bold": True, "top": 1}
+        self._total_formats = [
+            self._measure_format(value, aggregate, strong) for value, aggregate in measures
         ]
         self._sheet = self._book.add_worksheet("Pivot")
         self._widths: dict[int, int] = {}
@@ -146,40 +189,58 @@ class Workbook:
             self.abandon()
             raise
 
-    def _measure_format(self, value: ValueRequest, aggregate: Aggregate) -> Any:
+    def _measure_format(self, value: ValueRequest, aggregate: Aggregate, style: Mapping[str, Any]) -> Any:
         total = self._pivot.survey.totals[self._request.values.index(value)]
-        decimals = {"count": 0, "sum": total.decimals, "average": self._request.average_decimals}[aggregate]
+        if value.type.kind == "date" and aggregate in ("min", "max"):
+            return self._book.add_format({**style, "num_format": "yyyy-mm-dd"})
+        if aggregate == "share":
+            return self._book.add_format({**style, "num_format": "0.00%"})
         if aggregate == "average":
+            decimals = self._request.average_decimals
             shown = "0" * min(decimals, 2) + "#" * max(decimals - 2, 0)
         else:
-            shown = "0" * decimals
-        return self._book.add_format({"num_format": "#,##0" + ("." + shown if shown else "")})
+            shown = "0" * (0 if aggregate in ("count", "distinct") else total.decimals)
+        return self._book.add_format({**style, "num_format": "#,##0" + ("." + shown if shown else "")})
 
     def _header(self) -> int:
         request, side = self._request, len(self._request.rows)
         measures = request.measures
         for line, field in enumerate(request.columns):
             self._put_text(line, side - 1, field, self._head)
-            for position, key in enumerate(self._pivot.column_keys):
+            for position, key in enumerate(head_keys(self._pivot)):
                 column = side + position * len(measures)
-                self._put_key(line, column, key[line], request.key_type(field).kind, self._number_head)
+                if position == len(self._pivot.column_keys):
+                    self._put_text(line, column, key[line] or "", self._number_head)
+                else:
+                    self._put_key(line, column, key[line], request.key_type(field).kind, self._number_head)
         line = len(request.columns)
         for column, field in enumerate(request.rows):
             self._put_text(line, column, field, self._head)
-        for position in range(len(self._pivot.column_keys)):
+        for position in range(self._pivot.width):
             for i, (value, aggregate) in enumerate(measures):
                 text = label(value, aggregate)
                 self._put_text(line, side + position * len(measures) + i, text, self._number_head)
         self._sheet.freeze_panes(line + 1, side)
         return line + 1
 
-    def row(self, key: Key, cells: Sequence[str | None]) -> None:
+    def row(self, row: PivotRow, cells: Sequence[str | None]) -> None:
         line, self._next = self._next, self._next + 1
-        for column, (field, part) in enumerate(zip(self._request.rows, key, strict=True)):
-            self._put_key(line, column, part, self._request.key_type(field).kind, None)
-        for column, text in enumerate(cells, start=len(key)):
-            if text is not None:
-                self._put_number(line, column, text, self._formats[(column - len(key)) % len(self._formats)])
+        summed = row.line in ("subtotal", "total")
+        style, formats = (self._total, self._total_formats) if summed else (None, self._formats)
+        for column, (field, part) in enumerate(zip(self._request.rows, shown_key(row), strict=True)):
+            if row.line == "row" or (row.line == "subtotal" and column < row.depth):
+                self._put_key(line, column, part, self._request.key_type(field).kind, style)
+            else:
+                self._put_text(line, column, part or "", style)
+        measures = self._request.measures
+        for column, text in enumerate(cells, start=len(row.key)):
+            if text is None:
+                continue
+            i = (column - len(row.key)) % len(formats)
+            if measures[i][0].type.kind == "date" and measures[i][1] in ("min", "max"):
+                self._put_key(line, column, text, "date", formats[i])
+            else:
+                self._put_number(line, column, text, formats[i])
 
     def _put_key(self, line: int, column: int, part: str | None, kind: str, style: Any) -> None:
         if part is None:
@@ -187,7 +248,8 @@ class Workbook:
         elif kind in ("integer", "decimal"):
             self._put_number(line, column, part, style)
         elif kind == "date" and datetime.date.fromisoformat(part) >= _FIRST_SHEET_DATE:
-            style = self._date if style is None else self._date_head
+            dated = {None: self._date, self._total: self._total_date, self._number_head: self._date_head}
+            style = dated.get(style, style)
             self._sheet.write_datetime(line, column, datetime.date.fromisoformat(part), style)
             self._widen(column, 10)
         else:
@@ -238,11 +300,81 @@ def write(pivot: Pivot, row: PivotRow, sinks: Sequence[TableHash | CsvFile | Wor
     """One line of the result into every form."""
     request: PivotRequest = pivot.request
     positions = {value.column: i for i, value in enumerate(request.values)}
-    cells: list[str | None] = [None] * (len(pivot.column_keys) * len(request.measures))
+    cells: list[str | None] = [None] * (pivot.width * len(request.measures))
     for position, group in row.groups.items():
         for i, (value, aggregate) in enumerate(request.measures):
             cells[position * len(request.measures) + i] = cell_text(
                 pivot, group, positions[value.column], aggregate
             )
     for sink in sinks:
-        sink.row(row.key, cells)
+        sink.row(row, cells)
+
+
+MAX_PARQUET_COLUMNS = 2_000
+"""A wider result is not written as Parquet: each column there is a part of its own."""
+
+
+def write_parquet(pivot: Pivot, csv_path: Path, target: Path, scratch: Path) -> None:
+    """The result as Parquet, from the CSV that has just been written: keys by their types (as text where
+    lines of totals or others stand among them), measures exact. Nothing when it is too wide."""
+    if len(pivot.request.rows) + pivot.width * len(pivot.request.measures) > MAX_PARQUET_COLUMNS:
+        return
+    request = pivot.request
+    with csv_path.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file))
+    plain = not request.totals & {"rows", "subtotals"} and not request.top
+    kinds = [_key_sql_type(pivot, field) if plain else "VARCHAR" for field in request.rows]
+    kinds += [_sql_type(pivot, *measure) for measure in request.measures] * pivot.width
+    counts: dict[str, int] = {}
+    shown = []
+    for i, name in enumerate(names):
+        counts[name] = counts.get(name, 0) + 1
+        unique = name if counts[name] == 1 else f"{name} ({counts[name]})"
+        quoted = '"' + (unique or f"column {i + 1}").replace('"', '""') + '"'
+        shown.append(f"CAST(c{i} AS {kinds[i]}) AS {quoted}")
+    columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(names)))
+    part = scratch / "pivot.parquet"
+    with duckdb.connect(":memory:", config={"threads": 1, "preserve_insertion_order": True}) as connection:
+        connection.execute(
+            f"COPY (SELECT {', '.join(shown)} FROM read_csv({literal(str(csv_path))}, columns={{{columns}}}, "
+            "auto_detect=false, header=true, delim=',', quote='\"', escape='\"', nullstr='', comment='', "
+            f"strict_mode=true, max_line_size={16 << 20})) TO {literal(str(part))} "
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )
+    shutil.move(part, target)
+
+
+def _key_sql_type(pivot: Pivot, field: str) -> str:
+    kind = pivot.request.key_type(field)
+    if kind.kind == "decimal":
+        return f"DECIMAL(38,{pivot.survey.key_decimals[field]})"
+    return "DECIMAL(38,0)" if kind.kind == "integer" else kind.sql_type
+
+
+def _sql_type(pivot: Pivot, value: ValueRequest, aggregate: Aggregate) -> str:
+    decimals = pivot.survey.totals[pivot.request.values.index(value)].decimals
+    match aggregate:
+        case "count" | "distinct":
+            return "BIGINT"
+        case "average":
+            return f"DECIMAL(38,{pivot.request.average_decimals})"
+        case "share":
+            return f"DECIMAL(38,{pivot.request.share_decimals})"
+        case "min" | "max" if value.type.kind == "date":
+            return "DATE"
+        case "sum" | "min" | "max":
+            return f"DECIMAL(38,{decimals})"
+
+
+def write_rejected(path: Path, table: Table, uses: Sequence[ColumnUse]) -> int:
+    """List the rows that could not be read; returns how many."""
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\r\n")
+        writer.writerow(("row", "line", "column", "value", "why"))
+        for fault in table.faults(uses):
+            values = fault.values
+            place = [values.get(name, "") for name in ("row", "line", "column", "value")]
+            writer.writerow([*place, fault.message])
+            count += 1
+    return count

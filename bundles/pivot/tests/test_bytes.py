@@ -43,7 +43,7 @@ HEAD = ("account", "text", "year", "amount")
 
 def test_runs_threads_and_row_orders_change_no_byte(pivot: Pivot, records: list[tuple[str, ...]]) -> None:
     first = pivot([HEAD, *records], threads=1, **PARAMETERS).files
-    assert set(first) == {"pivot.xlsx", "pivot.csv", "control.json"}
+    assert set(first) == {"pivot.xlsx", "pivot.csv", "pivot.parquet", "control.json"}
     for threads in (1, 2, 4):
         assert pivot([HEAD, *records], threads=threads, **PARAMETERS).files == first
     shuffled = list(records)

@@ -74,7 +74,7 @@ def start(image: str, tmp_path: Path) -> Callable[..., Run]:
 
 def test_a_table_becomes_a_workbook_a_csv_and_totals(start: Callable[..., Run]) -> None:
     run = start(HEADER + b"a,2023,1.50\na,2024,2\nb,2024,-1\n")
-    assert (run.code, sorted(run.files)) == (0, ["control.json", "pivot.csv", "pivot.xlsx"])
+    assert (run.code, sorted(run.files)) == (0, ["control.json", "pivot.csv", "pivot.parquet", "pivot.xlsx"])
     assert run.files["pivot.csv"] == (
         b"account,2023 / sum(amount),2024 / sum(amount)\r\na,1.50,2.00\r\nb,,-1.00\r\n"
     )
@@ -145,5 +145,5 @@ def test_the_images_packages_are_those_of_the_lock() -> None:
 
     lock = pinned(FOLDER.parents[1] / "requirements" / "tables.txt")
     wanted = pinned(FOLDER / "requirements.txt")
-    assert {name.partition("==")[0] for name in wanted} == {"duckdb", "xlsxwriter"}
+    assert {name.partition("==")[0] for name in wanted} == {"duckdb", "python-calamine", "xlsxwriter"}
     assert {name: lock.get(name) for name in wanted} == wanted

@@ -1,0 +1,118 @@
+"""Whatever is cut or merged, every row and cell comes out once, as it was, in the same bytes each time."""
+
+from __future__ import annotations
+
+import csv
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+import xlsxwriter  # type: ignore[import-untyped]  # ships no types
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from split.job import Outcome, run
+
+from prixfixe.errors import AboveTier, InvalidInput
+from prixfixe.tables import Engine
+from prixfixe.tables.form import run_preflight
+
+HEAD = ("account", "region", "amount")
+
+
+def write(path: Path, rows: list[tuple[str, ...]], head: tuple[str, ...] = HEAD) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+    return path
+
+
+def rows(count: int, seed: int = 1) -> list[tuple[str, ...]]:
+    source = random.Random(seed)
+    regions = ["EU", "US", "", "=1+1", "a/b", 'q"q\n2']
+    return [
+        (f"{source.randrange(900):05d}", source.choice(regions), f"{source.randrange(10**6)}")
+        for _ in range(count)
+    ]
+
+
+def split(
+    paths: list[Path], outputs: Path, *, threads: int = 2, limit: int | None = None, **parameters: Any
+) -> Outcome:
+    outputs.mkdir()
+    engine = Engine(threads=threads, memory_mib=256, spill=outputs.parent)
+    return run(paths, parameters, outputs, engine=engine, limit_units=limit)
+
+
+def read(path: Path) -> list[tuple[str, ...]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [tuple(line) for line in csv.reader(file, strict=True)]
+
+
+def test_many_tables_become_one_in_the_order_of_their_names(tmp_path: Path) -> None:
+    made = {name: rows(500, seed) for seed, name in enumerate(["b.csv", "a.csv", "c.csv"])}
+    paths = [write(tmp_path / name, data) for name, data in made.items()]
+    outcome = split(paths, tmp_path / "out")
+    assert read(tmp_path / "out" / "part-0001.csv") == [HEAD, *made["a.csv"], *made["b.csv"], *made["c.csv"]]
+    assert outcome.sentences[0] == "Rows of the tables: 1,500 = rows in the parts: 1,500."
+
+
+def test_a_part_for_each_value_and_blank_last(tmp_path: Path) -> None:
+    data = rows(2_000)
+    outcome = split([write(tmp_path / "t.csv", data)], tmp_path / "out", by="region")
+    values = [part.value for part in outcome.parts]
+    assert values == ["=1+1", "EU", "US", "a/b", 'q"q\n2', ""]
+    for part in outcome.parts:
+        expected = [row for row in data if row[1] == part.value]
+        assert read(tmp_path / "out" / f"{part.name}.csv")[1:] == expected
+        book = openpyxl.load_workbook(tmp_path / "out" / f"{part.name}.xlsx", read_only=True)
+        cells = [tuple(cell or "" for cell in row) for row in book["Table"].iter_rows(values_only=True)]
+        assert cells == [HEAD, *expected]
+
+
+def test_a_long_part_is_cut_by_the_stated_rule(tmp_path: Path) -> None:
+    data = rows(1_001)
+    outcome = split([write(tmp_path / "t.csv", data)], tmp_path / "out", rows=400)
+    assert [part.rows for part in outcome.parts] == [400, 400, 201]
+    parts = sorted((tmp_path / "out").glob("*.csv"))
+    assert [row for path in parts for row in read(path)[1:]] == data
+
+
+def test_threads_and_runs_change_no_byte(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", rows(120_000))
+    results = []
+    for number, threads in enumerate((1, 2, 4)):
+        split([path], tmp_path / f"out{number}", threads=threads, by="region", rows=9_000)
+        results.append({p.name: p.read_bytes() for p in sorted((tmp_path / f"out{number}").iterdir())})
+    assert results[0] == results[1] == results[2]
+
+
+def test_formats_may_be_mixed(tmp_path: Path) -> None:
+    book = xlsxwriter.Workbook(str(tmp_path / "a.xlsx"))
+    sheet = book.add_worksheet()
+    sheet.write_row(0, 0, HEAD)
+    sheet.write_row(1, 0, ["00001", "EU", 5])
+    book.close()
+    split([tmp_path / "a.xlsx", write(tmp_path / "b.csv", [("2", "US", "6")])], tmp_path / "out")
+    assert read(tmp_path / "out" / "part-0001.csv")[1:] == [("00001", "EU", "5"), ("2", "US", "6")]
+
+
+def test_tables_with_other_columns_are_refused_by_name(tmp_path: Path) -> None:
+    paths = [
+        write(tmp_path / "a.csv", rows(2)),
+        write(tmp_path / "b.csv", [("1", "2", "3")], ("account", "area", "amount")),
+    ]
+    with pytest.raises(InvalidInput) as refused:
+        split(paths, tmp_path / "out")
+    assert (refused.value.file, refused.value.column) == ("b.csv", "area")
+
+
+def test_preflight_counts_what_the_run_counts_and_a_tier_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", rows(20))
+    assert run_preflight("rows", path, {}).units == 20
+    with pytest.raises(AboveTier):
+        split([path], tmp_path / "out", limit=19)
+    with pytest.raises(InvalidInput, match="no column 'place'"):
+        run_preflight("rows", path, {"by": "place"})

@@ -1,0 +1,200 @@
+"""A new bundle's folder: a small application that works, to be changed into another."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from prixfixe.errors import Conflict, InvalidInput
+
+_DEFINITION = """\
+# What each field means: docs/bundles/kit.md. A change of price, image or limit is a new version.
+id = "NAME"
+version = "0.1.0"
+title = "Count the rows of a table"
+summary = "A table goes in, the number of its rows comes out. Change me."
+audience = "Whoever is making a bundle"
+command = ["python3", "-m", "MODULE"]
+replicas = 1
+determinism = "exact"
+disputable = true
+service_level = 600
+placement = "public"
+rollout = 100
+
+[inputs]
+formats = ["csv", "xlsx", "parquet"]
+max_bytes = 1_000_000_000
+max_files = 1
+preflight = "rows"
+
+[[tiers]]
+name = "only"
+unit = "rows"
+up_to = 1_000_000
+price = "1.00"
+max_cost = "1.00"
+
+[limits]
+milli_vcpu = 1000
+memory_mib = 1024
+disk_mib = 1024
+max_seconds = 300
+
+[privacy]
+retention_days = 7
+
+[proof]
+canonical = "SHA-256 of result.json"
+control_totals = "control.json"
+
+[parameters]
+"$schema" = "https://json-schema.org/draft/2020-12/schema"
+type = "object"
+additionalProperties = false
+
+[parameters.properties.delimiter]
+title = "Delimiter"
+description = "What separates the cells"
+enum = [",", ";", "\\t", "|"]
+default = ","
+"""
+_DOCKERFILE = """\
+ARG BASE=prixfixe-base:bookworm
+FROM ${BASE}
+ENV PYTHONPATH=/app/bundle:/app/kit:/app/site PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 TZ=UTC LANG=C.UTF-8
+COPY site/ /app/site/
+COPY kit/ /app/kit/
+COPY MODULE/ /app/bundle/MODULE/
+USER 65532:65532
+WORKDIR /job
+CMD ["python3", "-m", "MODULE"]
+"""
+_MAIN = r'''"""The application: reads its tables, writes its outputs, returns sentences for the log."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prixfixe.tables.container import main
+from prixfixe.tables.reader import Engine
+from prixfixe.tables.source import Source, open_table
+
+
+def work(
+    files: Sequence[Path], parameters: Mapping[str, Any], outputs: Path, engine: Engine, limit: int | None
+) -> Sequence[str]:
+    with (
+        open_table(files[0], Source.from_parameters(parameters), spill=engine.spill) as table,
+        engine.connect() as connection,
+        table.explained(()),
+        table.scan() as scan,
+    ):
+        (rows,) = connection.execute(f"SELECT count(*) FROM {scan}").fetchone()
+    (outputs / "result.json").write_text(json.dumps({"rows": rows}) + "\n")
+    (outputs / "control.json").write_text(json.dumps({"sentences": [f"Rows: {rows}."]}) + "\n")
+    return [f"Rows: {rows}."]
+
+
+if __name__ == "__main__":
+    sys.exit(main(work))
+'''
+_TEST = r'''"""The same table gives the same bytes: over runs, thread counts and CPU features."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1]
+RUN = """
+import sys
+from pathlib import Path
+from prixfixe.tables.reader import Engine
+from MODULE.__main__ import work
+work([Path(sys.argv[1])], {}, Path(sys.argv[2]), Engine(threads=int(sys.argv[3])), None)
+"""
+MASKED = {
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+}
+
+
+def outputs(table: Path, folder: Path, threads: int, masked: bool) -> dict[str, bytes]:
+    folder.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER), *sys.path])}
+    environment |= MASKED if masked else {}
+    command = [sys.executable, "-c", RUN, str(table), str(folder), str(threads)]
+    subprocess.run(command, check=True, env=environment, timeout=60)
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n" + "".join(f"{n},{n * n}\n" for n in range(5_000)))
+    return path
+
+
+def test_threads_and_cpu_features_change_no_byte(table: Path, tmp_path: Path) -> None:
+    first = outputs(table, tmp_path / "one", 1, masked=False)
+    assert json.loads(first["result.json"]) == {"rows": 5_000}
+    assert outputs(table, tmp_path / "four", 4, masked=False) == first
+    assert outputs(table, tmp_path / "masked", 2, masked=True) == first
+'''
+
+
+def make_bundle(folder: Path) -> list[str]:
+    """Write the bundle; returns its files. InvalidInput for a name that no bundle has, Conflict when the
+    folder holds something."""
+    name = folder.name
+    if re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name) is None:
+        raise InvalidInput(
+            f"{name!r} is no name of a bundle", hint="small letters, digits and dashes, a letter first"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Conflict(f"{folder} exists already and is not empty", hint="name a new folder")
+    module = name.replace("-", "_")
+    files = {
+        "bundle.toml": _DEFINITION,
+        "Dockerfile": _DOCKERFILE,
+        "requirements.txt": _requirements(),
+        f"{module}/__init__.py": f'"""The bundle `{name}`."""\n',
+        f"{module}/__main__.py": _MAIN,
+        "tests/test_bytes.py": _TEST,
+    }
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.replace("NAME", name).replace("MODULE", module), encoding="utf-8")
+    return list(files)
+
+
+def _requirements() -> str:
+    """The packages of the table kit, with hashes where `uv` is at hand: a build takes nothing without."""
+    from importlib.metadata import version
+
+    wanted = "".join(f"{package}=={version(package)}\n" for package in ("duckdb", "python-calamine"))
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if uv is not None:
+        options = ("--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url")
+        done = subprocess.run(
+            [uv, "pip", "compile", *options, "-"], input=wanted, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            return f"# What the image holds beside Python.\n{done.stdout}"
+    return f"# Add hashes before building: uv pip compile --generate-hashes\n{wanted}"

@@ -1,0 +1,163 @@
+"""What `prixfixe run` guesses of a table, shown and confirmed, and what becomes of it to travel."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prixfixe.cli.failures import Interrupted
+from prixfixe.cli.form import Typed
+from prixfixe.cli.output import say, size, table
+from prixfixe.errors import InvalidInput
+from prixfixe.protocol.bundle import BundleDefinition
+
+if TYPE_CHECKING:
+    from prixfixe.tables.guess import Guess
+
+GUESSABLE = ("encoding", "delimiter", "decimal", "thousands", "date_format")
+
+
+@dataclass(frozen=True, slots=True)
+class Travel:
+    """How files leave this machine. `scratch`: a folder that lives until they are uploaded."""
+
+    scratch: Path
+    as_is: bool = False
+    pseudonymise: tuple[str, ...] = ()
+    mapping: Path | None = None
+
+
+def confirm_guesses(
+    definition: BundleDefinition, typed: Typed, *, yes: bool, accept: bool, quiet: bool = False
+) -> Typed:
+    """The parameters with what the files seem to ask for, once a person has agreed.
+
+    InvalidInput when nobody may be asked (`yes`) and guesses were not accepted (`accept`): it says what to
+    type instead.
+    """
+    found = _guesses(definition, typed)
+    if not found:
+        return typed
+    options = " ".join(guess.option for guess in found)
+    if not quiet:
+        say("  not declared, and guessed from the file:")
+        say(table((f"    {guess.option}", guess.reason) for guess in found))
+    if not accept:
+        if yes:
+            raise InvalidInput(
+                f"how the table is written was not declared, and would be guessed: {options}",
+                code="undeclared",
+                hint=f"add {options}, or accept what is guessed with --accept-guesses",
+                file=typed.files[0].name,
+                guesses={guess.parameter: guess.value for guess in found},
+            )
+        _ask("Read the table so?", f"declare it: {options}")
+    values = {guess.parameter: guess.value for guess in found}
+    return Typed(typed.files, definition.validate_parameters({**values, **typed.declared}), typed.declared)
+
+
+def _guesses(definition: BundleDefinition, typed: Typed) -> Sequence[Guess]:
+    if definition.inputs.preflight == "none":
+        return ()
+    from prixfixe.tables.guess import guess
+
+    takes = [name for name in GUESSABLE if name in definition.parameters.get("properties", {})]
+    found: dict[str, Guess] = {}
+    for path in typed.files:
+        for one in guess(path, typed.declared, takes):
+            first = found.setdefault(one.parameter, one)
+            if first.value != one.value:
+                raise InvalidInput(
+                    f"the files differ: {first.option} fits one, {one.option} fits {path.name}",
+                    hint="hand in files that are written alike",
+                    file=path.name,
+                )
+    return tuple(found.values())
+
+
+def _ask(question: str, hint: str) -> None:
+    try:
+        agreed = click.confirm(question, err=True)
+    except (click.Abort, KeyboardInterrupt):
+        agreed = False
+    if not agreed:
+        raise Interrupted("nothing was ordered and nothing was charged", hint)
+
+
+def outgoing(
+    definition: BundleDefinition,
+    path: Path,
+    parameters: Mapping[str, Any],
+    travel: Travel,
+    show: Callable[[str], None],
+) -> tuple[Path, str | None]:
+    """The file that is uploaded for `path`, and a sentence on what that saved.
+
+    A table of some size becomes Parquet with the columns that are used; the result of the run is the same.
+    """
+    wanted = bool(travel.pseudonymise)
+    if definition.inputs.preflight != "table" or "parquet" not in definition.inputs.formats:
+        if wanted:
+            raise InvalidInput(
+                f"bundle {definition.id} takes files as they are, without pseudonyms",
+                parameter="pseudonymise",
+            )
+        return path, None
+    from prixfixe.tables.convert import WORTH_BYTES, convert, require_room
+    from prixfixe.tables.reader import Engine
+    from prixfixe.tables.request import PivotRequest
+
+    request = PivotRequest.from_parameters(parameters)
+    small = path.stat().st_size < WORTH_BYTES or path.suffix.lower() == ".parquet"
+    if not wanted and (travel.as_is or small or request.tolerate):
+        return path, None
+    if travel.mapping is not None and wanted:
+        require_room(travel.mapping)
+    show(f"checking {path.name} and taking the columns that are used")
+    target = travel.scratch / f"{path.stem}.parquet"
+    key = pseudonym_key() if wanted else b""
+    done = convert(
+        path,
+        request,
+        target,
+        engine=Engine(),
+        pseudonymise=travel.pseudonymise,
+        key=key,
+        mapping=travel.mapping,
+    )
+    if not wanted and done.bytes_after >= done.bytes_before:
+        return path, None
+    sentence = (
+        f"{size(done.bytes_after)} instead of {size(done.bytes_before)}: {len(done.columns)} of "
+        f"{done.columns_before} columns, as Parquet"
+    )
+    if wanted:
+        sentence += (
+            f"; {', '.join(done.pseudonymised)} as pseudonyms, whose meaning stays in {travel.mapping}"
+        )
+    return target, sentence
+
+
+def pseudonym_key() -> bytes:
+    """The key of this person's pseudonyms, made when it is first needed. It never leaves the machine."""
+    from prixfixe.keys import home
+
+    path = home() / "pseudonym.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = bytes.fromhex(path.read_text().strip())
+        if len(key) < 32:
+            raise InvalidInput(f"{path} is no key for pseudonyms", hint="move it away") from None
+        return key
+    key = secrets.token_bytes(32)
+    with os.fdopen(number, "w") as file:
+        file.write(key.hex() + "\n")
+    return key
