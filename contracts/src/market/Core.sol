@@ -8,7 +8,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../interfaces/IMarketEvents.sol";
 import {IMarketState} from "../interfaces/IMarketState.sol";
-import {Deal, Policy} from "../interfaces/Types.sol";
+import {Deal, Leg, Policy} from "../interfaces/Types.sol";
 import {Account} from "../libraries/Accounts.sol";
 import {Lots} from "../libraries/Lots.sol";
 import {Signatures} from "../libraries/Signatures.sol";
@@ -139,15 +139,18 @@ abstract contract Core is
         returns (uint256 signers, uint256 treasury, uint256 back)
     {
         uint256 cost = 0;
-        uint256 n = deal.legs.length;
-        for (uint256 i = 0; i < n; ++i) {
-            uint256 pay = deal.legs[i].pay;
-            cost += pay;
-            if (agreed >> i & 1 == 1) signers += pay;
-        }
         uint256 price = deal.price;
-        back = cost - signers;
-        if (back > price) back = price;
-        treasury = (cost > price ? cost : price) - signers - back;
+        Leg[] calldata legs = deal.legs;
+        unchecked {
+            // Pays and price have 96 bits, and there are at most 16 legs; what is subtracted is part of the cost.
+            for (uint256 i = 0; i < legs.length; ++i) {
+                uint256 pay = legs[i].pay;
+                cost += pay;
+                if (agreed >> i & 1 == 1) signers += pay;
+            }
+            back = cost - signers;
+            if (back > price) back = price;
+            treasury = (cost > price ? cost : price) - signers - back;
+        }
     }
 }

@@ -94,31 +94,33 @@ abstract contract Settling is IMarket, Core {
     {
         _payLegs(deal, done, agreed);
         (uint256 signers, uint256 treasury, uint256 back) = _shares(deal, agreed);
-        paid = uint64(signers * done);
-        // What the float put in beyond the price.
-        uint256 beyond = signers + treasury + back - deal.price;
-        returned = _payBack(deal, done, back);
-        _payTreasury(treasury * done, beyond * (deal.count - done), deal.disputable);
+        unchecked {
+            // 96 and 16 bits; `done` is at most `count`; the shares together are at least the price. All of it is
+            // held, so it fits 64 bits.
+            paid = uint64(signers * done);
+            uint256 undone = deal.count - done;
+            uint256 price = deal.price;
+            uint256 back_ = price * undone + back * done;
+            if (back_ != 0) _creditFree(deal.customer, back_);
+            returned = uint64(back_);
+            // What the float put in beyond the price.
+            uint256 beyond = signers + treasury + back - price;
+            _payTreasury(treasury * done, beyond * undone, deal.disputable);
+        }
     }
 
     function _payLegs(Deal calldata deal, uint256 done, uint256 agreed) private {
         bool waits = deal.disputable;
-        for (uint256 i = 0; agreed != 0; ++i) {
-            if (agreed & 1 == 1) {
-                Leg calldata leg = deal.legs[i];
+        Leg[] calldata legs = deal.legs;
+        for (uint256 i = 0; i < legs.length; ++i) {
+            if (agreed >> i & 1 == 1) {
+                Leg calldata leg = legs[i];
                 address provider = leg.provider;
                 Account a = _load(provider);
                 if (waits && a.free() < _surety) revert MarketSuretyMissing(provider, a.free(), _surety);
-                _accounts[provider] = _credit(a, leg.pay * done, waits);
+                _accounts[provider] = _credit(a, uint256(leg.pay) * done, waits);
             }
-            agreed >>= 1;
         }
-    }
-
-    function _payBack(Deal calldata deal, uint256 done, uint256 back) private returns (uint64) {
-        uint256 returned = deal.price * (deal.count - done) + back * done;
-        if (returned != 0) _creditFree(deal.customer, returned);
-        return uint64(returned);
     }
 
     function _payTreasury(uint256 margin, uint256 unearned, bool waits) private {
