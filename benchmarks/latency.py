@@ -59,12 +59,15 @@ class Customer:
         target = self.folder / f"result-{self.count}.txt"
         began = time.perf_counter()
         job = self.client.wait(self.client.buy(quote).id)
-        self.client.download(job.id, "result.txt", target)
+        if job.state != "settled":
+            raise SystemExit(f"a run ended {job.state}: {job.reason}")
+        self.client.download_file(job.id, "result.txt", target)
         receipt = self.client.receipt(job.id)
-        report = verify(receipt, [target])
+        context = self.client.context
+        report = verify(receipt, [target], chain_id=context.chain_id, contract=context.contract)
         spent = time.perf_counter() - began
-        if job.state != "settled" or not report.valid:
-            raise SystemExit(f"a run ended {job.state}, receipt valid: {report.valid}")
+        if not report.valid:
+            raise SystemExit("a receipt is not valid")
         return spent * 1000
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select
 from marketplace.blobs import known_sizes, owned
 from marketplace.chain import AccountView, ChainReader, ChainView
 from marketplace.store.database import Store
-from marketplace.store.tables import bundles, idempotency, jobs, lots, quotes
+from marketplace.store.tables import idempotency, jobs, lots, offers, quotes
 from marketplace.store.transitions import job_placed
 from prixfixe.errors import (
     Conflict,
@@ -32,6 +32,7 @@ from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 
 WAITING_LOTS = ("free", "matching")  # their money is still in the account
+MATCH_SECONDS = 10  # an offer that ends sooner may end before a worker is found
 
 
 class Orders:
@@ -67,14 +68,14 @@ class Orders:
             if _exists(connection, job):
                 _require_same_key(connection, purchase.customer, idempotency_key, request)
                 return job, False
-            quote, retired = _quote(connection, request.quote)
+            quote = _quote(connection, request.quote)
             require_as_quoted(purchase, quote)
             _require_inputs(connection, quote, purchase.customer)
         if quote.expires_at < self._clock():
             raise QuoteExpired(f"the quote's time was over at {quote.expires_at}; nothing was charged")
         offer = bytes.fromhex(quote.offer_id[2:])
         view = self._chain.look(accounts=(purchase.customer,), offers=(offer,))
-        self._require_price_stands(quote, retired, view.offers[offer])
+        self._require_price_stands(quote, view.offers[offer], view.time)
         self._require_time(purchase, quote, view)
         account = view.accounts[purchase.customer]
         if account.era != purchase.era:
@@ -112,9 +113,10 @@ class Orders:
                 )
             raise
 
-    def _require_price_stands(self, quote: wire.Quote, retired: bool, until: int) -> None:
-        """The offer is one price for ever; what changes is which one is sold."""
-        if retired or until < quote.deliver_by:
+    def _require_price_stands(self, quote: wire.Quote, until: int, now: int) -> None:
+        """An offer is one price for ever, and a quote is honoured for as long as the contract sells at it:
+        what is retired keeps its notice."""
+        if until < now + MATCH_SECONDS:
             raise PriceChanged(
                 f"bundle {quote.bundle} {quote.version} is no longer sold at {quote.total}; "
                 "nothing was charged",
@@ -180,23 +182,24 @@ def require_as_quoted(purchase: Purchase, quote: wire.Quote) -> None:
 def waiting_money(connection: Connection, customer: str) -> Money:
     """What the customer's unmatched lots will cost: promised, and still in the account."""
     query = (
-        select(lots.c.count.label("tasks"), jobs.c.purchase)
-        .join(jobs, jobs.c.id == lots.c.job)
+        select(func.coalesce(func.sum(lots.c["count"] * offers.c.price), 0))
+        .select_from(
+            lots.join(jobs, jobs.c.id == lots.c.job).join(offers, offers.c.offer_id == jobs.c.offer_id)
+        )
         .where(
             jobs.c.customer == customer,
             jobs.c.state.in_(("queued", "running")),
             lots.c.state.in_(WAITING_LOTS),
         )
     )
-    return Money(sum(int(row.purchase["price"]) * row.tasks for row in connection.execute(query)))
+    return Money(int(connection.execute(query).scalar_one()))
 
 
 def _exists(connection: Connection, job: str) -> bool:
     return connection.execute(select(jobs.c.id).where(jobs.c.id == job)).first() is not None
 
 
-def _quote(connection: Connection, quote: str) -> tuple[wire.Quote, bool]:
-    """The quote, and whether its bundle version was retired since."""
+def _quote(connection: Connection, quote: str) -> wire.Quote:
     stored = connection.execute(select(quotes.c.quote).where(quotes.c.id == quote)).scalar_one_or_none()
     if stored is None:
         raise NotFound(
@@ -204,15 +207,7 @@ def _quote(connection: Connection, quote: str) -> tuple[wire.Quote, bool]:
             code="quote-unknown",
             hint="ask for a new quote",
         )
-    parsed = wire.Quote.model_validate(stored)
-    retired = connection.execute(
-        select(func.count()).where(
-            bundles.c.id == parsed.bundle,
-            bundles.c.version == parsed.version,
-            bundles.c.retired_at.is_(None),
-        )
-    ).scalar_one()
-    return parsed, retired == 0
+    return wire.Quote.model_validate(stored)
 
 
 def _require_inputs(connection: Connection, quote: wire.Quote, customer: str) -> None:

@@ -186,7 +186,7 @@ def _require_authorised(view: ChainView, provider: str, key: str) -> None:
             f"{key} may not sign for {provider}: the contract says "
             + (f"its time ended at {until}" if until else "it was never authorised"),
             code="worker-not-authorised",
-            hint="the provider authorises it: `prixfixe worker authorise`",
+            hint="the provider authorises it: `prixfixe worker init`",
             fault="provider",
         )
 

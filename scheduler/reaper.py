@@ -23,6 +23,7 @@ from scheduler.duty import Duty
 
 _ALIVE_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 2.0
+_RETURN_SILENCES: Final = 2
 _AGAIN_SECONDS: Final = 2.0  # between a failed transaction and the next of the same wish
 
 
@@ -46,10 +47,15 @@ class Reaper(Duty):
         super().__init__(store)
         self._chain: Final = chain
         self._settings: Final = settings
+        self._began: float | None = None
 
     def run_once(self) -> float:
         # First what needs no chain: a worker can be given up while the chain is out of reach.
-        self._lose_silent_workers(time.time())
+        clock = time.time()
+        # Nobody could beat while the service was down: its workers get time to find it again.
+        self._began = clock if self._began is None else self._began
+        if clock - self._began >= _RETURN_SILENCES * self._settings.silence_seconds:
+            self._lose_silent_workers(clock)
         with self.store.read() as connection:
             open_deals = connection.execute(select(deals).where(deals.c.state == "open")).mappings().all()
             waiting = connection.execute(_waiting_lots()).mappings().all()

@@ -15,7 +15,8 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -77,55 +78,52 @@ class ServeOptions:
 
 def serve(options: ServeOptions) -> None:
     """Run until told to stop. ConfigurationError or Unavailable when it cannot start."""
-    began = time.monotonic()
     # From here on a signal ends the process in order; before the server runs that means at once.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    lock = checks.lock_folder(options.data)
-    client, deployment = _market(options)
+    with ExitStack() as closing:
+        _serve(options, closing)
+    log.info("stopped")
+
+
+def _serve(options: ServeOptions, closing: ExitStack) -> None:
+    began = time.monotonic()
+    closing.enter_context(checks.lock_folder(options.data))
+    client, deployment = _market(options, closing)
     signer = load_signer(options.key, chain_id=client.chain_id)
     checks.require_operator(client, signer.address)
-    listening = _listen(options.host, options.port)
+    listening = closing.enter_context(_listen(options.host, options.port))
     port = int(listening.getsockname()[1])
     settings = _settings(options, port)
     store = Store(settings.database_url)
-    try:
-        store.migrate()
-        policy = client.policy()
-        reader = MarketReader(client.rpc, client.contract)
-        services = Services.build(
-            settings, _describe(settings, client, policy, signer), store, reader, signer
-        )
-        duties = build_duties(options, settings, store, client, reader, signer, policy, deployment)
-        app = create_app(services)
-        app.state.duties = duties
-        server = _Server(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=int(_DRAIN_SECONDS),
-                timeout_keep_alive=30,
-            ),
-            services,
-        )
-        for duty in duties:
-            duty.start()
-        try:
-            _announce(options, settings, services.market, port, time.monotonic() - began)
-            server.run(sockets=[listening])
-        finally:
-            services.close_streams()
-            if late := stop_all(duties, _DRAIN_SECONDS):
-                log.error("still busy after %.0f s: %s", _DRAIN_SECONDS, ", ".join(late))
-    finally:
-        listening.close()
-        store.close()
-        client.rpc.close()
-        lock.close()
-    log.info("stopped")
+    closing.callback(store.close)
+    store.migrate()
+    policy = client.policy()
+    reader = MarketReader(client.rpc, client.contract)
+    services = Services.build(settings, _describe(settings, client, policy, signer), store, reader, signer)
+    duties = build_duties(options, settings, store, client, reader, signer, policy, deployment)
+    app = create_app(services)
+    app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=int(_DRAIN_SECONDS),
+        timeout_keep_alive=30,
+    )
+    closing.callback(_drain, services, duties)
+    for duty in duties:
+        duty.start()
+    _announce(options, settings, services.market, port, time.monotonic() - began)
+    _Server(config, services).run(sockets=[listening])
+
+
+def _drain(services: Services, duties: Sequence[Duty]) -> None:
+    services.close_streams()
+    if late := stop_all(duties, _DRAIN_SECONDS):
+        log.error("still busy after %.0f s: %s", _DRAIN_SECONDS, ", ".join(late))
 
 
 def build_duties(
@@ -189,14 +187,14 @@ def _leave(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _market(options: ServeOptions) -> tuple[MarketClient, Deployment | None]:
+def _market(options: ServeOptions, closing: ExitStack) -> tuple[MarketClient, Deployment | None]:
     """The contract, checked."""
     if (options.contract is None) == (options.deployment is None):
         raise ConfigurationError(
             "the service needs the market's address or its manifest, and not both",
             hint="give --contract ADDRESS or --deployment FILE",
         )
-    rpc = Rpc(options.rpc)
+    rpc = closing.enter_context(Rpc(options.rpc))
     checks.wait_for_chain(rpc, options.chain_wait_seconds)
     if options.deployment is not None:
         deployment = Deployment.load(options.deployment)

@@ -62,8 +62,8 @@ def _status(connection: Connection, now: float) -> dict[str, Any]:
 
 
 def _counts(connection: Connection, table: Table) -> dict[str, int]:
-    found = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
-    return {state: count for state, count in sorted(found.tuples())}  # noqa: C416 typed rows to plain pairs
+    found = connection.execute(select(table.c.state, func.count().label("number")).group_by(table.c.state))
+    return {row.state: row.number for row in sorted(found.all(), key=lambda row: str(row.state))}
 
 
 def _transaction(row: RowMapping, now: float) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Room:
     """Everything that attempts share."""
 
     settings: WorkerSettings
+    installation: str  # names this data folder on the engine: a key may run on two machines of one engine
     domain: Domain
     signer: Signer
     client: ServiceClient
@@ -246,7 +247,7 @@ class Attempt:
         settings, manifest, product = self.room.settings, self.assignment.manifest, self.assignment.product
         cage = Cage(
             attempt=self.id,
-            worker=self.room.signer.address,
+            worker=self.room.installation,
             image=manifest.image,
             command=manifest.command,
             environment=manifest.environment,

@@ -35,7 +35,8 @@ class Mounts:
 
 @dataclass(frozen=True, slots=True)
 class Cage:
-    """One task's container. Sizes in MiB; `milli_vcpu` in thousandths of a processor.
+    """One task's container. Sizes in MiB; `milli_vcpu` in thousandths of a processor. `attempt` and `worker`
+    label it.
 
     image: the image's own digest, never a name. command: the whole argument list; the image's entry point
     is not used. environment: the job's; what the market fixes cannot be overridden by it.
@@ -142,8 +143,8 @@ class Cage:
                 "Mounts": self._binds(),
                 # Bounded, and there so that a restarted worker can read what it missed.
                 "LogConfig": {
-                    "Type": "local",
-                    "Config": {"max-size": "2m", "max-file": "2", "compress": "false"},
+                    "Type": "json-file",
+                    "Config": {"max-size": "2m", "max-file": "2"},
                 },
                 "RestartPolicy": {"Name": "no"},
                 "AutoRemove": False,

@@ -24,18 +24,16 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a 
 _SERVICE = click.option(
     "--service",
     metavar="URL",
-    required=True,
     envvar="PRIXFIXE_SERVICE",
     show_envvar=True,
-    help="The market's API.",
+    help="The market's API; else the current context's.",
 )
 _RPC = click.option(
     "--rpc",
     metavar="URL",
-    required=True,
     envvar="PRIXFIXE_RPC",
     show_envvar=True,
-    help="A chain node that you trust: what it says decides whether a job is real.",
+    help="A chain node that you trust: what it says decides whether a job is real; else the context's.",
 )
 _CONTRACT = click.option(
     "--contract",
@@ -59,10 +57,13 @@ def worker() -> None:
 
     \b
     Once, with the provider's key, on any machine:
-      prixfixe worker init --key provider.json --worker-key 0x... --service URL --rpc URL
+      prixfixe worker init --key provider --worker-key 0x... --service URL --rpc URL
     Then on each worker machine, with the worker's key only:
       prixfixe worker check
-      prixfixe worker start --key worker.json --provider 0x... --service URL --rpc URL
+      prixfixe worker start --key machine --provider 0x... --service URL --rpc URL
+
+    `prixfixe keys new NAME` makes a key and prints its address. Service and node are those of the current
+    context when they are not given; `prixfixe dev` makes one.
 
     Jobs run in containers without network, root or capabilities, within limits of memory, processor, disk,
     time and log. You are paid the price that the worker asks, for tasks that succeed.
@@ -74,7 +75,10 @@ def worker() -> None:
 @_RPC
 @_CONTRACT
 @click.option(
-    "--provider", metavar="ADDRESS", required=True, help="The account that is paid; its key is not needed."
+    "--provider",
+    metavar="ADDRESS",
+    required=True,
+    help="The account that is paid, or the name of its keystore; its key is not needed.",
 )
 @click.option(
     "--key",
@@ -114,8 +118,8 @@ def worker() -> None:
 @_DATA
 @_JSON
 def start(
-    service: str,
-    rpc: str,
+    service: str | None,
+    rpc: str | None,
     contract: str | None,
     provider: str,
     key: str,
@@ -138,7 +142,7 @@ def start(
     refused and the customers have their money back at once); the second stops at once. A worker that was
     killed takes up where it was when it starts again.
 
-    \b A price is rate x vCPU x hours of the product's time limit (or what its memory would cost, 4 GiB
+    A price is rate x vCPU x hours of the product's time limit (or what its memory would cost, 4 GiB
     counting as one vCPU, if that is more), at least the minimum. For example 2 vCPU for 10 minutes at 0.05:
     $0.016667.
     """
@@ -147,11 +151,12 @@ def start(
     from worker.settings import WorkerSettings, free_disk_mib
 
     _log(as_json)
+    service, rpc, contract = _where(service, rpc, contract)
     settings = WorkerSettings(
         service=service,
         rpc=rpc,
         contract=contract,
-        provider=provider,
+        provider=_address(provider, "provider"),
         key=key,
         data=data.absolute(),
         name=name,
@@ -175,13 +180,24 @@ def start(
 @_RPC
 @_CONTRACT
 @click.option("--key", metavar="KEY", required=True, help="The provider's own key (not a worker's).")
-@click.option("--worker-key", metavar="ADDRESS", required=True, help="Address of the worker's key.")
+@click.option(
+    "--worker-key",
+    metavar="ADDRESS",
+    required=True,
+    help="Address of the worker's key, or the name of its keystore if it is here.",
+)
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it may sign."
 )
 @_JSON
 def init(
-    service: str, rpc: str, contract: str | None, key: str, worker_key: str, days: int, as_json: bool
+    service: str | None,
+    rpc: str | None,
+    contract: str | None,
+    key: str,
+    worker_key: str,
+    days: int,
+    as_json: bool,
 ) -> None:
     """Let a worker key sell for you, and put up the surety.
 
@@ -191,11 +207,10 @@ def init(
     nothing that is as it should be.
     """
     from prixfixe.keys import load_signer
-    from prixfixe.protocol.addresses import parse_address
     from worker.onboarding import onboard
 
-    _, client = _market(service, rpc, contract)
-    address = parse_address(worker_key, name="worker key")
+    address = _address(worker_key, "worker key")
+    _, client = _market(*_where(service, rpc, contract))
     done = onboard(client, load_signer(key, chain_id=client.chain_id), address, days * 86400)
     facts = {
         "provider": done.provider,
@@ -215,7 +230,7 @@ def init(
     click.echo(
         f"worker key {done.key} may sign until {until}" + ("" if done.authorised_in else " (as before)")
     )
-    click.echo(f"next, on the worker machine: prixfixe worker start --provider {done.provider} --key KEY ...")
+    click.echo(f"next, on the worker machine: prixfixe worker start --provider {done.provider} --key KEY")
 
 
 @worker.command()
@@ -224,11 +239,12 @@ def init(
 @_CONTRACT
 @click.option("--key", metavar="KEY", required=True, help="The worker's key.")
 @_JSON
-def status(service: str, rpc: str, contract: str | None, key: str, as_json: bool) -> None:
+def status(service: str | None, rpc: str | None, contract: str | None, key: str, as_json: bool) -> None:
     """Show what the market knows of a worker: whether it lives, what it did, what it earned."""
     from prixfixe.keys import load_signer
     from worker.client import ServiceClient
 
+    service, rpc, contract = _where(service, rpc, contract)
     market, _ = _market(service, rpc, contract)
     signer = load_signer(key, chain_id=market.chain_id)
     client = ServiceClient(service)
@@ -250,7 +266,12 @@ def status(service: str, rpc: str, contract: str | None, key: str, as_json: bool
 
 
 @worker.command()
-@click.option("--image", metavar="SHA256", default=None, help="Id of an image with /bin/sh for the probe.")
+@click.option(
+    "--image",
+    metavar="SHA256",
+    default=None,
+    help="Id of an image with /bin/sh for the probe; else the bundles' base image, if it is here.",
+)
 @click.option("--runtime", default="runc", show_default=True)
 @click.option("--scratch", type=click.Choice(["auto", "loop", "watched"]), default="auto", show_default=True)
 @_DATA
@@ -273,6 +294,37 @@ def check(image: str | None, runtime: str, scratch: Any, data: Path, as_json: bo
                 click.echo(f"      {'':18} -> {verdict.hint}")
     if worst:
         raise click.exceptions.Exit(9)
+
+
+def _where(service: str | None, rpc: str | None, contract: str | None) -> tuple[str, str, str | None]:
+    """Service, node and contract: what was given, and for the rest what the current context says of that
+    service."""
+    if service is not None and rpc is not None:
+        return service, rpc, contract
+    from prixfixe.client.contexts import resolve_context
+    from prixfixe.errors import ConfigurationError
+
+    context = resolve_context()
+    if service is not None and service.rstrip("/") != context.service.rstrip("/"):
+        raise ConfigurationError(
+            f"the context {context.name!r} is of another service than {service}",
+            code="context-elsewhere",
+            hint="name a chain node of that market with --rpc",
+        )
+    node = rpc or context.rpc
+    if node is None:
+        raise ConfigurationError(
+            f"the context {context.name!r} names no chain node", code="no-rpc", hint="name one with --rpc"
+        )
+    return context.service, node, contract or context.contract
+
+
+def _address(text: str, name: str) -> str:
+    """The address itself, or that of a key whose address is known here."""
+    from prixfixe.client.setup import address_of_spec
+    from prixfixe.protocol.addresses import parse_address
+
+    return address_of_spec(text) or parse_address(text, name=name)
 
 
 def _market(service: str, rpc: str, contract: str | None) -> tuple[Market, MarketClient]:

@@ -13,9 +13,11 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -123,6 +125,7 @@ class Daemon:
             client.register(registration(settings), wait=_FOREVER)
             room = Room(
                 settings=settings,
+                installation=installation(settings.data),
                 domain=Domain(market.chain_id, market.contract),
                 signer=signer,
                 client=client,
@@ -141,7 +144,7 @@ class Daemon:
         room.journal.forget_before(time.time() - _KEEP_ENDED_SECONDS)
         rows = room.journal.unfinished()
         known = {row.id for row in rows}
-        for container, labels in room.engine.labelled(LABEL_WORKER, room.signer.address).items():
+        for container, labels in room.engine.labelled(LABEL_WORKER, room.installation).items():
             if labels.get(LABEL_ATTEMPT) not in known:
                 log.info("removing container %s, left by an attempt that is over", container[:12])
                 room.engine.remove(container)
@@ -268,6 +271,19 @@ def registration(settings: WorkerSettings) -> WorkerRegistration:
         ),
         version=prixfixe.__version__,
     )
+
+
+def installation(data: Path) -> str:
+    """A name for this data folder, made once. Containers carry it, so that a worker never touches
+    another's."""
+    place = data / "installation"
+    try:
+        return place.read_text(encoding="ascii")
+    except FileNotFoundError:
+        part = data / "installation.part"
+        part.write_text(uuid.uuid4().hex, encoding="ascii")
+        part.replace(place)
+        return place.read_text(encoding="ascii")
 
 
 @contextmanager

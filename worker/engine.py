@@ -6,10 +6,11 @@ where the engine is, as for every Docker tool.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import docker  # type: ignore[import-untyped]
 import docker.errors  # type: ignore[import-untyped]
@@ -19,7 +20,9 @@ import requests.exceptions
 from prixfixe.errors import EngineError
 
 # Long enough for a slow engine to load an image, short enough that a dead one is noticed.
-_TIMEOUT_SECONDS = 120
+_TIMEOUT_SECONDS: Final = 120
+_STDERR: Final = 2
+_HEADER: Final = struct.Struct(">BxxxL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +46,16 @@ class ContainerState:
 class Stream:
     """Output of a container as it comes: pairs (is it standard error?, bytes). Close it when read."""
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, pieces: Iterator[tuple[bool, bytes]], close: Callable[[], None]) -> None:
+        self._pieces = pieces
+        self._close = close
 
     def __iter__(self) -> Iterator[tuple[bool, bytes]]:
-        for number, data in docker.utils.socket.frames_iter(self._connection, tty=False):
-            yield number == docker.utils.socket.STDERR, data
+        return self._pieces
 
     def close(self) -> None:
         """The SDK leaves this to the garbage collector, and the connection open until then."""
-        response = getattr(self._connection, "_response", None)
-        if response is not None:
-            response.close()
-        self._connection.close()
+        self._close()
 
 
 class Engine:
@@ -75,6 +75,14 @@ class Engine:
         """The engine's own description of itself."""
         with _translated("ask the engine what it is"):
             return dict(self._api.info())
+
+    def image_id(self, name: str) -> str | None:
+        """The id of the image that the engine has under this name, or None."""
+        try:
+            with _translated("look for an image"):
+                return str(self._api.inspect_image(name)["Id"])
+        except ImageMissing:
+            return None
 
     def image_config(self, image: str) -> dict[str, Any] | None:
         """The configuration of an image that the engine has under exactly this id; None when it has not."""
@@ -102,11 +110,33 @@ class Engine:
             with _translated("create the container"):
                 return str(self._api.create_container_from_config(request, name)["Id"])
 
-    def attach(self, container: str, *, from_start: bool) -> Stream:
-        """Output of a container until it ends; with `from_start` also what it wrote before."""
-        wanted = {"stdout": 1, "stderr": 1, "stream": 1, "logs": int(from_start)}
+    def attach(self, container: str) -> Stream:
+        """Output of a container from now until it ends."""
+        wanted = {"stdout": 1, "stderr": 1, "stream": 1}
         with _translated("attach to the container"):
-            return Stream(self._api.attach_socket(container, params=wanted))
+            connection = self._api.attach_socket(container, params=wanted)
+        response = getattr(connection, "_response", None)
+
+        def close() -> None:
+            if response is not None:
+                response.close()
+            connection.close()
+
+        frames = docker.utils.socket.frames_iter(connection, tty=False)
+        return Stream(((number == _STDERR, data) for number, data in frames), close)
+
+    def follow(self, container: str) -> Stream:
+        """Output of a container from its beginning until it ends, from the engine's own bounded log.
+
+        Not an attach that asks for the past as well: engine 20.10 then leaves the past out now and then.
+        """
+        url = f"{self._api.base_url}/v{self._api.api_version}/containers/{container}/logs"
+        with _translated("read the container's log"):
+            response = self._api.get(
+                url, params={"stdout": 1, "stderr": 1, "follow": 1}, stream=True, timeout=None
+            )
+            response.raise_for_status()
+        return Stream(_frames(response.iter_content(chunk_size=None)), response.close)
 
     def start(self, container: str) -> None:
         with _translated("start the container"):
@@ -152,6 +182,19 @@ class Engine:
 
     def close(self) -> None:
         self._api.close()
+
+
+def _frames(chunks: Iterable[bytes]) -> Iterator[tuple[bool, bytes]]:
+    """The engine's frames: a byte for the stream, three of nothing, four of length, then the data."""
+    kept = bytearray()
+    for chunk in chunks:
+        kept += chunk
+        while len(kept) >= _HEADER.size:
+            number, size = _HEADER.unpack_from(kept)
+            if len(kept) < _HEADER.size + size:
+                break
+            yield number == _STDERR, bytes(kept[_HEADER.size : _HEADER.size + size])
+            del kept[: _HEADER.size + size]
 
 
 class NotThere(EngineError):

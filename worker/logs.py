@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from prixfixe.errors import InvalidInput
+from prixfixe.protocol.canonical import require_storable_json
 from worker.settings import Limits
 
 _CHUNK_CHARACTERS: Final = 32768  # the wire takes 65,536; JSON escapes may double a text
@@ -120,8 +122,10 @@ class LogTail:
     def last_error(self) -> dict[str, Any] | None:
         """The JSON object of stderr's last line, which a job that left with 64 or 65 owes its customer."""
         try:
-            told = json.loads(self._streams[True].final)
-        except (ValueError, RecursionError):
+            line = self._streams[True].final
+            require_storable_json(line)
+            told = json.loads(line)
+        except (InvalidInput, ValueError, RecursionError):
             return None
         return told if isinstance(told, dict) else None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prixfixe.chain.client import MarketClient
+from prixfixe.development_keys import is_local_chain
 from prixfixe.errors import InsufficientFunds
 from prixfixe.keys import Signer
 from prixfixe.protocol.money import Money
@@ -36,10 +37,12 @@ def onboard(market: MarketClient, provider: Signer, key: str, seconds: int) -> O
     missing = surety - free if free < surety else Money(0)
     wallet = market.token_balance(provider.address)
     if wallet < missing:
+        local = is_local_chain(market.chain_id)
         raise InsufficientFunds(
             f"provider {provider.address} needs {missing} more in its account to keep the surety of {surety},"
             f" and its wallet holds {wallet}",
-            hint=f"send the token {market.token} to {provider.address} and run this again",
+            hint=f"send the token {market.token} to {provider.address} and run this again"
+            + ("; on this local chain: prixfixe account faucet 20 --key KEY" if local else ""),
             fault="provider",
         )
     deposited = market.deposit(provider, missing) if missing else None

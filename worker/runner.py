@@ -87,7 +87,7 @@ class Runner:
 
     def run(self, container: str, job: Job, stopper: Stopper) -> Run:
         """Start a created container and follow it to its end."""
-        stream = self._engine.attach(container, from_start=False)
+        stream = self._engine.attach(container)
         stopper.arm(lambda: self._kill(container))
         started = time.monotonic()
         self._engine.start(container)
@@ -97,7 +97,7 @@ class Runner:
         """Follow a container that an earlier process of this worker started; its whole log is read again."""
         started = time.monotonic() - _age(state.started_at)
         stopper.arm(lambda: self._kill(state.id))
-        stream = self._engine.attach(state.id, from_start=True)
+        stream = self._engine.follow(state.id)
         return self._follow(state.id, stream, job, stopper, started)
 
     def _follow(self, container: str, stream: Stream, job: Job, stopper: Stopper, started: float) -> Run:

@@ -22,6 +22,7 @@ from worker.runner import Job, Runner, Stopper, container_name
 from worker.scratch import ScratchPool
 from worker.settings import Limits, ScratchKind
 
+_BASE_IMAGE: Final = "prixfixe-base:bookworm"  # what bundles are built on, wherever scripts/setup ran
 _PROBE_SECONDS: Final = 20.0
 _DISK_MIB: Final = 16
 _MEMORY_MIB: Final = 64
@@ -57,7 +58,8 @@ class Verdict:
 
 
 def check(data: Path, scratch: ScratchKind, runtime: str, image: str | None) -> Iterator[Verdict]:
-    """Verdicts, as they come. image: id of an image with a shell for the probe; None: none is run."""
+    """Verdicts, as they come. image: id of an image with a shell for the probe; None takes the bundles'
+    base image when the engine has it, else none is run."""
     try:
         engine = Engine()
         info = engine.info()
@@ -70,8 +72,10 @@ def check(data: Path, scratch: ScratchKind, runtime: str, image: str | None) -> 
     try:
         pool = ScratchPool(folder / "disks", scratch)
         yield _scratch_verdict(pool)
+        image = image or engine.image_id(_BASE_IMAGE)
         if image is None:
-            yield Verdict("weak", "probe", "no image given, so no container was tried", "give --image")
+            hint = "give --image sha256:ID of any image with a shell: docker images --no-trunc"
+            yield Verdict("weak", "probe", "no image given, so no container was tried", hint)
             return
         yield from _probe(engine, pool, folder, runtime, image)
     except (PrixfixeError, OSError) as error:

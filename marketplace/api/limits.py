@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from marketplace.api.problems import problem_response
 from prixfixe.errors import InvalidInput, TooLarge
+from prixfixe.protocol.canonical import require_storable_json
 
 _STREAMED = "/v1/blobs/"
 
@@ -33,10 +34,13 @@ class BodyLimit:
         if length is not None and int(length) > self._max_bytes:
             await self._refuse(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        if length is None or int(length) == 0:
+            await self._app(scope, receive, send)
+            return
+        await self._buffered(scope, receive, send)
 
     async def _buffered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A body in chunks of unknown number is read first, up to the limit."""
+        """The body is read first, up to the limit, and refused when no table could hold what it says."""
         messages: list[Message] = []
         size = 0
         while not messages or messages[-1].get("more_body", False):
@@ -46,6 +50,12 @@ class BodyLimit:
             if size > self._max_bytes:
                 await self._refuse(scope, receive, send)
                 return
+        try:
+            require_storable_json(b"".join(message.get("body", b"") for message in messages))
+        except InvalidInput as error:
+            error.code = "invalid-request"
+            await problem_response(error)(scope, receive, send)
+            return
         waiting = iter(messages)
 
         async def replay() -> Message:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import func, select
 
 from marketplace.api.access import ServicesDep
@@ -16,8 +16,11 @@ router = APIRouter(tags=["market"])
 
 
 @router.get("/health")
-def health(services: ServicesDep, response: Response) -> dict[str, Any]:
-    """Whether chain and store answer, and how much waits. 503 when one does not."""
+def health(services: ServicesDep, request: Request, response: Response) -> dict[str, Any]:
+    """Whether chain and store answer and the duties live, and how much waits. 503 when something does not.
+
+    A duty that fails and tries again is alive; its `error` says why it fails.
+    """
     answer: dict[str, Any] = {"status": "ok", "version": services.market.version}
     try:
         view = services.chain.look()
@@ -34,6 +37,12 @@ def health(services: ServicesDep, response: Response) -> dict[str, Any]:
             }
     except Exception as error:
         answer |= {"status": "unwell", "store": type(error).__name__}
+    # Whoever composed the process says how its duties are; an API alone has none.
+    probe = getattr(request.app.state, "duties", None)
+    if probe is not None:
+        answer["duties"] = probe()
+        if not all(duty["running"] for duty in answer["duties"]):
+            answer["status"] = "unwell"
     if answer["status"] != "ok":
         response.status_code = 503
     return answer

@@ -30,6 +30,7 @@ from prixfixe.protocol.typed_data import format_bytes32
 from prixfixe.protocol.wire import Reason, TaskReport
 
 MAX_TRIES: Final = 3  # deals that a lot gets before it ends for a provider's fault
+PROGRESS_STEP: Final = 0.001  # of a task: less is no news
 COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
 
 
@@ -219,9 +220,16 @@ def attempt_started(connection: Connection, attempt: str) -> None:
 
 
 def progress_reported(connection: Connection, attempt: str, fraction: float, text: str = "") -> None:
-    """The running application's own progress, 0..1."""
+    """The running application's own progress, 0..1.
+
+    It never goes back, and less than a thousandth of news is none: so that no worker and no application
+    fills the table, and one that reads its log again does not run backwards before the customer's eyes.
+    """
     row = _attempt(connection, attempt)
     if row["state"] not in ("assigned", "running"):
+        return
+    known = connection.execute(select(jobs.c.progress).where(jobs.c.id == row["job"])).scalar_one()
+    if known is not None and (fraction <= known or known + PROGRESS_STEP > fraction < 1):
         return
     connection.execute(
         update(jobs).where(jobs.c.id == row["job"], jobs.c.state == "running").values(progress=fraction)

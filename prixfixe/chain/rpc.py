@@ -26,6 +26,11 @@ _REFUSALS: Final = (
     ("insufficient funds", "no-gas-money", False),
 )
 
+_NO_GAS_HINT: Final = (
+    "every transaction costs a little of the chain's own coin: send some to the key that signs; "
+    "on a local chain: `prixfixe account faucet --key KEY`"
+)
+
 
 class Rpc:
     """A node. Safe to share between threads."""
@@ -133,6 +138,7 @@ class Rpc:
         raise ChainError(
             f"{method}: {text}",
             code=code,
+            hint=_NO_GAS_HINT if code == "no-gas-money" else None,
             retryable=retryable,
             rpc_code=refusal.get("code"),
             data=data if isinstance(data, str) and data.startswith("0x") else None,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient
     from prixfixe.protocol.money import Money
 
+_COIN = 10**18  # smallest units of the chain's own coin; enough for thousands of transactions
+
 rpc_option = click.option("--rpc", metavar="URL", help="The chain node; else the context's.")
 
 
@@ -123,7 +125,8 @@ def withdraw(
 def faucet(amount: Money, context_name: str | None, key: str | None, rpc: str | None, as_json: bool) -> None:
     """Make play dollars on a local chain.
 
-    Makes AMOUNT (1000 when not given) and deposits it into your account.
+    Makes AMOUNT (1000 when not given) and deposits it into your account. A new key also gets a coin of the
+    chain, which transactions cost.
     """
     from prixfixe.errors import Forbidden
 
@@ -131,6 +134,8 @@ def faucet(amount: Money, context_name: str | None, key: str | None, rpc: str | 
     if not _local(context.chain_id):
         raise Forbidden(f"chain {context.chain_id} is not a local one: its dollars cannot be made")
     market, signer = open_market(context, rpc), open_signer(context)
+    if int(market.rpc.call("eth_getBalance", signer.address, "latest"), 16) < _COIN // 10:
+        market.rpc.call("anvil_setBalance", signer.address, hex(_COIN))
     market.mint(signer, signer.address, amount)
     outcome = market.deposit(signer, amount)
     _report(market, signer.address, as_json, f"made and deposited {amount}", outcome.transaction_hash)

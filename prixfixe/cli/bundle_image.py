@@ -95,7 +95,8 @@ def _lay_out(folder: Path, context: Path) -> None:
     shutil.copy(home / "errors.py", kit / "errors.py")
     (kit / "__init__.py").write_text('"""The part of Prixfixe that runs inside a bundle\'s image."""\n')
     for path in (context, *_files(context), *(p for p in context.rglob("*") if p.is_dir())):
-        path.chmod(0o755 if path.is_dir() else 0o644)  # readable by the image's user, whatever the umask here
+        # Readable by the image's user, whatever the umask here; programs stay programs.
+        path.chmod(0o755 if path.is_dir() or _is_program(path) else 0o644)
 
 
 def _install(requirements: Path, target: Path) -> None:
@@ -124,8 +125,13 @@ def _digest(context: Path, *more: bytes) -> str:
     whole = hashlib.sha256(json.dumps([hashlib.sha256(part).hexdigest() for part in more]).encode())
     for path in files:
         name = path.relative_to(context).as_posix()
-        whole.update(json.dumps([name, hashlib.sha256(path.read_bytes()).hexdigest()]).encode())
+        entry = [name, hashlib.sha256(path.read_bytes()).hexdigest(), _is_program(path)]
+        whole.update(json.dumps(entry).encode())
     return whole.hexdigest()
+
+
+def _is_program(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o100)
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import click
 from prixfixe.errors import PrixfixeError
 
 INTERRUPTED = 130
+# Set to anything: a fault of ours is shown with its whole trace.
+TRACEBACK_VARIABLE = "PRIXFIXE_TRACEBACK"
 
 
 class Interrupted(Exception):
@@ -38,12 +41,17 @@ def reported() -> Iterator[None]:
     except Interrupted as stop:
         if wants_json():
             _emit({"error": {"code": "interrupted", "detail": stop.message, "hint": stop.hint or None}})
-        _say(stop.message, stop.hint, "Interrupted")
+        _say(stop.message, stop.hint, "Stopped")
         sys.exit(INTERRUPTED)
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:  # a question that was answered with no, with Ctrl-C, or that nobody could answer
+        if wants_json():
+            _emit({"error": {"code": "not-confirmed", "detail": "not confirmed", "fault": "customer"}})
+        _say("not confirmed, so nothing was done", "--yes skips the question", "Stopped")
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
         if wants_json():
             _emit({"error": {"code": "interrupted", "detail": "interrupted"}})
-        _say("stopped before it was done", "", "Interrupted")
+        _say("interrupted before it was done", "", "Stopped")
         sys.exit(INTERRUPTED)
     except PrixfixeError as error:
         if wants_json():
@@ -54,6 +62,18 @@ def reported() -> Iterator[None]:
         # The reader of a pipe (`| head`) has what it wanted; a second error at shutdown would only confuse.
         sys.stdout = None
         sys.exit(0)
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        fault = f"a fault of prixfixe itself: {type(error).__name__}: {error}"
+        if wants_json():
+            _emit({"error": {"code": "error", "detail": fault, "fault": "platform"}})
+        _say(
+            fault,
+            f"please report it, with what {TRACEBACK_VARIABLE}=1 shows before the same command",
+            "Error",
+        )
+        sys.exit(1)
 
 
 _state = {"json": False}

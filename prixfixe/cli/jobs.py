@@ -267,7 +267,7 @@ def refund(
     """
     from prixfixe.client.keeping import kept_order
     from prixfixe.client.onchain_reader import NodeEvidence
-    from prixfixe.client.refund import lot_states
+    from prixfixe.client.refund import expire_late, lot_states
     from prixfixe.protocol.typed_data import parse_bytes32
 
     job = _whole(job)
@@ -290,12 +290,11 @@ def refund(
         if not yes:
             click.confirm(f"Send {len(late) + len(free)} transaction(s)?", abort=True, err=True)
         signer = open_signer(context)
-        for lot in late:
-            assert lot.deal is not None
-            assert lot.due is not None
-            sent = market.expire(signer, lot.deal, lot.due).transaction_hash
-            done.append({"lot": lot.index, "returned": str(lot.held.units), "transaction": sent})
-            say(f"lot {lot.index}: {lot.held} is back in your account (see transaction {sent})")
+        for each in expire_late(market, signer, late, now):
+            done.append(
+                {"lot": each.lot, "returned": str(each.amount.units), "transaction": each.transaction}
+            )
+            say(f"lot {each.lot}: {each.amount} is back in your account (see transaction {each.transaction})")
         for lot in free:
             assert order is not None
             sent = market.cancel(signer, order.purchase, lot.index).transaction_hash

@@ -22,12 +22,11 @@ from prixfixe.cli.options import (
 from prixfixe.cli.output import Progress, emit, moment, say, table
 
 if TYPE_CHECKING:
-    from prixfixe.cli.publishing import Plan
+    from prixfixe.cli.publishing import Plan, TierPlan
     from prixfixe.protocol.money import Money
     from prixfixe.protocol.wire import BundleListing
 
 _RPC = click.option("--rpc", metavar="URL", help="The chain node; else the context's.")
-_DAY_SECONDS = 86_400
 
 
 @click.group()
@@ -85,7 +84,9 @@ def publish(
     market = open_market(context, rpc)
     definition = publishing.built(folder, base=base, say=say)
     signer = open_signer(context)
-    made = publishing.plan(market, signer.address, definition, seconds=days * _DAY_SECONDS, float_=float_)
+    made = publishing.plan(
+        market, signer.address, definition, seconds=days * publishing.DAY_SECONDS, float_=float_
+    )
     say(_plan_text(made))
     if dry_run:
         if as_json:
@@ -214,7 +215,7 @@ def _plan_text(made: Plan) -> str:
             str(tier.price),
             str(Money(tier.offer.max_cost)),
             str(made.float_) if tier in made.new else "-",
-            "new" if tier.until == 0 else ("ended, again" if tier.until <= made.now else "live already"),
+            _standing(tier, made),
             tier.id[:12],
         )
         for tier in made.tiers
@@ -222,6 +223,15 @@ def _plan_text(made: Plan) -> str:
     return head + table(
         rows, head=("  TIER", "UP TO", "PRICE", "COSTS AT MOST", "FLOAT", "ON CHAIN", "OFFER")
     )
+
+
+def _standing(tier: TierPlan, made: Plan) -> str:
+    """What the contract has of a tier, and what happens to it."""
+    if tier.until == 0:
+        return "new"
+    if tier.until <= made.now:
+        return "ended; for sale again"
+    return "live; extended" if tier in made.new else "live already"
 
 
 def _plan_json(made: Plan) -> dict[str, object]:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from prixfixe.client.calls import Progress
     from prixfixe.keys import Signer
 
-YEAR_SECONDS = 365 * 86_400
+DAY_SECONDS = 86_400
+YEAR_SECONDS = 365 * DAY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,9 @@ class Plan:
 
     @property
     def new(self) -> tuple[TierPlan, ...]:
-        """Tiers that need a transaction: not live until the time wanted, or with money for their float."""
-        return tuple(tier for tier in self.tiers if tier.until <= self.now or self.float_)
+        """Tiers that need a transaction: to live as long as wanted (give or take a day), or for their
+        float."""
+        return tuple(tier for tier in self.tiers if tier.until < self.until - DAY_SECONDS or self.float_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def plan(
         raise Forbidden(
             f"{pricing} does not have the pricing role of {market.contract}",
             code="not-pricing",
-            hint="use the pricing desk's key (--key), or let the contract's admin grant the role",
+            hint="use the pricing desk's key with --key, on a devnet dev:1; or let the admin grant the role",
         )
     now = market.block().time
     tiers = tuple(
@@ -137,7 +139,9 @@ def publish(
     say: Callable[[str], None] = lambda line: None,
     progress: Progress | None = None,
 ) -> Published:
-    """Upload the image, put the offers on chain, list the bundle."""
+    """Upload the image, put the offers on chain, list the bundle. Conflict before all that when it cannot be
+    listed."""
+    _require_new_or_same(client, made.definition)
     with tempfile.TemporaryDirectory(prefix="prixfixe-image-") as folder:
         archive = _archive(made.definition, Path(folder))
         say(f"image archive: {archive.stat().st_size:,} bytes")
@@ -149,6 +153,18 @@ def publish(
         say(f"tier {tier.name} is on chain: {tier.price} up to {tier.up_to:,} {tier.unit}")
     publication = BundlePublication(definition=made.definition.to_json(), image_archive=digest, note=note)
     return Published(client.publish_bundle(publication), transactions)
+
+
+def _require_new_or_same(client: Client, definition: BundleDefinition) -> None:
+    """The service would refuse it too, but only after the offers are on chain."""
+    for listing in client.bundles():
+        same = (listing.id, listing.version) == (definition.id, definition.version)
+        if same and listing.definition_digest != definition.digest().hex():
+            raise Conflict(
+                f"bundle {definition.id} {definition.version} is published with another definition or image",
+                code="version-published",
+                hint="a published version never changes: give the definition a new version",
+            )
 
 
 def publish_bundle(

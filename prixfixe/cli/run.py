@@ -85,11 +85,14 @@ def run(
     with open_client(context) as client:
         listing = client.bundle(bundle, version)
         definition = running.definition_of(listing)
+        if listing.retired and not show_options:
+            raise running.not_for_sale(listing)
         if show_options:
             _show_options(definition, as_json)
             return
-        order = running.prepare(definition, arguments, Progress())
-        places = running.places(order, out, receipt_path, force=force, detach=detach)
+        typed = running.read(definition, arguments)
+        places = running.places(bundle, typed.files, out, receipt_path, force=force, detach=detach)
+        order = running.prepare(definition, typed, Progress())
         quote = client.quote(
             bundle,
             version=listing.version,
@@ -198,7 +201,9 @@ def _buy(client: Client, order: Order, quote: Quote, places: Places) -> Job:
 
 
 def _watch(client: Client, job: Job) -> None:
+    from prixfixe.cli import running
     from prixfixe.cli.jobview import follow, money_sentence
+    from prixfixe.errors import Unavailable
 
     say(f"  job {job.id}")
     try:
@@ -208,6 +213,8 @@ def _watch(client: Client, job: Job) -> None:
             f"job {job.id} goes on by itself; {money_sentence(job)}",
             f"prixfixe jobs watch {job.id[:12]}; while it waits also: prixfixe jobs cancel {job.id[:12]}",
         ) from None
+    except Unavailable as silent:
+        raise running.left_alone(client, job, silent) from silent
 
 
 def _detached(job: Job, as_json: bool) -> None:

@@ -9,21 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prixfixe.cli.form import read_arguments
-from prixfixe.cli.jobview import money_sentence, require_delivered
+from prixfixe.cli.form import Typed, read_arguments
+from prixfixe.cli.jobview import NotDelivered, money_sentence, require_delivered
 from prixfixe.cli.output import Progress, size
 from prixfixe.cli.receipts import write_receipt
 from prixfixe.cli.verify import check, expectation_of
 from prixfixe.client.files import FileChanged, describe_input, require_free_target, require_writable
 from prixfixe.errors import (
     ConfigurationError,
+    Conflict,
     InsufficientFunds,
     InvalidInput,
     PrixfixeError,
+    Unavailable,
     VerificationFailed,
 )
 from prixfixe.protocol.bundle import BundleDefinition, parse
 from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.money import ZERO
 from prixfixe.protocol.wire import BundleListing, Job, OutputFileInfo, Quote
 
 if TYPE_CHECKING:
@@ -74,12 +77,26 @@ def definition_of(listing: BundleListing) -> BundleDefinition:
     return parse(listing.definition, f"the service's bundle {listing.id}")
 
 
-def prepare(definition: BundleDefinition, arguments: Sequence[str], progress: Progress) -> Order:
-    """Read options, check files, count units: all that can be wrong on this side, before a price is asked
-    for."""
+def not_for_sale(listing: BundleListing) -> Conflict:
+    """Told before the files are looked at."""
+    return Conflict(
+        f"bundle {listing.id} {listing.version} is no longer for sale",
+        code="bundle-retired",
+        hint="`prixfixe pricing list` shows what is",
+    )
+
+
+def read(definition: BundleDefinition, arguments: Sequence[str]) -> Typed:
+    """Options and files as they were typed, completed and checked against the definition; no file is
+    opened."""
     typed = read_arguments(definition.parameters, arguments)
-    parameters = definition.validate_parameters(typed.parameters)
     _require_files(definition, typed.files)
+    return Typed(typed.files, definition.validate_parameters(typed.parameters))
+
+
+def prepare(definition: BundleDefinition, typed: Typed, progress: Progress) -> Order:
+    """Check and count the files: all that can be wrong on this side, before a price is asked for."""
+    parameters = typed.parameters
     inputs, units = [], 0
     for path in typed.files:
         progress.show(f"checking {path.name} on this machine")
@@ -132,24 +149,25 @@ def _count(definition: BundleDefinition, path: Path, parameters: Mapping[str, An
         ) from error
 
 
-def places(order: Order, out: Path | None, receipt: Path | None, *, force: bool, detach: bool) -> Places:
+def places(
+    bundle: str, files: Sequence[Path], out: Path | None, receipt: Path | None, *, force: bool, detach: bool
+) -> Places:
     """Where results will go. Conflict or ConfigurationError now rather than after the payment."""
     if detach and out is None:
         return Places(None, receipt, False, force)
-    first = order.inputs[0][1]
-    result = out or first.with_name(f"{first.stem}-{order.bundle}{_FAVOURITES[0]}")
+    result = out or files[0].with_name(f"{files[0].stem}-{bundle}{_FAVOURITES[0]}")
     receipt = receipt or result.with_name("receipt.json")
     if result.absolute() == receipt.absolute():
         raise InvalidInput(
             f"result and receipt would both be {result}", hint="name another file with --receipt"
         )
-    for _, path in order.inputs:
+    for path in files:
         if path.absolute() in (result.absolute(), receipt.absolute()):
             raise InvalidInput(
                 f"{path} is the input and would be replaced", hint="name another file with --out"
             )
-    for target in (result, receipt):
-        require_free_target(target, overwrite=force)
+    for target, option in ((result, "--out"), (receipt, "--receipt")):
+        require_free_target(target, overwrite=force, option=option)
         require_writable(target)
     return Places(result, receipt, out is not None, force)
 
@@ -243,6 +261,31 @@ def deliver(client: Client, job: Job, where: Places, progress: Progress, context
     return Delivery(job, target, where.receipt, others, verification, control)
 
 
+def left_alone(client: Client, job: Job, silent: Unavailable) -> PrixfixeError:
+    """What to tell when the service stays silent. A late deal is sent back here and now, by the customer's
+    own key."""
+    short = job.id[:12]
+    try:
+        returned = client.refund(job)
+    except PrixfixeError as error:
+        return Unavailable(
+            f"{silent.message}; the job goes on without being watched",
+            hint=f"after its deadline the price comes back with: prixfixe jobs refund {short} ({error})",
+        )
+    if not returned:
+        return Unavailable(
+            f"{silent.message}; the job goes on without being watched, and nothing of it is late",
+            hint=f"prixfixe jobs watch {short}; after its deadline: prixfixe jobs refund {short}",
+        )
+    total = sum((each.amount for each in returned), start=ZERO)
+    return NotDelivered(
+        f"{silent.message}; the job was late, so its {total} were sent back to your account",
+        hint="order again, here or at another service",
+        job=job.id,
+        transactions=[each.transaction for each in returned],
+    )
+
+
 def _choose(outputs: Sequence[OutputFileInfo], where: Places) -> OutputFileInfo:
     """The output that a person means: by the ending of the name that was given, else the favourite."""
     if not outputs:
@@ -269,6 +312,6 @@ def _control(client: Client, job: Job, definition: Mapping[str, Any]) -> Mapping
         path = client.download_file(job, str(name), Path(folder) / "control.json")
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return found if isinstance(found, dict) else {}

@@ -64,12 +64,19 @@ def verify(
 
     \b
     Examples:
-      prixfixe verify receipt.json sales-pivot.xlsx prixfixe verify receipt.json --offline prixfixe verify
-      receipt.json --rpc https://node.example --contract 0x5FbDB2315678afecb367f032d93F642f64180aa3
+      prixfixe verify receipt.json sales-pivot.xlsx
+      prixfixe verify receipt.json --offline
+      prixfixe verify receipt.json --rpc https://node.example \\
+          --contract 0x5FbDB2315678afecb367f032d93F642f64180aa3
     """
     from prixfixe.client.verification import read_receipt
-    from prixfixe.errors import VerificationFailed
+    from prixfixe.errors import InvalidInput, VerificationFailed
 
+    for result in results:
+        if not result.is_file():
+            raise InvalidInput(
+                f"{result} does not exist", hint="name the file that came with the receipt", file=str(result)
+            )
     expected = _expectation(context_name, rpc, contract, chain_id, deployment)
     found = check(read_receipt(receipt), results, expected, offline=offline)
     if as_json and found.valid:

@@ -16,8 +16,10 @@ from prixfixe.client.contexts import Context
 from prixfixe.client.events import EventParser
 from prixfixe.client.files import IncomingFile, outgoing
 from prixfixe.client.keeping import KeptOrder
+from prixfixe.client.refund import Returned
 from prixfixe.client.setup import (
     EVENTS_READ_SECONDS,
+    RECONNECT_SECONDS,
     SILENCE_SECONDS,
     event_headers,
     http_options,
@@ -157,6 +159,10 @@ class AsyncClient:
         )
         return await self.run(operation)
 
+    async def refund(self, job: str | wire.Job) -> tuple[Returned, ...]:
+        """Send back what is late of a job, over the context's chain node, when the service does not."""
+        return await self.run(self.operations.refund(id_of(job)))
+
     async def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return await self.run(self.operations.publish_bundle(publication))
 
@@ -195,7 +201,7 @@ class AsyncClient:
                 parser.reset()
                 if time.monotonic() - heard > SILENCE_SECONDS:
                     raise lost(self.context, error) from error
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
     async def wait(self, job: str | wire.Job) -> wire.Job:
         """The job once it has ended, settled or refunded."""

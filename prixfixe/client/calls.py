@@ -87,7 +87,7 @@ class Answer:
         """The body as JSON; Unavailable when it is not, which a proxy's error page is not."""
         try:
             return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unavailable(
                 "the service answered something that is no JSON", code="bad-answer", status=self.status
             ) from error
@@ -100,7 +100,7 @@ class Answer:
         if "json" in self.content_type:
             try:
                 problem = json.loads(self.body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 problem = None
         if not isinstance(problem, dict):
             problem = {"detail": f"the service answered HTTP {self.status}"}

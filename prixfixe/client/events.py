@@ -46,7 +46,7 @@ class EventParser:
             return None
         try:
             event = JobEvent(id=int(number), kind=kind, data=json.loads(data))  # type: ignore[arg-type]
-        except (ValueError, ValidationError):
+        except (ValueError, ValidationError, RecursionError):
             return None  # a kind that a newer service knows
         self.last_id = event.id
         return event

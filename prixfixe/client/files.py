@@ -153,15 +153,15 @@ def require_writable(target: Path) -> None:
         ) from error
 
 
-def require_free_target(target: Path, *, overwrite: bool) -> None:
-    """Conflict when a file or folder is in the way."""
+def require_free_target(target: Path, *, overwrite: bool, option: str = "--out") -> None:
+    """Conflict when a file or folder is in the way. option: what names another place on a command line."""
     if target.is_dir():
         raise Conflict(f"{target} is a folder", code="output-exists", hint="name a file")
     if target.exists() and not overwrite:
         raise Conflict(
             f"{target} exists already",
             code="output-exists",
-            hint="name another file with --out, or replace it with --force",
+            hint=f"name another file with {option}, or replace it with --force",
         )
 
 

@@ -9,32 +9,26 @@ because its digest is the job's id.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote as url_quote
-from urllib.parse import urlsplit
-
-from pydantic import BaseModel, ValidationError
 
 from prixfixe.client.calls import (
-    Answer,
     Download,
-    Exchange,
     Operation,
-    Pause,
     Progress,
     Request,
     Upload,
     Work,
 )
 from prixfixe.client.contexts import Context
+from prixfixe.client.conversation import Conversation, items_of, parsed
 from prixfixe.client.files import named_input, require_free_target
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
-from prixfixe.errors import ConfigurationError, Conflict, PrixfixeError, Unavailable
+from prixfixe.client.refund import Returned, expire_late, lot_states
+from prixfixe.errors import ConfigurationError, Conflict, Unavailable
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import parse as parse_definition
@@ -43,25 +37,11 @@ from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.outputs import require_output_path
 from prixfixe.protocol.receipt import Receipt
-from prixfixe.protocol.siwe import SignIn, personal_digest
-from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
-
-_M = TypeVar("_M", bound=BaseModel)
-
-# Seconds before the second, third ... try. Sums to about 12 s: a restart of the service is ridden out.
-BACKOFF = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
-# Statuses that say "not now" about a call that has changed nothing yet.
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
-# A session is renewed when it has less left than this, so that none ends in the middle of an upload.
-_SESSION_MARGIN_SECONDS = 120
+from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
 
-class Operations:
-    """All operations of one customer on one market.
-
-    signer: called at most once, when something must be signed; it may ask for a password. address: who the
-    customer is, when that is known without the signer.
-    """
+class Operations(Conversation):
+    """All operations of one customer on one market."""
 
     def __init__(
         self,
@@ -70,49 +50,26 @@ class Operations:
         address: str | None = None,
         sessions: SessionFile | None = None,
     ) -> None:
-        self.context = context
-        self.domain = Domain(context.chain_id, context.contract)
-        self._open_signer = signer
-        self._signer: Signer | None = None
-        self._address = address
-        self._sessions = sessions
-        self._session: wire.Session | None = None
-        self._market: wire.Market | None = None
+        super().__init__(context, signer, address, sessions)
+        # Files that quotes were given as paths, by the quote's id.
         self._sources: dict[str, tuple[tuple[InputFile, Path], ...]] = {}
-
-    # ------------------------------------------------------------------------------------------- the market
-
-    def market(self) -> Operation[wire.Market]:
-        """The market, checked against the context; asked once."""
-        if self._market is None:
-            market = yield from self._ask(wire.Market, Request("GET", "/v1/market"))
-            if (market.chain_id, market.contract) != (self.context.chain_id, self.context.contract):
-                raise ConfigurationError(
-                    f"{self.context.service} serves contract {market.contract} on chain "
-                    f"{market.chain_id}, and the context {self.context.name!r} expects "
-                    f"{self.context.contract} on chain {self.context.chain_id}",
-                    code="wrong-market",
-                    hint="nothing was sent; find out which of the two is right before you sign anything",
-                )
-            self._market = market
-        return self._market
 
     def health(self) -> Operation[dict[str, Any]]:
         """What the service says of its own state; it says so also when it is not well."""
-        answer = yield from self._exchange(Request("GET", "/v1/health"), give_up_on=frozenset({503}))
+        answer = yield from self.exchange(Request("GET", "/v1/health"), give_up_on=frozenset({503}))
         health = answer.json()
         return health if isinstance(health, dict) else {}
 
     def bundles(self) -> Operation[tuple[wire.BundleListing, ...]]:
         """All published bundles, newest version first as the service lists them."""
-        answer = yield from self._send(Request("GET", "/v1/bundles"))
-        return tuple(_parse(wire.BundleListing, item) for item in _items(answer.json()))
+        answer = yield from self.send(Request("GET", "/v1/bundles"))
+        return tuple(parsed(wire.BundleListing, item) for item in items_of(answer.json()))
 
     def bundle(self, name: str, version: str | None = None) -> Operation[wire.BundleListing]:
         """A bundle's listing; its newest version when none is named."""
         query = {} if version is None else {"version": version}
         return (
-            yield from self._ask(
+            yield from self.ask(
                 wire.BundleListing, Request("GET", f"/v1/bundles/{url_quote(name, safe='')}", query=query)
             )
         )
@@ -143,7 +100,7 @@ class Operations:
             inputs=tuple(file for file, _ in named),
             units=units,
         )
-        quote = yield from self._ask(
+        quote = yield from self.ask(
             wire.Quote, Request("POST", "/v1/quotes", body=request.model_dump(mode="json"))
         )
         require_quote(quote, self.domain, market.operator)
@@ -201,7 +158,7 @@ class Operations:
                 f"order {order.job} is for contract {order.contract} on chain {order.chain_id}",
                 code="wrong-market",
             )
-        job = yield from self._ask(
+        job = yield from self.ask(
             wire.Job, Request("POST", "/v1/jobs", body=order.request.model_dump(mode="json"))
         )
         if job.id != order.job:
@@ -224,9 +181,9 @@ class Operations:
         else:
             sha256, size = expected.sha256, expected.size
         path = f"/v1/blobs/{sha256}"
-        held = yield from self._send_signed_in(Request("HEAD", path), accept=frozenset({404}))
+        held = yield from self.send_signed_in(Request("HEAD", path), accept=frozenset({404}))
         if held.status == 404:
-            yield from self._send_signed_in(Upload(path, source, sha256, size, progress=progress))
+            yield from self.send_signed_in(Upload(path, source, sha256, size, progress=progress))
         elif progress is not None:
             progress(size, size)
         return str(sha256)
@@ -234,7 +191,7 @@ class Operations:
     # ------------------------------------------------------------------------------------------------- jobs
 
     def job(self, job: str) -> Operation[wire.Job]:
-        return (yield from self._ask_signed_in(wire.Job, Request("GET", f"/v1/jobs/{job}")))
+        return (yield from self.ask_signed_in(wire.Job, Request("GET", f"/v1/jobs/{job}")))
 
     def jobs(self, limit: int | None = None) -> Operation[tuple[wire.Job, ...]]:
         """The customer's jobs, newest first. limit: at most so many; all when None."""
@@ -242,26 +199,26 @@ class Operations:
         cursor: str | None = None
         while True:
             query = {} if cursor is None else {"cursor": cursor}
-            page = (yield from self._send_signed_in(Request("GET", "/v1/jobs", query=query))).json()
-            found += [_parse(wire.Job, item) for item in _items(page)]
+            page = (yield from self.send_signed_in(Request("GET", "/v1/jobs", query=query))).json()
+            found += [parsed(wire.Job, item) for item in items_of(page)]
             cursor = page.get("next") if isinstance(page, dict) else None
             if cursor is None or (limit is not None and len(found) >= limit):
                 return tuple(found[:limit])
 
     def log(self, job: str) -> Operation[str]:
-        answer = yield from self._send_signed_in(Request("GET", f"/v1/jobs/{job}/log"))
+        answer = yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/log"))
         return str(answer.body.decode("utf-8", "replace"))
 
     def cancel(self, job: str) -> Operation[wire.Job]:
-        return (yield from self._ask_signed_in(wire.Job, Request("POST", f"/v1/jobs/{job}/cancel")))
+        return (yield from self.ask_signed_in(wire.Job, Request("POST", f"/v1/jobs/{job}/cancel")))
 
     def receipt(self, job: str) -> Operation[Receipt]:
         """The receipt of a job that has ended."""
-        return (yield from self._ask_signed_in(Receipt, Request("GET", f"/v1/jobs/{job}/receipt")))
+        return (yield from self.ask_signed_in(Receipt, Request("GET", f"/v1/jobs/{job}/receipt")))
 
     def outputs(self, job: str) -> Operation[tuple[wire.OutputFileInfo, ...]]:
-        answer = yield from self._send_signed_in(Request("GET", f"/v1/jobs/{job}/outputs"))
-        return tuple(_parse(wire.OutputFileInfo, item) for item in _items(answer.json()))
+        answer = yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/outputs"))
+        return tuple(parsed(wire.OutputFileInfo, item) for item in items_of(answer.json()))
 
     def download(
         self, job: str, folder: Path, *, overwrite: bool = False, progress: Progress | None = None
@@ -291,15 +248,37 @@ class Operations:
         self, job: str, file: wire.OutputFileInfo, target: Path, progress: Progress | None
     ) -> Operation[Path]:
         url = f"/v1/jobs/{job}/outputs/{url_quote(file.path)}"
-        yield from self._send_signed_in(Download(url, target, file.sha256, file.size, progress=progress))
+        yield from self.send_signed_in(Download(url, target, file.sha256, file.size, progress=progress))
         return target
+
+    def refund(self, job: str) -> Operation[tuple[Returned, ...]]:
+        """Send back what is late of a job, over the context's chain node; the service is not asked."""
+        url = self.context.rpc
+        if url is None:
+            raise ConfigurationError(
+                f"the context {self.context.name!r} names no chain node",
+                code="no-rpc",
+                hint="PRIXFIXE_RPC names one",
+            )
+        signer = yield from self.signer()
+
+        def send() -> tuple[Returned, ...]:
+            # Late: a client that never needs it does not load the chain's part.
+            from prixfixe.client.onchain_reader import NodeEvidence
+
+            chain = NodeEvidence(url, self.context.contract)
+            states = lot_states(chain, parse_bytes32(job, name="job"))
+            return expire_late(chain.market, signer, states, chain.now())
+
+        returned: tuple[Returned, ...] = yield Work(send)
+        return returned
 
     # ---------------------------------------------------------------------------------------------- pricing
 
     def publish_bundle(self, publication: wire.BundlePublication) -> Operation[wire.BundleListing]:
         """List a bundle whose offers are on chain. Only for the contract's pricing role."""
         return (
-            yield from self._ask_signed_in(
+            yield from self.ask_signed_in(
                 wire.BundleListing, Request("POST", "/v1/bundles", body=publication.model_dump(mode="json"))
             )
         )
@@ -308,118 +287,4 @@ class Operations:
         """Take a listing off the shelf; what was quoted is honoured until the chain's `until`."""
         path = f"/v1/bundles/{url_quote(name, safe='')}/retire"
         request = Request("POST", path, query={} if version is None else {"version": version})
-        return (yield from self._ask_signed_in(wire.BundleListing, request))
-
-    # --------------------------------------------------------------------------------------------- identity
-
-    def address(self) -> Operation[str]:
-        """The customer's address."""
-        if self._address is None:
-            self._address = (yield from self.signer()).address
-        return self._address
-
-    def signer(self) -> Operation[Signer]:
-        """The key, opened once."""
-        if self._signer is None:
-            if self._open_signer is None:
-                raise ConfigurationError(
-                    f"the context {self.context.name!r} names no key",
-                    code="no-key",
-                    hint="name one: --key KEY, PRIXFIXE_KEY, or `prixfixe context add` with --key",
-                )
-            self._signer = yield Work(self._open_signer)
-        return self._signer
-
-    def authorization(self) -> Operation[dict[str, str]]:
-        """The header of a session that has time left; signs in when there is none."""
-        # First of all: a key signs nothing for a market that is not the expected one.
-        market = yield from self.market()
-        address = yield from self.address()
-        if self._session is None and self._sessions is not None:
-            self._session = self._sessions.get(address)
-        if self._session is None or self._session.expires_at - _SESSION_MARGIN_SECONDS < time.time():
-            self._session = yield from self._sign_in(address, market)
-            if self._sessions is not None:
-                self._sessions.put(address, self._session)
-        return {"Authorization": f"Bearer {self._session.token}"}
-
-    def _sign_in(self, address: str, market: wire.Market) -> Operation[wire.Session]:
-        nonce = yield from self._ask(wire.Nonce, Request("GET", "/v1/sessions/nonce"))
-        host = urlsplit(self.context.service).netloc
-        # The domain is what keeps a session for one site from being opened at another: it is the one that
-        # this client talks to, whatever the service calls itself. A service that has another name refuses
-        # it.
-        text = SignIn.now(host, address, self.context.service, market.chain_id, nonce.nonce).compose()
-        signer = yield from self.signer()
-        signature: bytes = yield Work(lambda: signer.sign_digest(personal_digest(text)))
-        body = {"message": text, "signature": "0x" + signature.hex()}
-        # Not repeatable: the nonce is used up. A lost answer costs one more sign-in, made by the caller's
-        # retry.
-        return (
-            yield from self._ask(wire.Session, Request("POST", "/v1/sessions", body=body, repeatable=False))
-        )
-
-    # ---------------------------------------------------------------------------------------------- sending
-
-    def _ask(self, model: type[_M], request: Request) -> Operation[_M]:
-        return _parse(model, (yield from self._send(request)).json())
-
-    def _ask_signed_in(self, model: type[_M], request: Request) -> Operation[_M]:
-        return _parse(model, (yield from self._send_signed_in(request)).json())
-
-    def _send(self, call: Exchange) -> Operation[Answer]:
-        return (yield from self._exchange(call)).require_success()
-
-    def _send_signed_in(self, call: Exchange, accept: frozenset[int] = frozenset()) -> Operation[Answer]:
-        """With the session's header; a session that the service has forgotten is opened anew, once."""
-        for attempt in (1, 2):
-            header = yield from self.authorization()
-            answer: Answer = yield from self._exchange(_with_headers(call, header))
-            if answer.status != 401 or attempt == 2:
-                break
-            self._session = None
-            if self._sessions is not None:
-                self._sessions.put((yield from self.address()), None)
-        return answer if answer.status in accept else answer.require_success()
-
-    def _exchange(self, call: Exchange, give_up_on: frozenset[int] = frozenset()) -> Operation[Answer]:
-        """Perform a call, again with growing pauses while that is safe and may help; the last answer or
-        error."""
-        for pause in (*BACKOFF, None):
-            again = pause is not None and call.repeatable
-            try:
-                answer: Answer = yield call
-            except Unavailable as lost:
-                if not again or not lost.retryable:
-                    raise
-            else:
-                if not again or answer.status not in _TRY_AGAIN or answer.status in give_up_on:
-                    return answer
-            assert pause is not None
-            yield Pause(pause)
-        raise AssertionError("the last try returns or raises")
-
-
-def _with_headers(call: Exchange, headers: Mapping[str, str]) -> Exchange:
-    return replace(call, headers={**call.headers, **headers})
-
-
-def _items(page: Any) -> list[Any]:
-    """The entries of a page: `{"items": [...], "next": cursor}`, or a plain list."""
-    items = page.get("items") if isinstance(page, dict) else page
-    if not isinstance(items, list):
-        raise Unavailable("the service answered no list", code="bad-answer", retryable=False)
-    return items
-
-
-def _parse(model: type[_M], value: Any) -> _M:
-    try:
-        return model.model_validate(value)
-    except (ValidationError, PrixfixeError) as error:
-        raise Unavailable(
-            f"the service's answer is no {model.__name__} as this version knows it",
-            code="bad-answer",
-            hint="service and client may be of different versions: update the older one",
-            retryable=False,
-            details=str(error)[:500],
-        ) from error
+        return (yield from self.ask_signed_in(wire.BundleListing, request))

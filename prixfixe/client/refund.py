@@ -6,12 +6,18 @@ signed order, by whose digest it is found).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prixfixe.client.evidence import ChainEvidence, DealEvent
+from prixfixe.errors import ChainError
 from prixfixe.protocol.deals import LOT_CANCELLED, LOT_FREE, Deal, Due, open_word
 from prixfixe.protocol.money import ZERO, Money
+
+if TYPE_CHECKING:
+    from prixfixe.chain.client import MarketClient
+    from prixfixe.keys import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,34 @@ class LotState:
     def can_expire(self, now: int) -> bool:
         """Whether the contract gives it back at chain time `now`."""
         return self.state == "open" and self.deadline is not None and now > self.deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A late deal that was sent back. transaction: its hash."""
+
+    lot: int
+    amount: Money
+    transaction: str
+
+
+def expire_late(
+    market: MarketClient, signer: Signer, states: Iterable[LotState], now: int
+) -> tuple[Returned, ...]:
+    """Send back every deal that is late at chain time `now`. Somebody else may be faster; the money is the
+    same."""
+    done = []
+    for lot in states:
+        if not lot.can_expire(now) or lot.deal is None or lot.due is None:
+            continue
+        try:
+            outcome = market.expire(signer, lot.deal, lot.due)
+        except ChainError as error:
+            if error.revert == "MarketNotOpen":
+                continue
+            raise
+        done.append(Returned(lot.index, lot.held, outcome.transaction_hash))
+    return tuple(done)
 
 
 def lot_states(chain: ChainEvidence, order: bytes, lots: int | None = None) -> tuple[LotState, ...]:

@@ -21,6 +21,7 @@ EVENTS_READ_SECONDS = 45.0
 # How long a watcher keeps trying a service that does not answer at all. The chain refunds without the
 # service.
 SILENCE_SECONDS = 90.0
+RECONNECT_SECONDS = 0.5
 
 
 def make_operations(

@@ -15,8 +15,10 @@ from prixfixe.client.contexts import Context
 from prixfixe.client.events import EventParser
 from prixfixe.client.files import IncomingFile, outgoing
 from prixfixe.client.keeping import KeptOrder
+from prixfixe.client.refund import Returned
 from prixfixe.client.setup import (
     EVENTS_READ_SECONDS,
+    RECONNECT_SECONDS,
     SILENCE_SECONDS,
     event_headers,
     http_options,
@@ -166,6 +168,10 @@ class Client:
         )
         return self.run(operation)
 
+    def refund(self, job: str | wire.Job) -> tuple[Returned, ...]:
+        """Send back what is late of a job, over the context's chain node, when the service does not."""
+        return self.run(self.operations.refund(id_of(job)))
+
     def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return self.run(self.operations.publish_bundle(publication))
 
@@ -204,7 +210,7 @@ class Client:
                 parser.reset()
                 if time.monotonic() - heard > SILENCE_SECONDS:
                     raise lost(self.context, error) from error
-            time.sleep(0.5)
+            time.sleep(RECONNECT_SECONDS)
 
     def wait(self, job: str | wire.Job) -> wire.Job:
         """The job once it has ended, settled or refunded."""

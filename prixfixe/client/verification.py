@@ -116,7 +116,12 @@ def _check_papers(checks: Checks, receipt: Receipt, domain: Domain, operator: st
             receipt.operator == expected, f"the receipt names operator {receipt.operator}, not {expected}"
         )
         digest = receipt_digest(receipt, domain)
-        require_signer(digest, parse_signature(receipt.signature), expected)
+        try:
+            require_signer(digest, parse_signature(receipt.signature), expected)
+        except PrixfixeError as error:
+            raise VerificationFailed(
+                f"the receipt was altered after {expected} issued it, or another issued it ({error.message})"
+            ) from error
     with checks.check("order", f"{purchase.customer} signed the purchase; its digest is the job's id"):
         digest = purchase.digest(domain)
         require(format_bytes32(digest) == receipt.job, "the job's id is not the digest of the purchase")

@@ -46,7 +46,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
     "bundles",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a bundle to publish; repeatable.  [default: bundles/pivot when it is there]",
+    help="Folder of a bundle to publish; repeatable.  [default: bundles/pivot, here or in the checkout]",
 )
 @click.option("--no-bundles", is_flag=True, help="Publish nothing.")
 @click.option("--detach", is_flag=True, help="Return when it is ready; stop it with: prixfixe dev stop")
@@ -64,6 +64,7 @@ def dev(context: click.Context, /, **options: Any) -> None:
       prixfixe dev kill worker 2          end a worker without a goodbye
       prixfixe dev start worker 2         bring it back
       prixfixe dev advance 2h             move the chain's clock
+      prixfixe dev stop                   from the same folder, or with --folder
     """
     context.obj = Folder(options["folder"].resolve())
     if context.invoked_subcommand is not None:
@@ -77,8 +78,8 @@ def _start(options: dict[str, Any]) -> None:
 
     as_json: bool = options["as_json"]
     bundles: tuple[Path, ...] = options["bundles"]
-    if not bundles and not options["no_bundles"] and Path("bundles/pivot/bundle.toml").exists():
-        bundles = (Path("bundles/pivot"),)
+    if not bundles and not options["no_bundles"]:
+        bundles = _default_bundles()
     settings = DevnetSettings(
         root=options["folder"],
         workers=options["workers"],
@@ -105,6 +106,15 @@ def _start(options: dict[str, Any]) -> None:
     devnet.stop()
 
 
+def _default_bundles() -> tuple[Path, ...]:
+    """`bundles/pivot` of this folder, else of the checkout that this program was started from, so that the
+    folder in which a person keeps tables does as well."""
+    for root in (Path(), Path(__file__).resolve().parents[2]):
+        if (root / "bundles/pivot/bundle.toml").exists():
+            return (root / "bundles/pivot",)
+    return ()
+
+
 def _interrupt(ready: threading.Event) -> None:
     """Before everything is up an interrupt must unwind the start; afterwards `watch` sees the event."""
     if not ready.is_set():
@@ -126,9 +136,8 @@ def status(folder: Folder, as_json: bool) -> None:
         return
     click.echo(f"chain    {state.rpc}\nservice  {state.service}\ncontract {state.contract}")
     for record in state.processes:
-        click.echo(
-            f"{record.name:<10} pid {record.pid:<8} {'runs' if alive(record) else 'has ended'}   {record.log}"
-        )
+        state_now = "runs" if alive(record) else "has ended"
+        click.echo(f"{record.name:<10} pid {record.pid:<8} {state_now:<9}  {record.log}")
 
 
 @dev.command()

@@ -58,6 +58,12 @@ class Person:
         lines = done.stdout.strip().splitlines()
         return done.returncode, json.loads(lines[-1]) if lines else {}
 
+    def devnet(self, folder: Path, *arguments: str) -> None:
+        """Run one `prixfixe dev` command on the devnet in `folder`."""
+        say(f"$ prixfixe dev {' '.join(arguments)}")
+        command = [*prixfixe_command(), "dev", "--folder", str(folder), *arguments]
+        subprocess.run(command, env=self.environment, stdout=sys.stderr, check=True)
+
     def balance(self) -> int:
         return int(self.types("account", "show")[1]["free"])
 
@@ -122,18 +128,13 @@ def mistake(person: Person, table: DemoTable, results: Path) -> None:
     before = person.balance()
     wrong = f"{table.measured_column}_typo"
     arguments = [a.replace(table.measured_column, wrong) for a in table.arguments]
-    code, _ = person.types(
-        "run",
-        "pivot",
-        str(table.path),
-        *arguments,
-        "--yes",
-        "--out",
-        str(results / "never.xlsx"),
-        expect=None,
+    never = results / "never" / "result.xlsx"
+    never.parent.mkdir(exist_ok=True)
+    code, refused = person.types(
+        "run", "pivot", str(table.path), *arguments, "--yes", "--out", str(never), expect=None
     )
-    if code == 0 or person.balance() != before:
-        raise DemoFailed("a missing column was not refused before payment")
+    if code == 0 or person.balance() != before or wrong not in json.dumps(refused):
+        raise DemoFailed(f"a missing column was not refused before payment: {refused}")
     say("Refused before anything was uploaded or paid; the balance is what it was.")
 
 
@@ -148,7 +149,7 @@ def death(person: Person, table: DemoTable, folder: Path, results: Path) -> None
         person.types("jobs", "download", bought["job"], "--out", str(out), "--force")
         if job["state"] != "settled":
             raise DemoFailed(f"the job ended {job['state']} after its worker was killed")
-        person.types("dev", "--folder", str(folder), "start", victim.replace("-", " "), expect=None)
+        person.devnet(folder, "start", victim)
         if job["attempts"] > 1:
             break
         say("It had finished already; again.")
@@ -172,12 +173,7 @@ def _kill_its_worker(person: Person, folder: Path, job: str) -> str:
             stage = client.job(job).stage
             if stage.startswith("running on w"):
                 number = stage.removeprefix("running on w").split()[0]
-                subprocess.run(
-                    [*prixfixe_command(), "dev", "--folder", str(folder), "kill", "worker", number],
-                    env=person.environment,
-                    stdout=sys.stderr,
-                    check=True,
-                )
+                person.devnet(folder, "kill", f"worker-{number}")
                 return f"worker-{number}"
             time.sleep(0.02)
     raise DemoFailed(f"job {job} did not start within 30 s")

@@ -13,6 +13,9 @@ from typing import Any
 
 from prixfixe.errors import ConfigurationError
 
+# What this very process started and has not collected yet, by id.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
@@ -60,26 +63,27 @@ def spawn(name: str, argv: Sequence[str], log: Path, env: Mapping[str, str] | No
     """Start a process in a session of its own (the terminal's Ctrl-C is the supervisor's), its output to
     `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
+            env={**inherited, **(env or {})},
             start_new_session=True,
         )
+    _children[process.pid] = process
     stat = _stat(process.pid)
     return ProcessRecord(name, process.pid, stat[1] if stat else 0, tuple(argv), str(log))
 
 
 def alive(record: ProcessRecord) -> bool:
     """Whether this very process still runs (an id that was given to another is not it)."""
-    try:  # collect it if it is our own child, or it would stay a zombie
-        if os.waitpid(record.pid, os.WNOHANG)[0] == record.pid:
-            return False
-    except ChildProcessError:
-        pass
+    child = _children.get(record.pid)
+    if child is not None and child.poll() is not None:  # asking also collects it, or it would stay a zombie
+        del _children[record.pid]
+        return False
     stat = _stat(record.pid)
     return stat is not None and stat[0] != "Z" and (record.born in (0, stat[1]))
 

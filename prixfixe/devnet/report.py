@@ -51,9 +51,15 @@ def describe(state: DevnetState, settings: DevnetSettings) -> str:
         "",
     ]
     lines += [f"{a['role']:<15} {a['key']:<7} {a['address']}  {a['private_key']}" for a in data["accounts"]]
-    lines += [
-        "",
-        f"context {state.context!r} is current and has {numbers.CUSTOMER_DEPOSIT}. In another terminal:",
-        "  prixfixe run pivot YOUR.csv --rows COLUMN --values COLUMN:sum --out result.xlsx",
-    ]
+    lines += ["", f"context {state.context!r} is current and has {numbers.CUSTOMER_DEPOSIT}."]
+    if settings.bundles:
+        lines += [
+            "In another terminal:",
+            "  prixfixe run pivot YOUR.csv --rows COLUMN --values COLUMN:sum --out result.xlsx",
+        ]
+    else:
+        lines += [
+            "Nothing is for sale yet. In another terminal:",
+            f"  prixfixe pricing publish FOLDER_OF_A_BUNDLE --key dev:{numbers.PRICING}",
+        ]
     return "\n".join(lines)

@@ -112,7 +112,11 @@ def require(folder: Folder) -> DevnetState:
     """The state of a devnet that runs, or an error that says how to start one."""
     state = load(folder)
     if state is None or not state.running:
-        raise NotFound(f"no devnet runs in {folder.root}", hint="start one: prixfixe dev")
+        raise NotFound(
+            f"no devnet runs in {folder.root}",
+            hint="start one: prixfixe dev; one that was started in another folder is reached from there,"
+            " or with: prixfixe dev --folder FOLDER",
+        )
     return state
 
 

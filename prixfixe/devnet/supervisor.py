@@ -96,18 +96,16 @@ class Devnet:
         state = state.with_process(server)
         save(self.folder, state)
 
-        with ThreadPoolExecutor(1) as aside:  # money moves while the service starts
-            funding = aside.submit(fund, rpc, state.contract, self.settings.workers) if fresh else None
-            for number in range(1, self.settings.workers + 1):
-                if funding is not None and number == 1:
-                    funding.result()
-                    self._step("accounts funded, worker keys authorised")
-                record = self.spawn_worker(state, number)
-                started.append(record)
-                state = state.with_process(record)
-                save(self.folder, state)
+        if fresh:  # money moves while the service starts
+            fund(rpc, state.contract, self.settings.workers)
+            self._step("accounts funded, worker keys authorised")
         wait_ready(server, lambda: _answers_http(f"{service}/v1/health"), 30)
         self._step(f"service at {service}")
+        for number in range(1, self.settings.workers + 1):
+            record = self.spawn_worker(state, number)
+            started.append(record)
+            state = state.with_process(record)
+            save(self.folder, state)
         self._write_context(state)
         for bundle in self.settings.bundles:
             self._publish(state, bundle)
@@ -143,14 +141,22 @@ class Devnet:
         """Build the bundle's image if it is not there and publish its prices, as the pricing desk would."""
         from prixfixe.cli.publishing import publish_bundle
 
-        published = publish_bundle(
-            bundle,
-            service=state.service,
-            rpc=state.rpc,
-            contract=state.contract,
-            key=f"dev:{numbers.PRICING}",
-            say=lambda line: self._say(f"         {line}"),
-        )
+        try:
+            published = publish_bundle(
+                bundle,
+                service=state.service,
+                rpc=state.rpc,
+                contract=state.contract,
+                key=f"dev:{numbers.PRICING}",
+                say=lambda line: self._say(f"         {line}"),
+            )
+        except Conflict as error:
+            # A kept devnet still sells what this folder was before; the market is up, so it stays up.
+            if error.code != "version-published":
+                raise
+            self._step(f"{bundle} is not published: {error}")
+            self._say("         raise its version, or forget the old one: prixfixe dev reset")
+            return
         self._step(f"bundle {published.id} {published.version} at a flat price")
 
     def _write_context(self, state: DevnetState) -> None:

@@ -7,7 +7,8 @@ Integers above 2^53 are refused by RFC 8785 itself; write them as decimal string
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 import rfc8785
 
@@ -20,9 +21,19 @@ __all__ = [
     "canonical_digest_hex",
     "canonical_json",
     "parse_canonical",
+    "require_storable_json",
     "sha256",
     "sha256_hex",
 ]
+
+
+MAX_DEPTH: Final = 64
+# The closing quote is optional and nothing is given back, so that no input makes this slower than linear.
+_BRACKET_OR_TEXT: Final = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+# A pair of surrogates, a surrogate on its own (the group), or any other escape.
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL
+)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -51,6 +62,7 @@ def parse_canonical(data: bytes) -> Any:
     So a hash of received bytes is the hash of the value that was read from them, and repeated keys, which
     readers resolve differently, cannot hide.
     """
+    _refuse_depth(data)
     try:
         value = json.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -58,6 +70,21 @@ def parse_canonical(data: bytes) -> Any:
     if canonical_json(value) != data:
         raise InvalidInput("the JSON is not in canonical form (RFC 8785)", code="not-canonical")
     return value
+
+
+def require_storable_json(data: bytes) -> None:
+    """InvalidInput for JSON text that readers take and that could then be neither stored nor sent: nested too
+    deep, not UTF-8, or with half a surrogate pair in a text. Says nothing about text that is no JSON."""
+    _refuse_depth(data)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput("the JSON is not UTF-8", code="not-json") from error
+    # A zero byte is in no UTF-8 JSON, and in all of UTF-16 and UTF-32, which lenient readers take too.
+    if b"\0" in data:
+        raise InvalidInput("the JSON has a zero byte: it is to be UTF-8", code="not-json")
+    if any(escape[1] for escape in _ESCAPE.finditer(data)):
+        raise InvalidInput("a text in the JSON has half a surrogate pair", code="not-json")
 
 
 def _refuse_floats(value: Any, where: str) -> None:
@@ -73,3 +100,20 @@ def _refuse_floats(value: Any, where: str) -> None:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _refuse_floats(item, f"{where}[{index}]")
+
+
+def _refuse_depth(data: bytes) -> None:
+    """InvalidInput for brackets nested deeper than any document of ours.
+
+    The parser recurses in C: where a program has raised Python's recursion limit, a few kilobytes of brackets
+    would end the process instead of raising.
+    """
+    depth = 0
+    for token in _BRACKET_OR_TEXT.finditer(data):
+        first = data[token.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InvalidInput(f"the JSON is nested deeper than {MAX_DEPTH}", code="not-canonical")
+        elif first in b"]}":
+            depth -= 1

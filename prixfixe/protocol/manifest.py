@@ -1,7 +1,8 @@
 """The job manifest: what will run, on what, as one canonical document.
 
-Its SHA-256 over RFC 8785 JSON is `Purchase.job` (and `Bid.job`), so customer, contract, worker and judge speak
-of the same run. Anything that changes the result is in it; anything that does not (price, deadlines) is not.
+Its SHA-256 over RFC 8785 JSON is `Purchase.job` (and `Bid.job`), so customer, contract, worker and judge
+speak of the same run. Anything that changes the result is in it; anything that does not (price, deadlines)
+is not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from prixfixe.protocol.canonical import canonical_json, sha256
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class _Frozen(BaseModel):
@@ -31,8 +32,10 @@ class InputFile(_Frozen):
     @field_validator("name")
     @classmethod
     def _plain(cls, name: str) -> str:
-        if not _NAME.match(name):
-            raise ValueError(f"input name {name!r}: letters, digits, dot, dash, underscore, at most 128, not first a dot")
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"input name {name!r}: letters, digits, dot, dash, underscore; at most 128, the first no dot"
+            )
         return name
 
 

@@ -31,7 +31,8 @@ class Quote(TypedStruct):
 
 @dataclass(frozen=True, slots=True)
 class Receipt(TypedStruct):
-    """The signed part of a `receipt.Receipt`. order: the purchase's digest. charged: of the customer's money."""
+    """The signed part of a `receipt.Receipt`. order: the purchase's digest. charged: of the customer's
+    money."""
 
     order: Bytes32
     charged: Uint96

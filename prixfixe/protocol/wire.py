@@ -3,15 +3,25 @@
 Each is parsed once at the edge and trusted after that. Unknown fields are refused in requests, so that a
 misspelt option is an error and never a default. Conventions: addresses are EIP-55 strings; digests (SHA-256)
 are 64 lower-case hex digits; chain words (ids, hashes, signatures) are 0x-hex; money is a decimal string of
-the token's smallest unit; times are seconds since the epoch, on the chain's clock unless a field says otherwise.
+the token's smallest unit; times are seconds since the epoch, on the chain's clock unless a field says
+otherwise.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    model_validator,
+)
 
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.deals import Deal, Offer
@@ -26,6 +36,8 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^0x(?:[0-9a-f]{128}|[0-9a-f]{130})$")]
 Seconds = Annotated[int, Field(ge=0, lt=2**40)]
+# Of a report's reason and cage together; an honest worker's have some hundreds.
+MAX_WORDS_BYTES: Final = 32_768
 
 
 class _Json(Protocol):
@@ -62,7 +74,9 @@ def _product(value: Any) -> Product:
 
 _dump = PlainSerializer(lambda value: value.to_json(), return_type=dict)
 
-MoneyField = Annotated[Money, PlainValidator(_money), PlainSerializer(lambda m: str(m.units), return_type=str)]
+MoneyField = Annotated[
+    Money, PlainValidator(_money), PlainSerializer(lambda m: str(m.units), return_type=str)
+]
 ProductField = Annotated[
     Product, PlainValidator(_product), PlainSerializer(lambda p: "0x" + p.to_bytes().hex(), return_type=str)
 ]
@@ -80,7 +94,7 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
-# --- the market -----------------------------------------------------------------------------------------------
+# --- the market -----------------------------------------------------------------------------------
 
 
 class PolicyNumbers(Message):
@@ -96,7 +110,8 @@ class PolicyNumbers(Message):
 
 
 class Market(Message):
-    """Everything a client needs to talk to this market; it checks chain and contract against its own context."""
+    """Everything a client needs to talk to this market; it checks chain and contract against its own
+    context."""
 
     name: str
     version: str
@@ -111,7 +126,7 @@ class Market(Message):
     heartbeat_seconds: float  # a worker that is silent for three of these is lost
 
 
-# --- sessions (EIP-4361) ---------------------------------------------------------------------------------------
+# --- sessions (EIP-4361) --------------------------------------------------------------------------
 
 
 class Nonce(Message):
@@ -130,7 +145,7 @@ class Session(Message):
     expires_at: Seconds  # service clock
 
 
-# --- bundles ----------------------------------------------------------------------------------------------------
+# --- bundles --------------------------------------------------------------------------------------
 
 
 class ListedTier(Message):
@@ -165,7 +180,7 @@ class BundleListing(Message):
     retired: bool
 
 
-# --- quotes and jobs --------------------------------------------------------------------------------------------
+# --- quotes and jobs ------------------------------------------------------------------------------
 
 
 class QuoteRequest(Message):
@@ -178,7 +193,8 @@ class QuoteRequest(Message):
 
 
 class Quote(Message):
-    """A price before any money moves. Signed by the operator: typed data `Quote` (see `prixfixe.protocol.quotes`)."""
+    """A price before any money moves. Signed by the operator: typed data `Quote` (see
+    `prixfixe.protocol.quotes`)."""
 
     id: str
     customer: Address
@@ -255,7 +271,7 @@ class JobEvent(Message):
     data: dict[str, Any]
 
 
-# --- workers ----------------------------------------------------------------------------------------------------
+# --- workers --------------------------------------------------------------------------------------
 
 
 class Resources(Message):
@@ -269,7 +285,7 @@ class WorkerRegistration(Message):
     provider: Address
     name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
     resources: Resources
-    version: str
+    version: Annotated[str, StringConstraints(max_length=64)]
 
 
 class SignedAsk(Message):
@@ -278,7 +294,8 @@ class SignedAsk(Message):
 
 
 class Heartbeat(Message):
-    """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker drains."""
+    """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker
+    drains."""
 
     asks: Annotated[tuple[SignedAsk, ...], Field(max_length=256)]
     running: Annotated[tuple[str, ...], Field(max_length=1024)]  # attempt ids
@@ -313,16 +330,25 @@ class LogChunk(Message):
 
 
 class TaskReport(Message):
-    """How the lot's one task ended, with the worker's signature over the root (a refusal when `done` is 0)."""
+    """How the lot's one task ended, with the worker's signature over the root (a refusal when `done` is
+    0)."""
 
     status: Annotated[int, Field(ge=0, le=255)]
-    exit_code: int | None
-    seconds: Annotated[float, Field(ge=0)]
+    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     outputs: OutputManifestField
     result: ResultField
     signature: Signature
     reason: Reason | None = None
     cage: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _short(self) -> Self:
+        """What a worker says in words is kept for ever in job and receipt, so it is bounded."""
+        words = [{} if self.reason is None else self.reason.model_dump(mode="json"), self.cage]
+        if len(json.dumps(words, allow_nan=False)) > MAX_WORDS_BYTES:
+            raise ValueError(f"reason and cage have more than {MAX_WORDS_BYTES} bytes of JSON")
+        return self
 
 
 class ReportAnswer(Message):

@@ -7,6 +7,7 @@ always points at the same first place, whatever the number of threads.
 from __future__ import annotations
 
 import csv
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,7 +139,8 @@ def _way_out(use: ColumnUse, cell: str) -> str:
     """What to do about a cell that does not fit its type."""
     text = cell.strip(" ")
     if not any(letter.isdigit() for letter in text):
-        return f'if {text!r} means "no value", declare it as a null value; else correct the cell'
+        option = f"--null-values {shlex.quote(text)}" if text else "--null-values"
+        return f'if {text!r} means "no value", declare it as a null value ({option}); else correct the cell'
     if use.type.numeric:
         if "," in text or "'" in text or " " in text:
             return "write numbers with a point and without thousands separators: 1234.56"

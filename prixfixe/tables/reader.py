@@ -32,6 +32,9 @@ HEADER_BYTES = 1 << 20
 MAX_LINE_BYTES = 2 << 20
 """The longest record, quoted line breaks included. DuckDB reads in buffers of sixteen times this."""
 
+DELIMITERS = (";", "\t", "|", ",")
+"""What else may separate cells, likeliest first."""
+
 _MAGIC = (
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
@@ -125,10 +128,21 @@ class CsvTable:
         )
         raise InvalidInput(
             f"{self.path.name} has no column {column!r}",
-            hint=(f"did you mean {near!r}? " if near else "") + f"its columns are: {shown}",
+            hint=(f"did you mean {near!r}? " if near else "")
+            + f"its columns are: {shown}"
+            + self._other_delimiter(),
             file=self.path.name,
             column=column,
         )
+
+    def _other_delimiter(self) -> str:
+        """What to try when the whole header was read as one cell."""
+        found = next((each for each in DELIMITERS if len(self.names) == 1 and each in self.names[0]), None)
+        if found is None:
+            return ""
+        # A tab in a shell is $'...'; what the user types must work as printed.
+        typed = "$'\\t'" if found == "\t" else f"'{found}'"
+        return f"; if they are separated by {found!r}, say so: --delimiter {typed}"
 
     @contextmanager
     def scan(self) -> Iterator[str]:

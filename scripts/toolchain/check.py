@@ -1,4 +1,5 @@
-"""`scripts/check`: format, lint, strict types, import arrows, artefacts, words. Runs in .venv."""
+"""`scripts/check`: format, lint, strict types, import arrows, artefacts, generated pages, words. Runs in
+.venv."""
 
 from __future__ import annotations
 
@@ -71,6 +72,11 @@ def artefacts(_: bool) -> bool:
     return run(sys.executable, "-m", "toolchain.contracts", "--check")
 
 
+def generated(fix: bool) -> bool:
+    """The pages that are made from the code."""
+    return run(sys.executable, "-m", "toolchain.docs", *([] if fix else ["--check"]))
+
+
 def spelled(_: bool) -> bool:
     """No registry's host and no path of this machine in any file."""
     found = words.offences(words.tracked(), [*words.REGISTRIES, *words.private_paths()])
@@ -86,6 +92,7 @@ CHECKS: dict[str, Callable[[bool], bool]] = {
     "script-types": script_types,
     "arrows": arrows,
     "artefacts": artefacts,
+    "docs": generated,
     "words": spelled,
 }
 

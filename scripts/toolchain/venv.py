@@ -52,7 +52,7 @@ def make(venv: Path, lock: Path, *, project: bool) -> None:
     quietly = ("--quiet", "--disable-pip-version-check", "--require-hashes")
     run_logged(name, [python, "-m", "pip", "install", *quietly, "-r", REQUIREMENTS / "uv.txt"])
     install: list[str | Path] = [venv / "bin" / "uv", "pip", "install", "--python", python]
-    run_logged(name, [*install, "--require-hashes", "-r", lock])
+    run_logged(name, [*install, "--compile-bytecode", "--require-hashes", "-r", lock])
     if project:
         # Its build back end is in the lock, so that nothing unlocked is fetched to build it.
         run_logged(name, [*install, "--no-deps", "--no-build-isolation", "--editable", ROOT])

@@ -24,8 +24,8 @@ from worker.runner import Job, Runner, Stopper, container_name
 from worker.scratch import Disk, ScratchPool
 from worker.settings import Limits
 
-IMAGE = "prixfixe-test-busybox:1"
-LABEL = "test-cage"
+IMAGE = "prixfixe-test-busybox"
+LABEL = f"test-cage-{uuid.uuid4().hex}"
 
 
 def busybox() -> Path:
@@ -75,10 +75,10 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def image(engine: Engine) -> Iterator[str]:
     """Id of the busybox image, made for the session."""
-    engine._api.import_image_from_data(root_file_system(), repository=IMAGE.split(":")[0], tag="1")
-    found = str(engine._api.inspect_image(IMAGE)["Id"])
-    yield found
-    engine._api.remove_image(IMAGE, force=True)
+    tag = uuid.uuid4().hex  # of this session: another may run beside it
+    engine._api.import_image_from_data(root_file_system(), repository=IMAGE, tag=tag)
+    yield str(engine._api.inspect_image(f"{IMAGE}:{tag}")["Id"])
+    engine._api.remove_image(f"{IMAGE}:{tag}", force=True)
 
 
 @dataclass

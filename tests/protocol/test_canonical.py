@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -32,6 +33,19 @@ def test_keys_are_sorted_and_nothing_is_between() -> None:
 def test_bytes_in_any_other_form_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidInput):
         parse_canonical(data)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'"\\"[[' * 2 + b"["])
+def test_documents_nested_too_deep_are_refused_before_they_are_parsed(opening: bytes) -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10_000_000)  # as some libraries do: the parser would then end the process
+    try:
+        with pytest.raises(InvalidInput):
+            parse_canonical(opening * 200_000)
+    finally:
+        sys.setrecursionlimit(limit)
+    deep = b"[" * 64 + b"]" * 64
+    assert parse_canonical(b'{"a":' + deep[1:-1] + b"}") is not None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from marketplace.store.tables import chain_events, deals, job_events
@@ -118,6 +120,23 @@ def test_a_silent_worker_is_hastened_and_the_money_comes_back_by_time_alone(serv
     assert service.rows(deals)[0]["state"] == "expired"
     assert service.free(service.market.customer) == before
     assert service.lot(job)["state"] == "free"
+
+
+def test_a_service_that_was_down_gives_its_workers_time_to_find_it_again(service: Service) -> None:
+    worker = service.ready_worker()
+    service.order()
+    service.step()
+    service.beat(worker, age=60.0)
+
+    again = service.restarted()
+    again.reaper._began = None
+    again.step()
+    assert again.attempt_of(worker)["state"] == "assigned", "nobody could beat while it was down"
+
+    again.reaper._began = time.time() - 60.0
+    again.step()
+    assert again.attempt_of(worker)["state"] == "lost"
+    again.close()
 
 
 def test_a_worker_that_comes_back_in_time_is_paid_although_it_was_given_up(service: Service) -> None:

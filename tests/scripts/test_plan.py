@@ -23,7 +23,15 @@ def script(name: str, *words: str, timeout: float = 60) -> subprocess.CompletedP
 def test_the_plan_lists_every_system_package_and_every_step() -> None:
     told = json.loads(script("setup", "--plan", "--json", "--with", "ape", "--with", "compose").stdout)
     names = [package["name"] for package in told["packages"]]
-    assert names == ["docker.io", "mmdebstrap", "nodejs", "npm", "busybox-static", "python3-venv", "docker-compose"]
+    assert names == [
+        "docker.io",
+        "mmdebstrap",
+        "nodejs",
+        "npm",
+        "busybox-static",
+        "python3-venv",
+        "docker-compose",
+    ]
     assert all(package["purpose"] and isinstance(package["install"], bool) for package in told["packages"])
     assert [step["name"] for step in told["steps"]] == ["packages", "venv", "node", "chain", "image", "ape"]
     assert all(step["needed"] == (step["reason"] is not None) for step in told["steps"])

@@ -202,7 +202,7 @@ def test_an_expired_quote_is_refused(world: World) -> None:
     assert "new quote" in problem["hint"]
 
 
-def test_a_changed_price_is_refused(world: World) -> None:
+def test_a_quote_is_honoured_in_its_bundles_notice_and_refused_after_it(world: World) -> None:
     world.publish()
     world.upload(CUSTOMER, b"a,b\n")
     quote = world.quote()
@@ -212,7 +212,10 @@ def test_a_changed_price_is_refused(world: World) -> None:
     assert retired.json()["retired"] is True
     dearer = [{**tier, "price": "12.00"} for tier in BUNDLE_TIERS]
     world.publish(version="1.1.0", tiers=dearer)
+    world.chain.offers[quote.offer.id] = CHAIN_TIME + 5
     problem = _refused(world, world.post_order(world.order(quote)), 409, "price-changed")
+    world.chain.offers[quote.offer.id] = CHAIN_TIME + 60
+    assert world.post_order(world.order(quote)).status_code == 201
     assert "no longer sold at $4.00" in problem["detail"]
     assert (world.quote().version, str(world.quote().total)) == ("1.1.0", "$12.00")
 
@@ -221,7 +224,7 @@ def test_an_offer_that_ends_too_soon_on_chain_is_refused(world: World) -> None:
     world.publish()
     world.upload(CUSTOMER, b"a,b\n")
     quote = world.quote()
-    world.chain.offers[quote.offer.id] = CHAIN_TIME + 60
+    world.chain.offers[quote.offer.id] = CHAIN_TIME + 5
     _refused(world, world.post_order(world.order(quote)), 409, "price-changed")
     _refused(world, world.ask_quote(), 409, "bundle-retired")
 
@@ -325,3 +328,10 @@ BUNDLE_TIERS = [
     {"name": "small", "unit": "rows", "up_to": 100, "price": "4.00", "max_cost": "3.00"},
     {"name": "large", "unit": "rows", "up_to": 10_000, "price": "19.00", "max_cost": "7.00"},
 ]
+
+
+@pytest.mark.parametrize("name", ["table.csv\n", "../table.csv", ".table.csv", "a/b.csv", "a\0.csv"])
+def test_an_input_name_that_is_no_plain_name_is_refused(world: World, name: str) -> None:
+    world.publish()
+    answer = world.ask_quote(inputs=[{"name": name, "sha256": "ab" * 32, "size": 4}])
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 
@@ -88,3 +89,35 @@ def test_the_market_is_described(world: World) -> None:
 def test_the_api_describes_itself(world: World) -> None:
     described = world.http.get("/v1/openapi.json").json()
     assert "/v1/jobs/{job}/receipt" in described["paths"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"quote": "\ud800", "bundle": "\ud800"}',
+        rb'{"\udfff": 1}',
+        b'{"bundle": "\xed\xa0\x80"}',
+        rb'{"bundle": "\ud800"}'.decode().encode("utf-16"),
+        b'{"details": ' + b'{"a":' * 300 + b"1" + b"}" * 301,
+    ],
+    ids=["half a pair", "as a name", "in bytes", "in UTF-16", "nested"],
+)
+@pytest.mark.parametrize("route", ["quotes", "jobs", "workers", "workers/heartbeat", "attempts/ab/result"])
+def test_text_that_cannot_be_stored_is_refused_at_the_door(world: World, route: str, body: bytes) -> None:
+    headers = {**world.sign_in(CUSTOMER), "Content-Type": "application/json"}
+    answer = world.http.post(f"/v1/{route}", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+
+
+def test_a_whole_surrogate_pair_is_a_character_like_any_other(world: World) -> None:
+    world.publish()
+    body = {
+        "customer": CUSTOMER.address,
+        "bundle": "echo",
+        "parameters": {"word": "\\ud800 \U0001f600"},
+        "inputs": [{"name": "table.csv", "sha256": "ab" * 32, "size": 4}],
+        "units": 1,
+    }
+    headers = {"Content-Type": "application/json"}
+    answer = world.http.post("/v1/quotes", content=json.dumps(body).encode(), headers=headers)
+    assert answer.json()["manifest"]["parameters"]["word"] == "\\ud800 \U0001f600"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -397,3 +398,41 @@ def test_the_balance_of_a_provider_shows_what_waits(world: World) -> None:
     assert (status["free"], status["held"]) == ("6000000", "2000000")
     stranger = world.http.get(f"/v1/workers/{WORKER.address}", headers=world.sign_in(STRANGER))
     assert stranger.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reason": {"code": "c", "message": "m" * 40_000}},
+        {"cage": {"value": float("nan")}},
+        {"cage": {"notes": "n" * 40_000}},
+        {"exit_code": 2**70},
+        {"seconds": float("inf")},
+    ],
+    ids=["a long reason", "no number", "a long cage", "a giant exit code", "endless"],
+)
+def test_a_report_that_a_job_could_not_carry_is_refused(world: World, changes: dict[str, Any]) -> None:
+    world.publish()
+    assignment = world.running(world.placed())
+    report = {**refusal(assignment.deal, assignment.due).model_dump(mode="json"), **changes}
+    answer = world.http.post(
+        f"/v1/attempts/{assignment.attempt}/result",
+        content=json.dumps(report),
+        headers={**world.sign_in(WORKER), "Content-Type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+
+
+def test_a_flood_of_progress_is_not_kept(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    assignment = world.running(job)
+    for fraction in (0.5, 0.5, 0.1, 0.5004, 1.0, 0.0, 1.0):
+        chunk = {"offset": 0, "text": "", "progress": fraction}
+        assert world.worker_post(f"{assignment.attempt}/log", chunk).status_code == 204
+    told = [
+        event.data["fraction"]
+        for event in world.services.jobs.events(job.id, CUSTOMER.address, 0)[0]
+        if event.kind == "progress"
+    ]
+    assert told == [0.5, 1.0]

@@ -88,6 +88,7 @@ class Service:
             ),
         )
         self.reaper = Reaper(self.store, reader, ReaperSettings(policy.grace, SILENCE_SECONDS))
+        self.reaper._began = 0.0  # as if it had run for long; a test of a fresh start sets it back
         self.duties = (self.matcher, self.relayer, self.indexer, self.reaper)
 
     def step(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from prixfixe.cli.receipts import write_receipt
 from prixfixe.protocol.money import Money
 from tests.support.devnet import Devnet
 
@@ -17,8 +18,8 @@ def test_a_successful_job_is_charged_the_quote_and_its_receipt_proves_it(devnet:
         client.upload(devnet.table)
         job = client.wait(client.buy(quote).id)
         assert (job.state, job.charged, job.reason) == ("settled", PRICE, None)
-        result = client.download(job.id, "result.txt", tmp_path / "result.txt")
-        (tmp_path / "receipt.json").write_text(client.receipt(job.id).model_dump_json())
+        result = client.download_file(job.id, "result.txt", tmp_path / "result.txt")
+        write_receipt(client.receipt(job.id), tmp_path / "receipt.json")
     assert result.read_text() == "ok 7 3\n"
     assert before - devnet.account().free == quote.total == PRICE
     verified = devnet.types("verify", str(tmp_path / "receipt.json"), str(result), "--json")
@@ -28,8 +29,8 @@ def test_a_successful_job_is_charged_the_quote_and_its_receipt_proves_it(devnet:
 def test_a_result_that_was_altered_is_not_what_the_receipt_proves(devnet: Devnet, tmp_path) -> None:
     with devnet.client() as client:
         job = client.wait(devnet.buy(client, "ok").id)
-        result = client.download(job.id, "result.txt", tmp_path / "result.txt")
-        (tmp_path / "receipt.json").write_text(client.receipt(job.id).model_dump_json())
+        result = client.download_file(job.id, "result.txt", tmp_path / "result.txt")
+        write_receipt(client.receipt(job.id), tmp_path / "receipt.json")
     result.write_text("ok 0 4\n")
     refused = devnet.types("verify", str(tmp_path / "receipt.json"), str(result), expect=10)
     assert "result.txt" in refused.stdout + refused.stderr

@@ -22,6 +22,12 @@ def test_a_missing_column_is_named_with_what_there_is_instead(check: Check) -> N
     assert (refused.value.file, refused.value.column) == ("table.csv", "year")
 
 
+def test_a_header_with_another_delimiter_is_met_with_that_delimiter(check: Check) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check(b"account;year;amount\na;2024;1\n")
+    assert str(refused.value.hint).endswith("if they are separated by ';', say so: --delimiter ';'")
+
+
 def test_text_in_a_decimal_column_is_named_with_row_column_and_value(check: Check) -> None:
     with pytest.raises(InvalidInput) as refused:
         check(HEADER + b"a,2024,1.50\nb,2024,abc\nc,2024,xyz\n")

@@ -19,7 +19,7 @@ from tests.cage.conftest import engine, image
 from tests.support.market import LocalMarket
 from tests.worker.fake_service import FakeService, serving
 from tests.worker.orders import PROVIDER, Bought, assignment, buy, definition, open_deal
-from worker.daemon import Daemon
+from worker.daemon import Daemon, installation
 from worker.engine import Engine
 from worker.settings import WorkerSettings
 
@@ -141,4 +141,8 @@ def stage(market: LocalMarket, engine: Engine, image: str, tmp_path: Path) -> It
     service = FakeService(market_of(market))
     with serving(service) as url:
         yield Stage(market, service, url, image, tmp_path)
-    assert engine.labelled("prixfixe.worker", market.worker.address) == {}
+    (tmp_path / "worker").mkdir(exist_ok=True)
+    left = engine.labelled("prixfixe.worker", installation(tmp_path / "worker"))
+    for container in left:
+        engine.remove(container)
+    assert left == {}

@@ -17,6 +17,7 @@ from prixfixe.protocol.signatures import parse_signature, recover
 from prixfixe.protocol.wire import Assignment, Reason, TaskReport
 from tests.worker.conftest import Stage
 from tests.worker.orders import WORKER, assignment, open_deal
+from worker.daemon import installation
 from worker.engine import Engine
 from worker.journal import Journal
 from worker.runner import container_name
@@ -301,7 +302,9 @@ class TestBadLuck:
     def test_a_container_that_nobody_knows_is_removed_at_the_start(
         self, stage: Stage, engine: Engine, image: str
     ) -> None:
-        labels = {"prixfixe.worker": WORKER.address, "prixfixe.attempt": "f" * 32}
+        stage.settings.data.mkdir()
+        mine = installation(stage.settings.data)
+        labels = {"prixfixe.worker": mine, "prixfixe.attempt": "f" * 32}
         request = {
             "Image": image,
             "Cmd": ["sleep", "1000"],
@@ -310,7 +313,7 @@ class TestBadLuck:
         }
         engine.start(engine.create(request, "prixfixe-" + "f" * 32))
         with stage.worker():
-            assert engine.labelled("prixfixe.worker", WORKER.address) == {}
+            assert engine.labelled("prixfixe.worker", mine) == {}
 
     def test_two_daemons_never_share_a_journal(self, stage: Stage) -> None:
         with stage.worker(), pytest.raises(Conflict, match="another worker runs"), stage.worker():

@@ -69,9 +69,10 @@ class Controls:
                     )
                 )
             if total.blank:
-                sentences.append(
-                    f"{total.blank:,} rows have no value in {name}: no sum, average or count of it has them."
+                rows, them = (
+                    ("1 row has", "it") if total.blank == 1 else (f"{total.blank:,} rows have", "them")
                 )
+                sentences.append(f"{rows} no value in {name}: no sum, average or count of it has {them}.")
         return tuple(sentences)
 
     @staticmethod

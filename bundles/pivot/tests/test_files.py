@@ -102,9 +102,9 @@ def test_the_control_totals_say_what_went_in_and_came_out(pivot: Pivot) -> None:
         "Rows of the table: 3 = rows used: 3.",
         "Values of v in the table: 2 = values counted in the cells: 2.",
         "Sum of v over the table: 1.25 = sum over the cells: 1.25.",
-        "1 rows have no value in v: no sum, average or count of it has them.",
+        "1 row has no value in v: no sum, average or count of it has it.",
         "Values of w in the table: 2 = values counted in the cells: 2.",
-        "1 rows have no value in w: no sum, average or count of it has them.",
+        "1 row has no value in w: no sum, average or count of it has it.",
     )
     assert [line[1] for line in sheet(result.folder, "Control")[:6]] == list(result.outcome.sentences)
 

@@ -61,8 +61,8 @@ def test_na_must_be_declared_and_the_error_says_so(flights: Path) -> None:
     with pytest.raises(InvalidInput) as refused:
         preflight(flights, parameters)
     assert (refused.value.row, refused.value.column, refused.value.value) == (472, "arr_delay", "NA")
-    assert (
-        refused.value.hint == "if 'NA' means \"no value\", declare it as a null value; else correct the cell"
+    assert refused.value.hint == (
+        "if 'NA' means \"no value\", declare it as a null value (--null-values NA); else correct the cell"
     )
 
 

@@ -103,7 +103,10 @@ def test_wrong_data_ends_with_65_and_one_json_line_with_the_place(start: Callabl
             "row 2 of table.csv (line 3): amount is 'abc', and decimal is a number with a point, "
             "at most 18 digits before it and 10 after it"
         ),
-        "hint": "if 'abc' means \"no value\", declare it as a null value; else correct the cell",
+        "hint": (
+            "if 'abc' means \"no value\", declare it as a null value (--null-values abc); "
+            "else correct the cell"
+        ),
         "file": "table.csv",
         "row": 2,
         "column": "amount",

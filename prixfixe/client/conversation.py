@@ -1,0 +1,185 @@
+"""One conversation with a service: who speaks, on which market, and what happens to an answer that gets
+lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ValidationError
+
+from prixfixe.client.calls import Answer, Exchange, Operation, Pause, Request, Work
+from prixfixe.client.contexts import Context
+from prixfixe.client.keeping import SessionFile
+from prixfixe.errors import ConfigurationError, PrixfixeError, Unavailable
+from prixfixe.keys import Signer
+from prixfixe.protocol import wire
+from prixfixe.protocol.siwe import SignIn, personal_digest
+from prixfixe.protocol.typed_data import Domain
+
+M = TypeVar("M", bound=BaseModel)
+
+# Seconds before the second, third ... try. Sums to about 12 s: a restart of the service is ridden out.
+BACKOFF = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
+# Statuses that say "not now" about a call that has changed nothing yet.
+_TRY_AGAIN = frozenset({429, 502, 503, 504})
+# A session is renewed when it has less left than this, so that none ends in the middle of an upload.
+_SESSION_MARGIN_SECONDS = 120
+
+
+class Conversation:
+    """One customer on one market.
+
+    signer: called at most once, when something must be signed; it may ask for a password. address: who the
+    customer is, when that is known without the signer.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        signer: Callable[[], Signer] | None,
+        address: str | None = None,
+        sessions: SessionFile | None = None,
+    ) -> None:
+        self.context = context
+        self.domain = Domain(context.chain_id, context.contract)
+        self._open_signer = signer
+        self._signer: Signer | None = None
+        self._address = address
+        self._sessions = sessions
+        self._session: wire.Session | None = None
+        self._market: wire.Market | None = None
+
+    # ------------------------------------------------------------------------------------------- the market
+
+    def market(self) -> Operation[wire.Market]:
+        """The market, checked against the context; asked once."""
+        if self._market is None:
+            market = yield from self.ask(wire.Market, Request("GET", "/v1/market"))
+            if (market.chain_id, market.contract) != (self.context.chain_id, self.context.contract):
+                raise ConfigurationError(
+                    f"{self.context.service} serves contract {market.contract} on chain "
+                    f"{market.chain_id}, and the context {self.context.name!r} expects "
+                    f"{self.context.contract} on chain {self.context.chain_id}",
+                    code="wrong-market",
+                    hint="nothing was sent; find out which of the two is right before you sign anything",
+                )
+            self._market = market
+        return self._market
+
+    # --------------------------------------------------------------------------------------------- identity
+
+    def address(self) -> Operation[str]:
+        """The customer's address."""
+        if self._address is None:
+            self._address = (yield from self.signer()).address
+        return self._address
+
+    def signer(self) -> Operation[Signer]:
+        """The key, opened once."""
+        if self._signer is None:
+            if self._open_signer is None:
+                raise ConfigurationError(
+                    f"the context {self.context.name!r} names no key",
+                    code="no-key",
+                    hint="name one: --key KEY, PRIXFIXE_KEY, or `prixfixe context add` with --key",
+                )
+            self._signer = yield Work(self._open_signer)
+        return self._signer
+
+    def authorization(self) -> Operation[dict[str, str]]:
+        """The header of a session that has time left; signs in when there is none."""
+        # First of all: a key signs nothing for a market that is not the expected one.
+        market = yield from self.market()
+        address = yield from self.address()
+        if self._session is None and self._sessions is not None:
+            self._session = self._sessions.get(address)
+        if self._session is None or self._session.expires_at - _SESSION_MARGIN_SECONDS < time.time():
+            self._session = yield from self._sign_in(address, market)
+            if self._sessions is not None:
+                self._sessions.put(address, self._session)
+        return {"Authorization": f"Bearer {self._session.token}"}
+
+    def _sign_in(self, address: str, market: wire.Market) -> Operation[wire.Session]:
+        nonce = yield from self.ask(wire.Nonce, Request("GET", "/v1/sessions/nonce"))
+        host = urlsplit(self.context.service).netloc
+        # The domain is what keeps a session for one site from being opened at another: it is the one that
+        # this client talks to, whatever the service calls itself. A service that has another name refuses
+        # it.
+        text = SignIn.now(host, address, self.context.service, market.chain_id, nonce.nonce).compose()
+        signer = yield from self.signer()
+        signature: bytes = yield Work(lambda: signer.sign_digest(personal_digest(text)))
+        body = {"message": text, "signature": "0x" + signature.hex()}
+        # Not repeatable: the nonce is used up. A lost answer costs one more sign-in, made by the caller's
+        # retry.
+        return (
+            yield from self.ask(wire.Session, Request("POST", "/v1/sessions", body=body, repeatable=False))
+        )
+
+    # ---------------------------------------------------------------------------------------------- sending
+
+    def ask(self, model: type[M], request: Request) -> Operation[M]:
+        return parsed(model, (yield from self.send(request)).json())
+
+    def ask_signed_in(self, model: type[M], request: Request) -> Operation[M]:
+        return parsed(model, (yield from self.send_signed_in(request)).json())
+
+    def send(self, call: Exchange) -> Operation[Answer]:
+        return (yield from self.exchange(call)).require_success()
+
+    def send_signed_in(self, call: Exchange, accept: frozenset[int] = frozenset()) -> Operation[Answer]:
+        """With the session's header; a session that the service has forgotten is opened anew, once."""
+        for attempt in (1, 2):
+            header = yield from self.authorization()
+            answer: Answer = yield from self.exchange(_with_headers(call, header))
+            if answer.status != 401 or attempt == 2:
+                break
+            self._session = None
+            if self._sessions is not None:
+                self._sessions.put((yield from self.address()), None)
+        return answer if answer.status in accept else answer.require_success()
+
+    def exchange(self, call: Exchange, give_up_on: frozenset[int] = frozenset()) -> Operation[Answer]:
+        """Perform a call, again with growing pauses while that is safe and may help; the last answer or
+        error."""
+        for pause in (*BACKOFF, None):
+            again = pause is not None and call.repeatable
+            try:
+                answer: Answer = yield call
+            except Unavailable as lost:
+                if not again or not lost.retryable:
+                    raise
+            else:
+                if not again or answer.status not in _TRY_AGAIN or answer.status in give_up_on:
+                    return answer
+            assert pause is not None
+            yield Pause(pause)
+        raise AssertionError("the last try returns or raises")
+
+
+def _with_headers(call: Exchange, headers: Mapping[str, str]) -> Exchange:
+    return replace(call, headers={**call.headers, **headers})
+
+
+def items_of(page: Any) -> list[Any]:
+    """The entries of a page: `{"items": [...], "next": cursor}`, or a plain list."""
+    items = page.get("items") if isinstance(page, dict) else page
+    if not isinstance(items, list):
+        raise Unavailable("the service answered no list", code="bad-answer", retryable=False)
+    return items
+
+
+def parsed(model: type[M], value: Any) -> M:
+    try:
+        return model.model_validate(value)
+    except (ValidationError, PrixfixeError) as error:
+        raise Unavailable(
+            f"the service's answer is no {model.__name__} as this version knows it",
+            code="bad-answer",
+            hint="service and client may be of different versions: update the older one",
+            retryable=False,
+            details=str(error)[:500],
+        ) from error

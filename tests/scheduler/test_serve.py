@@ -1,0 +1,171 @@
+"""The service as a process: it starts, says where it is, stops in order, and refuses what cannot work."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from marketplace.store.tables import deals
+from prixfixe.development_keys import development_key
+from prixfixe.errors import ConfigurationError, DevelopmentKeyRefused
+from prixfixe.keys import load_signer
+from scheduler.commands import admin
+from tests.support.market import PRICE, LocalMarket
+from tests.support.scheduling import Service, until
+
+pytestmark = [pytest.mark.chain, pytest.mark.network_ports]
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(market: LocalMarket, tmp_path: Path) -> Iterator[Start]:
+    """Starts the real command on `tmp_path`; whatever still runs is killed at the end."""
+    manifest = tmp_path / "deployment.json"
+    market.deployment.save(manifest)
+    running: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str, key: str = "dev:2", data: Path = tmp_path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "prixfixe", "serve", "--data", str(data)]
+        command += ["--rpc", market.chain.url, "--key", key, "--port", "0", "--json"]
+        if "--contract" not in arguments:
+            command += ["--deployment", str(manifest)]
+        process = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=20)
+
+
+def facts(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The start line."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise AssertionError(process.communicate(timeout=20)[1])
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_it_starts_answers_and_stops_in_order(start: Start, market: LocalMarket) -> None:
+    process = start()
+    told = facts(process)
+    assert told["contract"] == market.deployment.market
+    assert told["operator"] == market.scheduler.address
+    health = httpx.get(told["url"] + "/v1/health", timeout=20)
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
+    names = {duty["name"] for duty in health.json()["duties"]}
+    assert names == {"indexer", "relayer", "matcher", "reaper"}
+
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert time.monotonic() - began < 10
+
+
+def test_a_second_service_on_the_same_folder_is_refused(start: Start) -> None:
+    facts(start())
+    second = start()
+    _, error = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert "another service runs on" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "said"),
+    [
+        ((), "dev:3", "the contract's scheduler is"),
+        (("--contract", "0x" + "11" * 20), "dev:2", "there is no contract at"),
+        (("--chain-wait", "0.2", "--rpc", "http://127.0.0.1:1"), "dev:2", "is out of reach"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(
+    start: Start, arguments: tuple[str, ...], key: str, said: str
+) -> None:
+    process = start(*arguments, key=key)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode in (2, 7)
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_development_key_is_refused_on_another_chain() -> None:
+    with pytest.raises(DevelopmentKeyRefused):
+        load_signer("dev:2", chain_id=1)
+    assert len(development_key(2)) == 32
+
+
+def test_a_service_killed_at_any_moment_goes_on_where_it_was(
+    start: Start, market: LocalMarket, tmp_path: Path
+) -> None:
+    """kill -9 after the order, after the match and after the report: the job is settled, once."""
+    tables = Service(market, tmp_path)  # what the API and the worker write
+    tables.list_offer()
+    worker = tables.ready_worker()
+    job = tables.order()
+    before = tables.free(market.customer)
+
+    for happens in ("matched", "reported", "settled"):
+        process = start()
+        facts(process)
+        tables.beat(worker)
+        if happens == "matched":
+            until(lambda: tables.rows(deals), "the deal", 30)
+        if happens == "reported":
+            tables.report(worker)
+        if happens == "settled":
+            until(lambda: tables.job(job)["state"] == "settled", "the settlement", 30)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(20)
+
+    assert tables.job(job)["charged"] == PRICE.units
+    assert tables.free(market.customer) == before - PRICE.units
+    assert [row["state"] for row in tables.rows(deals)] == ["settled"]
+    tables.close()
+
+
+def test_admin_status_shows_what_waits_and_why(service: Service) -> None:
+    job = service.order()
+    service.step()
+    shown = CliRunner().invoke(admin, ["status", "--data", str(service.data)])
+    assert shown.exit_code == 0, shown.output
+    assert "1 free" in shown.output
+    assert f"waits: {job} lot 0: no worker offers this product" in shown.output
+    told = json.loads(CliRunner().invoke(admin, ["status", "--data", str(service.data), "--json"]).output)
+    assert told["states"]["jobs"] == {"queued": 1}
+    assert told["cursor"]["block"] == service.client.block().number
+
+
+def test_admin_status_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
+    result = CliRunner().invoke(admin, ["status", "--data", str(tmp_path)])
+    assert "there is no service's store" in str(result.exception)
+
+
+def test_contract_and_manifest_together_are_refused(tmp_path: Path) -> None:
+    from scheduler.serve import ServeOptions, serve
+
+    options = ServeOptions(data=tmp_path, rpc="http://127.0.0.1:1", key="dev:2")
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        with pytest.raises(ConfigurationError, match="address or its manifest"):
+            serve(options)
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+            signal.signal(number, handler)
