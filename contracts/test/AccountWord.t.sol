@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {Account} from "../src/libraries/Accounts.sol";
 import {Vm, within} from "./support/Vm.sol";
 
@@ -83,7 +83,7 @@ contract AccountWordTest {
         if ((p.cur != 0 || p.prev != 0) && p.free - amount < surety) {
             vm.expectRevert(
                 abi.encodeWithSelector(
-                    IMarket.MarketSuretyLocked.selector, address(1), p.free - amount, surety
+                    IMarketErrors.MarketSuretyLocked.selector, address(1), p.free - amount, surety
                 )
             );
             this.debitAboveSurety(_pack(p), amount, surety);
@@ -96,7 +96,7 @@ contract AccountWordTest {
 
     function testFuzz_what_does_not_fit_is_refused(Plain memory p, uint256 amount) public {
         amount = within(amount, uint256(type(uint64).max) - p.free + 1, type(uint128).max);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketAmountTooLarge.selector, p.free + amount));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketAmountTooLarge.selector, p.free + amount));
         this.creditFree(_pack(p), amount);
     }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
+import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Purchase} from "../src/interfaces/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {within} from "./support/Vm.sol";
@@ -13,7 +14,7 @@ contract AccountsTest is Fixture {
         vm.startPrank(stranger);
         dollar.approve(address(market), 7);
         vm.expectEmit();
-        emit IMarket.Deposited(stranger, stranger, 7);
+        emit IMarketEvents.Deposited(stranger, stranger, 7);
         market.deposit(7);
         vm.stopPrank();
         vm.assertEq(_free(stranger), 7);
@@ -25,7 +26,7 @@ contract AccountsTest is Fixture {
         vm.startPrank(stranger);
         dollar.approve(address(market), 7);
         vm.expectEmit();
-        emit IMarket.Deposited(provider, stranger, 7);
+        emit IMarketEvents.Deposited(provider, stranger, 7);
         market.depositFor(provider, 7);
         vm.stopPrank();
         vm.assertEq(_free(stranger), 0);
@@ -33,7 +34,7 @@ contract AccountsTest is Fixture {
     }
 
     function test_a_deposit_for_nobody_is_refused() public {
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketRecipient.selector, address(0)));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketRecipient.selector, address(0)));
         market.depositFor(address(0), 1);
     }
 
@@ -48,16 +49,16 @@ contract AccountsTest is Fixture {
     function test_withdraw_sends_free_money_anywhere_but_to_nobody_or_the_market() public {
         vm.prank(customer);
         vm.expectEmit();
-        emit IMarket.Withdrawn(customer, stranger, 5);
+        emit IMarketEvents.Withdrawn(customer, stranger, 5);
         market.withdraw(stranger, 5);
         vm.assertEq(dollar.balanceOf(stranger), 5);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS - 5);
 
         vm.prank(customer);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketRecipient.selector, address(market)));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketRecipient.selector, address(market)));
         market.withdraw(address(market), 5);
         vm.prank(customer);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketRecipient.selector, address(0)));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketRecipient.selector, address(0)));
         market.withdraw(address(0), 5);
     }
 
@@ -65,7 +66,7 @@ contract AccountsTest is Fixture {
         vm.prank(customer);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IMarket.MarketFundsShort.selector, customer, CUSTOMER_FUNDS, CUSTOMER_FUNDS + 1
+                IMarketErrors.MarketFundsShort.selector, customer, CUSTOMER_FUNDS, CUSTOMER_FUNDS + 1
             )
         );
         market.withdraw(customer, CUSTOMER_FUNDS + 1);
@@ -81,13 +82,13 @@ contract AccountsTest is Fixture {
         _settle(_open(), "root", 1);
         vm.prank(provider);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketSuretyLocked.selector, provider, SURETY - 1, SURETY)
+            abi.encodeWithSelector(IMarketErrors.MarketSuretyLocked.selector, provider, SURETY - 1, SURETY)
         );
         market.withdraw(provider, 1);
 
         vm.warp(_now() + WINDOW); // the earnings wait in `prev` now
         vm.prank(provider);
-        vm.expectPartialRevert(IMarket.MarketSuretyLocked.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSuretyLocked.selector);
         market.withdraw(provider, 1);
 
         vm.warp(_now() + WINDOW);
@@ -108,7 +109,7 @@ contract AccountsTest is Fixture {
         vm.prank(scheduler);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IMarket.MarketSuretyLocked.selector, provider, SURETY - uint64(PRICE), SURETY
+                IMarketErrors.MarketSuretyLocked.selector, provider, SURETY - uint64(PRICE), SURETY
             )
         );
         market.matchPurchase(purchase, signature, offer, 0, _signAsk(ask, STRANGER_KEY));
@@ -162,14 +163,14 @@ contract AccountsTest is Fixture {
     function test_bump_raises_the_era_that_it_names() public {
         vm.prank(customer);
         vm.expectEmit();
-        emit IMarket.Bumped(customer, 1);
+        emit IMarketEvents.Bumped(customer, 1);
         market.bump(0);
         (uint256 free,,, uint32 era) = market.account(customer);
         vm.assertEq(era, 1);
         vm.assertEq(free, CUSTOMER_FUNDS);
 
         vm.prank(customer);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketEra.selector, customer, 0, 1));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketEra.selector, customer, 0, 1));
         market.bump(0);
     }
 
@@ -188,7 +189,7 @@ contract AccountsTest is Fixture {
         vm.assertEq(cap, type(uint64).max);
 
         vm.prank(admin);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketCapNotRaised.selector, cap, cap));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketCapNotRaised.selector, cap, cap));
         market.raiseDepositCap(cap);
     }
 
@@ -201,7 +202,7 @@ contract AccountsTest is Fixture {
         vm.assertEq(_free(stranger), rest);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IMarket.MarketDepositCap.selector, uint256(type(uint64).max) + 1, type(uint64).max
+                IMarketErrors.MarketDepositCap.selector, uint256(type(uint64).max) + 1, type(uint64).max
             )
         );
         market.depositFor(stranger, 1);

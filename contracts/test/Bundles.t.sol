@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
+import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Offer, Purchase} from "../src/interfaces/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
 
@@ -22,7 +23,7 @@ contract BundlesTest is Fixture {
         uint40 until = uint40(_now() + 1 days);
         vm.prank(pricing);
         vm.expectEmit();
-        emit IMarket.Published(keccak256(abi.encode(other)), other, until, 7);
+        emit IMarketEvents.Published(keccak256(abi.encode(other)), other, until, 7);
         bytes32 id = market.publish(other, until, 7);
         (uint40 end, uint96 float_) = market.bundles(id);
         vm.assertEq(end, until);
@@ -42,7 +43,7 @@ contract BundlesTest is Fixture {
         (uint40 until,) = market.bundles(bundle);
         vm.prank(pricing);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketUntilTooEarly.selector, until - 1, uint256(until))
+            abi.encodeWithSelector(IMarketErrors.MarketUntilTooEarly.selector, until - 1, uint256(until))
         );
         market.publish(offer, until - 1, 0);
     }
@@ -51,7 +52,7 @@ contract BundlesTest is Fixture {
         vm.prank(pricing);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IMarket.MarketUntilTooEarly.selector, uint40(block.timestamp), block.timestamp + 1
+                IMarketErrors.MarketUntilTooEarly.selector, uint40(block.timestamp), block.timestamp + 1
             )
         );
         market.publish(_other(), uint40(block.timestamp), 0);
@@ -62,19 +63,22 @@ contract BundlesTest is Fixture {
         vm.prank(pricing);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IMarket.MarketFundsShort.selector, address(market), free, type(uint96).max
+                IMarketErrors.MarketFundsShort.selector, address(market), free, type(uint96).max
             )
         );
         market.publish(_other(), uint40(block.timestamp + 1 days), type(uint96).max);
     }
 
-    function test_a_quorum_that_cannot_be_bought_yet_is_refused() public {
+    function test_a_quorum_is_of_1_to_16() public {
         Offer memory other = _other();
-        for (uint8 quorum = 0; quorum < 4; ++quorum) {
-            if (quorum == 1) continue;
+        for (uint8 quorum = 0; quorum < 19; ++quorum) {
             other.quorum = quorum;
             vm.prank(pricing);
-            vm.expectRevert(abi.encodeWithSelector(IMarket.MarketQuorumUnsupported.selector, quorum));
+            if (quorum == 0 || quorum > 16) {
+                vm.expectRevert(
+                    abi.encodeWithSelector(IMarketErrors.MarketQuorumUnsupported.selector, quorum)
+                );
+            }
             market.publish(other, uint40(block.timestamp + 1 days), 0);
         }
     }
@@ -83,7 +87,7 @@ contract BundlesTest is Fixture {
         Offer memory other = _other();
         other.product = bytes32(uint256(other.product) | (1 << 32)); // a reserved bit
         vm.prank(pricing);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketProduct.selector, other.product));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketProduct.selector, other.product));
         market.publish(other, uint40(block.timestamp + 1 days), 0);
     }
 
@@ -100,13 +104,13 @@ contract BundlesTest is Fixture {
         uint40 soonest = uint40(_now() + NOTICE);
         vm.prank(pricing);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketUntilTooEarly.selector, soonest - 1, uint256(soonest))
+            abi.encodeWithSelector(IMarketErrors.MarketUntilTooEarly.selector, soonest - 1, uint256(soonest))
         );
         market.retire(bundle, soonest - 1);
 
         vm.prank(pricing);
         vm.expectEmit();
-        emit IMarket.Retired(bundle, soonest);
+        emit IMarketEvents.Retired(bundle, soonest);
         market.retire(bundle, soonest);
         (uint40 until,) = market.bundles(bundle);
         vm.assertEq(until, soonest);
@@ -115,34 +119,34 @@ contract BundlesTest is Fixture {
     function test_retire_never_extends() public {
         (uint40 until,) = market.bundles(bundle);
         vm.prank(pricing);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketUntilTooLate.selector, until, until));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketUntilTooLate.selector, until, until));
         market.retire(bundle, until);
     }
 
     function test_retire_of_what_has_ended_or_never_was_is_refused() public {
         vm.prank(pricing);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketBundleNotLive.selector, bytes32("never"), uint40(0))
+            abi.encodeWithSelector(IMarketErrors.MarketBundleNotLive.selector, bytes32("never"), uint40(0))
         );
         market.retire("never", uint40(block.timestamp + 1 days));
         (uint40 until,) = market.bundles(bundle);
         vm.warp(until + 1);
         vm.prank(pricing);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketBundleNotLive.selector, bundle, until));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketBundleNotLive.selector, bundle, until));
         market.retire(bundle, until + 1 days);
     }
 
     function test_a_float_can_be_reclaimed_by_anyone_once_the_offer_has_ended() public {
         (uint40 until,) = market.bundles(bundle);
         vm.warp(until);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketBundleLive.selector, bundle, until));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketBundleLive.selector, bundle, until));
         market.reclaim(bundle);
 
         vm.warp(until + 1);
         uint256 before = _free(address(market));
         vm.prank(stranger);
         vm.expectEmit();
-        emit IMarket.Reclaimed(bundle, FLOAT);
+        emit IMarketEvents.Reclaimed(bundle, FLOAT);
         market.reclaim(bundle);
         vm.assertEq(_free(address(market)), before + FLOAT);
         vm.assertEq(_floatOf(bundle), 0);
@@ -170,7 +174,7 @@ contract BundlesTest is Fixture {
         purchase.nonce = 2;
         bytes memory signature = _signPurchase(purchase);
         vm.prank(scheduler);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketBundleNotLive.selector, bundle, end));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketBundleNotLive.selector, bundle, end));
         market.matchPurchase(purchase, signature, offer, 0, _signAsk(_ask(), WORKER_KEY));
     }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
+import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Purchase} from "../src/interfaces/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
 
@@ -18,7 +19,7 @@ contract EndsTest is Fixture {
         bytes[] memory signatures = _signResult(o.id, _refusal(o), 0);
         bytes32 root = _refusal(o);
         vm.expectEmit();
-        emit IMarket.Refused(o.id, uint64(PRICE));
+        emit IMarketEvents.Refused(o.id, uint64(PRICE));
         market.settle(o.deal, o.due, root, 0, signatures);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS);
         vm.assertEq(_free(address(market)), treasury + 0.5e6);
@@ -39,7 +40,7 @@ contract EndsTest is Fixture {
         Opened memory o = _open();
         bytes[] memory signatures = _signResult(o.id, "root", 0);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketRefusalRoot.selector, bytes32("root"), o.due)
+            abi.encodeWithSelector(IMarketErrors.MarketRefusalRoot.selector, bytes32("root"), o.due)
         );
         market.settle(o.deal, o.due, "root", 0, signatures);
     }
@@ -57,9 +58,9 @@ contract EndsTest is Fixture {
         vm.prank(scheduler);
         bytes32 id = market.matchPurchase(purchase, signature, offer, 0, _signAsk(ask, WORKER_KEY));
         vm.assertEq(id, o.id); // the same deal, due a second later
-        vm.expectPartialRevert(IMarket.MarketNotOpen.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
         market.settle(o.deal, o.due, root, 0, signatures);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketRefusalRoot.selector, root, o.due + 1));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketRefusalRoot.selector, root, o.due + 1));
         market.settle(o.deal, o.due + 1, root, 0, signatures);
     }
 
@@ -70,7 +71,7 @@ contract EndsTest is Fixture {
         market.hasten(o.deal, o.due);
         uint48 sooner = uint48(block.timestamp + GRACE) | HASTENED;
         bytes32 root = _refusal(o);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketRefusalRoot.selector, root, sooner));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketRefusalRoot.selector, root, sooner));
         market.settle(o.deal, sooner, root, 0, signatures);
         root = bytes32(uint256(sooner));
         signatures = _signResult(o.id, root, 0);
@@ -90,13 +91,13 @@ contract EndsTest is Fixture {
         vm.warp(uint40(o.due) + 1);
         vm.prank(stranger);
         vm.expectEmit();
-        emit IMarket.Expired(o.id, uint64(PRICE));
+        emit IMarketEvents.Expired(o.id, uint64(PRICE));
         market.expire(o.deal, o.due);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS);
         vm.assertEq(_free(address(market)), treasury + 0.5e6);
         vm.assertEq(market.lot(o.deal.order, 0), bytes32(0));
 
-        vm.expectPartialRevert(IMarket.MarketNotOpen.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
         market.expire(o.deal, o.due);
         _match(purchase, 0, ask); // free again until its order ends
     }
@@ -106,7 +107,7 @@ contract EndsTest is Fixture {
         uint48 sooner = uint48(block.timestamp + GRACE) | HASTENED;
         vm.prank(scheduler);
         vm.expectEmit();
-        emit IMarket.Hastened(o.id, sooner);
+        emit IMarketEvents.Hastened(o.id, sooner);
         market.hasten(o.deal, o.due);
         vm.assertEq(market.lot(o.deal.order, 0), keccak256(abi.encode(o.id, sooner)));
     }
@@ -129,7 +130,7 @@ contract EndsTest is Fixture {
         uint48 sooner = uint48(block.timestamp + GRACE) | HASTENED;
         vm.warp(uint40(sooner) + 1);
         bytes[] memory signatures = _signResult(o.id, "root", 1);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketTooLate.selector, uint40(sooner)));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketTooLate.selector, uint40(sooner)));
         market.settle(o.deal, sooner, "root", 1, signatures);
         market.expire(o.deal, sooner);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS);
@@ -140,7 +141,7 @@ contract EndsTest is Fixture {
         vm.warp(uint40(o.due) - GRACE);
         vm.prank(scheduler);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketNotSooner.selector, uint40(o.due), uint256(o.due))
+            abi.encodeWithSelector(IMarketErrors.MarketNotSooner.selector, uint40(o.due), uint256(o.due))
         );
         market.hasten(o.deal, o.due);
 
@@ -149,14 +150,14 @@ contract EndsTest is Fixture {
         market.hasten(o.deal, o.due);
         uint48 sooner = uint48(_now() + GRACE) | HASTENED;
         vm.prank(scheduler);
-        vm.expectPartialRevert(IMarket.MarketNotSooner.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketNotSooner.selector);
         market.hasten(o.deal, sooner);
     }
 
     function test_only_the_scheduler_hastens() public {
         Opened memory o = _open();
         vm.prank(customer);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketNotScheduler.selector, customer));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketNotScheduler.selector, customer));
         market.hasten(o.deal, o.due);
     }
 
@@ -164,7 +165,7 @@ contract EndsTest is Fixture {
         Opened memory o = _open();
         _settle(o, "root", 1);
         vm.prank(scheduler);
-        vm.expectPartialRevert(IMarket.MarketNotOpen.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
         market.hasten(o.deal, o.due);
     }
 
@@ -173,7 +174,7 @@ contract EndsTest is Fixture {
         purchase.tasks = 2;
         vm.prank(customer);
         vm.expectEmit();
-        emit IMarket.Cancelled(_order(purchase), 1);
+        emit IMarketEvents.Cancelled(_order(purchase), 1);
         market.cancel(purchase, 1);
         vm.assertEq(market.lot(_order(purchase), 1), bytes32(uint256(1)));
         _match(purchase, 0, _ask());
@@ -182,7 +183,7 @@ contract EndsTest is Fixture {
         vm.prank(scheduler);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IMarket.MarketLotTaken.selector, _order(purchase), 1, bytes32(uint256(1))
+                IMarketErrors.MarketLotTaken.selector, _order(purchase), 1, bytes32(uint256(1))
             )
         );
         market.matchPurchase(purchase, signature, offer, 1, _signAsk(_ask(), WORKER_KEY));
@@ -192,11 +193,11 @@ contract EndsTest is Fixture {
         Opened memory o = _open();
         Purchase memory purchase = _purchase();
         vm.prank(customer);
-        vm.expectPartialRevert(IMarket.MarketLotTaken.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketLotTaken.selector);
         market.cancel(purchase, 0);
         _settle(o, "root", 1);
         vm.prank(customer);
-        vm.expectPartialRevert(IMarket.MarketLotTaken.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketLotTaken.selector);
         market.cancel(purchase, 0);
     }
 
@@ -204,7 +205,7 @@ contract EndsTest is Fixture {
         Purchase memory purchase = _purchase();
         vm.prank(stranger);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketNotCustomer.selector, stranger, customer)
+            abi.encodeWithSelector(IMarketErrors.MarketNotCustomer.selector, stranger, customer)
         );
         market.cancel(purchase, 0);
     }
@@ -212,7 +213,7 @@ contract EndsTest is Fixture {
     function test_a_lot_that_the_order_does_not_have_is_not_closed() public {
         Purchase memory purchase = _purchase();
         vm.prank(customer);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketLotRange.selector, 1, 1));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketLotRange.selector, 1, 1));
         market.cancel(purchase, 1);
     }
 }

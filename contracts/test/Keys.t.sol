@@ -2,6 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
+import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Deal, Purchase, Result, SignedAsk} from "../src/interfaces/Types.sol";
 import {Fixture, MarketWithRoles} from "./support/Fixture.sol";
 import {within} from "./support/Vm.sol";
@@ -74,7 +76,7 @@ contract KeysTest is Fixture {
         bytes[] memory bad = _bad(_signPurchase(purchase));
         bytes32 order = _order(purchase);
         for (uint256 i = 0; i < bad.length; ++i) {
-            vm.expectRevert(abi.encodeWithSelector(IMarket.MarketSignature.selector, customer, order));
+            vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketSignature.selector, customer, order));
             this.tryMatch(purchase, bad[i], asks);
         }
     }
@@ -87,7 +89,7 @@ contract KeysTest is Fixture {
         bytes32 digest = _digest(_hash(_ask()));
         for (uint256 i = 0; i < bad.length; ++i) {
             asks[0].signature = bad[i];
-            vm.expectRevert(abi.encodeWithSelector(IMarket.MarketSignature.selector, provider, digest));
+            vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketSignature.selector, provider, digest));
             this.tryMatch(purchase, signature, asks);
         }
     }
@@ -98,9 +100,16 @@ contract KeysTest is Fixture {
         bytes[] memory bad = _bad(signatures[0]);
         for (uint256 i = 0; i < bad.length; ++i) {
             signatures[0] = bad[i];
-            vm.expectPartialRevert(IMarket.MarketSignature.selector);
+            vm.expectPartialRevert(_unsigned(bad[i]));
             market.settle(o.deal, o.due, "root", 1, signatures);
         }
+    }
+
+    /// @dev Nothing at all is a leg that did not sign; anything else must be its signature.
+    function _unsigned(bytes memory signature) private pure returns (bytes4) {
+        return signature.length == 0
+            ? IMarketErrors.MarketQuorum.selector
+            : IMarketErrors.MarketSignature.selector;
     }
 
     function tryMatch(Purchase memory purchase, bytes memory signature, SignedAsk[] memory asks) external {
@@ -113,7 +122,7 @@ contract KeysTest is Fixture {
         bytes memory signature = _sign(STRANGER_KEY, _order(purchase));
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketSignature.selector, customer, _order(purchase))
+            abi.encodeWithSelector(IMarketErrors.MarketSignature.selector, customer, _order(purchase))
         );
         this.tryMatch(purchase, signature, asks);
     }
@@ -128,7 +137,7 @@ contract KeysTest is Fixture {
         bundle = _publish(offer, _now() + 1 days, 100e6);
         purchase.bundle = bundle;
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         this.tryMatch(purchase, new bytes(65), asks);
     }
 
@@ -138,7 +147,7 @@ contract KeysTest is Fixture {
         signatures[0] = _cut(
             abi.encodePacked(noise, keccak256(noise), keccak256("r"), keccak256("s")), within(length, 0, 66)
         );
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(_unsigned(signatures[0]));
         market.settle(o.deal, o.due, "root", 1, signatures);
     }
 
@@ -150,12 +159,12 @@ contract KeysTest is Fixture {
         bytes memory foreign =
             _sign(CUSTOMER_KEY, _digestFor(_hash(purchase), address(other), block.chainid));
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         this.tryMatch(purchase, foreign, asks);
 
         bytes memory own = _signPurchase(purchase);
         asks[0].signature = _sign(WORKER_KEY, _digestFor(_hash(_ask()), address(other), block.chainid));
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         this.tryMatch(purchase, own, asks);
     }
 
@@ -166,9 +175,9 @@ contract KeysTest is Fixture {
         Opened memory o = _match(purchase, 0, _ask());
         bytes[] memory signatures = _signResult(o.id, "root", 1);
         vm.chainId(block.chainid + 1);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         this.tryMatch(purchase, signature, asks);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         market.settle(o.deal, o.due, "root", 1, signatures);
     }
 
@@ -183,7 +192,7 @@ contract KeysTest is Fixture {
         bytes memory signature = _signPurchase(purchase);
         _tryMatch(purchase, signature, _signAsk(_ask(), PROVIDER_KEY));
         bytes[] memory byWorker = _signResult(o.id, "root", 1);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         market.settle(o.deal, o.due, "root", 1, byWorker); // another key did not sign the ask
         market.settle(o.deal, o.due, "root", 1, _signResultBy(PROVIDER_KEY, o.id, "root", 1));
         vm.assertEq(_cur(provider), PAY);
@@ -193,7 +202,7 @@ contract KeysTest is Fixture {
         Purchase memory purchase = _purchase();
         bytes memory signature = _signPurchase(purchase);
         SignedAsk[] memory asks = _signAsk(_ask(), STRANGER_KEY);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         this.tryMatch(purchase, signature, asks);
     }
 
@@ -201,7 +210,7 @@ contract KeysTest is Fixture {
         uint40 until = uint40(_now() + 10);
         vm.prank(provider);
         vm.expectEmit();
-        emit IMarket.Authorised(provider, worker, until);
+        emit IMarketEvents.Authorised(provider, worker, until);
         market.authorise(worker, until);
         vm.assertEq(market.workers(provider, worker), until);
 
@@ -209,7 +218,7 @@ contract KeysTest is Fixture {
         bytes memory signature = _signPurchase(purchase);
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
         vm.warp(until + 1);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         this.tryMatch(purchase, signature, asks);
         vm.warp(until);
         this.tryMatch(purchase, signature, asks);
@@ -223,7 +232,7 @@ contract KeysTest is Fixture {
         purchase.nonce = 2;
         bytes memory signature = _signPurchase(purchase);
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         this.tryMatch(purchase, signature, asks);
 
         _settle(o, "root", 1);
@@ -291,7 +300,7 @@ contract KeysTest is Fixture {
         for (uint8 mood = 1; mood <= uint8(type(Wallet.Mood).max); ++mood) {
             wallet.set(Wallet.Mood(mood));
             uint256 gas = gasleft();
-            vm.expectPartialRevert(IMarket.MarketSignature.selector);
+            vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
             this.tryMatch(purchase, "anything", asks);
             vm.assertLe(gas - gasleft(), 600_000, "bounded gas");
         }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
+import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Deal, Offer, Purchase, SignedAsk} from "../src/interfaces/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {within} from "./support/Vm.sol";
@@ -28,7 +29,7 @@ contract MatchTest is Fixture {
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
         vm.prank(scheduler);
         vm.expectEmit();
-        emit IMarket.DealOpened(id, deal.order, customer, deal, due);
+        emit IMarketEvents.DealOpened(id, deal.order, customer, deal, due);
         vm.assertEq(market.matchPurchase(purchase, signature, offer, 0, asks), id);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS - PRICE);
         vm.assertEq(_free(provider), SURETY);
@@ -42,7 +43,7 @@ contract MatchTest is Fixture {
         bytes memory signature = _signPurchase(purchase);
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
         vm.prank(stranger);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketNotScheduler.selector, stranger));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketNotScheduler.selector, stranger));
         market.matchPurchase(purchase, signature, offer, 0, asks);
     }
 
@@ -53,7 +54,7 @@ contract MatchTest is Fixture {
             0,
             _ask(),
             abi.encodeWithSelector(
-                IMarket.MarketLotTaken.selector, o.deal.order, 0, keccak256(abi.encode(o.id, o.due))
+                IMarketErrors.MarketLotTaken.selector, o.deal.order, 0, keccak256(abi.encode(o.id, o.due))
             )
         );
     }
@@ -66,7 +67,7 @@ contract MatchTest is Fixture {
             _purchase(),
             0,
             _ask(),
-            abi.encodeWithSelector(IMarket.MarketLotTaken.selector, o.deal.order, 0, word)
+            abi.encodeWithSelector(IMarketErrors.MarketLotTaken.selector, o.deal.order, 0, word)
         );
     }
 
@@ -79,22 +80,22 @@ contract MatchTest is Fixture {
             vm.assertEq(o.deal.count, lot == 2 ? 1 : 3);
         }
         vm.assertEq(_free(customer), CUSTOMER_FUNDS - 7 * PRICE);
-        _refused(purchase, 3, _ask(), abi.encodeWithSelector(IMarket.MarketLotRange.selector, 3, 3));
+        _refused(purchase, 3, _ask(), abi.encodeWithSelector(IMarketErrors.MarketLotRange.selector, 3, 3));
     }
 
     function test_an_order_of_nothing_has_no_lot() public {
         Purchase memory purchase = _purchase();
         purchase.tasks = 0;
-        _refused(purchase, 0, _ask(), abi.encodeWithSelector(IMarket.MarketLotRange.selector, 0, 0));
+        _refused(purchase, 0, _ask(), abi.encodeWithSelector(IMarketErrors.MarketLotRange.selector, 0, 0));
         purchase.tasks = 1;
         purchase.lot = 0;
-        _refused(purchase, 0, _ask(), abi.encodeWithSelector(IMarket.MarketLotRange.selector, 0, 0));
+        _refused(purchase, 0, _ask(), abi.encodeWithSelector(IMarketErrors.MarketLotRange.selector, 0, 0));
         purchase.lot = 1;
         _refused(
             purchase,
             type(uint32).max,
             _ask(),
-            abi.encodeWithSelector(IMarket.MarketLotRange.selector, type(uint32).max, 1)
+            abi.encodeWithSelector(IMarketErrors.MarketLotRange.selector, type(uint32).max, 1)
         );
     }
 
@@ -126,7 +127,7 @@ contract MatchTest is Fixture {
             purchase,
             0,
             _ask(),
-            abi.encodeWithSelector(IMarket.MarketDeliverBy.selector, deadline, purchase.deliverBy)
+            abi.encodeWithSelector(IMarketErrors.MarketDeliverBy.selector, deadline, purchase.deliverBy)
         );
         purchase.deliverBy = uint40(deadline);
         _match(purchase, 0, _ask());
@@ -138,7 +139,7 @@ contract MatchTest is Fixture {
         ask.expiry = type(uint40).max;
         vm.warp(purchase.expiry + 1);
         _refused(
-            purchase, 0, ask, abi.encodeWithSelector(IMarket.MarketExpired.selector, purchase.expiry)
+            purchase, 0, ask, abi.encodeWithSelector(IMarketErrors.MarketExpired.selector, purchase.expiry)
         );
         vm.warp(purchase.expiry);
         _match(purchase, 0, ask);
@@ -148,7 +149,7 @@ contract MatchTest is Fixture {
         Purchase memory purchase = _purchase();
         Ask memory ask = _ask();
         vm.warp(ask.expiry + 1);
-        _refused(purchase, 0, ask, abi.encodeWithSelector(IMarket.MarketExpired.selector, ask.expiry));
+        _refused(purchase, 0, ask, abi.encodeWithSelector(IMarketErrors.MarketExpired.selector, ask.expiry));
         vm.warp(ask.expiry);
         _match(purchase, 0, ask);
     }
@@ -157,7 +158,7 @@ contract MatchTest is Fixture {
         vm.prank(customer);
         market.bump(0);
         _refused(
-            _purchase(), 0, _ask(), abi.encodeWithSelector(IMarket.MarketEra.selector, customer, 0, 1)
+            _purchase(), 0, _ask(), abi.encodeWithSelector(IMarketErrors.MarketEra.selector, customer, 0, 1)
         );
     }
 
@@ -165,7 +166,7 @@ contract MatchTest is Fixture {
         vm.prank(provider);
         market.bump(0);
         _refused(
-            _purchase(), 0, _ask(), abi.encodeWithSelector(IMarket.MarketEra.selector, provider, 0, 1)
+            _purchase(), 0, _ask(), abi.encodeWithSelector(IMarketErrors.MarketEra.selector, provider, 0, 1)
         );
         Ask memory ask = _ask();
         ask.era = 1;
@@ -176,7 +177,7 @@ contract MatchTest is Fixture {
         Purchase memory purchase = _purchase();
         purchase.era = 1;
         _refused(
-            purchase, 0, _ask(), abi.encodeWithSelector(IMarket.MarketEra.selector, customer, 1, 0)
+            purchase, 0, _ask(), abi.encodeWithSelector(IMarketErrors.MarketEra.selector, customer, 1, 0)
         );
     }
 
@@ -184,11 +185,11 @@ contract MatchTest is Fixture {
         Purchase memory purchase = _purchase();
         purchase.price = PRICE + 1;
         _refused(
-            purchase, 0, _ask(), abi.encodeWithSelector(IMarket.MarketPrice.selector, PRICE + 1, PRICE)
+            purchase, 0, _ask(), abi.encodeWithSelector(IMarketErrors.MarketPrice.selector, PRICE + 1, PRICE)
         );
         purchase.price = PRICE - 1;
         _refused(
-            purchase, 0, _ask(), abi.encodeWithSelector(IMarket.MarketPrice.selector, PRICE - 1, PRICE)
+            purchase, 0, _ask(), abi.encodeWithSelector(IMarketErrors.MarketPrice.selector, PRICE - 1, PRICE)
         );
     }
 
@@ -200,7 +201,7 @@ contract MatchTest is Fixture {
         vm.prank(scheduler);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IMarket.MarketBundleMismatch.selector, bundle, keccak256(abi.encode(offer))
+                IMarketErrors.MarketBundleMismatch.selector, bundle, keccak256(abi.encode(offer))
             )
         );
         market.matchPurchase(purchase, signature, offer, 0, asks);
@@ -214,28 +215,28 @@ contract MatchTest is Fixture {
             purchase,
             0,
             _ask(),
-            abi.encodeWithSelector(IMarket.MarketBundleNotLive.selector, purchase.bundle, uint40(0))
+            abi.encodeWithSelector(IMarketErrors.MarketBundleNotLive.selector, purchase.bundle, uint40(0))
         );
     }
 
-    function test_the_number_of_asks_is_the_quorum() public {
+    function test_a_deal_has_at_least_a_quorum_of_legs_of_different_providers() public {
         Purchase memory purchase = _purchase();
         bytes memory signature = _signPurchase(purchase);
         vm.prank(scheduler);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketLegCount.selector, 0, 1));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketLegCount.selector, 0, 1));
         market.matchPurchase(purchase, signature, offer, 0, new SignedAsk[](0));
 
         SignedAsk[] memory two = new SignedAsk[](2);
         two[0] = two[1] = _signAsk(_ask(), WORKER_KEY)[0];
         vm.prank(scheduler);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketLegCount.selector, 2, 1));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketLegTwice.selector, provider));
         market.matchPurchase(purchase, signature, offer, 0, two);
     }
 
     function test_an_ask_must_opt_in_to_bundles() public {
         Ask memory ask = _ask();
         ask.kinds = 1;
-        _refused(_purchase(), 0, ask, abi.encodeWithSelector(IMarket.MarketAskKinds.selector, 1));
+        _refused(_purchase(), 0, ask, abi.encodeWithSelector(IMarketErrors.MarketAskKinds.selector, 1));
         ask.kinds = 3;
         _match(_purchase(), 0, ask);
     }
@@ -247,7 +248,7 @@ contract MatchTest is Fixture {
             _purchase(),
             0,
             ask,
-            abi.encodeWithSelector(IMarket.MarketAskProduct.selector, ask.product, _product())
+            abi.encodeWithSelector(IMarketErrors.MarketAskProduct.selector, ask.product, _product())
         );
     }
 
@@ -258,7 +259,7 @@ contract MatchTest is Fixture {
             _purchase(),
             0,
             ask,
-            abi.encodeWithSelector(IMarket.MarketAskCustomer.selector, stranger, customer)
+            abi.encodeWithSelector(IMarketErrors.MarketAskCustomer.selector, stranger, customer)
         );
         ask.customer = customer;
         _match(_purchase(), 0, ask);
@@ -271,7 +272,7 @@ contract MatchTest is Fixture {
             _purchase(),
             0,
             ask,
-            abi.encodeWithSelector(IMarket.MarketAskMatcher.selector, stranger, scheduler)
+            abi.encodeWithSelector(IMarketErrors.MarketAskMatcher.selector, stranger, scheduler)
         );
         Purchase memory purchase = _purchase();
         address[3] memory fine = [address(0), scheduler, address(market)];
@@ -289,14 +290,14 @@ contract MatchTest is Fixture {
         bytes memory signature = _sign(PROVIDER_KEY, _order(purchase));
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
         vm.prank(scheduler);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketSelfDeal.selector, provider));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketSelfDeal.selector, provider));
         market.matchPurchase(purchase, signature, offer, 0, asks);
     }
 
     function test_an_ask_at_zero_serves_only_a_bundle_that_nobody_disputes() public {
         Ask memory ask = _ask();
         ask.price = 0;
-        _refused(_purchase(), 0, ask, abi.encodeWithSelector(IMarket.MarketAskFree.selector, provider));
+        _refused(_purchase(), 0, ask, abi.encodeWithSelector(IMarketErrors.MarketAskFree.selector, provider));
 
         offer.disputable = false;
         bundle = _publish(offer, _now() + 1 days, 0);
@@ -310,7 +311,7 @@ contract MatchTest is Fixture {
     function test_an_ask_without_slots_is_refused() public {
         Ask memory ask = _ask();
         ask.slots = 0;
-        _refused(_purchase(), 0, ask, abi.encodeWithSelector(IMarket.MarketAskSlots.selector, provider));
+        _refused(_purchase(), 0, ask, abi.encodeWithSelector(IMarketErrors.MarketAskSlots.selector, provider));
     }
 
     function test_a_provider_without_its_surety_is_not_matched() public {
@@ -320,7 +321,7 @@ contract MatchTest is Fixture {
             _purchase(),
             0,
             _ask(),
-            abi.encodeWithSelector(IMarket.MarketSuretyMissing.selector, provider, SURETY - 1, SURETY)
+            abi.encodeWithSelector(IMarketErrors.MarketSuretyMissing.selector, provider, SURETY - 1, SURETY)
         );
     }
 
@@ -331,7 +332,7 @@ contract MatchTest is Fixture {
             _purchase(),
             0,
             _ask(),
-            abi.encodeWithSelector(IMarket.MarketFundsShort.selector, customer, PRICE - 1, PRICE)
+            abi.encodeWithSelector(IMarketErrors.MarketFundsShort.selector, customer, PRICE - 1, PRICE)
         );
     }
 
@@ -339,7 +340,7 @@ contract MatchTest is Fixture {
         Ask memory ask = _ask();
         ask.price = 3e6 + 1;
         _refused(
-            _purchase(), 0, ask, abi.encodeWithSelector(IMarket.MarketCost.selector, 3e6 + 1, 3e6)
+            _purchase(), 0, ask, abi.encodeWithSelector(IMarketErrors.MarketCost.selector, 3e6 + 1, 3e6)
         );
     }
 
@@ -363,7 +364,7 @@ contract MatchTest is Fixture {
             _purchase(),
             0,
             ask,
-            abi.encodeWithSelector(IMarket.MarketFloatShort.selector, bundle, 1e6 - 1, 1e6)
+            abi.encodeWithSelector(IMarketErrors.MarketFloatShort.selector, bundle, 1e6 - 1, 1e6)
         );
         _publish(offer, _now() + 1 days, 1);
         _match(_purchase(), 0, ask);
@@ -383,7 +384,7 @@ contract MatchTest is Fixture {
             0,
             _ask(),
             abi.encodeWithSelector(
-                IMarket.MarketFundsShort.selector,
+                IMarketErrors.MarketFundsShort.selector,
                 customer,
                 CUSTOMER_FUNDS,
                 uint256(type(uint96).max) * type(uint16).max
@@ -400,7 +401,7 @@ contract MatchTest is Fixture {
             0,
             _ask(),
             abi.encodeWithSelector(
-                IMarket.MarketFundsShort.selector, customer, CUSTOMER_FUNDS, uint256(1) << 64
+                IMarketErrors.MarketFundsShort.selector, customer, CUSTOMER_FUNDS, uint256(1) << 64
             )
         );
     }
@@ -415,7 +416,7 @@ contract MatchTest is Fixture {
             0,
             ask,
             abi.encodeWithSelector(
-                IMarket.MarketFloatShort.selector, bundle, 5, uint256(type(uint96).max) - PRICE
+                IMarketErrors.MarketFloatShort.selector, bundle, 5, uint256(type(uint96).max) - PRICE
             )
         );
     }

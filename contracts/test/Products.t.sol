@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {Products} from "../src/libraries/Products.sol";
 import {Vm} from "./support/Vm.sol";
 
@@ -49,7 +49,7 @@ contract ProductsTest {
     }
 
     function _bad(Fields memory f) private {
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketProduct.selector, _pack(f)));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketProduct.selector, _pack(f)));
         this.check(_pack(f));
     }
 

@@ -3,6 +3,8 @@ pragma solidity ^0.8.28;
 
 import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
+import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Policy, Purchase, Roles, SignedAsk} from "../src/interfaces/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
 
@@ -74,14 +76,14 @@ contract RolesTest is Fixture {
         Opened memory refused = _match(purchase, 0, _ask());
         vm.prank(pauser);
         vm.expectEmit();
-        emit IMarket.PausedSet(true);
+        emit IMarketEvents.PausedSet(true);
         market.pause();
 
         purchase.nonce = 4;
         bytes memory signature = _signPurchase(purchase);
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
         vm.prank(scheduler);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketPaused.selector));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketPaused.selector));
         market.matchPurchase(purchase, signature, offer, 0, asks);
 
         _settle(settled, "root", 1);
@@ -101,7 +103,7 @@ contract RolesTest is Fixture {
 
         vm.prank(pauser);
         vm.expectEmit();
-        emit IMarket.PausedSet(false);
+        emit IMarketEvents.PausedSet(false);
         market.unpause();
         (,, bool paused,,) = market.config();
         vm.assertFalse(paused);
@@ -138,11 +140,11 @@ contract RolesTest is Fixture {
 
     function test_the_fee_has_a_ceiling() public {
         vm.prank(admin);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketFeeTooHigh.selector, 501, 500));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketFeeTooHigh.selector, 501, 500));
         market.setFee(501);
         vm.prank(admin);
         vm.expectEmit();
-        emit IMarket.FeeSet(500);
+        emit IMarketEvents.FeeSet(500);
         market.setFee(500);
         (address present, uint16 feeBps,,,) = market.config();
         vm.assertEq(feeBps, 500);
@@ -152,13 +154,13 @@ contract RolesTest is Fixture {
     function test_a_new_scheduler_takes_over() public {
         vm.prank(admin);
         vm.expectEmit();
-        emit IMarket.SchedulerSet(stranger);
+        emit IMarketEvents.SchedulerSet(stranger);
         market.setScheduler(stranger);
         Purchase memory purchase = _purchase();
         bytes memory signature = _signPurchase(purchase);
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
         vm.prank(scheduler);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketNotScheduler.selector, scheduler));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketNotScheduler.selector, scheduler));
         market.matchPurchase(purchase, signature, offer, 0, asks);
         scheduler = stranger;
         _open();
@@ -171,11 +173,11 @@ contract RolesTest is Fixture {
         dollar.mint(address(this), 101);
         dollar.approve(capped, 101);
         IMarket(capped).deposit(100);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketDepositCap.selector, 101, 100));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketDepositCap.selector, 101, 100));
         IMarket(capped).deposit(1);
         vm.prank(admin);
         vm.expectEmit();
-        emit IMarket.DepositCapRaised(101);
+        emit IMarketEvents.DepositCapRaised(101);
         IMarket(capped).raiseDepositCap(101);
         IMarket(capped).deposit(1);
         vm.assertEq(IMarket(capped).policy().depositCap, 101);
@@ -186,11 +188,11 @@ contract RolesTest is Fixture {
         vm.startPrank(admin);
         uint64 free = TREASURY_FUNDS - FLOAT;
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketFundsShort.selector, address(market), free, free + 1)
+            abi.encodeWithSelector(IMarketErrors.MarketFundsShort.selector, address(market), free, free + 1)
         );
         market.withdrawTreasury(admin, free + 1);
         vm.expectEmit();
-        emit IMarket.Withdrawn(address(market), admin, free);
+        emit IMarketEvents.Withdrawn(address(market), admin, free);
         market.withdrawTreasury(admin, free);
         vm.stopPrank();
         vm.assertEq(dollar.balanceOf(admin), free);

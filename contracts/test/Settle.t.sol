@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
+import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Deal, Leg, Purchase, Result} from "../src/interfaces/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {within} from "./support/Vm.sol";
@@ -12,7 +13,7 @@ contract SettleTest is Fixture {
 
     function _notOpen(Opened memory o) private view returns (bytes memory) {
         return abi.encodeWithSelector(
-            IMarket.MarketNotOpen.selector, o.id, o.due, market.lot(o.deal.order, o.deal.lot)
+            IMarketErrors.MarketNotOpen.selector, o.id, o.due, market.lot(o.deal.order, o.deal.lot)
         );
     }
 
@@ -22,7 +23,7 @@ contract SettleTest is Fixture {
         bytes[] memory signatures = _signResult(o.id, ROOT, 1);
         vm.prank(stranger); // anyone may send it
         vm.expectEmit();
-        emit IMarket.Settled(
+        emit IMarketEvents.Settled(
             o.id, ROOT, 1, uint64(PAY), 0, uint96(1 | (1 << 16) | (block.timestamp << 32))
         );
         market.settle(o.deal, o.due, ROOT, 1, signatures);
@@ -50,7 +51,7 @@ contract SettleTest is Fixture {
         Opened memory o = _open(10);
         bytes[] memory signatures = _signResult(o.id, ROOT, 7);
         vm.expectEmit();
-        emit IMarket.Settled(
+        emit IMarketEvents.Settled(
             o.id,
             ROOT,
             7,
@@ -98,7 +99,7 @@ contract SettleTest is Fixture {
         uint256[3] memory keys = [STRANGER_KEY, CUSTOMER_KEY, PROVIDER_KEY]; // the worker's key signed the ask
         for (uint256 i = 0; i < keys.length; ++i) {
             bytes[] memory signatures = _signResultBy(keys[i], o.id, ROOT, 1);
-            vm.expectRevert(abi.encodeWithSelector(IMarket.MarketSignature.selector, worker, digest));
+            vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketSignature.selector, worker, digest));
             market.settle(o.deal, o.due, ROOT, 1, signatures);
         }
     }
@@ -109,16 +110,16 @@ contract SettleTest is Fixture {
         purchase.nonce = 2;
         Opened memory two = _match(purchase, 0, _ask());
         bytes[] memory signatures = _signResult(one.id, ROOT, 1);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         market.settle(two.deal, two.due, ROOT, 1, signatures);
     }
 
     function test_a_result_for_another_root_or_count_is_refused() public {
         Opened memory o = _open(2);
         bytes[] memory signatures = _signResult(o.id, ROOT, 1);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         market.settle(o.deal, o.due, "other", 1, signatures);
-        vm.expectPartialRevert(IMarket.MarketSignature.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
         market.settle(o.deal, o.due, ROOT, 2, signatures);
     }
 
@@ -150,12 +151,12 @@ contract SettleTest is Fixture {
         changed[8].legs[0].pay = PAY + 1;
         changed[9].legs[0].provider = stranger;
         for (uint256 i = 0; i < 10; ++i) {
-            vm.expectPartialRevert(IMarket.MarketNotOpen.selector);
+            vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
             market.settle(changed[i], o.due, ROOT, 2, signatures);
-            vm.expectPartialRevert(IMarket.MarketNotOpen.selector);
+            vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
             market.expire(changed[i], o.due);
         }
-        vm.expectPartialRevert(IMarket.MarketNotOpen.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
         market.settle(o.deal, o.due + 1, ROOT, 2, signatures);
     }
 
@@ -166,34 +167,34 @@ contract SettleTest is Fixture {
         two[1] = Leg(stranger, stranger, 1);
         o.deal.legs = two;
         bytes[] memory signatures = _signResult(o.id, ROOT, 1);
-        vm.expectPartialRevert(IMarket.MarketNotOpen.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
         market.settle(o.deal, o.due, ROOT, 1, signatures);
         o.deal.legs = new Leg[](0);
-        vm.expectPartialRevert(IMarket.MarketNotOpen.selector);
+        vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
         market.settle(o.deal, o.due, ROOT, 1, signatures);
     }
 
     function test_every_leg_must_sign_and_nobody_else() public {
         Opened memory o = _open();
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketLegCount.selector, 0, 1));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketLegCount.selector, 0, 1));
         market.settle(o.deal, o.due, ROOT, 1, new bytes[](0));
         bytes[] memory two = new bytes[](2);
         two[0] = two[1] = _signResult(o.id, ROOT, 1)[0];
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketLegCount.selector, 2, 1));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketLegCount.selector, 2, 1));
         market.settle(o.deal, o.due, ROOT, 1, two);
     }
 
     function test_more_done_than_the_lot_has_is_refused() public {
         Opened memory o = _open(3);
         bytes[] memory signatures = _signResult(o.id, ROOT, 4);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketDone.selector, 4, 3));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketDone.selector, 4, 3));
         market.settle(o.deal, o.due, ROOT, 4, signatures);
     }
 
     function test_the_deadlines_second_is_still_in_time() public {
         Opened memory o = _open();
         vm.warp(uint40(o.due));
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketTooEarly.selector, uint40(o.due)));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketTooEarly.selector, uint40(o.due)));
         market.expire(o.deal, o.due);
         _settle(o, ROOT, 1);
         vm.assertEq(_cur(provider), PAY);
@@ -203,7 +204,7 @@ contract SettleTest is Fixture {
         Opened memory o = _open();
         vm.warp(uint40(o.due) + 1);
         bytes[] memory signatures = _signResult(o.id, ROOT, 1);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketTooLate.selector, uint40(o.due)));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketTooLate.selector, uint40(o.due)));
         market.settle(o.deal, o.due, ROOT, 1, signatures);
         market.expire(o.deal, o.due);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS);
@@ -215,7 +216,7 @@ contract SettleTest is Fixture {
         market.withdraw(provider, 1);
         bytes[] memory signatures = _signResult(o.id, ROOT, 1);
         vm.expectRevert(
-            abi.encodeWithSelector(IMarket.MarketSuretyMissing.selector, provider, SURETY - 1, SURETY)
+            abi.encodeWithSelector(IMarketErrors.MarketSuretyMissing.selector, provider, SURETY - 1, SURETY)
         );
         market.settle(o.deal, o.due, ROOT, 1, signatures);
         _fund(provider, 1);

@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {Dollar, Fixture} from "./support/Fixture.sol";
 import {OddToken} from "./support/Tokens.sol";
 
@@ -40,14 +41,14 @@ contract TokensTest is Fixture {
     function test_a_token_that_takes_a_fee_is_refused() public {
         odd.set(OddToken.Mood.Fee);
         vm.prank(stranger);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketTokenAmount.selector, 10, 9));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketTokenAmount.selector, 10, 9));
         market.deposit(10);
     }
 
     function test_a_token_that_says_yes_and_moves_nothing_is_refused() public {
         odd.set(OddToken.Mood.Lying);
         vm.prank(stranger);
-        vm.expectRevert(abi.encodeWithSelector(IMarket.MarketTokenAmount.selector, 10, 0));
+        vm.expectRevert(abi.encodeWithSelector(IMarketErrors.MarketTokenAmount.selector, 10, 0));
         market.deposit(10);
     }
 

@@ -29,10 +29,6 @@ contract TypedDataTest {
         return TypedData.hash(order);
     }
 
-    function hash(Cancel calldata order) external pure returns (bytes32) {
-        return TypedData.hash(order);
-    }
-
     function hash(Bump calldata order) external pure returns (bytes32) {
         return TypedData.hash(order);
     }
@@ -107,7 +103,7 @@ contract TypedDataTest {
         }
         if (kind == keccak256("Withdraw")) return this.hash(_withdraw(json, m));
         if (kind == keccak256("Cancel")) {
-            return this.hash(Cancel(_bytes32(json, m, "order"), uint32(_uint(json, m, "lot"))));
+            return TypedData.hash(Cancel(_bytes32(json, m, "order"), uint32(_uint(json, m, "lot"))));
         }
         if (kind == keccak256("Bump")) {
             return this.hash(Bump(_address(json, m, "account"), uint32(_uint(json, m, "era"))));

@@ -167,6 +167,72 @@ class Cancelled(MarketEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spent(MarketEvent):
+    """The signed withdrawal with this digest was used."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared(MarketEvent):
+    """The deals of the call were matched with every leg paid `price`; `batch` is the published batch's
+    hash."""
+
+    batch: bytes
+    price: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped(MarketEvent):
+    """Item `index` of a batch changed nothing; `code` is the selector of its error."""
+
+    index: int
+    code: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a challenge says. ground: 0 the leaf of task `index` is wrong, 1 its output is not delivered, 2
+    the leaves show fewer successes than were paid. commitment: of a secret for the arbiter."""
+
+    ground: int
+    index: int
+    status: int
+    digest: bytes
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenged(MarketEvent):
+    """What the deal paid out, `fees` of its signers and the bond wait for a judgement up to `until`."""
+
+    deal: bytes
+    challenger: str
+    claim: Claim
+    until: int
+    bond: Money
+    fees: tuple[Money, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged(MarketEvent):
+    """The arbiter judged and got `fee`; `fact` is the lot's new one, 0 when it is guilty."""
+
+    deal: bytes
+    guilty: bool
+    fee: Money
+    fact: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lapsed(MarketEvent):
+    """The arbiter was silent: the lot is settled again with this `fact`."""
+
+    deal: bytes
+    fact: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeeSet(MarketEvent):
     """The fee of later matches, in hundredths of a percent."""
 
@@ -217,6 +283,7 @@ EventClass: TypeAlias = type[MarketEvent]
 EVENTS: tuple[EventClass, ...] = (
     *(Deposited, Withdrawn, Authorised, Bumped, Published, Retired, Reclaimed),
     *(DealOpened, Settled, Refused, Expired, Hastened, Cancelled),
+    *(Spent, Cleared, Skipped, Challenged, Judged, Lapsed),
     *(FeeSet, SchedulerSet, DepositCapRaised, PausedSet, RoleGranted, RoleRevoked),
 )
 
@@ -250,7 +317,13 @@ def offer_from_abi(values: Mapping[str, Any]) -> Offer:
     return Offer(**{snake_case(name): value for name, value in values.items()})
 
 
-_CONVERSIONS: dict[type, Callable[[Any], Any]] = {Money: Money, Deal: deal_from_abi, Offer: offer_from_abi}
+_CONVERSIONS: dict[Any, Callable[[Any], Any]] = {
+    Money: Money,
+    Deal: deal_from_abi,
+    Offer: offer_from_abi,
+    Claim: lambda values: Claim(**values),
+    tuple[Money, ...]: lambda values: tuple(Money(value) for value in values),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,8 +154,34 @@ struct Deal {
     Leg[] legs;
 }
 
+/// @notice What a challenge says. `ground` 0: the leaf of task `index` is wrong; 1: its output is not delivered; 2: the
+/// leaves show fewer successes than were paid (index, status and digest then say nothing).
+/// @param commitment Of a secret that the challenger reveals to the arbiter; zero when it needs none.
+struct Claim {
+    uint8 ground;
+    uint32 index;
+    uint8 status;
+    bytes32 digest;
+    bytes32 commitment;
+}
+
+/// @notice A challenged deal, as it is passed back to `judge` and `lapse`.
+/// @param challenger Account that put up the bond.
+/// @param until Last second at which the arbiter can judge.
+/// @param claim `keccak256(abi.encode(ground, index, leaf, commitment))`; the leaf is zero for ground 2.
+/// @param fees What each signing leg gave towards the arbiter's fee, in the order of the legs.
+struct Case {
+    Deal deal;
+    bytes32 root;
+    uint96 fact;
+    address challenger;
+    uint40 until;
+    bytes32 claim;
+    uint64[] fees;
+}
+
 /// @notice What signers rely on; fixed at deployment, but for `depositCap`, which admin may raise.
-/// @param window Seconds in which a settled disputable deal can be challenged.
+/// @param window Seconds in which a settled disputable deal can be challenged, and that the arbiter has to judge it.
 /// @param grace Seconds beside the run time that a deal is given, and the least that `hasten` leaves.
 /// @param notice Seconds between the retirement of a bundle and its end.
 /// @param surety What a provider keeps free to be matched.

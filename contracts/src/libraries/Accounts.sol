@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../interfaces/IMarket.sol";
+import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 
 /// @notice One slot, lowest bits first: free 64 | cur 64 | prev 64 | epoch 32 | era 32.
 /// @dev `cur` and `prev` are the earnings of disputable deals settled in the epoch (one window long) in which the
@@ -63,10 +63,35 @@ library Accounts {
         return Account.wrap((Account.unwrap(a) & ~(MASK << 64)) | (cur_ << 64));
     }
 
+    /// @notice Adds to the earnings of the window before.
+    function creditPrev(Account a, uint256 amount) internal pure returns (Account) {
+        uint256 prev_ = _fit(a.prev() + amount);
+        return Account.wrap((Account.unwrap(a) & ~(MASK << 128)) | (prev_ << 128));
+    }
+
+    /// @notice Takes back earnings of this window; they are there, since nothing else takes them.
+    function takeCur(Account a, uint256 amount) internal pure returns (Account) {
+        uint256 cur_ = a.cur() - amount;
+        return Account.wrap((Account.unwrap(a) & ~(MASK << 64)) | (cur_ << 64));
+    }
+
+    /// @notice Takes back earnings of the window before.
+    function takePrev(Account a, uint256 amount) internal pure returns (Account) {
+        uint256 prev_ = a.prev() - amount;
+        return Account.wrap((Account.unwrap(a) & ~(MASK << 128)) | (prev_ << 128));
+    }
+
+    /// @notice Takes up to `most` of what can be spent.
+    function takeFree(Account a, uint256 most) internal pure returns (Account left, uint256 taken) {
+        taken = a.free();
+        if (taken > most) taken = most;
+        left = Account.wrap(Account.unwrap(a) - taken);
+    }
+
     /// @notice Takes from what can be spent; `owner` is named in the error.
     function debit(Account a, uint256 amount, address owner) internal pure returns (Account) {
         uint256 free_ = a.free();
-        if (amount > free_) revert IMarket.MarketFundsShort(owner, free_, amount);
+        if (amount > free_) revert IMarketErrors.MarketFundsShort(owner, free_, amount);
         return Account.wrap(Account.unwrap(a) - amount);
     }
 
@@ -78,7 +103,7 @@ library Accounts {
     {
         left = a.debit(amount, owner);
         uint256 waiting = (Account.unwrap(left) & ~EPOCH_AND_ERA) >> 64;
-        if (waiting != 0 && left.free() < surety) revert IMarket.MarketSuretyLocked(owner, left.free(), surety);
+        if (waiting != 0 && left.free() < surety) revert IMarketErrors.MarketSuretyLocked(owner, left.free(), surety);
     }
 
     /// @notice The word one era later.
@@ -87,7 +112,7 @@ library Accounts {
     }
 
     function _fit(uint256 amount) private pure returns (uint256) {
-        if (amount > MASK) revert IMarket.MarketAmountTooLarge(amount);
+        if (amount > MASK) revert IMarketErrors.MarketAmountTooLarge(amount);
         return amount;
     }
 }

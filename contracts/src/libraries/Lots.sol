@@ -2,13 +2,14 @@
 pragma solidity ^0.8.28;
 
 import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
-import {Deal, Leg, Offer} from "../interfaces/Types.sol";
+import {Case, Deal, Leg, Offer} from "../interfaces/Types.sol";
 
 /// @notice The words whose hash is a lot's state, and the ids that they are made of.
-/// @dev Open hashes 64 bytes and settled 96, so one can never be read as the other.
+/// @dev Open hashes 64 bytes, settled 96 and disputed 224, so one can never be read as the other.
 library Lots {
     bytes32 internal constant FREE = 0;
     bytes32 internal constant CANCELLED = bytes32(uint256(1));
+    bytes32 internal constant GUILTY = bytes32(uint256(2));
     /// @dev Bit of a `due`, above its 40 bits of deadline: `hasten` brought it forward.
     uint256 internal constant HASTENED = 1 << 40;
 
@@ -16,9 +17,28 @@ library Lots {
         return Hashes.efficientKeccak256(order, bytes32(uint256(lot)));
     }
 
-    /// @dev For a deal that is being made.
-    function dealId(Deal memory deal) internal pure returns (bytes32) {
-        return keccak256(abi.encode(deal));
+    /// @dev Of a deal that is being made: `keccak256(abi.encode(deal))`, and in `data` what `DealOpened` logs,
+    /// `abi.encode(deal, due)`, whose second word the caller still writes. Encoded once for both.
+    function draft(Deal memory deal) internal pure returns (bytes32 id, uint256 data, uint256 size) {
+        assembly ("memory-safe") {
+            data := mload(0x40)
+            mstore(data, 64) // offset of the deal, behind itself and the due
+            mstore(add(data, 32), 32) // offset of the deal when it is encoded alone
+            mcopy(add(data, 64), deal, 288) // its nine static fields
+            mstore(add(data, 352), 320) // offset of the legs in the deal
+            let legs := mload(add(deal, 288))
+            let left := mload(legs)
+            mstore(add(data, 384), left)
+            let end := add(data, 416)
+            for {} left { left := sub(left, 1) } {
+                legs := add(legs, 32)
+                mcopy(end, mload(legs), 96)
+                end := add(end, 96)
+            }
+            size := sub(end, data)
+            id := keccak256(add(data, 32), sub(size, 32))
+            mstore(0x40, end)
+        }
     }
 
     /// @dev For a deal that is passed back: `keccak256(abi.encode(deal))` straight from calldata. Words with bits
@@ -54,9 +74,46 @@ library Lots {
         return keccak256(abi.encode(deal, root, fact_));
     }
 
+    function disputed(bytes32 deal, Case calldata c) internal pure returns (bytes32) {
+        return disputed(deal, c.root, c.fact, c.challenger, c.until, c.claim, keccak256(abi.encodePacked(c.fees)));
+    }
+
+    function disputed(
+        bytes32 deal,
+        bytes32 root,
+        uint96 fact_,
+        address challenger,
+        uint40 until,
+        bytes32 claim,
+        bytes32 fees
+    ) internal pure returns (bytes32) {
+        return keccak256(abi.encode(deal, root, fact_, challenger, until, claim, fees));
+    }
+
     /// @notice What a settled word says beside the root: done 16 | agreed 16 | time 40 | past cases 8, lowest first.
-    /// @param agreed Bit i is set when leg i signed.
-    function fact(uint16 done, uint16 agreed, uint256 time) internal pure returns (uint96) {
-        return uint96(done | (uint256(agreed) << 16) | (uint256(uint40(time)) << 32));
+    /// @param agreed_ Bit i is set when leg i signed.
+    function fact(uint16 done_, uint256 agreed_, uint256 time_) internal pure returns (uint96) {
+        return uint96(done_ | (agreed_ << 16) | (uint256(uint40(time_)) << 32));
+    }
+
+    function done(uint96 fact_) internal pure returns (uint256) {
+        return uint16(fact_);
+    }
+
+    function agreed(uint96 fact_) internal pure returns (uint256) {
+        return uint16(fact_ >> 16);
+    }
+
+    function time(uint96 fact_) internal pure returns (uint256) {
+        return uint40(fact_ >> 32);
+    }
+
+    function pastCases(uint96 fact_) internal pure returns (uint256) {
+        return uint8(fact_ >> 72);
+    }
+
+    /// @notice The fact after a case that lasted `length` seconds: its window stood still for as long.
+    function afterCase(uint96 fact_, uint256 length) internal pure returns (uint96) {
+        return uint96(fact_ + (length << 32) + (1 << 72));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../interfaces/IMarket.sol";
+import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 
 /// @notice The self-describing product code, big-endian from the top: version u8 (1) | milli_vcpu u32 |
 /// memory_mib u32 | disk_mib u32 | gpu_count u8 | gpu_model 12 bytes of ASCII, zero-padded | reserved u16 (0) |
@@ -16,7 +16,7 @@ library Products {
         bool sized = uint32(word >> 216) != 0 && uint32(word >> 184) != 0;
         bool gpu = (uint8(word >> 144) == 0) == (uint96(word >> 48) == 0);
         uint256 time = maxSeconds(product);
-        if (!headed || !sized || !gpu || time == 0 || time > MAX_SECONDS) revert IMarket.MarketProduct(product);
+        if (!headed || !sized || !gpu || time == 0 || time > MAX_SECONDS) revert IMarketErrors.MarketProduct(product);
     }
 
     /// @notice The most seconds that one task may run.

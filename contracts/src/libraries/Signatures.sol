@@ -3,6 +3,7 @@ pragma solidity ^0.8.28;
 
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {IMarketErrors} from "../interfaces/IMarketErrors.sol";
 
 /// @notice ECDSA first, then EIP-1271, so that an account with code that signs with its key (EIP-7702) still can.
 library Signatures {
@@ -33,6 +34,8 @@ library Signatures {
         bytes memory question = abi.encodeCall(IERC1271.isValidSignature, (digest, signature));
         bytes32 magic = bytes32(IERC1271.isValidSignature.selector);
         bool yes;
+        // A wallet that had too little gas to say yes has not said no: whoever sends the call must bring enough.
+        if (gasleft() < WALLET_GAS + WALLET_GAS / 32) revert IMarketErrors.MarketGas();
         assembly ("memory-safe") {
             let answered := staticcall(WALLET_GAS, signer, add(question, 32), mload(question), 0, 32)
             yes := and(answered, and(gt(returndatasize(), 31), eq(mload(0), magic)))

@@ -55,12 +55,8 @@ library TypedData {
         return _hash(WITHDRAW, start, 6);
     }
 
-    function hash(Cancel calldata order) internal pure returns (bytes32) {
-        uint256 start;
-        assembly ("memory-safe") {
-            start := order
-        }
-        return _hash(CANCEL, start, 2);
+    function hash(Cancel memory order) internal pure returns (bytes32) {
+        return keccak256(abi.encode(CANCEL, order.order, order.lot));
     }
 
     function hash(Bump calldata order) internal pure returns (bytes32) {

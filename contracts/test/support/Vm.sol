@@ -24,6 +24,7 @@ interface Vm {
     function expectRevert(bytes calldata data) external;
     function getDeployedCode(string calldata artifact) external view returns (bytes memory);
     function keyExistsJson(string calldata json, string calldata path) external view returns (bool);
+    function load(address target, bytes32 slot) external view returns (bytes32);
     function parseJsonAddress(string calldata json, string calldata path) external pure returns (address);
     function parseJsonBytes(string calldata json, string calldata path) external pure returns (bytes memory);
     function parseJsonBytes32(string calldata json, string calldata path) external pure returns (bytes32);
@@ -39,6 +40,7 @@ interface Vm {
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
+    function store(address target, bytes32 slot, bytes32 word) external;
     function startPrank(address sender) external;
     function stopPrank() external;
     function toString(uint256 value) external pure returns (string memory);

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+/// @title Arbiter
+/// @notice What an arbiter with code is asked when a deal is challenged.
+interface IArbiter {
+    /// @notice A case was opened, to be judged up to `until`; reverts when nobody can judge it.
+    /// @param deal Id of the deal.
+    /// @param claim As in `Case`.
+    function open(bytes32 deal, bytes32 claim, uint40 until) external;
+}

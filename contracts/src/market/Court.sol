@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IArbiter} from "../interfaces/IArbiter.sol";
+import {ICourt} from "../interfaces/ICourt.sol";
+import {Case, Claim, Deal, Policy} from "../interfaces/Types.sol";
+import {Account} from "../libraries/Accounts.sol";
+import {Lots} from "../libraries/Lots.sol";
+import {Merkle} from "../libraries/Merkle.sol";
+import {Core} from "./Core.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
+/// @title Court
+/// @notice Challenges of settled disputable deals, and their ends.
+/// @dev While a case runs, it holds what the deal paid out, taken from the buckets of the deal's time, the signers'
+/// shares of the arbiter's fee, and the bond. A deal's time is at most a window ago, so its money is in `cur` or
+/// `prev`; after a case its time is moved on by the length of the case, so this stays so.
+/// Its code is a contract apart, which the market makes when it is deployed and calls on its own storage, so that the
+/// rest fits a contract. Called by itself it has nothing settled and no money.
+contract Court is ICourt, Core {
+    uint8 private constant GROUND_FEWER = 2;
+    /// @dev No account could pay a bond doubled this often.
+    uint256 private constant MOST_CASES = 64;
+
+    constructor(IERC20 token_, Policy memory policy_) Core(token_, policy_) {}
+
+    /// @inheritdoc ICourt
+    function challenge(
+        Deal calldata deal,
+        bytes32 root,
+        uint96 fact,
+        Claim calldata claim,
+        bytes32[] calldata proof
+    ) external nonReentrant {
+        bytes32 id = Lots.givenDealId(deal);
+        bytes32 key = Lots.key(deal.order, deal.lot);
+        if (lots[key] != Lots.settled(id, root, fact)) revert MarketNotSettled(id, lots[key]);
+        if (!deal.disputable) revert MarketNotDisputable(id);
+        uint256 last = Lots.time(fact) + _window;
+        if (block.timestamp > last) revert MarketTooLate(uint40(last));
+
+        bytes32 claimed = _claim(claim, root, deal.count, proof);
+        uint256 bond = _bondAfter(Lots.pastCases(fact));
+        _accounts[msg.sender] = _load(msg.sender).debitAboveSurety(bond, msg.sender, _surety);
+        uint64[] memory fees = _seize(deal, fact);
+        uint40 until = uint40(block.timestamp + _window);
+        lots[key] = Lots.disputed(
+            id, root, fact, msg.sender, until, claimed, keccak256(abi.encodePacked(fees))
+        );
+        emit Challenged(id, msg.sender, claim, until, uint64(bond), fees);
+        if (_arbiter.code.length != 0) IArbiter(_arbiter).open(id, claimed, until);
+    }
+
+    /// @inheritdoc ICourt
+    function judge(Case calldata case_, bool guilty) external {
+        if (msg.sender != _arbiter) revert MarketNotArbiter(msg.sender);
+        (bytes32 id, bytes32 key) = _case(case_);
+        if (block.timestamp > case_.until) revert MarketTooLate(case_.until);
+        uint256 bond = _bondAfter(Lots.pastCases(case_.fact));
+        if (guilty) {
+            lots[key] = Lots.GUILTY;
+            uint256 fee = _convict(case_);
+            _creditFree(case_.challenger, bond);
+            _creditFree(msg.sender, fee);
+            emit Judged(id, true, uint64(fee), 0);
+        } else {
+            uint96 fact = _acquit(case_, id, key);
+            _creditFree(msg.sender, bond);
+            emit Judged(id, false, uint64(bond), fact);
+        }
+    }
+
+    /// @inheritdoc ICourt
+    function lapse(Case calldata case_) external {
+        (bytes32 id, bytes32 key) = _case(case_);
+        if (block.timestamp <= case_.until) revert MarketTooEarly(case_.until);
+        uint96 fact = _acquit(case_, id, key);
+        _creditFree(case_.challenger, _bondAfter(Lots.pastCases(case_.fact)));
+        emit Lapsed(id, fact);
+    }
+
+    function _case(Case calldata case_) private view returns (bytes32 id, bytes32 key) {
+        id = Lots.givenDealId(case_.deal);
+        key = Lots.key(case_.deal.order, case_.deal.lot);
+        if (lots[key] != Lots.disputed(id, case_)) revert MarketNoCase(id, lots[key]);
+    }
+
+    /// @dev The claim's hash. Its leaf, where the ground names one, must be under the root.
+    function _claim(Claim calldata claim, bytes32 root, uint16 count, bytes32[] calldata proof)
+        private
+        pure
+        returns (bytes32)
+    {
+        if (claim.ground > GROUND_FEWER) revert MarketGround(claim.ground);
+        bytes32 leaf = 0;
+        if (claim.ground != GROUND_FEWER) {
+            leaf = Merkle.leaf(claim.index, claim.status, claim.digest);
+            if (!Merkle.verify(proof, root, leaf, claim.index, count)) {
+                revert MarketProof(root, leaf, claim.index);
+            }
+        }
+        return keccak256(abi.encode(claim.ground, claim.index, leaf, claim.commitment));
+    }
+
+    function _bondAfter(uint256 cases) private view returns (uint256 bond) {
+        if (cases >= MOST_CASES) revert MarketAmountTooLarge(cases);
+        bond = uint256(_bond) << cases;
+    }
+
+    /// @dev Takes what the deal paid out from the buckets of its time, and each signer's share of the arbiter's fee, or
+    /// what there is of it, from its free money.
+    function _seize(Deal calldata deal, uint96 fact) private returns (uint64[] memory fees) {
+        uint256 agreed = Lots.agreed(fact);
+        uint256 done = Lots.done(fact);
+        bool recent = Lots.time(fact) / _window == _epoch();
+        uint256 signers = _ones(agreed);
+        uint256 share = _arbiterFee / signers;
+        fees = new uint64[](signers);
+        uint256 next = 0;
+        for (uint256 i = 0; agreed >> i != 0; ++i) {
+            if (agreed >> i & 1 == 0) continue;
+            address provider = deal.legs[i].provider;
+            (Account a, uint256 fee) =
+                _take(_load(provider), deal.legs[i].pay * done, recent).takeFree(share);
+            _accounts[provider] = a;
+            fees[next++] = uint64(fee);
+        }
+        (, uint256 treasury,) = _shares(deal, agreed);
+        if (treasury != 0) {
+            _accounts[address(this)] = _take(_load(address(this)), treasury * done, recent);
+        }
+    }
+
+    /// @dev The customer gets what it paid, the treasury the float's part, both from what the deal had paid out; the
+    /// arbiter's fee is what the signers gave and the treasury adds.
+    function _convict(Case calldata case_) private returns (uint256 fee) {
+        Deal calldata deal = case_.deal;
+        uint256 done = Lots.done(case_.fact);
+        (uint256 signers, uint256 treasury, uint256 back) = _shares(deal, Lots.agreed(case_.fact));
+        uint256 refund = deal.price - back;
+        _creditFree(deal.customer, refund * done);
+        for (uint256 i = 0; i < case_.fees.length; ++i) {
+            fee += case_.fees[i];
+        }
+        (Account a, uint256 added) = _load(address(this)).creditFree((signers + treasury - refund) * done)
+            .takeFree(_arbiterFee - fee);
+        _accounts[address(this)] = a;
+        fee += added;
+    }
+
+    /// @dev Everything but the bond goes back where it was, and the lot is settled again.
+    function _acquit(Case calldata case_, bytes32 id, bytes32 key) private returns (uint96 fact) {
+        Deal calldata deal = case_.deal;
+        // The case began one window before its `until`.
+        fact = Lots.afterCase(case_.fact, block.timestamp + _window - case_.until);
+        lots[key] = Lots.settled(id, case_.root, fact);
+        uint256 agreed = Lots.agreed(fact);
+        uint256 done = Lots.done(fact);
+        bool recent = Lots.time(fact) / _window == _epoch();
+        uint256 next = 0;
+        for (uint256 i = 0; agreed >> i != 0; ++i) {
+            if (agreed >> i & 1 == 0) continue;
+            address provider = deal.legs[i].provider;
+            _accounts[provider] = _put(_load(provider), deal.legs[i].pay * done, recent)
+                .creditFree(case_.fees[next++]);
+        }
+        (, uint256 treasury,) = _shares(deal, agreed);
+        if (treasury != 0) {
+            _accounts[address(this)] = _put(_load(address(this)), treasury * done, recent);
+        }
+    }
+
+    function _take(Account a, uint256 amount, bool recent) private pure returns (Account) {
+        return recent ? a.takeCur(amount) : a.takePrev(amount);
+    }
+
+    function _put(Account a, uint256 amount, bool recent) private pure returns (Account) {
+        return recent ? a.creditCur(amount) : a.creditPrev(amount);
+    }
+
+    function _ones(uint256 mask) private pure returns (uint256 n) {
+        for (; mask != 0; mask &= mask - 1) {
+            ++n;
+        }
+    }
+}
