@@ -81,6 +81,7 @@ class Bundles:
         """List a definition whose offers live on chain. The same publication again changes nothing."""
         self._require_pricing(publisher)
         definition = _parse(publication.definition)
+        definition.require_sellable()
         self._require_feasible(definition)
         identities = {tier.name: definition.offer(tier.name) for tier in definition.tiers}
         view = self._chain.look(offers=[offer.id for offer in identities.values()])

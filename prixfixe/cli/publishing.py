@@ -93,6 +93,7 @@ def plan(
     """
     from prixfixe.chain.client import PRICING_ROLE
 
+    definition.require_sellable()
     if not market.has_role(PRICING_ROLE, pricing):
         raise Forbidden(
             f"{pricing} does not have the pricing role of {market.contract}",

@@ -261,6 +261,15 @@ class BundleDefinition(_Frozen):
         whole = self.to_json()
         return canonical_digest({key: whole[key] for key in ("refunds", "service_level", "privacy")}).hex()
 
+    def require_sellable(self) -> None:
+        """InvalidInput for what a definition may say and a market of this version cannot run: replicas."""
+        if self.replicas != 1:
+            raise InvalidInput(
+                f"bundle {self.id} asks for {self.replicas} replicas; one is what can be bought yet",
+                code="replicas-unsupported",
+                hint="publish it with replicas = 1",
+            )
+
     def _built_image(self) -> str:
         if self.image is None:
             raise ConfigurationError(

@@ -44,6 +44,13 @@ def test_a_plan_names_every_tier_before_anything_is_signed(market: LocalMarket) 
 
 
 @pytest.mark.chain
+def test_replicas_that_nobody_can_run_yet_are_refused_before_anything_is_signed(market: LocalMarket) -> None:
+    with pytest.raises(InvalidInput, match="3 replicas") as caught:
+        plan(market, definition(replicas=3))
+    assert caught.value.code == "replicas-unsupported"
+
+
+@pytest.mark.chain
 def test_tiers_that_live_already_are_left_alone(market: LocalMarket) -> None:
     first = plan(market, definition())
     market.client.publish(market.pricing, first.tiers[0].offer, first.until, ZERO)

@@ -18,6 +18,7 @@ from prixfixe.protocol.typed_data import format_bytes32
 from tests.support.service import (
     CHAIN_TIME,
     CUSTOMER,
+    DEFINITION,
     DOLLAR,
     DOMAIN,
     GRACE,
@@ -191,6 +192,20 @@ def test_the_surety_of_waiting_earnings_counts_against_the_balance(world: World)
     world.chain.accounts[CUSTOMER.address] = AccountView(8 * DOLLAR, 1, 3)
     problem = _refused(world, world.post_order(world.order(world.quote())), 402, "insufficient-funds")
     assert "$5.00 is kept as surety" in problem["detail"]
+
+
+def test_a_bundle_with_replicas_is_not_listed(world: World) -> None:
+    definition = BundleDefinition.model_validate({**DEFINITION, "replicas": 3})
+    for tier in definition.tiers:
+        world.chain.offers[definition.offer(tier.name).id] = CHAIN_TIME + 10**6
+    body = {"definition": definition.to_json(), "image_archive": world.upload(PRICING, b"an image")}
+    problem = _refused(
+        world,
+        world.http.post("/v1/bundles", json=body, headers=world.sign_in(PRICING)),
+        422,
+        "replicas-unsupported",
+    )
+    assert "replicas = 1" in problem["hint"]
 
 
 def test_an_expired_quote_is_refused(world: World) -> None:
