@@ -126,7 +126,7 @@ class Upload:
         self._owner = owner
         self._digest = hashlib.sha256()
         self._size = 0
-        with _clear_when_full():
+        with clear_when_full():
             handle, name = tempfile.mkstemp(prefix=f"{sha256[:16]}-", dir=folder)
         self._file = os.fdopen(handle, "wb", buffering=0)
         self._path = Path(name)
@@ -146,7 +146,7 @@ class Upload:
         if self._size > self._blobs.max_bytes:
             raise self._blobs._too_large(self._size)
         self._digest.update(chunk)
-        with _clear_when_full():
+        with clear_when_full():
             view = memoryview(chunk)
             while view:
                 view = view[self._file.write(view) :]
@@ -162,7 +162,7 @@ class Upload:
                 hint="the file changed while it was read, or on its way: hash it and upload it again",
                 retryable=True,
             )
-        with _clear_when_full():
+        with clear_when_full():
             os.fsync(self._file.fileno())
             self._file.close()
             return self._blobs.keep(self._path, self._sha256, self._size, self._owner)
@@ -223,7 +223,8 @@ def owned(connection: Connection, digests: Iterable[str], reader: str) -> set[st
 
 
 @contextlib.contextmanager
-def _clear_when_full() -> Iterator[None]:
+def clear_when_full() -> Iterator[None]:
+    """StorageFull instead of the system's own error, when the disk is."""
     try:
         yield
     except OSError as error:
@@ -233,7 +234,7 @@ def _clear_when_full() -> Iterator[None]:
 
 
 def _full() -> StorageFull:
-    return StorageFull("the service has no room for this file")
+    return StorageFull("the service's disk has no room for it")
 
 
 def _flush_folder(folder: Path) -> None:

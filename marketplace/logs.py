@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from marketplace.blobs import clear_when_full
 from prixfixe.errors import Conflict, InvalidInput
 
 _CHUNK_BYTES: Final = 1 << 16
@@ -67,11 +68,12 @@ class Logs:
             return
 
     def _write(self, attempt: str, at: int, data: bytes) -> None:
-        handle = os.open(self._path(attempt), os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.truncate(at)
-            file.seek(at)
-            file.write(data)
+        with clear_when_full():
+            handle = os.open(self._path(attempt), os.O_WRONLY | os.O_CREAT, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.truncate(at)
+                file.seek(at)
+                file.write(data)
 
     def _path(self, attempt: str) -> Path:
         # Attempts are named by hexadecimal digits; this is for the day on which they are not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -436,3 +437,18 @@ def test_a_flood_of_progress_is_not_kept(world: World) -> None:
         if event.kind == "progress"
     ]
     assert told == [0.5, 1.0]
+
+
+def test_a_log_that_finds_the_disk_full_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish()
+    assignment = world.running(world.placed())
+
+    def full(*_given: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("marketplace.logs.os.open", full)
+        answer = world.worker_post(f"{assignment.attempt}/log", {"offset": 0, "text": "hello"})
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage-full")
+    again = world.worker_post(f"{assignment.attempt}/log", {"offset": 0, "text": "hello"})
+    assert again.status_code == 204
