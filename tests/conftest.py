@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from prixfixe.devnet.anvil import LocalChain, running_anvil
 from tests.support.market import LocalMarket, deploy_local_market
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Being told to end is an interrupt, so that fixtures stop the processes that they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

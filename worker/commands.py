@@ -377,3 +377,21 @@ def _emitter(as_json: bool) -> Any:
         sys.stdout.flush()
 
     return emit
+
+
+@worker.command()
+@_DATA
+@_JSON
+def clean(data: Path, as_json: bool) -> None:
+    """Remove what a killed worker left: its containers and task disks.
+
+    A worker that starts again on the same folder does this by itself and goes on with what it can; this is
+    for one that will not come back. The journal and the input cache stay.
+    """
+    from worker.cleaning import clean as remove
+
+    cleaned = remove(data)
+    if as_json:
+        click.echo(json.dumps({"containers": cleaned.containers, "disks": cleaned.disks}))
+    else:
+        click.echo(f"removed {cleaned.containers} container(s) and {cleaned.disks} disk(s)")

@@ -87,7 +87,7 @@ class Daemon:
     def run(self) -> None:
         """Until stopped. ConfigurationError, Forbidden and the like when it cannot work at all."""
         self._settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _only_one(self._settings), self._room() as (room, market):
+        with only_one(self._settings.data), self._room() as (room, market):
             self._up = True
             heart = Heart(room, market, self._beat_facts, self._give_up)
             self._recover(room)
@@ -287,15 +287,15 @@ def installation(data: Path) -> str:
 
 
 @contextmanager
-def _only_one(settings: WorkerSettings) -> Iterator[None]:
+def only_one(data: Path) -> Iterator[None]:
     """Two daemons on one journal would sign against each other."""
-    descriptor = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Conflict(
-                f"another worker runs on {settings.data}",
+                f"another worker runs on {data}",
                 hint="give each worker a --data of its own",
                 fault="provider",
             ) from error

@@ -69,8 +69,9 @@ class Person:
 
 
 @contextmanager
-def devnet(person: Person, folder: Path) -> Iterator[None]:
-    """A devnet of three workers; stopped at the end whatever happens."""
+def devnet(person: Person, folder: Path, *, keep: bool) -> Iterator[None]:
+    """A devnet of three workers; stopped at the end whatever happens, and gone with all it left unless
+    kept."""
     options = ["--folder", str(folder)]
     say("$ prixfixe dev --detach")
     started = subprocess.run(
@@ -85,7 +86,7 @@ def devnet(person: Person, folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(
-            [*prixfixe_command(), "dev", *options, "stop"],
+            [*prixfixe_command(), "dev", *options, *(["stop"] if keep else ["reset", "--yes"])],
             env=person.environment,
             stdout=subprocess.DEVNULL,
             check=False,
@@ -217,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     person = Person(root / "home")
     try:
         table = flights(root) if options.rows == _DEFAULT_ROWS else order_lines(root, options.rows)
-        with devnet(person, root / "devnet"):
+        with devnet(person, root / "devnet", keep=options.keep is not None):
             summary = main_job(person, table, results)
             if not options.only_main:
                 mistake(person, table, results)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -215,6 +216,10 @@ def reset(folder: Folder) -> None:
         state = load(folder)
         if state is not None and state.running:
             raise Conflict("the devnet runs", hint="stop it first: prixfixe dev stop")
+        for data in folder.root.glob("worker-*"):
+            # What killed workers left on the engine and among the mounts; without an engine there is nothing.
+            command = [*prixfixe_command(), "worker", "clean", "--data", str(data)]
+            subprocess.run(command, capture_output=True, check=False)
         for part in (folder.chain, folder.service, folder.logs, *folder.root.glob("worker-*")):
             shutil.rmtree(part, ignore_errors=True)
         for file in (folder.state, folder.manifest):

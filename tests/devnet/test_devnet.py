@@ -88,7 +88,9 @@ def test_reset_forgets_and_a_stopped_one_goes_on_where_it_was(devnet: Devnet) ->
     devnet.dev(*options)
     assert devnet.state.contract == state.contract
     assert devnet.account().free == money
+    devnet.kill("worker-1")  # its ready-made disk is still mounted
     devnet.dev("reset", "--yes")
     assert load(devnet.folder) is None
+    assert str(devnet.folder.root) not in Path("/proc/mounts").read_text()
     devnet.dev(*options)
     assert devnet.account().free.units == 1_000_000_000

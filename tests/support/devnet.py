@@ -197,4 +197,4 @@ def running_devnet(
     try:
         yield devnet
     finally:
-        devnet.dev("stop")
+        devnet.dev("reset", "--yes")
