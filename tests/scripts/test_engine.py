@@ -15,6 +15,13 @@ from toolchain import engine, image, system
 from toolchain.docker_api import Engine, EngineError
 from toolchain.project import ROOT, ScriptError
 
+# A run under nohup, or in a shell's background, hands ignored signals down; these tests are about heard ones.
+HEARD = (
+    "import signal\n"
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+)
+
 needs_dockerd = pytest.mark.skipif(
     os.geteuid() != 0 or not system.on_path("dockerd"), reason="only root can start a Docker engine"
 )
@@ -83,7 +90,7 @@ def test_an_engine_that_was_found_running_is_left_running(host: engine.Host, tmp
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_script_that_is_told_to_stop_stops_its_engine(host: engine.Host, number: signal.Signals) -> None:
     code = (
-        "import time\nfrom pathlib import Path\nfrom toolchain import engine, signals\n"
+        f"{HEARD}import time\nfrom pathlib import Path\nfrom toolchain import engine, signals\n"
         f"host = engine.Host(Path({str(host.folder)!r}), {host.address!r}, {host.options!r})\n"
         "with signals.as_exceptions(), engine.running(host):\n"
         "    print('up', flush=True)\n"
@@ -175,7 +182,7 @@ def test_a_script_that_is_told_to_stop_lets_its_program_tidy_up(
         f"finally:\n    open({str(tmp_path / 'tidy')!r}, 'w').close()\n"
     )
     code = (
-        "import os, sys\nfrom toolchain import signals\n"
+        f"{HEARD}import os, sys\nfrom toolchain import signals\n"
         f"with signals.as_exceptions():\n    signals.run([sys.executable, {str(program)!r}], os.environ)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
