@@ -72,10 +72,16 @@ def choose(words: list[str]) -> list[Area]:
         if word in named:
             chosen.append(named[word])
         elif path.exists() and path.suffix in (".py", ""):
-            chosen.append(Area(word, "", (Path(word).absolute(),)))
+            chosen.append(Area(word, "", (Path(word).absolute(),), engine=_in_engine_area(path)))
         else:
             raise ScriptError(f"{word} is neither an area nor a path. Areas: {', '.join(named)}")
     return chosen
+
+
+def _in_engine_area(path: Path) -> bool:
+    """Whether a path lies in an area that runs containers."""
+    here = path.resolve()
+    return any(here.is_relative_to(place) for area in KNOWN if area.engine for place in area.paths)
 
 
 def needs_engine(area: Area) -> bool:

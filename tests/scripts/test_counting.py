@@ -61,3 +61,12 @@ def test_nothing_to_run_is_no_success(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "0 passed, 0 failed, 0 skipped"
     assert "nothing ran" in done.stderr
+
+
+def test_a_path_needs_the_engine_that_its_area_needs() -> None:
+    from toolchain import areas
+
+    chosen = areas.choose(
+        [str(ROOT / "tests" / "system" / "test_endings.py"), str(ROOT / "tests" / "protocol")]
+    )
+    assert [areas.needs_engine(area) for area in chosen] == [True, False]
