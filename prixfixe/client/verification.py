@@ -199,7 +199,7 @@ def _require_root(lot: ReceiptLot, root: bytes, *, first: int) -> None:
         [task.index for task in tasks] == list(range(first, first + deal.count)),
         f"the receipt has not exactly the {deal.count} task(s) of the lot",
     )
-    leaves = [leaf(task.index, task.status, task.outputs.digest) for task in tasks]
+    leaves = [leaf(place, task.status, task.outputs.digest) for place, task in enumerate(tasks)]
     require(merkle_root(leaves) == root, "the output files are not those under the root that was signed")
     succeeded = sum(task.status == TaskStatus.SUCCEEDED for task in tasks)
     require(0 < lot.done == succeeded, f"{lot.done} tasks were paid and {succeeded} succeeded")

@@ -165,7 +165,7 @@ def _path_fault(path: object) -> str | None:
 
 def leaf(index: int, status: int, digest: bytes) -> bytes:
     """`keccak256(0x00 | uint32 index | uint8 status | bytes32 digest)`; index is the task's place in its
-    lot."""
+    lot, from 0, as the contract's proof counts it, and not its number in the job: a lot of one has leaf 0."""
     if type(index) is not int or not 0 <= index < 2**32:
         raise InvalidInput(f"task index {index!r} does not fit 32 bits", code="bad-leaf")
     if not 0 <= status < 256:

@@ -61,7 +61,7 @@ def test_a_settled_job_has_a_receipt_that_holds_together(world: World) -> None:
     (lot,) = receipt.lots
     assert lot.deal_id == format_bytes32(lot.deal.id)
     assert (lot.outcome, lot.done, lot.due) == ("settled", 1, assignment.due)
-    leaves = [leaf(task.index, task.status, task.outputs.digest) for task in lot.tasks]
+    leaves = [leaf(place, task.status, task.outputs.digest) for place, task in enumerate(lot.tasks)]
     assert lot.root == format_bytes32(merkle_root(leaves))
     assert recover(report.result.digest(DOMAIN), parse_signature(lot.signatures[0])) == WORKER.address
     assert open_word(lot.deal.id, lot.due)
