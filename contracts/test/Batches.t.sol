@@ -6,6 +6,7 @@ import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Purchase} from "../src/interfaces/Types.sol";
 import {Crowd} from "./support/Crowd.sol";
+import {Wallet} from "./support/Wallets.sol";
 
 /// @notice Many in one call: a failing item undoes only itself and is reported, and no item starves the rest.
 contract BatchesTest is Crowd {
@@ -112,6 +113,51 @@ contract BatchesTest is Crowd {
         calls[0] = _settling(o[0]);
         market.settleMany(calls);
         vm.assertEq(_cur(_provider(0)), EACH);
+    }
+
+    function _walletItem(Wallet wallet) private view returns (bytes memory) {
+        Purchase memory purchase = _purchaseOf(offer, 1, 1);
+        purchase.customer = address(wallet);
+        return abi.encodeCall(IMarket.matchPurchase, (purchase, "yes", offer, 0, _asks(_pays(1, EACH))));
+    }
+
+    function _wallet() private returns (Wallet wallet) {
+        wallet = new Wallet();
+        _fund(address(wallet), 100e6);
+    }
+
+    function test_wallets_that_burn_gas_or_flood_starve_no_other_item() public {
+        Wallet wallet = _wallet();
+        bytes[] memory calls = new bytes[](3);
+        calls[0] = calls[1] = _walletItem(wallet);
+        for (uint64 i = 0; i < 2; ++i) {
+            wallet.set(i == 0 ? Wallet.Mood.Burning : Wallet.Mood.Megabyte);
+            calls[2] = _item(i);
+            vm.expectEmit();
+            emit IMarketEvents.Skipped(0, IMarketErrors.MarketSignature.selector);
+            vm.expectEmit();
+            emit IMarketEvents.Skipped(1, IMarketErrors.MarketSignature.selector);
+            vm.prank(scheduler);
+            market.matchMany(calls);
+            vm.assertEq(_free(customer), CUSTOMER_FUNDS - PRICE * (i + 1));
+        }
+    }
+
+    /// @dev A wallet that had too little gas to answer has not said no.
+    /// forge-config: default.fuzz.runs = 100
+    function testFuzz_a_wallet_is_never_skipped_for_want_of_gas(uint256 gas_) public {
+        Wallet wallet = _wallet();
+        bytes[] memory calls = new bytes[](1);
+        calls[0] = _walletItem(wallet);
+        gas_ = 20_000 + gas_ % 600_000;
+        vm.prank(scheduler);
+        try market.matchMany{gas: gas_}(calls) {
+            vm.assertEq(_free(address(wallet)), 100e6 - PRICE);
+        } catch (bytes memory why) {
+            // Out of gas altogether, or said to be.
+            if (why.length != 0) vm.assertEq(bytes32(why), bytes32(IMarketErrors.MarketGas.selector));
+            vm.assertEq(_free(address(wallet)), 100e6);
+        }
     }
 
     /// @dev With any gas, the call does all or reverts whole: no item is skipped for want of gas.

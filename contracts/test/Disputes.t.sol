@@ -2,88 +2,11 @@
 pragma solidity ^0.8.28;
 
 import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
-import {Case, Claim, Offer} from "../src/interfaces/Types.sol";
-import {Merkle} from "../src/libraries/Merkle.sol";
-import {Crowd} from "./support/Crowd.sol";
+import {Case, Claim, Offer, Purchase} from "../src/interfaces/Types.sol";
+import {Cases} from "./support/Cases.sol";
 
 /// @notice Challenges and their ends: what was earned waits, and a wrong result costs it, and no more than that.
-contract DisputesTest is Crowd {
-    uint96 private constant EACH = 0.75e6;
-    uint64 private constant BOND = 5e6;
-    uint64 private constant FEE = 2e6;
-
-    bytes32[] private _nodes;
-    bytes32 private _root;
-
-    function setUp() public override {
-        super.setUp();
-        _fundProviders(3);
-        _fund(stranger, 100e6);
-        offer = _offerOf(2, true, 3e6);
-        bundle = keccak256(abi.encode(offer));
-        for (uint32 i = 0; i < 3; ++i) {
-            _nodes.push(Merkle.leaf(i, 0, bytes32(uint256(i) + 1)));
-        }
-        _root = Merkle.inner(Merkle.inner(_nodes[0], _nodes[1]), _nodes[2]);
-    }
-
-    function _claimOf(uint32 index) private pure returns (Claim memory) {
-        return Claim(0, index, 0, bytes32(uint256(index) + 1), "");
-    }
-
-    function _proofOf(uint32 index) private view returns (bytes32[] memory proof) {
-        if (index == 2) {
-            proof = new bytes32[](1);
-            proof[0] = Merkle.inner(_nodes[0], _nodes[1]);
-        } else {
-            proof = new bytes32[](2);
-            proof[0] = _nodes[1 - index];
-            proof[1] = _nodes[2];
-        }
-    }
-
-    function _factOf(uint256 done, uint256 agreed, uint256 time, uint256 cases) private pure returns (uint96) {
-        return uint96(done | (agreed << 16) | (time << 32) | (cases << 72));
-    }
-
-    /// @dev A lot of 3, all done, settled by both legs now.
-    function _settled() private returns (Opened memory o, uint96 fact) {
-        o = _openWith(offer, 3, _pays(2, EACH));
-        market.settle(o.deal, o.due, _root, 3, _signedBy(o, 3, _root, 3));
-        fact = _factOf(3, 3, _now(), 0);
-    }
-
-    function _challenge(Opened memory o, uint96 fact, address by) private returns (Case memory c) {
-        uint64[] memory fees = new uint64[](2);
-        fees[0] = fees[1] = FEE / 2;
-        vm.prank(by);
-        market.challenge(o.deal, _root, fact, _claimOf(1), _proofOf(1));
-        c = _caseOf(o, fact, by, fees);
-        vm.assertEq(market.lot(o.deal.order, 0), _wordOf(o, c));
-    }
-
-    function _caseOf(Opened memory o, uint96 fact, address by, uint64[] memory fees)
-        private
-        view
-        returns (Case memory)
-    {
-        bytes32 claim = keccak256(abi.encode(uint8(0), uint32(1), _nodes[1], bytes32(0)));
-        return Case(o.deal, _root, fact, by, uint40(_now() + WINDOW), claim, fees);
-    }
-
-    function _wordOf(Opened memory o, Case memory c) private pure returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                o.id, c.root, c.fact, c.challenger, c.until, c.claim, keccak256(abi.encodePacked(c.fees))
-            )
-        );
-    }
-
-    function _judge(Case memory c, bool guilty) private {
-        vm.prank(arbiter);
-        market.judge(c, guilty);
-    }
-
+contract DisputesTest is Cases {
     function test_a_challenge_takes_what_was_paid_and_guilt_gives_it_to_the_customer() public {
         (Opened memory o, uint96 fact) = _settled();
         uint256 free = _free(address(market));
@@ -203,14 +126,15 @@ contract DisputesTest is Crowd {
 
     function test_an_arbiters_fee_larger_than_what_is_there_touches_no_other_deals_cover() public {
         (Opened memory o, uint96 fact) = _settled();
-        // Provider 0 has a second deal's earnings; its surety is used up by challenges of the first and a bond.
+        // Provider 0 has a second deal's earnings; its surety was used up by other cases.
         Opened memory p = _openSecond();
         market.settle(p.deal, p.due, _root, 3, _signedBy(p, 3, _root, 3));
-        uint256 treasury = _free(address(market));
-        vm.prank(admin);
-        market.withdrawTreasury(admin, uint64(treasury));
         uint256 cover = _cur(_provider(0));
-        _drain(_provider(0));
+        _useUpSurety();
+        uint64 treasury = uint64(_free(address(market)));
+        vm.prank(admin);
+        market.withdrawTreasury(admin, treasury);
+        uint256 paid = CUSTOMER_FUNDS - _free(customer);
         uint64[] memory fees = new uint64[](2);
         fees[1] = FEE / 2; // provider 0 has nothing free
         vm.prank(stranger);
@@ -220,7 +144,7 @@ contract DisputesTest is Crowd {
         _judge(c, true);
         vm.assertEq(_free(arbiter), FEE / 2); // what there was
         vm.assertEq(_cur(_provider(0)), cover - EACH * 3);
-        vm.assertEq(_free(customer), CUSTOMER_FUNDS - PRICE * 3);
+        vm.assertEq(_free(customer), CUSTOMER_FUNDS - paid + PRICE * 3);
     }
 
     function _openSecond() private returns (Opened memory o) {
@@ -231,12 +155,24 @@ contract DisputesTest is Crowd {
         market.matchPurchase(_purchaseOf(other, 3, 2), signature, other, 0, _asks(_pays(2, EACH)));
     }
 
-    /// @dev Sets the free part of an account to nothing, as past cases would.
-    function _drain(address owner) private {
-        bytes32 slot = keccak256(abi.encode(owner, uint256(5)));
-        bytes32 word = vm.load(address(market), slot);
-        vm.assertEq(uint64(uint256(word)), SURETY);
-        vm.store(address(market), slot, bytes32(uint256(word) >> 64 << 64));
+    /// @dev Three cases about deals of provider 0 alone take 2, 2 and the last 1 of its 5.
+    function _useUpSurety() private {
+        Offer memory alone = _offerOf(1, true, 3e6);
+        Opened[3] memory opened;
+        for (uint64 i = 0; i < 3; ++i) {
+            Purchase memory purchase = _purchaseOf(alone, 3, 10 + i);
+            Opened memory o = opened[i] = _dealOf(purchase, alone, _pays(1, EACH));
+            bytes memory signature = _signPurchase(purchase);
+            vm.prank(scheduler);
+            market.matchPurchase(purchase, signature, alone, 0, _asks(_pays(1, EACH)));
+            market.settle(o.deal, o.due, _root, 3, _signedBy(o, 1, _root, 3));
+        }
+        uint96 fact = _factOf(3, 1, _now(), 0);
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.prank(stranger);
+            market.challenge(opened[i].deal, _root, fact, _claimOf(1), _proofOf(1));
+        }
+        vm.assertEq(_free(_provider(0)), 0);
     }
 
     function test_only_the_arbiter_judges() public {
