@@ -15,6 +15,7 @@ from prixfixe.chain import artefacts
 from prixfixe.chain.abi import EventType, snake_case
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.deals import Deal, Leg, Offer
+from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 
 
@@ -188,18 +189,6 @@ class Skipped(MarketEvent):
 
     index: int
     code: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a challenge says. ground: 0 the leaf of task `index` is wrong, 1 its output is not delivered, 2
-    the leaves show fewer successes than were paid. commitment: of a secret for the arbiter."""
-
-    ground: int
-    index: int
-    status: int
-    digest: bytes
-    commitment: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

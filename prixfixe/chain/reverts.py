@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from prixfixe.chain import artefacts
 from prixfixe.chain.abi import ErrorType, parse_error
-from prixfixe.errors import ChainError, Fault, InvalidInput
+from prixfixe.chain.sentences import SENTENCES
+from prixfixe.errors import ChainError, InvalidInput
 from prixfixe.protocol.money import Money
 
 _TEXT_REVERT: Final = parse_error({"name": "Error", "inputs": [{"name": "message", "type": "string"}]})
@@ -25,46 +26,15 @@ _TOKEN_ERRORS: Final = tuple(
     )
 )
 
-# Error name -> (sentence by its values, whose fault, hint, a retry helps). Amounts are shown as money.
-_SENTENCES: Final[dict[str, tuple[str, Fault, str | None, bool]]] = {
-    "MarketFundsShort": (
-        "{account} has {free} free and {needed} is needed", "customer", "deposit the difference", False),
-    "MarketSuretyLocked": (
-        "{account} would be left with {left}, below the surety of {surety} while earnings wait",
-        "provider", "withdraw less, or wait until the window is over", False),
-    "MarketSuretyMissing": (
-        "{provider} keeps {free} free; the surety is {surety}", "provider", "deposit the difference", False),
-    "MarketDepositCap": (
-        "the market would hold {held}; its cap is {cap}", "platform", "deposit less, or later", False),
-    "MarketEra": (
-        "signed in era {signed} of {account}, which is in era {present}", "customer", "sign it anew", False),
-    "MarketPaused": ("new matches are stopped", "platform", "try again later", True),
-    "MarketExpired": ("the order or ask ended at {expiry}", "customer", "sign it anew", False),
-    "MarketBundleNotLive": (
-        "the bundle ended at {until}", "customer", "ask for a quote of the present version", False),
-    "MarketPrice": (
-        "{signed} was signed and the bundle costs {bundle}", "customer", "ask for a new quote", False),
-    "MarketLotTaken": ("lot {lot} is open, settled or cancelled already", "platform", None, False),
-    "MarketNotOpen": ("the deal is not open with this due", "platform", None, False),
-    "MarketSignature": ("the signature is not by {expected}", "customer", None, False),
-    "MarketTooLate": ("the deadline {deadline} has passed", "provider", None, False),
-    "MarketTooEarly": (
-        "the deadline {deadline} has not passed", "platform", "send it after the deadline", True),
-    "MarketDeliverBy": (
-        "the deadline {deadline} would be later than the customer accepts", "platform", None, False),
-    "MarketNotScheduler": ("{caller} is not the scheduler", "platform", None, False),
-    "AccessControlUnauthorizedAccount": ("{account} does not have the role", "customer", None, False),
-    "ERC20InsufficientBalance": (
-        "{sender} holds {balance} of the token and {needed} is needed", "customer", None, False),
-    "ERC20InsufficientAllowance": (
-        "{spender} may take {allowance} and {needed} is needed", "customer", "approve the amount", False),
-}  # fmt: skip
-
-_UNTOLD: Final[tuple[str | None, Fault, str | None, bool]] = (None, "platform", None, False)
-
 _MONEY_FIELDS: Final = frozenset(
-    {"free", "needed", "left", "surety", "held", "cap", "balance", "allowance", "cost", "maxCost", "float_"}
+    {
+        *("free", "needed", "left", "surety", "held", "cap", "balance", "allowance", "cost", "maxCost"),
+        *("float_", "amount", "asked", "received"),
+    }
 )
+
+# Errors whose numbers are all amounts.
+_MONEY_ERRORS: Final = frozenset({"MarketPrice", "MarketCapNotRaised", "MarketBelowAsk"})
 
 
 def explain(data: bytes, *, context: str) -> ChainError:
@@ -80,18 +50,21 @@ def explain(data: bytes, *, context: str) -> ChainError:
     error, values = found
     if error.name == "Error":
         return ChainError(f"{context}: {values['message'][:200]}", revert="Error", arguments=values)
-    sentence, fault, hint, retryable = _SENTENCES.get(error.name, _UNTOLD)
-    text = f"({', '.join(f'{name}={_plain(value)}' for name, value in values.items())})"
-    if sentence is not None:
-        text = ": " + sentence.format(**{name: _shown(name, error, value) for name, value in values.items()})
+    known = SENTENCES.get(error.name)
+    if known is None:  # of a token that is not ours
+        text = f"({', '.join(f'{name}={_plain(value)}' for name, value in values.items())})"
+    else:
+        text = ": " + known.text.format(
+            **{name: _shown(name, error, value) for name, value in values.items()}
+        )
     return ChainError(
         f"{context}: {error.name}{text}",
         code="contract-refused",
         revert=error.name,
         arguments={name: _plain(value) for name, value in values.items()},
-        fault=fault,
-        hint=hint,
-        retryable=retryable,
+        fault=known.fault if known else "platform",
+        hint=known.hint if known else None,
+        retryable=known.retryable if known else False,
     )
 
 
@@ -107,7 +80,7 @@ def _find(data: bytes) -> tuple[ErrorType, dict[str, Any]] | None:
 
 
 def _shown(name: str, error: ErrorType, value: Any) -> str:
-    money = name in _MONEY_FIELDS or (error.name == "MarketPrice")
+    money = name in _MONEY_FIELDS or error.name in _MONEY_ERRORS
     if money and isinstance(value, int) and value < 2**96:
         return str(Money(value))
     return str(_plain(value))

@@ -27,6 +27,7 @@ Uint40: TypeAlias = Annotated[int, "uint40"]
 Uint48: TypeAlias = Annotated[int, "uint48"]
 Uint64: TypeAlias = Annotated[int, "uint64"]
 Uint96: TypeAlias = Annotated[int, "uint96"]
+Uint256: TypeAlias = Annotated[int, "uint256"]
 
 # JSON numbers are exact up to 2^53: wider types are written as decimal strings, always, so that a field has
 # one shape.
@@ -227,7 +228,7 @@ _WORDS: dict[str, Callable[[Any], bytes]] = {
     "address": lambda value: b"\0" * 12 + bytes.fromhex(value[2:]),
     "bytes32": lambda value: value,
     "bool": lambda value: _integer_word(int(value)),
-    **{f"uint{bits}": _integer_word for bits in (8, 16, 32, 40, 48, 64, 96)},
+    **{f"uint{bits}": _integer_word for bits in (8, 16, 32, 40, 48, 64, 96, 256)},
 }
 
 
@@ -260,7 +261,10 @@ def _from_json(value: Any, spec: AbiField, struct: str) -> Any:
     if type(value) is str and spec.largest.bit_length() > _WIDEST_JSON_NUMBER_BITS:
         # One spelling a number: no sign, no leading zero, ASCII digits only.
         if not (
-            value.isascii() and value.isdigit() and len(value) <= 29 and (value == "0" or value[0] != "0")
+            value.isascii()
+            and value.isdigit()
+            and len(value) <= len(str(spec.largest))
+            and (value == "0" or value[0] != "0")
         ):
             raise _bad(struct, spec, value, "a whole number in decimal digits")
         return int(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from prixfixe.chain.client import MarketClient
@@ -27,6 +27,8 @@ OFFER = Offer(
     quorum=1,
     disputable=False,
 )
+# The same, but what it pays waits and can be taken back; a test that needs it publishes it.
+DISPUTABLE = replace(OFFER, application=b"\x08" * 32, disputable=True)
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,15 @@ class LocalMarket:
         development_signer(index) for index in (0, 1, 2, 3, 4, 9, 10)
     )
 
-    def purchase(self, *, tasks: int = 1, lot: int = 1, nonce: int = 1, era: int = 0) -> Purchase:
-        """An order of the customer for OFFER, live for an hour."""
+    def purchase(
+        self, *, tasks: int = 1, lot: int = 1, nonce: int = 1, era: int = 0, offer: Offer = OFFER
+    ) -> Purchase:
+        """An order of the customer for an offer, live for an hour."""
         now = self.chain.time
         return Purchase(
             customer=self.customer.address,
-            bundle=OFFER.id,
-            price=OFFER.price,
+            bundle=offer.id,
+            price=offer.price,
             tasks=tasks,
             lot=lot,
             job=b"\x0b" * 32,

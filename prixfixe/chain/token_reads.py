@@ -1,0 +1,84 @@
+"""The token, as far as the market's money needs it: balances, allowances, and whether it takes signatures.
+
+A plain ERC-20 has no more than the first; EIP-2612 and EIP-3009 are asked for and never assumed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from prixfixe.chain.abi import parse_function
+from prixfixe.chain.sending import MarketSender
+from prixfixe.errors import ChainError, InvalidInput
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.typed_data import Domain
+
+_FUNCTIONS: Final = {
+    name: parse_function(
+        {
+            "name": name,
+            "inputs": [{"name": str(at), "type": kind} for at, kind in enumerate(inputs)],
+            "outputs": [{"name": "", "type": output}] if output else [],
+        }
+    )
+    for name, inputs, output in (
+        ("balanceOf", ["address"], "uint256"),
+        ("allowance", ["address", "address"], "uint256"),
+        ("approve", ["address", "uint256"], "bool"),
+        ("mint", ["address", "uint256"], ""),
+        ("name", [], "string"),
+        ("version", [], "string"),
+        ("nonces", ["address"], "uint256"),
+        ("DOMAIN_SEPARATOR", [], "bytes32"),
+        ("authorizationState", ["address", "bytes32"], "bool"),
+    )
+}
+# Who states no version signs as this one (EIP-2612's own example, and OpenZeppelin's).
+_USUAL_VERSION: Final = "1"
+
+
+class TokenReads(MarketSender):
+    """Reads of the market's token, and its two calls that a market needs."""
+
+    def token_balance(self, owner: str, *, block: int | str = "latest") -> Money:
+        """What an address holds of the token outside of the market."""
+        return Money(self._ask_token("balanceOf", owner, block=block))
+
+    def token_domain(self) -> Domain | None:
+        """Where signatures for the token count; None when it does not say, or says it in a way that cannot
+        be checked against its own separator, so that nobody signs for the wrong one."""
+        try:
+            separator = self._ask_token("DOMAIN_SEPARATOR")
+            name = self._ask_token("name")
+        except (ChainError, InvalidInput):
+            return None
+        try:
+            version = self._ask_token("version")
+        except (ChainError, InvalidInput):
+            version = _USUAL_VERSION
+        domain = Domain(self.chain_id, self.token, name, version)
+        return domain if domain.separator == separator else None
+
+    def permit_nonce(self, owner: str) -> int | None:
+        """The nonce of the owner's next EIP-2612 permit; None when the token takes none."""
+        try:
+            return int(self._ask_token("nonces", owner))
+        except (ChainError, InvalidInput):
+            return None
+
+    def takes_authorisations(self) -> bool:
+        """Whether the token has EIP-3009."""
+        try:
+            self._ask_token("authorizationState", self.contract, bytes(32))
+        except (ChainError, InvalidInput):
+            return False
+        return True
+
+    def _ask_token(self, name: str, *arguments: Any, block: int | str = "latest") -> Any:
+        function = _FUNCTIONS[name]
+        return function.decode_result(
+            self._call(self.token, function.encode_call(arguments), block, context=name)
+        )
+
+    def _token_call(self, name: str, *arguments: Any) -> bytes:
+        return _FUNCTIONS[name].encode_call(arguments)
