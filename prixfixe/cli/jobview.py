@@ -30,11 +30,10 @@ class BadInputFound(PrixfixeError):
     exit_code = 3
 
 
-def follow(events: Iterable[JobEvent], progress: Progress) -> int:
-    """Show events as they come, until the job's end. The number of the last one."""
-    stage, last = "waiting", 0
+def follow(events: Iterable[JobEvent], progress: Progress) -> frozenset[str]:
+    """Show events as they come, until the job's end. The lines of the log that were shown."""
+    stage, logged = "waiting", set()
     for event in events:
-        last = event.id
         data = event.data
         if event.kind == "state":
             stage = clean(str(data.get("stage") or data.get("state") or stage))
@@ -48,8 +47,9 @@ def follow(events: Iterable[JobEvent], progress: Progress) -> int:
                 # Progress lines of the application have moved the bar already.
                 if not line.startswith("progress:"):
                     progress.line(f"  | {line}")
+                    logged.add(line)
     progress.close()
-    return last
+    return frozenset(logged)
 
 
 def money_sentence(job: Job) -> str:

@@ -30,10 +30,15 @@ if TYPE_CHECKING:
 @click.argument("bundle")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="FILE... [BUNDLE'S OPTIONS]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Where the result goes; else beside the first file."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where the result goes; else beside the first file, under a name that is free.",
 )
 @click.option(
-    "--receipt", "receipt_path", type=click.Path(path_type=Path), help="Else receipt.json beside the result."
+    "--receipt",
+    "receipt_path",
+    type=click.Path(path_type=Path),
+    help="Else receipt.json beside the result; receipt-2.json and so on when that exists.",
 )
 @click.option("--force", is_flag=True, help="Replace result and receipt if they exist.")
 @click.option("--detach", is_flag=True, help="Buy, print the job's id, and leave.")
@@ -141,14 +146,14 @@ def run(
         if detach:
             _detached(job, as_json)
             return
-        _watch(client, job)
+        logged = _watch(client, job)
         ended = client.job(job.id)
         delivery = running.deliver(client, ended, places, Progress(), context)
     if as_json:
         emit(delivery.to_json(order))
     else:
         say()
-        for line in delivery.lines():
+        for line in delivery.lines(logged):
             say(line)
 
 
@@ -234,14 +239,14 @@ def _buy(client: Client, order: Order, quote: Quote, places: Places) -> Job:
         ) from None
 
 
-def _watch(client: Client, job: Job) -> None:
+def _watch(client: Client, job: Job) -> frozenset[str]:
     from prixfixe.cli import running
     from prixfixe.cli.jobview import follow, money_sentence
     from prixfixe.errors import Unavailable
 
     say(f"  job {job.id}")
     try:
-        follow(client.events(job), Progress())
+        return follow(client.events(job), Progress())
     except KeyboardInterrupt:
         raise Interrupted(
             f"job {job.id} goes on by itself; {money_sentence(job)}",

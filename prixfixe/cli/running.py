@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,13 @@ from prixfixe.cli.jobview import NotDelivered, money_sentence, require_delivered
 from prixfixe.cli.output import Progress, size
 from prixfixe.cli.receipts import write_receipt
 from prixfixe.cli.verify import check, expectation_of
-from prixfixe.client.files import FileChanged, describe_input, require_free_target, require_writable
+from prixfixe.client.files import (
+    FileChanged,
+    describe_input,
+    free_name,
+    require_free_target,
+    require_writable,
+)
 from prixfixe.errors import (
     ConfigurationError,
     Conflict,
@@ -171,11 +177,15 @@ def _needing_tables() -> Iterator[None]:
 def places(
     bundle: str, files: Sequence[Path], out: Path | None, receipt: Path | None, *, force: bool, detach: bool
 ) -> Places:
-    """Where results will go. Conflict or ConfigurationError now rather than after the payment."""
+    """Where results will go. Conflict or ConfigurationError now rather than after the payment.
+
+    A name that nobody gave is one that is free, so that a second run in a folder needs no option.
+    """
     if detach and out is None:
         return Places(None, receipt, False, force)
-    result = out or files[0].with_name(f"{files[0].stem}-{bundle}{_FAVOURITES[0]}")
-    receipt = receipt or result.with_name("receipt.json")
+    unnamed = (lambda path: path) if force else free_name
+    result = out or unnamed(files[0].with_name(f"{files[0].stem}-{bundle}{_FAVOURITES[0]}"))
+    receipt = receipt or unnamed(result.with_name("receipt.json"))
     if result.absolute() == receipt.absolute():
         raise InvalidInput(
             f"result and receipt would both be {result}", hint="name another file with --receipt"
@@ -241,10 +251,12 @@ class Delivery:
             "receipt_complete": self.verification.complete,
         }
 
-    def lines(self) -> list[str]:
+    def lines(self, logged: Collection[str] = ()) -> list[str]:
+        """What a person reads at the end; control totals that the log has `logged` are not said again."""
         from prixfixe.cli.output import clean
 
-        lines = [f"  {clean(text)}" for text in self.control.get("sentences", ()) if isinstance(text, str)]
+        told = [clean(text) for text in self.control.get("sentences", ()) if isinstance(text, str)]
+        lines = [f"  {text}" for text in told if text not in logged]
         lines.append(f"{self.result}  ({money_sentence(self.job)})")
         proof = "checked, on chain too" if self.verification.complete else "checked; not on chain"
         lines.append(f"{self.receipt}  ({proof}; again: prixfixe verify {self.receipt} {self.result})")

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -163,6 +164,15 @@ def require_free_target(target: Path, *, overwrite: bool, option: str = "--out")
             code="output-exists",
             hint=f"name another file with {option}, or replace it with --force",
         )
+
+
+def free_name(target: Path) -> Path:
+    """`target`, or the first of its name with -2, -3 ... that no file beside it has, whatever its ending."""
+    if not target.parent.is_dir():
+        return target
+    taken = {path.stem for path in target.parent.iterdir()}
+    names = chain((target.stem,), (f"{target.stem}-{number}" for number in count(2)))
+    return target.with_stem(next(name for name in names if name not in taken))
 
 
 def input_name(path: Path) -> str:

@@ -324,6 +324,13 @@ class BundleDefinition(_Frozen):
 
     def validate_parameters(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The request's parameters with the schema's defaults filled in; InvalidInput names what is wrong."""
+        if not isinstance(parameters, Mapping) or not all(isinstance(name, str) for name in parameters):
+            raise InvalidInput(
+                f"parameters are a mapping of names to values, and {type(parameters).__name__} was given",
+                code="invalid-parameters",
+                hint=f"bundle {self.id} takes {', '.join(self.parameters.get('properties', {}))}",
+                parameter="parameters",
+            )
         completed = {**_defaults(self.parameters), **parameters}
         found = min(_validator(self.parameters).iter_errors(completed), key=_place, default=None)
         if found is not None:

@@ -352,3 +352,26 @@ def test_what_a_job_prints_cannot_command_the_terminal(types: Terminal, world: W
     assert "red" in shown.out
     assert "\x1b" not in shown.out
     assert "\x07" not in shown.out
+
+
+def test_a_second_run_in_a_folder_takes_names_that_are_free_and_says_them(
+    types: Terminal, world: World, table: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "table-echo.csv").write_text("mine")
+    (tmp_path / "receipt.json").write_text("mine")
+    with worker(world, deliver):
+        shown = types(*ECHO, "--yes")
+    assert shown.code == 0, shown.err
+    assert (tmp_path / "table-echo-2.csv").read_bytes() == RESULT
+    assert read_receipt(tmp_path / "receipt-2.json").outcome == "settled"
+    assert [name in shown.err for name in ("table-echo-2.csv", "receipt-2.json")] == [True, True]
+    assert {(tmp_path / name).read_text() for name in ("table-echo.csv", "receipt.json")} == {"mine"}
+
+
+def test_control_totals_that_the_log_has_shown_are_not_said_again(
+    types: Terminal, world: World, table: Path
+) -> None:
+    with worker(world, lambda world, job: deliver(world, job, log="2 rows in, 2 rows used.\n")):
+        shown = types(*ECHO, "--yes")
+    assert shown.code == 0, shown.err
+    assert shown.err.count("2 rows in, 2 rows used.") == 1

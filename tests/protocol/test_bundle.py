@@ -174,3 +174,10 @@ def test_a_whole_number_written_as_a_float_is_refused() -> None:
     given = {"rows": ["a"], "values": [{"column": "x", "aggregates": ["sum"]}], "average_decimals": 6.0}
     with pytest.raises(InvalidInput, match="floating-point"):
         PIVOT.validate_parameters(given)
+
+
+@pytest.mark.parametrize("given", [None, 7, "rows", [("rows", ["a"])], {1: "a"}])
+def test_parameters_that_are_no_mapping_of_names_are_refused_as_such(given: Any) -> None:
+    with pytest.raises(InvalidInput, match="parameters are a mapping of names to values") as refused:
+        PIVOT.validate_parameters(given)
+    assert refused.value.code == "invalid-parameters"

@@ -19,10 +19,14 @@ RESULT = b"month,delay\n1,6.1\n"
 TOTALS = b'{"result":{"rows":1},"sentences":["2 rows in, 2 rows used."]}'
 
 
-def deliver(world: World, job: wire.Job, **files: bytes) -> None:
-    """The worker runs it, hands in `files` (by default a result and its totals), and is paid."""
+def deliver(world: World, job: wire.Job, *, log: str = "", **files: bytes) -> None:
+    """The worker runs it, prints `log`, hands in `files` (by default a result and its totals), and is
+    paid."""
     outputs = files or {"out_csv": RESULT, "totals_json": TOTALS}
     assignment = world.running(job)
+    if log:
+        chunk = wire.LogChunk(offset=0, text=log)
+        world.worker_post(f"{assignment.attempt}/log", chunk.model_dump(mode="json"))
     for content in outputs.values():
         world.upload(WORKER, content)
     report = success(assignment.deal, manifest_of(**outputs))
