@@ -22,7 +22,8 @@ from prixfixe.errors import ConfigurationError, EngineError
 DEFAULT_BASE = "prixfixe-base:bookworm"
 LABEL = "prixfixe.bundle.context"
 _NOT_IN_IMAGE = shutil.ignore_patterns(
-    "__pycache__", "*.pyc", "tests", ".*", "bundle.toml", "requirements.txt", "site", "kit"
+    *("__pycache__", "*.pyc", "tests", ".*", "bundle.toml", "requirements.in", "requirements.txt"),
+    *("site", "kit"),
 )
 _PLATFORM = ("--python-version", "3.11", "--only-binary", ":all:", "--no-deps", "--require-hashes")
 

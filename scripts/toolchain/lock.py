@@ -1,4 +1,4 @@
-"""`scripts/lock`: the lock files in requirements/ and package-lock.json, from what the project asks for."""
+"""`scripts/lock`: the lock files of the project, of its bundles and of npm, from what each asks for."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from toolchain import setup, system
 from toolchain.project import REQUIREMENTS, ROOT, VENV, ScriptError, environment, say
 
 ABOUT = """\
-Writes the lock files again from pyproject.toml, requirements/*.in and package.json: exact versions, and the
-hashes of every file that may be installed. Versions that still fit are kept; --upgrade takes the newest.
+Writes the lock files again from pyproject.toml, requirements/*.in, bundles/*/requirements.in and
+package.json: exact versions, and the hashes of every file that may be installed. Versions that still fit are
+kept; --upgrade takes the newest.
 """
 COMPILE = (
     *("pip", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--universal"),
@@ -32,26 +33,29 @@ HEADER = "# Written by scripts/lock from {source}. Install with: uv pip install 
 def lock(upgrade: bool) -> None:
     """Write all lock files. dev.txt comes first and rules the versions of the others."""
     newest = ["--upgrade"] if upgrade else []
-    _compile("uv.txt", "requirements/uv.in", newest)
-    _compile("dev.txt", "pyproject.toml", ["--all-extras", *newest])
+    _compile(REQUIREMENTS / "uv.txt", "requirements/uv.in", newest)
+    _compile(REQUIREMENTS / "dev.txt", "pyproject.toml", ["--all-extras", *newest])
     same = ["--constraints", "requirements/dev.txt"]
     for name, extras in LOCKS.items():
-        _compile(name, "pyproject.toml", [word for extra in extras for word in ("--extra", extra)] + same)
-    _compile("ape.txt", "requirements/ape.in", newest)
+        wanted = [word for extra in extras for word in ("--extra", extra)]
+        _compile(REQUIREMENTS / name, "pyproject.toml", wanted + same)
+    for source in sorted(ROOT.glob("bundles/*/requirements.in")):
+        # A bundle's image holds what its tests ran with.
+        _compile(source.with_suffix(".txt"), str(source.relative_to(ROOT)), same)
+    _compile(REQUIREMENTS / "ape.txt", "requirements/ape.in", newest)
     npm = system.find("npm")
     if npm is None:
         raise ScriptError("npm was not found")
     _run([npm, "install", "--package-lock-only", "--loglevel=error", "--no-audit", "--no-fund"])
 
 
-def _compile(name: str, source: str, options: Sequence[str]) -> None:
-    say(f"  requirements/{name}")
-    target = REQUIREMENTS / name
-    _run([VENV / "bin" / "uv", *COMPILE, *options, source, "--output-file", f"requirements/{name}"])
+def _compile(target: Path, source: str, options: Sequence[str]) -> None:
+    name = str(target.relative_to(ROOT))
+    say(f"  {name}")
+    _run([VENV / "bin" / "uv", *COMPILE, *options, source, "--output-file", name])
     # Where a version was decided is of no use to a reader of the lock of one extra.
     lines = [line for line in target.read_text().splitlines() if "-c requirements/dev.txt" not in line]
-    shown = HEADER.format(source=source, name=f"requirements/{name}")
-    target.write_text(shown + "\n".join(lines) + "\n")
+    target.write_text(HEADER.format(source=source, name=name) + "\n".join(lines) + "\n")
 
 
 def _run(command: Sequence[str | Path]) -> None:

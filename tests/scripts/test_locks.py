@@ -13,7 +13,9 @@ from packaging.utils import canonicalize_name
 from toolchain import words
 
 ROOT = Path(__file__).parents[2]
-LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+BUNDLES = sorted(ROOT.glob("bundles/*/requirements.txt"))
+PROJECT = sorted((ROOT / "requirements").glob("*.txt"))
+LOCKS = [*PROJECT, *BUNDLES]
 
 
 def entries(lock: Path) -> dict[str, tuple[str, int]]:
@@ -30,18 +32,18 @@ def entries(lock: Path) -> dict[str, tuple[str, int]]:
 
 
 def test_there_is_a_lock_for_each_way_to_install() -> None:
-    names = {lock.stem for lock in LOCKS}
+    names = {lock.stem for lock in PROJECT}
     assert names == {"uv", "runtime", "service", "worker", "tables", "image", "dev", "ape"}
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}-{lock.stem}")
 def test_every_locked_package_has_hashes(lock: Path) -> None:
     found = entries(lock)
     assert found
     assert {name for name, (_, hashes) in found.items() if not hashes} == set()
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}-{lock.stem}")
 def test_no_lock_names_a_place(lock: Path) -> None:
     text = lock.read_text()
     assert "://" not in text
@@ -54,6 +56,21 @@ def test_all_locks_of_the_project_agree_on_versions() -> None:
     for name in ("runtime", "service", "worker", "tables", "image"):
         for package, (version, _) in entries(ROOT / "requirements" / f"{name}.txt").items():
             assert dev[package][0] == version, f"{package} in {name}.txt"
+
+
+def test_every_bundle_asks_for_packages_and_its_lock_holds_them() -> None:
+    assert [lock.parent for lock in BUNDLES] == sorted(
+        path.parent for path in ROOT.glob("bundles/*/Dockerfile")
+    )
+    for lock in BUNDLES:
+        wanted = {canonicalize_name(line) for line in lock.with_suffix(".in").read_text().split()}
+        assert wanted <= entries(lock).keys(), f"{lock}: run scripts/lock"
+
+
+@pytest.mark.parametrize("lock", BUNDLES, ids=lambda lock: lock.parent.name)
+def test_a_bundles_image_holds_what_its_tests_run_with(lock: Path) -> None:
+    dev = entries(ROOT / "requirements" / "dev.txt")
+    assert {name: dev[name] for name in entries(lock)} == entries(lock)
 
 
 @pytest.mark.parametrize("extra", ["runtime", "service", "worker", "tables", "dev"])

@@ -131,19 +131,3 @@ def test_wrong_parameters_end_with_64(start: Callable[..., Run]) -> None:
 
 def test_the_image_is_not_built_twice_from_the_same_files(image: str) -> None:
     assert build_image(FOLDER, say=lambda line: pytest.fail(f"it said: {line}")) == image
-
-
-def test_the_images_packages_are_those_of_the_lock() -> None:
-    def pinned(path: Path) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
-        for line in path.read_text().splitlines():
-            if match := re.match(r"^([a-z0-9-]+==\S+)", line):
-                hashes = found.setdefault(match[1], set())
-            elif "--hash=" in line:
-                hashes.add(line.strip(" \\"))
-        return found
-
-    lock = pinned(FOLDER.parents[1] / "requirements" / "tables.txt")
-    wanted = pinned(FOLDER / "requirements.txt")
-    assert {name.partition("==")[0] for name in wanted} == {"duckdb", "python-calamine", "xlsxwriter"}
-    assert {name: lock.get(name) for name in wanted} == wanted
