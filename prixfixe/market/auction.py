@@ -34,6 +34,8 @@ from prixfixe.market.spreading import Spreading
 
 BPS: Final = 10_000
 WHOLE_ROUNDS: Final = 16
+SHORTEST_BATCH: Final = 1.0  # seconds
+LONGEST_BATCH: Final = 5.0
 
 Exclusion = Literal[
     "admits no provider that is here",
@@ -88,6 +90,13 @@ def leg_limit(price: int, replicas: int, fee_bps: int) -> int:
     while (cost := (limit + 1) * replicas) + cost * fee_bps // BPS <= price:
         limit += 1
     return limit
+
+
+def batch_seconds(orders: int) -> float:
+    """How long a batch stays open once both sides are there, when so many orders came in the last ten
+    seconds: a thick market gains by gathering, a thin one loses who will not wait
+    (`scripts/bench mechanisms`)."""
+    return min(max(orders / 4, SHORTEST_BATCH), LONGEST_BATCH)
 
 
 def clear(buys: Iterable[Buy], sells: Iterable[Sell], seed: bytes, collar: Collar = Collar()) -> Cleared:
