@@ -1,4 +1,4 @@
-"""May this ask serve this lot? A list of small pure rules, each with its own reason in words.
+"""May this ask serve this lot? A list of small pure rules, each with its own reason and way out in words.
 
 The same rules answer a quote ("how many workers could run it now") and explain a lot that waits. Each
 mirrors a check of the contract's `matchPurchase`, so that a match that would revert is not sent, or a
@@ -8,11 +8,13 @@ as people and tests see it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BUNDLES, Ask
 from prixfixe.protocol.product import Product
 
@@ -75,7 +77,23 @@ class Offered:
     provider_era: int
 
 
-Rule: TypeAlias = Callable[[Wanted, Offered, Conditions], bool]
+Holds: TypeAlias = Callable[[Wanted, Offered, Conditions], bool]
+Admits: TypeAlias = Callable[[Wanted, Offered, Conditions], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """reason: of an ask that it excludes. holds: whether the ask may serve the lot, as far as this rule goes.
+    admits: what would have to change for that, in words."""
+
+    reason: str
+    holds: Holds
+    admits: str | Admits
+
+    def says(self, wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
+        """The reason with what would admit the ask."""
+        admits = self.admits if isinstance(self.admits, str) else self.admits(wanted, offered, conditions)
+        return f"{self.reason}: {admits}"
 
 
 def deadline(ask: Ask, count: int, conditions: Conditions) -> int:
@@ -148,41 +166,111 @@ def has_a_free_slot(wanted: Wanted, offered: Offered, conditions: Conditions) ->
     return offered.free_slots > 0
 
 
+def _price_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
+    return f"at {Money(offered.ask.price)} a task instead of {Money(wanted.max_cost)} it would do"
+
+
+def _time_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
+    late = deadline(offered.ask, wanted.count, conditions) - wanted.deliver_by
+    return f"with {late} s more to deliver it would do"
+
+
+def _surety_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
+    missing = conditions.surety - offered.provider_free
+    return f"its provider's account lacks {Money(missing)}"
+
+
 # In the order in which they are asked; an ask is counted under the first that excludes it. What only time
 # or the ask's owner can change comes before what the next minute may change.
-RULES: Final[tuple[tuple[str, Rule], ...]] = (
-    ("for another product", sells_the_product),
-    ("not for bundles", sells_to_bundles),
-    ("for another customer", sells_to_this_customer),
-    ("for another market's operator", takes_this_matcher),
-    ("the customer's own", is_not_the_customer),
-    ("above the price", is_within_the_price),
-    ("at zero, which a disputable bundle refuses", has_something_to_lose),
-    ("too slow for the promised time", can_deliver_in_time),
-    ("failed this job already", has_not_failed_it),
-    ("heartbeat lost", has_a_heartbeat),
-    ("draining", is_not_draining),
-    ("ask expired", has_not_expired),
-    ("ask cancelled by its provider", is_in_the_present_era),
-    ("without the surety", keeps_the_surety),
-    ("cooling down after a failure", is_not_cooling),
-    ("busy", has_a_free_slot),
+RULES: Final[tuple[Rule, ...]] = (
+    Rule("for another product", sells_the_product, "it sells something else"),
+    Rule("not for bundles", sells_to_bundles, "its provider would have to offer it to bundles too"),
+    Rule("for another customer", sells_to_this_customer, "its provider names another customer"),
+    Rule("for another market's operator", takes_this_matcher, "its provider names another operator"),
+    Rule("the customer's own", is_not_the_customer, "nobody sells to himself: buy with another account"),
+    Rule("above the price", is_within_the_price, _price_admits),
+    Rule(
+        "at zero, which a disputable bundle refuses",
+        has_something_to_lose,
+        "its provider would have to ask for something, or a wrong result would cost it nothing",
+    ),
+    Rule("too slow for the promised time", can_deliver_in_time, _time_admits),
+    Rule("failed this job already", has_not_failed_it, "it does not get the same job twice"),
+    Rule("heartbeat lost", has_a_heartbeat, "it comes back when its worker answers again"),
+    Rule("draining", is_not_draining, "it comes back when its worker is started again"),
+    Rule("ask expired", has_not_expired, "it comes back with its worker's next heartbeat"),
+    Rule("ask cancelled by its provider", is_in_the_present_era, "its provider would have to sign anew"),
+    Rule("without the surety", keeps_the_surety, _surety_admits),
+    Rule("cooling down after a failure", is_not_cooling, "it is asked again in a few minutes"),
+    Rule("busy", has_a_free_slot, "it is free when what it runs has ended"),
 )
+_MOMENTARY: Final = frozenset({"busy", "cooling down after a failure"})
+
+
+def excluding(wanted: Wanted, offered: Offered, conditions: Conditions) -> list[Rule]:
+    """All the rules that keep the ask from the lot, in their order; none when it can serve it."""
+    return [rule for rule in RULES if not rule.holds(wanted, offered, conditions)]
 
 
 def why_not(wanted: Wanted, offered: Offered, conditions: Conditions) -> str | None:
     """The reason of the first rule that excludes the ask; None when it can serve the lot."""
-    for reason, rule in RULES:
-        if not rule(wanted, offered, conditions):
-            return reason
+    for rule in RULES:
+        if not rule.holds(wanted, offered, conditions):
+            return rule.reason
     return None
 
 
 def live_asks(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) -> int:
     """How many asks could serve the lot now, or once they are idle: what a quote shows."""
-    momentary = {"busy", "cooling down after a failure"}
     return sum(
-        1 for offered in asks if (why := why_not(wanted, offered, conditions)) is None or why in momentary
+        1 for offered in asks if (why := why_not(wanted, offered, conditions)) is None or why in _MOMENTARY
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """How many asks a rule kept out, each counted under the first that did."""
+
+    reason: str
+    asks: int
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """Why a lot waits. asks: of its product. able: that could serve it. excluded: the rest, most first.
+    nearest: of the excluded, the one that fewest rules keep out, its reasons and what would admit it, in
+    words; None when there is none."""
+
+    asks: int
+    able: int
+    excluded: tuple[Excluded, ...]
+    nearest: str | None
+
+    def __str__(self) -> str:
+        """One line: "3 asks: 2 above the price, 1 heartbeat lost"."""
+        return explain(each.reason for each in self.excluded for _ in range(each.asks))
+
+
+def diagnose(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) -> WhyNot:
+    """Every ask of the product against every rule."""
+    able = 0
+    counts: Counter[str] = Counter()
+    nearest: tuple[tuple[int, int, str], str] | None = None
+    for offered in asks:
+        rules = excluding(wanted, offered, conditions)
+        if not rules:
+            able += 1
+        elif rules[0] is not RULES[0]:
+            counts[rules[0].reason] += 1
+            rank = (len(rules), max(offered.ask.price - wanted.max_cost, 0), offered.worker)
+            if nearest is None or rank < nearest[0]:
+                nearest = (rank, "; ".join(rule.says(wanted, offered, conditions) for rule in rules))
+    listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return WhyNot(
+        asks=able + counts.total(),
+        able=able,
+        excluded=tuple(Excluded(reason, count) for reason, count in listed),
+        nearest=nearest[1] if nearest else None,
     )
 
 
@@ -191,13 +279,10 @@ def explain(excluded: Iterable[str]) -> str:
 
     Asks for another product say nothing about this one and are not counted.
     """
-    counts: dict[str, int] = {}
-    for reason in excluded:
-        if reason != RULES[0][0]:
-            counts[reason] = counts.get(reason, 0) + 1
+    counts = Counter(reason for reason in excluded if reason != RULES[0].reason)
     if not counts:
         return "no worker offers this product"
-    total = sum(counts.values())
+    total = counts.total()
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     listed = ", ".join(f"{count} {reason}" for reason, count in ordered)
     return f"{total} ask{'' if total == 1 else 's'}: {listed}"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe.market.matching import match
-from prixfixe.market.rules import RULES, Conditions, Offered, Wanted, explain, live_asks, why_not
+from prixfixe.market.rules import RULES, Conditions, Offered, Wanted, diagnose, explain, live_asks, why_not
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
@@ -120,12 +120,39 @@ def test_the_reason_counts_every_ask_of_the_product() -> None:
 
 def test_without_any_ask_nobody_offers_the_product() -> None:
     assert match([WANTED], [], CONDITIONS, b"").waiting[0][1] == "no worker offers this product"
-    assert explain([RULES[0][0]]) == "no worker offers this product"
+    assert explain([RULES[0].reason]) == "no worker offers this product"
 
 
 def test_a_quote_counts_asks_that_are_only_busy() -> None:
     asks = [offered(10), offered(11, free_slots=0), offered(12, price=3_000_000)]
     assert live_asks(WANTED, asks, CONDITIONS) == 2
+
+
+def test_the_nearest_miss_says_what_would_admit_it() -> None:
+    dear = offered(10, price=2_100_000)
+    dear_and_lost = offered(11, price=2_000_001, silent_seconds=60.0)
+    asks = [dear, dear_and_lost, offered(12, price=9_000_000), offered(13, product=OTHER), offered(14)]
+    why = diagnose(WANTED, asks, CONDITIONS)
+    assert (why.asks, why.able, str(why)) == (4, 1, "3 asks: 3 above the price")
+    assert why.nearest == "above the price: at $2.10 a task instead of $2.00 it would do"
+    lost = diagnose(WANTED, [dear_and_lost], CONDITIONS).nearest
+    assert lost is not None
+    assert "it comes back when its worker answers again" in lost
+    assert diagnose(WANTED, [], CONDITIONS).nearest is None
+
+
+@pytest.mark.parametrize(
+    ("lot", "ask", "way_out"),
+    [
+        (replace(WANTED, deliver_by=1_000_600), offered(), "with 4 s more to deliver"),
+        (WANTED, offered(provider_free=4_000_000), "lacks $1.00"),
+        (WANTED, offered(provider=CUSTOMER), "buy with another account"),
+    ],
+)
+def test_each_way_out_names_its_figures(lot: Wanted, ask: Offered, way_out: str) -> None:
+    nearest = diagnose(lot, [ask], CONDITIONS).nearest
+    assert nearest is not None
+    assert way_out in nearest
 
 
 def test_equal_prices_are_decided_by_the_seed_and_not_by_the_order_of_the_asks() -> None:
