@@ -18,7 +18,7 @@ contract DustTest is Crowd {
         Bid memory bid = _bid();
         bid.price = 19; // the fee of 19 is 0.95
         Opened memory o = _openBid(bid, _pays(1, 19));
-        vm.assertEq(o.deal.fee, 0);
+        vm.assertEq(o.deal.money.fee(), 0);
         market.settle(o.deal, o.due, ROOT, 1, _signedBy(o, 1, ROOT, 1));
         vm.assertEq(_free(_provider(0)), SURETY + 19);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS - 19);
@@ -36,7 +36,7 @@ contract DustTest is Crowd {
         dust.price = dust.maxCost = 1;
         _publish(dust, _now() + 1 days, 0);
         Opened memory o = _openWith(dust, 3, _pays(1, 1));
-        vm.assertEq(o.deal.fee, 0);
+        vm.assertEq(o.deal.money.fee(), 0);
         market.settle(o.deal, o.due, ROOT, 2, _signedBy(o, 1, ROOT, 2));
         vm.assertEq(_cur(_provider(0)), 2);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS - 2);

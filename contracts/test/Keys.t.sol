@@ -6,6 +6,7 @@ import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Deal, Purchase, Result, SignedAsk} from "../src/interfaces/Types.sol";
 import {Fixture, MarketWithRoles} from "./support/Fixture.sol";
+import {dealId} from "./support/Packed.sol";
 import {within} from "./support/Vm.sol";
 import {Wallet} from "./support/Wallets.sol";
 
@@ -62,7 +63,7 @@ contract KeysTest is Fixture {
         Opened memory o;
         o.deal = _deal(purchase, 0, 1, _ask(), worker);
         o.due = _due(1, 1);
-        o.id = keccak256(abi.encode(o.deal));
+        o.id = dealId(o.deal);
         _tryMatch(purchase, _compact(_signPurchase(purchase)), asks);
         bytes[] memory signatures = _signResult(o.id, "root", 1);
         signatures[0] = _compact(signatures[0]);
@@ -188,7 +189,7 @@ contract KeysTest is Fixture {
         Opened memory o;
         o.deal = _deal(purchase, 0, 1, _ask(), provider);
         o.due = _due(1, 1);
-        o.id = keccak256(abi.encode(o.deal));
+        o.id = dealId(o.deal);
         bytes memory signature = _signPurchase(purchase);
         _tryMatch(purchase, signature, _signAsk(_ask(), PROVIDER_KEY));
         bytes[] memory byWorker = _signResult(o.id, "root", 1);

@@ -5,6 +5,7 @@ import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Deal, Offer, Purchase, SignedAsk} from "../src/interfaces/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
+import {dealId, packCharge} from "./support/Packed.sol";
 import {within} from "./support/Vm.sol";
 
 /// @notice What a match takes, opens and refuses.
@@ -24,12 +25,12 @@ contract MatchTest is Fixture {
         Purchase memory purchase = _purchase();
         Deal memory deal = _deal(purchase, 0, 1, _ask(), worker);
         uint48 due = uint48(block.timestamp + GRACE + MAX_SECONDS);
-        bytes32 id = keccak256(abi.encode(deal));
+        bytes32 id = dealId(deal);
         bytes memory signature = _signPurchase(purchase);
         SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
         vm.prank(scheduler);
         vm.expectEmit();
-        emit IMarketEvents.DealOpened(id, deal.order, customer, deal, due);
+        emit IMarketEvents.DealOpened(id, deal.order, bundle, due, deal.head, deal.money, deal.legs);
         vm.assertEq(market.matchPurchase(purchase, signature, offer, 0, asks), id);
         vm.assertEq(_free(customer), CUSTOMER_FUNDS - PRICE);
         vm.assertEq(_free(provider), SURETY);
@@ -77,7 +78,7 @@ contract MatchTest is Fixture {
         purchase.lot = 3;
         for (uint32 lot = 0; lot < 3; ++lot) {
             Opened memory o = _match(purchase, lot, _ask());
-            vm.assertEq(o.deal.count, lot == 2 ? 1 : 3);
+            vm.assertEq(o.deal.head.count(), lot == 2 ? 1 : 3);
         }
         vm.assertEq(_free(customer), CUSTOMER_FUNDS - 7 * PRICE);
         _refused(purchase, 3, _ask(), abi.encodeWithSelector(IMarketErrors.MarketLotRange.selector, 3, 3));
@@ -106,7 +107,7 @@ contract MatchTest is Fixture {
         purchase.deliverBy = type(uint40).max;
         _fund(customer, type(uint16).max * uint64(PRICE));
         Opened memory o = _match(purchase, 0, _ask());
-        vm.assertEq(o.deal.count, type(uint16).max);
+        vm.assertEq(o.deal.head.count(), type(uint16).max);
         vm.assertEq(uint40(o.due), block.timestamp + GRACE + uint256(MAX_SECONDS) * 65_535);
     }
 
@@ -426,22 +427,22 @@ contract MatchTest is Fixture {
         market.setFee(100); // 1 % of 2 dollars
         Purchase memory purchase = _purchase();
         Deal memory deal = _deal(purchase, 0, 1, _ask(), worker);
-        deal.fee = 20_000;
+        deal.money = packCharge(PRICE, 20_000);
         bytes memory signature = _signPurchase(purchase);
         vm.prank(scheduler);
         bytes32 id = market.matchPurchase(purchase, signature, offer, 0, _signAsk(_ask(), WORKER_KEY));
-        vm.assertEq(id, keccak256(abi.encode(deal)));
+        vm.assertEq(id, dealId(deal));
 
         // Where the legs take all but a little of the price, the fee is that little; where they take all, nothing.
         Ask memory ask = _ask();
         ask.price = PRICE - 7;
         purchase.nonce = 2;
         deal = _deal(purchase, 0, 1, ask, worker);
-        deal.fee = 7;
+        deal.money = packCharge(PRICE, 7);
         signature = _signPurchase(purchase);
         vm.prank(scheduler);
         id = market.matchPurchase(purchase, signature, offer, 0, _signAsk(ask, WORKER_KEY));
-        vm.assertEq(id, keccak256(abi.encode(deal)));
+        vm.assertEq(id, dealId(deal));
         ask.price = PRICE + 1;
         purchase.nonce = 3;
         _match(purchase, 0, ask); // expects a fee of 0
@@ -464,8 +465,8 @@ contract MatchTest is Fixture {
         Ask memory ask = _ask();
         ask.price = pay;
         Opened memory o = _match(purchase, lot, ask);
-        uint256 excess = pay > PRICE ? (pay - PRICE) * o.deal.count : 0;
-        vm.assertEq(_free(customer), CUSTOMER_FUNDS - PRICE * o.deal.count);
+        uint256 excess = pay > PRICE ? (pay - PRICE) * o.deal.head.count() : 0;
+        vm.assertEq(_free(customer), CUSTOMER_FUNDS - PRICE * o.deal.head.count());
         vm.assertEq(_floatOf(bundle), FLOAT - excess);
     }
 }

@@ -5,6 +5,7 @@ import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Deal, Leg, Purchase, Result} from "../src/interfaces/Types.sol";
 import {Fixture} from "./support/Fixture.sol";
+import {dealId, packCharge, packHead, packLeg} from "./support/Packed.sol";
 import {within} from "./support/Vm.sol";
 
 /// @notice Who is paid for a signed result, how much, and once.
@@ -13,7 +14,7 @@ contract SettleTest is Fixture {
 
     function _notOpen(Opened memory o) private view returns (bytes memory) {
         return abi.encodeWithSelector(
-            IMarketErrors.MarketNotOpen.selector, o.id, o.due, market.lot(o.deal.order, o.deal.lot)
+            IMarketErrors.MarketNotOpen.selector, o.id, o.due, market.lot(o.deal.order, o.deal.head.lot())
         );
     }
 
@@ -24,7 +25,7 @@ contract SettleTest is Fixture {
         vm.prank(stranger); // anyone may send it
         vm.expectEmit();
         emit IMarketEvents.Settled(
-            o.id, ROOT, 1, uint64(PAY), 0, uint96(1 | (1 << 16) | (block.timestamp << 32))
+            o.id, ROOT, uint64(PAY), 0, uint96(1 | (1 << 16) | (block.timestamp << 32))
         );
         market.settle(o.deal, o.due, ROOT, 1, signatures);
 
@@ -54,7 +55,6 @@ contract SettleTest is Fixture {
         emit IMarketEvents.Settled(
             o.id,
             ROOT,
-            7,
             uint64(7 * PAY),
             uint64(3 * PRICE),
             uint96(7 | (1 << 16) | (block.timestamp << 32))
@@ -126,7 +126,7 @@ contract SettleTest is Fixture {
     function test_a_deal_that_was_never_matched_is_refused() public {
         Opened memory o;
         o.deal = _deal(_purchase(), 0, 1, _ask(), worker);
-        o.id = keccak256(abi.encode(o.deal));
+        o.id = dealId(o.deal);
         o.due = _due(1, 1);
         bytes[] memory signatures = _signResult(o.id, ROOT, 1);
         vm.expectRevert(_notOpen(o));
@@ -136,21 +136,20 @@ contract SettleTest is Fixture {
     function test_a_deal_passed_back_with_any_field_changed_is_refused() public {
         Opened memory o = _open(2);
         bytes[] memory signatures = _signResult(o.id, ROOT, 2);
-        Deal[] memory changed = new Deal[](10);
-        for (uint256 i = 0; i < 10; ++i) {
+        Deal[] memory changed = new Deal[](9);
+        for (uint256 i = 0; i < 9; ++i) {
             changed[i] = abi.decode(abi.encode(o.deal), (Deal));
         }
-        changed[0].customer = stranger;
-        changed[1].bundle = 0;
-        changed[2].lot = 1;
-        changed[3].count = 3;
-        changed[4].quorum = 0;
-        changed[5].disputable = false;
-        changed[6].price = PRICE + 1;
-        changed[7].fee = 1;
-        changed[8].legs[0].pay = PAY + 1;
-        changed[9].legs[0].provider = stranger;
-        for (uint256 i = 0; i < 10; ++i) {
+        changed[0].head = packHead(stranger, 0, 2, 1, true);
+        changed[1].head = packHead(customer, 1, 2, 1, true);
+        changed[2].head = packHead(customer, 0, 3, 1, true);
+        changed[3].head = packHead(customer, 0, 2, 0, true);
+        changed[4].head = packHead(customer, 0, 2, 1, false);
+        changed[5].money = packCharge(PRICE + 1, 0);
+        changed[6].money = packCharge(PRICE, 1);
+        changed[7].legs[0] = packLeg(provider, worker, PAY + 1);
+        changed[8].legs[0] = packLeg(stranger, worker, PAY);
+        for (uint256 i = 0; i < 9; ++i) {
             vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
             market.settle(changed[i], o.due, ROOT, 2, signatures);
             vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);
@@ -164,7 +163,7 @@ contract SettleTest is Fixture {
         Opened memory o = _open();
         Leg[] memory two = new Leg[](2);
         two[0] = o.deal.legs[0];
-        two[1] = Leg(stranger, stranger, 1);
+        two[1] = packLeg(stranger, stranger, 1);
         o.deal.legs = two;
         bytes[] memory signatures = _signResult(o.id, ROOT, 1);
         vm.expectPartialRevert(IMarketErrors.MarketNotOpen.selector);

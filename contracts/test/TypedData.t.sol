@@ -33,7 +33,7 @@ contract TypedDataTest {
         return TypedData.hash(order);
     }
 
-    function recover(bytes32 digest, bytes calldata signature) external pure returns (address) {
+    function recover(bytes32 digest, bytes calldata signature) external view returns (address) {
         return Signatures.recover(digest, signature);
     }
 

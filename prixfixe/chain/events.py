@@ -6,7 +6,7 @@ transactions, which nothing computes with, are 0x-hex.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeAlias, get_type_hints
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, get_type_hints
 from prixfixe.chain import artefacts
 from prixfixe.chain.abi import EventType, snake_case
 from prixfixe.errors import InvalidInput
-from prixfixe.protocol.deals import Deal, Leg, Offer
+from prixfixe.protocol.deals import Deal, Fact, Leg, Offer
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 
@@ -118,9 +118,13 @@ class DealOpened(MarketEvent):
 
     deal: bytes
     order: bytes
-    customer: str
     data: Deal
     due: int
+
+    @property
+    def customer(self) -> str:
+        """Account that paid."""
+        return self.data.customer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +133,14 @@ class Settled(MarketEvent):
 
     deal: bytes
     root: bytes
-    done: int
     paid: Money
     returned: Money
     fact: int
+
+    @property
+    def done(self) -> int:
+        """Tasks that were paid."""
+        return Fact.unpack(self.fact).done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,12 +303,6 @@ def topic_of(event: EventClass) -> bytes:
     return next(topic for topic, reader in _readers().items() if reader.cls is event)
 
 
-def deal_from_abi(values: Mapping[str, Any]) -> Deal:
-    """A Deal as the ABI decodes it."""
-    plain = {snake_case(name): value for name, value in values.items()}
-    return Deal(**{**plain, "legs": tuple(Leg(**leg) for leg in plain["legs"])})
-
-
 def offer_from_abi(values: Mapping[str, Any]) -> Offer:
     """An Offer as the ABI decodes it."""
     return Offer(**{snake_case(name): value for name, value in values.items()})
@@ -308,7 +310,6 @@ def offer_from_abi(values: Mapping[str, Any]) -> Offer:
 
 _CONVERSIONS: dict[Any, Callable[[Any], Any]] = {
     Money: Money,
-    Deal: deal_from_abi,
     Offer: offer_from_abi,
     Claim: lambda values: Claim(**values),
     tuple[Money, ...]: lambda values: tuple(Money(value) for value in values),
@@ -327,7 +328,15 @@ class _Reader:
         given = {snake_case(name): value for name, value in values.items()}
         for name, convert in self.conversions.items():
             given[name] = convert(given[name])
+        if self.cls is DealOpened:
+            given = _opened(**given)
         return self.cls(**given, at=at)
+
+
+def _opened(deal: bytes, due: int, legs: Sequence[Mapping[str, Any]], **words: Any) -> dict[str, Any]:
+    """The contract logs a deal as its packed words."""
+    unpacked = Deal.unpack(legs=tuple(Leg.unpack(**leg) for leg in legs), **words)
+    return {"deal": deal, "order": unpacked.order, "data": unpacked, "due": due}
 
 
 @lru_cache(maxsize=1)

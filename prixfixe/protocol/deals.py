@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from prixfixe.errors import InvalidInput
+from prixfixe.protocol.addresses import format_address
 from prixfixe.protocol.hashing import keccak256
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.typed_data import (
@@ -70,13 +71,24 @@ class Leg(AbiStruct):
     key: Address
     pay: Uint96
 
+    @property
+    def share(self) -> int:
+        """The contract's packed word: provider 160 bits (lowest), pay 96."""
+        return int(self.provider, 16) | self.pay << 160
+
+    @staticmethod
+    def unpack(share: int, key: str) -> Leg:
+        """The leg of the contract's `Leg`."""
+        return Leg(provider=_address(share), key=key, pay=share >> 160)
+
 
 @dataclass(frozen=True, slots=True)
 class Deal(AbiStruct):
     """A matched lot. Its id holds no time, so a result survives a re-organisation and a re-match.
 
-    order: EIP-712 digest of the order. bundle: id of the offer, zero for a bid. lot: index in its order.
-    count: tasks in it. price: what the customer pays for one task; fee: the market's part of it.
+    order: EIP-712 digest of the order. bundle: id of the offer, zero for a bid; the order holds it, and the
+    id only through the order. lot: index in its order. count: tasks in it. price: what the customer pays for
+    one task; fee: the market's part of it.
     """
 
     order: Bytes32
@@ -98,16 +110,45 @@ class Deal(AbiStruct):
             raise InvalidInput(f"a deal has 1 to 16 legs, not {len(self.legs)}", code="bad-struct")
 
     @property
+    def head(self) -> int:
+        """The contract's packed word, lowest first: customer 160 bits, lot 32, count 16, quorum 8,
+        disputable 1."""
+        last = self.quorum << 208 | self.disputable << 216
+        return int(self.customer, 16) | self.lot << 160 | self.count << 192 | last
+
+    @property
+    def money(self) -> int:
+        """The contract's packed word: price 96 bits (lowest), fee 96."""
+        return self.price | self.fee << 96
+
+    @staticmethod
+    def unpack(order: bytes, bundle: bytes, head: int, money: int, legs: tuple[Leg, ...]) -> Deal:
+        """The deal of the contract's `Deal` and of its offer's id, which `DealOpened` tells."""
+        _in_bits("head", head, 217)
+        _in_bits("money", money, 192)
+        return Deal(
+            order=order,
+            customer=_address(head),
+            bundle=bundle,
+            lot=head >> 160 & 0xFFFFFFFF,
+            count=head >> 192 & 0xFFFF,
+            quorum=head >> 208 & 0xFF,
+            disputable=bool(head >> 216),
+            price=money & (1 << 96) - 1,
+            fee=money >> 96,
+            legs=legs,
+        )
+
+    @property
     def id(self) -> bytes:
-        """`keccak256(abi.encode(deal))`. The tuple is dynamic: offset, nine words, offset of the legs,
-        legs."""
-        head = self.words()
+        """`keccak256(abi.encode(order, head, money, legs))`. The legs are dynamic: offset, number, legs."""
         return keccak256(
-            _word(32)
-            + head
-            + _word(len(head) + 32)
+            self.order
+            + _word(self.head)
+            + _word(self.money)
+            + _word(128)
             + _word(len(self.legs))
-            + b"".join(leg.words() for leg in self.legs)
+            + b"".join(_word(leg.share) + _word(int(leg.key, 16)) for leg in self.legs)
         )
 
     @property
@@ -201,6 +242,10 @@ def refusal_root(due: int) -> bytes:
     """The root of a Result that refuses (`done` = 0): the deal's packed `due` as a word, so it cannot be
     replayed."""
     return _word(due)
+
+
+def _address(word: int) -> str:
+    return format_address((word & (1 << 160) - 1).to_bytes(20, "big"))
 
 
 def _word(value: int) -> bytes:

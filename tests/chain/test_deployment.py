@@ -122,6 +122,8 @@ def test_every_event_of_the_contract_has_a_class_with_its_fields() -> None:
         fields = {snake_case(field) for field, _ in event.indexed} | {
             snake_case(field) for field in event.plain.names
         }
+        if name == "DealOpened":  # its packed words are one deal
+            fields = fields - {"bundle", "head", "money", "legs"} | {"data"}
         assert set(known[name].__dataclass_fields__) - {"at"} == fields
 
 

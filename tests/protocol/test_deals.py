@@ -46,11 +46,29 @@ offers = st.builds(Offer, words, words, amounts, amounts, st.integers(1, 255), s
 
 
 @given(deals)
-def test_a_deals_id_is_the_hash_of_its_abi_encoding(deal: Deal) -> None:
-    fields = [deal.order, deal.customer, deal.bundle, deal.lot, deal.count, deal.quorum, deal.disputable]
-    parts = [(leg.provider, leg.key, leg.pay) for leg in deal.legs]
-    kind = "(bytes32,address,bytes32,uint32,uint16,uint8,bool,uint96,uint96,(address,address,uint96)[])"
-    assert deal.id == keccak256(encode([kind], [(*fields, deal.price, deal.fee, parts)]))
+def test_a_deals_id_is_the_hash_of_its_packed_words_abi_encoding(deal: Deal) -> None:
+    kinds = ["bytes32", "uint256", "uint256", "(uint256,address)[]"]
+    legs = [(leg.share, leg.key) for leg in deal.legs]
+    assert deal.id == keccak256(encode(kinds, [deal.order, deal.head, deal.money, legs]))
+
+
+@given(deals)
+def test_a_deal_packs_each_field_in_bits_of_its_own(deal: Deal) -> None:
+    customer = int.from_bytes(bytes.fromhex(deal.customer[2:]), "big")
+    head = deal.lot * 2**160 + deal.count * 2**192 + deal.quorum * 2**208 + deal.disputable * 2**216
+    assert deal.head == customer + head
+    assert deal.money == deal.price + deal.fee * 2**96
+    for leg in deal.legs:
+        assert leg.share == int(leg.provider, 16) + leg.pay * 2**160
+    unpacked = tuple(Leg.unpack(leg.share, leg.key) for leg in deal.legs)
+    assert Deal.unpack(deal.order, deal.bundle, deal.head, deal.money, unpacked) == deal
+
+
+@pytest.mark.parametrize(("head", "money"), [(1 << 217, 0), (0, 1 << 192)])
+def test_a_deal_with_unknown_bits_is_refused(head: int, money: int) -> None:
+    leg = Leg("0x" + "00" * 20, "0x" + "00" * 20, 1)
+    with pytest.raises(InvalidInput):
+        Deal.unpack(bytes(32), bytes(32), head, money, (leg,))
 
 
 @given(offers)

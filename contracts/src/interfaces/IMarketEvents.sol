@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Claim, Deal, Offer} from "./Types.sol";
+import {Charge, Head} from "../libraries/Deals.sol";
+import {Claim, Leg, Offer} from "./Types.sol";
 
 /// @title Market Events
 /// @notice Enough to rebuild every balance, deal, lot and float.
@@ -21,10 +22,13 @@ interface IMarketEvents {
     /// @notice The float of an ended offer went back to the treasury.
     event Reclaimed(bytes32 indexed id, uint96 amount);
     /// @notice A lot was matched: `price * count` left the customer, what the legs cost above it the bundle's float.
-    event DealOpened(bytes32 indexed deal, bytes32 indexed order, address indexed customer, Deal data, uint48 due);
+    /// @param bundle Id of the offer; zero for a bid.
+    event DealOpened(
+        bytes32 indexed deal, bytes32 indexed order, bytes32 indexed bundle, uint48 due, Head head, Charge money, Leg[] legs
+    );
     /// @notice A deal was paid: `paid` to its legs, `returned` to the customer, the rest to the treasury.
     /// @param fact Packed: done (16 bits, lowest), legs that signed as a bit each (16), time (40), past cases (8).
-    event Settled(bytes32 indexed deal, bytes32 root, uint16 done, uint64 paid, uint64 returned, uint96 fact);
+    event Settled(bytes32 indexed deal, bytes32 root, uint64 paid, uint64 returned, uint96 fact);
     /// @notice The deal's legs refused it: the whole price went back and the lot is free again.
     event Refused(bytes32 indexed deal, uint64 returned);
     /// @notice The deadline passed: the whole price went back and the lot is free again.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
+import {Charge, Head, Share} from "../libraries/Deals.sol";
+
 // The values that cross the edge of the market. Prices are in the token's smallest unit and per task; times are
 // unix seconds. The field order of the signed structs is the field order of their EIP-712 types.
 
@@ -121,36 +123,24 @@ struct SignedAsk {
 }
 
 /// @notice One replica of a deal.
-/// @param provider Account that is paid.
+/// @param share The provider that is paid, and what it earns for one task that is done.
 /// @param key Who signed the ask and must sign the result, also if it is revoked later.
-/// @param pay What the provider earns for one task that is done.
 struct Leg {
-    address provider;
+    Share share;
     address key;
-    uint96 pay;
 }
 
-/// @notice A matched lot. Its id, `keccak256(abi.encode(deal))`, holds no time: a result survives a re-match.
+/// @notice A matched lot. Its id, `keccak256(abi.encode(order, head, money, legs))`, holds no time: a result survives a
+/// re-match. The bundle is in the order.
 /// @param order EIP-712 digest of the bid or purchase, so bound to chain and contract.
-/// @param customer Account that paid.
-/// @param bundle Id of the offer; zero for a bid.
-/// @param lot Index of the lot in its order.
-/// @param count Tasks in the lot.
-/// @param quorum Legs that must agree.
-/// @param disputable Whether the settled deal can be challenged.
-/// @param price What the customer pays for one task.
-/// @param fee Part of `price` for one task that is the market's fee, fixed at the match.
+/// @param head The customer, which lot of the order it is and of how many tasks, the legs that must agree, and whether
+/// the settled deal can be challenged.
+/// @param money What the customer pays for one task, and the part of it that is the market's fee, fixed at the match.
 /// @param legs One leg a replica.
 struct Deal {
     bytes32 order;
-    address customer;
-    bytes32 bundle;
-    uint32 lot;
-    uint16 count;
-    uint8 quorum;
-    bool disputable;
-    uint96 price;
-    uint96 fee;
+    Head head;
+    Charge money;
     Leg[] legs;
 }
 

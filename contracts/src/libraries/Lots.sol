@@ -17,43 +17,18 @@ library Lots {
         return Hashes.efficientKeccak256(order, bytes32(uint256(lot)));
     }
 
-    /// @dev Of a deal that is being made: `keccak256(abi.encode(deal))`, and in `data` what `DealOpened` logs,
-    /// `abi.encode(deal, due)`, whose second word the caller still writes. Encoded once for both.
-    function draft(Deal memory deal) internal pure returns (bytes32 id, uint256 data, uint256 size) {
-        assembly ("memory-safe") {
-            data := mload(0x40)
-            mstore(data, 64) // offset of the deal, behind itself and the due
-            mstore(add(data, 32), 32) // offset of the deal when it is encoded alone
-            mcopy(add(data, 64), deal, 288) // its nine static fields
-            mstore(add(data, 352), 320) // offset of the legs in the deal
-            let legs := mload(add(deal, 288))
-            let left := mload(legs)
-            mstore(add(data, 384), left)
-            let end := add(data, 416)
-            for {} left { left := sub(left, 1) } {
-                legs := add(legs, 32)
-                mcopy(end, mload(legs), 96)
-                end := add(end, 96)
-            }
-            size := sub(end, data)
-            id := keccak256(add(data, 32), sub(size, 32))
-            mstore(0x40, end)
-        }
-    }
-
-    /// @dev For a deal that is passed back: `keccak256(abi.encode(deal))` straight from calldata. Words with bits
-    /// above their type's are hashed as they are and so belong to no deal.
+    /// @dev For a deal that is passed back: its id straight from calldata; see `Deal`. Words with bits that none of
+    /// ours has are hashed as they are and so belong to no deal.
     function givenDealId(Deal calldata deal) internal pure returns (bytes32 id) {
         Leg[] calldata legs = deal.legs;
         assembly ("memory-safe") {
             let start := mload(0x40)
-            mstore(start, 32) // offset of the deal
-            calldatacopy(add(start, 32), deal, 288) // its nine static fields
-            mstore(add(start, 320), 320) // offset of the legs in the deal
-            mstore(add(start, 352), legs.length)
-            let size := mul(legs.length, 96)
-            calldatacopy(add(start, 384), legs.offset, size)
-            id := keccak256(start, add(size, 384))
+            calldatacopy(start, deal, 96) // order, head and money
+            mstore(add(start, 96), 128) // offset of the legs
+            mstore(add(start, 128), legs.length)
+            let size := mul(legs.length, 64)
+            calldatacopy(add(start, 160), legs.offset, size)
+            id := keccak256(start, add(size, 160))
         }
     }
 
@@ -70,8 +45,14 @@ library Lots {
         return Hashes.efficientKeccak256(deal, bytes32(uint256(due)));
     }
 
-    function settled(bytes32 deal, bytes32 root, uint96 fact_) internal pure returns (bytes32) {
-        return keccak256(abi.encode(deal, root, fact_));
+    function settled(bytes32 deal, bytes32 root, uint96 fact_) internal pure returns (bytes32 word) {
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, deal)
+            mstore(add(start, 32), root)
+            mstore(add(start, 64), fact_)
+            word := keccak256(start, 96)
+        }
     }
 
     function disputed(bytes32 deal, Case calldata c) internal pure returns (bytes32) {

@@ -139,12 +139,12 @@ abstract contract Core is
         returns (uint256 signers, uint256 treasury, uint256 back)
     {
         uint256 cost = 0;
-        uint256 price = deal.price;
+        uint256 price = deal.money.price();
         Leg[] calldata legs = deal.legs;
         unchecked {
             // Pays and price have 96 bits, and there are at most 16 legs; what is subtracted is part of the cost.
             for (uint256 i = 0; i < legs.length; ++i) {
-                uint256 pay = legs[i].pay;
+                uint256 pay = legs[i].share.pay();
                 cost += pay;
                 if (agreed >> i & 1 == 1) signers += pay;
             }

@@ -33,13 +33,13 @@ contract Court is ICourt, Core {
         bytes32[] calldata proof
     ) external nonReentrant {
         bytes32 id = Lots.givenDealId(deal);
-        bytes32 key = Lots.key(deal.order, deal.lot);
+        bytes32 key = Lots.key(deal.order, deal.head.lot());
         if (lots[key] != Lots.settled(id, root, fact)) revert MarketNotSettled(id, lots[key]);
-        if (!deal.disputable) revert MarketNotDisputable(id);
+        if (!deal.head.disputable()) revert MarketNotDisputable(id);
         uint256 last = Lots.time(fact) + _window;
         if (block.timestamp > last) revert MarketTooLate(uint40(last));
 
-        bytes32 claimed = _claim(claim, root, deal.count, proof);
+        bytes32 claimed = _claim(claim, root, deal.head.count(), proof);
         uint256 bond = _bondAfter(Lots.pastCases(fact));
         _accounts[msg.sender] = _load(msg.sender).debitAboveSurety(bond, msg.sender, _surety);
         uint64[] memory fees = _seize(deal, fact);
@@ -81,12 +81,12 @@ contract Court is ICourt, Core {
 
     function _case(Case calldata case_) private view returns (bytes32 id, bytes32 key) {
         id = Lots.givenDealId(case_.deal);
-        key = Lots.key(case_.deal.order, case_.deal.lot);
+        key = Lots.key(case_.deal.order, case_.deal.head.lot());
         if (lots[key] != Lots.disputed(id, case_)) revert MarketNoCase(id, lots[key]);
     }
 
     /// @dev The claim's hash. Its leaf, where the ground names one, must be under the root.
-    function _claim(Claim calldata claim, bytes32 root, uint16 count, bytes32[] calldata proof)
+    function _claim(Claim calldata claim, bytes32 root, uint256 count, bytes32[] calldata proof)
         private
         pure
         returns (bytes32)
@@ -119,9 +119,9 @@ contract Court is ICourt, Core {
         uint256 next = 0;
         for (uint256 i = 0; agreed >> i != 0; ++i) {
             if (agreed >> i & 1 == 0) continue;
-            address provider = deal.legs[i].provider;
+            address provider = deal.legs[i].share.provider();
             (Account a, uint256 fee) =
-                _take(_load(provider), deal.legs[i].pay * done, recent).takeFree(share);
+                _take(_load(provider), deal.legs[i].share.pay() * done, recent).takeFree(share);
             _accounts[provider] = a;
             fees[next++] = uint64(fee);
         }
@@ -137,8 +137,8 @@ contract Court is ICourt, Core {
         Deal calldata deal = case_.deal;
         uint256 done = Lots.done(case_.fact);
         (uint256 signers, uint256 treasury, uint256 back) = _shares(deal, Lots.agreed(case_.fact));
-        uint256 refund = deal.price - back;
-        _creditFree(deal.customer, refund * done);
+        uint256 refund = deal.money.price() - back;
+        _creditFree(deal.head.customer(), refund * done);
         for (uint256 i = 0; i < case_.fees.length; ++i) {
             fee += case_.fees[i];
         }
@@ -160,8 +160,8 @@ contract Court is ICourt, Core {
         uint256 next = 0;
         for (uint256 i = 0; agreed >> i != 0; ++i) {
             if (agreed >> i & 1 == 0) continue;
-            address provider = deal.legs[i].provider;
-            _accounts[provider] = _put(_load(provider), deal.legs[i].pay * done, recent)
+            address provider = deal.legs[i].share.provider();
+            _accounts[provider] = _put(_load(provider), deal.legs[i].share.pay() * done, recent)
                 .creditFree(case_.fees[next++]);
         }
         (, uint256 treasury,) = _shares(deal, agreed);

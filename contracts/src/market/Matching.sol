@@ -3,9 +3,10 @@ pragma solidity ^0.8.28;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IMarket} from "../interfaces/IMarket.sol";
-import {IMarketEvents} from "../interfaces/IMarketEvents.sol";
-import {Ask, Bid, Deal, Leg, Offer, Purchase, SignedAsk} from "../interfaces/Types.sol";
+import {Ask, Bid, Offer, Purchase, SignedAsk} from "../interfaces/Types.sol";
 import {Account} from "../libraries/Accounts.sol";
+import {Deals, Head} from "../libraries/Deals.sol";
+import {Draft, Drafts} from "../libraries/Drafts.sol";
 import {Lots} from "../libraries/Lots.sol";
 import {Products} from "../libraries/Products.sol";
 import {Signatures} from "../libraries/Signatures.sol";
@@ -33,28 +34,22 @@ abstract contract Matching is Bundles, Money {
         if (msg.sender != config_.scheduler) revert MarketNotScheduler(msg.sender);
         if (config_.paused) revert MarketPaused();
 
-        Deal memory deal;
-        deal.customer = purchase.customer;
-        deal.bundle = _accepted(purchase, offer);
-        deal.lot = index;
-        deal.count = _count(purchase.tasks, purchase.lot, index);
-        deal.quorum = offer.quorum;
-        deal.disputable = offer.disputable;
-        uint256 price = offer.price;
-        deal.price = uint96(price);
-        deal.order = _order(purchase);
-        bytes32 key = _freeLot(deal.order, index);
+        bytes32 bundle = _accepted(purchase, offer);
+        uint256 count = _count(purchase.tasks, purchase.lot, index);
+        Draft memory draft = Drafts.begin(_order(purchase), asks.length);
+        bytes32 key = _freeLot(draft.order, index);
+        draft.head = Deals.head(purchase.customer, index, count, offer.quorum, offer.disputable);
 
         (uint256 cost, uint256 deadline) =
-            _legs(deal, offer.product, KIND_BUNDLE, 0, config_.scheduler, asks);
+            _legs(draft, offer.product, KIND_BUNDLE, 0, config_.scheduler, asks);
         if (deadline > purchase.deliverBy) revert MarketDeliverBy(deadline, purchase.deliverBy);
         if (cost > offer.maxCost) revert MarketCost(cost, offer.maxCost);
-        if (cost < price) {
-            deal.fee = uint96(Math.min(price - cost, price * config_.feeBps / BPS));
-        } else if (cost > price) {
-            _takeFloat(deal.bundle, (cost - price) * deal.count);
-        }
-        return _open(deal, key, uint48(deadline), purchase.era, signature);
+        uint256 price = offer.price;
+        uint256 fee = 0;
+        if (cost < price) fee = Math.min(price - cost, price * config_.feeBps / BPS);
+        else if (cost > price) _takeFloat(bundle, (cost - price) * count);
+        draft.money = Deals.charge(price, fee);
+        return _open(draft, bundle, key, uint48(deadline), purchase.era, signature);
     }
 
     /// @inheritdoc IMarket
@@ -69,22 +64,18 @@ abstract contract Matching is Bundles, Money {
         if (bid.quorum == 0) revert MarketQuorumUnsupported(0);
         Products.check(bid.product);
 
-        Deal memory deal;
-        deal.customer = bid.customer;
-        deal.lot = index;
-        deal.count = _count(bid.tasks, bid.lot, index);
-        deal.quorum = bid.quorum;
-        deal.order = _order(bid);
-        bytes32 key = _freeLot(deal.order, index);
+        uint256 count = _count(bid.tasks, bid.lot, index);
+        Draft memory draft = Drafts.begin(_order(bid), asks.length);
+        bytes32 key = _freeLot(draft.order, index);
+        draft.head = Deals.head(bid.customer, index, count, bid.quorum, false);
 
         (uint256 cost, uint256 deadline) =
-            _legs(deal, bid.product, KIND_BID, _clearing, config_.scheduler, asks);
+            _legs(draft, bid.product, KIND_BID, _clearing, config_.scheduler, asks);
         if (deadline > bid.deliverBy) revert MarketDeliverBy(deadline, bid.deliverBy);
         uint256 fee = cost * config_.feeBps / BPS;
         if (cost + fee > bid.price) revert MarketCost(cost + fee, bid.price);
-        deal.fee = uint96(fee);
-        deal.price = uint96(cost + fee);
-        return _open(deal, key, uint48(deadline), bid.era, signature);
+        draft.money = Deals.charge(cost + fee, fee);
+        return _open(draft, 0, key, uint48(deadline), bid.era, signature);
     }
 
     /// @inheritdoc IMarket
@@ -117,7 +108,7 @@ abstract contract Matching is Bundles, Money {
     /// @dev Puts the legs that the asks give into the deal; what they cost together for one task, and the latest
     /// deadline among them. `uniform`: 0, or one price for all of them plus one.
     function _legs(
-        Deal memory deal,
+        Draft memory draft,
         bytes32 product,
         uint8 kind,
         uint256 uniform,
@@ -125,49 +116,43 @@ abstract contract Matching is Bundles, Money {
         SignedAsk[] calldata asks
     ) private view returns (uint256 cost, uint256 deadline) {
         uint256 n = asks.length;
-        if (n < deal.quorum || n > MOST_LEGS) revert MarketLegCount(n, deal.quorum);
-        Leg[] memory legs = new Leg[](n);
+        uint8 quorum = draft.head.quorum();
+        if (n < quorum || n > MOST_LEGS) revert MarketLegCount(n, quorum);
         uint256 slots = type(uint16).max;
         for (uint256 i = 0; i < n; ++i) {
             Ask calldata ask = asks[i].ask;
-            _checkAsk(ask, deal, product, kind, scheduler);
+            _checkAsk(ask, draft.head, product, kind, scheduler);
             address provider = ask.provider;
             for (uint256 j = 0; j < i; ++j) {
-                if (legs[j].provider == provider) revert MarketLegTwice(provider);
+                if (draft.share(j).provider() == provider) revert MarketLegTwice(provider);
             }
             uint96 pay = ask.price;
             if (uniform != 0) {
                 if (uniform <= pay) revert MarketBelowAsk(provider, pay, uint96(uniform - 1));
                 pay = uint96(uniform - 1);
             }
-            Leg memory leg = legs[i];
-            leg.provider = provider;
-            leg.key = _askKey(ask, asks[i].signature);
-            leg.pay = pay;
+            draft.put(i, Deals.share(provider, pay), _askKey(ask, asks[i].signature));
             cost += pay;
             if (ask.slots < slots) slots = ask.slots;
         }
-        deal.legs = legs;
         unchecked {
             // 40, 32, and 32 + 16 bits; `slots` is not zero: checked for each ask.
             deadline = block.timestamp + _grace
-                + Products.maxSeconds(product) * ((uint256(deal.count) + slots - 1) / slots);
+                + Products.maxSeconds(product) * ((draft.head.count() + slots - 1) / slots);
         }
     }
 
-    function _checkAsk(Ask calldata ask, Deal memory deal, bytes32 product, uint8 kind, address scheduler)
-        private
-        view
-    {
+    function _checkAsk(Ask calldata ask, Head head, bytes32 product, uint8 kind, address scheduler) private view {
         if (ask.kinds & kind == 0) revert MarketAskKinds(ask.kinds);
         if (ask.product != product) revert MarketAskProduct(ask.product, product);
+        address customer = head.customer();
         address only = ask.customer;
-        if (only != address(0) && only != deal.customer) revert MarketAskCustomer(only, deal.customer);
+        if (only != address(0) && only != customer) revert MarketAskCustomer(only, customer);
         if (!_mayMatch(ask.matcher, scheduler)) revert MarketAskMatcher(ask.matcher, msg.sender);
         if (block.timestamp > ask.expiry) revert MarketExpired(ask.expiry);
         address provider = ask.provider;
-        if (provider == deal.customer) revert MarketSelfDeal(provider);
-        if (ask.price == 0 && deal.disputable) revert MarketAskFree(provider);
+        if (provider == customer) revert MarketSelfDeal(provider);
+        if (ask.price == 0 && head.disputable()) revert MarketAskFree(provider);
         if (ask.slots == 0) revert MarketAskSlots(provider);
         Account a = _load(provider);
         if (ask.era != a.era()) revert MarketEra(provider, ask.era, a.era());
@@ -192,24 +177,22 @@ abstract contract Matching is Bundles, Money {
     }
 
     /// @dev Takes the whole price from the customer, whose signature it must be, and opens the lot.
-    function _open(Deal memory deal, bytes32 key, uint48 due, uint32 era, bytes calldata signature)
-        private
-        returns (bytes32)
-    {
-        address customer = deal.customer;
-        bytes32 order = deal.order;
+    function _open(
+        Draft memory draft,
+        bytes32 bundle,
+        bytes32 key,
+        uint48 due,
+        uint32 era,
+        bytes calldata signature
+    ) private returns (bytes32 id) {
+        address customer = draft.head.customer();
         Account a = _load(customer);
         if (era != a.era()) revert MarketEra(customer, era, a.era());
-        _accounts[customer] = a.debitAboveSurety(uint256(deal.price) * deal.count, customer, _surety);
-        _mustSign(customer, order, signature);
-        (bytes32 id, uint256 data, uint256 size) = Lots.draft(deal);
+        uint256 total = draft.money.price() * draft.head.count();
+        _accounts[customer] = a.debitAboveSurety(total, customer, _surety);
+        _mustSign(customer, draft.order, signature);
+        id = draft.id();
         lots[key] = Lots.open(id, due);
-        bytes32 topic = IMarketEvents.DealOpened.selector;
-        // The event with the deal as it was encoded for its id; the second word is the due.
-        assembly ("memory-safe") {
-            mstore(add(data, 32), due)
-            log4(data, size, topic, id, order, customer)
-        }
-        return id;
+        draft.log(id, bundle, due);
     }
 }

@@ -21,7 +21,7 @@ abstract contract Settling is IMarket, Core {
     ) external {
         (bytes32 id, bytes32 key) = _openDeal(deal, due);
         if (block.timestamp > uint40(due)) revert MarketTooLate(uint40(due));
-        if (done > deal.count) revert MarketDone(done, deal.count);
+        if (done > deal.head.count()) revert MarketDone(done, uint16(deal.head.count()));
         uint256 agreed = _agreed(deal, due, TypedData.hash(Result(id, root, done)), signatures);
 
         if (done == 0) {
@@ -33,7 +33,7 @@ abstract contract Settling is IMarket, Core {
             uint96 fact = Lots.fact(done, agreed, block.timestamp);
             lots[key] = Lots.settled(id, root, fact);
             (uint64 paid, uint64 returned) = _pay(deal, done, agreed);
-            emit Settled(id, root, done, paid, returned, fact);
+            emit Settled(id, root, paid, returned, fact);
         }
     }
 
@@ -57,7 +57,7 @@ abstract contract Settling is IMarket, Core {
 
     function _openDeal(Deal calldata deal, uint48 due) private view returns (bytes32 id, bytes32 key) {
         id = Lots.givenDealId(deal);
-        key = Lots.key(deal.order, deal.lot);
+        key = Lots.key(deal.order, deal.head.lot());
         bytes32 word = lots[key];
         if (word != Lots.open(id, due)) revert MarketNotOpen(id, due, word);
     }
@@ -81,7 +81,7 @@ abstract contract Settling is IMarket, Core {
             ++signed;
         }
         if (signed != n) {
-            if (signed < deal.quorum) revert MarketQuorum(signed, deal.quorum);
+            if (signed < deal.head.quorum()) revert MarketQuorum(signed, deal.head.quorum());
             if (block.timestamp + _grace < uint40(due)) _onlyScheduler();
         }
     }
@@ -98,27 +98,27 @@ abstract contract Settling is IMarket, Core {
             // 96 and 16 bits; `done` is at most `count`; the shares together are at least the price. All of it is
             // held, so it fits 64 bits.
             paid = uint64(signers * done);
-            uint256 undone = deal.count - done;
-            uint256 price = deal.price;
+            uint256 undone = deal.head.count() - done;
+            uint256 price = deal.money.price();
             uint256 back_ = price * undone + back * done;
-            if (back_ != 0) _creditFree(deal.customer, back_);
+            if (back_ != 0) _creditFree(deal.head.customer(), back_);
             returned = uint64(back_);
             // What the float put in beyond the price.
             uint256 beyond = signers + treasury + back - price;
-            _payTreasury(treasury * done, beyond * undone, deal.disputable);
+            _payTreasury(treasury * done, beyond * undone, deal.head.disputable());
         }
     }
 
     function _payLegs(Deal calldata deal, uint256 done, uint256 agreed) private {
-        bool waits = deal.disputable;
+        bool waits = deal.head.disputable();
         Leg[] calldata legs = deal.legs;
         for (uint256 i = 0; i < legs.length; ++i) {
             if (agreed >> i & 1 == 1) {
                 Leg calldata leg = legs[i];
-                address provider = leg.provider;
+                address provider = leg.share.provider();
                 Account a = _load(provider);
                 if (waits && a.free() < _surety) revert MarketSuretyMissing(provider, a.free(), _surety);
-                _accounts[provider] = _credit(a, uint256(leg.pay) * done, waits);
+                _accounts[provider] = _credit(a, leg.share.pay() * done, waits);
             }
         }
     }
@@ -134,14 +134,14 @@ abstract contract Settling is IMarket, Core {
 
     /// @dev The whole price to the customer, and what the float gave to the treasury.
     function _giveBack(Deal calldata deal) private returns (uint64 returned) {
-        uint256 price = deal.price;
-        uint256 count = deal.count;
+        uint256 price = deal.money.price();
+        uint256 count = deal.head.count();
         uint256 cost = 0;
         for (uint256 i = 0; i < deal.legs.length; ++i) {
-            cost += deal.legs[i].pay;
+            cost += deal.legs[i].share.pay();
         }
         returned = uint64(price * count);
-        _creditFree(deal.customer, returned);
+        _creditFree(deal.head.customer(), returned);
         if (cost > price) _creditFree(address(this), (cost - price) * count);
     }
 }

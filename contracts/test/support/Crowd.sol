@@ -6,6 +6,7 @@ import {
 } from "../../src/interfaces/Types.sol";
 import {TypedData} from "../../src/libraries/TypedData.sol";
 import {Fixture} from "./Fixture.sol";
+import {dealId, packCharge, packHead, packLeg} from "./Packed.sol";
 
 /// @notice The fixture with many providers, who sign with their own keys, bids and cases.
 abstract contract Crowd is Fixture {
@@ -96,7 +97,7 @@ abstract contract Crowd is Fixture {
     function _legsOf(uint96[] memory pays) internal pure returns (Leg[] memory legs) {
         legs = new Leg[](pays.length);
         for (uint256 i = 0; i < pays.length; ++i) {
-            legs[i] = Leg(_provider(i), _provider(i), pays[i]);
+            legs[i] = packLeg(_provider(i), _provider(i), pays[i]);
         }
     }
 
@@ -112,17 +113,11 @@ abstract contract Crowd is Fixture {
         uint256 most = uint256(offer_.price) * feeBps / 10_000;
         o.deal = Deal(
             _order(purchase),
-            purchase.customer,
-            purchase.bundle,
-            0,
-            uint16(purchase.tasks),
-            offer_.quorum,
-            offer_.disputable,
-            offer_.price,
-            uint96(margin < most ? margin : most),
+            packHead(purchase.customer, 0, uint16(purchase.tasks), offer_.quorum, offer_.disputable),
+            packCharge(offer_.price, uint96(margin < most ? margin : most)),
             _legsOf(pays)
         );
-        o.id = keccak256(abi.encode(o.deal));
+        o.id = dealId(o.deal);
         o.due = _due(1, 1);
     }
 
@@ -132,17 +127,11 @@ abstract contract Crowd is Fixture {
         uint96 fee = uint96(cost * feeBps / 10_000);
         o.deal = Deal(
             _order(bid),
-            bid.customer,
-            0,
-            0,
-            uint16(bid.tasks),
-            bid.quorum,
-            false,
-            uint96(cost) + fee,
-            fee,
+            packHead(bid.customer, 0, uint16(bid.tasks), bid.quorum, false),
+            packCharge(uint96(cost) + fee, fee),
             _legsOf(pays)
         );
-        o.id = keccak256(abi.encode(o.deal));
+        o.id = dealId(o.deal);
         o.due = _due(1, 1);
     }
 

@@ -6,6 +6,7 @@ import {
     Ask, Deal, Leg, Offer, Policy, Purchase, Result, Roles, SignedAsk
 } from "../../src/interfaces/Types.sol";
 import {TypedData} from "../../src/libraries/TypedData.sol";
+import {dealId, packCharge, packHead, packLeg} from "./Packed.sol";
 import {Vm} from "./Vm.sol";
 
 /// @notice What a token of the tests can do.
@@ -232,17 +233,11 @@ abstract contract Fixture {
         returns (Deal memory deal)
     {
         Leg[] memory legs = new Leg[](1);
-        legs[0] = Leg(ask.provider, key, ask.price);
+        legs[0] = packLeg(ask.provider, key, ask.price);
         deal = Deal(
             _order(purchase),
-            purchase.customer,
-            purchase.bundle,
-            lot,
-            count,
-            offer.quorum,
-            offer.disputable,
-            offer.price,
-            0,
+            packHead(purchase.customer, lot, count, offer.quorum, offer.disputable),
+            packCharge(offer.price, 0),
             legs
         );
     }
@@ -260,7 +255,7 @@ abstract contract Fixture {
         SignedAsk[] memory asks = _signAsk(ask, WORKER_KEY);
         vm.prank(scheduler);
         o.id = market.matchPurchase(purchase, signature, offer, lot, asks);
-        vm.assertEq(o.id, keccak256(abi.encode(o.deal)));
+        vm.assertEq(o.id, dealId(o.deal));
         vm.assertEq(market.lot(o.deal.order, lot), keccak256(abi.encode(o.id, o.due)));
     }
 

@@ -4,6 +4,7 @@ pragma solidity ^0.8.28;
 import {Ask, Deal, Leg, Offer, Purchase, Result, SignedAsk} from "../../src/interfaces/Types.sol";
 import {TypedData} from "../../src/libraries/TypedData.sol";
 import {Dollar, MarketWithRoles} from "./Fixture.sol";
+import {dealId, packCharge, packHead, packLeg} from "./Packed.sol";
 import {Vm, within} from "./Vm.sol";
 
 /// @notice Calls the market as its parties would, and as they should not, and keeps its own books beside it.
@@ -79,8 +80,9 @@ contract Handler {
     function inDeals() external view returns (uint256 sum) {
         for (uint256 i = 0; i < _open.length; ++i) {
             Deal memory deal = _at(i).deal;
-            uint256 cost = deal.legs[0].pay;
-            sum += (cost > deal.price ? cost : deal.price) * deal.count;
+            uint256 cost = deal.legs[0].share.pay();
+            uint256 price = deal.money.price();
+            sum += (cost > price ? cost : price) * deal.head.count();
         }
     }
 
@@ -255,15 +257,10 @@ contract Handler {
         uint256 margin = ask.price < offer.price ? offer.price - ask.price : 0;
         uint256 most = uint256(offer.price) * feeBps / 10_000;
         deal.order = _digest(keccak256(abi.encode(TypedData.PURCHASE, p)));
-        deal.customer = p.customer;
-        deal.bundle = p.bundle;
-        deal.count = uint16(p.tasks);
-        deal.quorum = 1;
-        deal.disputable = offer.disputable;
-        deal.price = offer.price;
-        deal.fee = uint96(margin < most ? margin : most);
+        deal.head = packHead(p.customer, 0, uint16(p.tasks), 1, offer.disputable);
+        deal.money = packCharge(offer.price, uint96(margin < most ? margin : most));
         deal.legs = new Leg[](1);
-        deal.legs[0] = Leg(ask.provider, ask.provider, ask.price);
+        deal.legs[0] = packLeg(ask.provider, ask.provider, ask.price);
     }
 
     function _match(Purchase memory p, uint256 who, uint256 with_, Offer memory offer, uint96 pay)
@@ -275,7 +272,7 @@ contract Handler {
         asks[0].signature = _sign(with_, keccak256(abi.encode(TypedData.ASK, asks[0].ask)));
         Open memory o;
         o.deal = _deal(p, offer, asks[0].ask);
-        o.id = keccak256(abi.encode(o.deal));
+        o.id = dealId(o.deal);
         o.due = uint48(
             block.timestamp + market.policy().grace
                 + uint32(uint256(offer.product)) * ((uint256(p.tasks) + 2) / 3)
@@ -310,17 +307,17 @@ contract Handler {
         if (_open.length == 0) return;
         i %= _open.length;
         Open memory o = _at(i);
-        done = uint16(within(done, 0, o.deal.count));
+        done = uint16(within(done, 0, o.deal.head.count()));
         bytes32 root = done == 0 ? bytes32(uint256(o.due)) : keccak256("root");
         bool late = block.timestamp > uint40(o.due);
-        (uint64 free,) = _free(o.deal.legs[0].provider);
-        bool bare = done != 0 && o.deal.disputable && free < market.policy().surety;
+        (uint64 free,) = _free(o.deal.legs[0].share.provider());
+        bool bare = done != 0 && o.deal.head.disputable() && free < market.policy().surety;
         try market.settle(o.deal, o.due, root, done, _result(o, root, done)) {
             require(!late && !bare, "late, or without surety");
             if (done != 0) {
                 ++settlements[o.id];
-                spent += uint256(o.deal.price) * done;
-                earned += uint256(o.deal.legs[0].pay) * done;
+                spent += o.deal.money.price() * done;
+                earned += o.deal.legs[0].share.pay() * done;
             } else {
             }
             _close(i, done != 0);
@@ -332,7 +329,7 @@ contract Handler {
     function settleAgain(uint256 i, uint16 done) external {
         if (_ended.length == 0) return;
         Open memory o = abi.decode(_ended[i % _ended.length], (Open));
-        done = uint16(within(done, 1, o.deal.count));
+        done = uint16(within(done, 1, o.deal.head.count()));
         try market.settle(o.deal, o.due, "root", done, _result(o, "root", done)) {
             revert("paid twice");
         } catch {}
