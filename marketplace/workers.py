@@ -270,7 +270,7 @@ def _earned(connection: Connection, key: str) -> Money:
     query = (
         select(deals.c.deal, deals.c.done)
         .join(attempts, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-        .where(attempts.c.worker == key, deals.c.state == "settled")
+        .where(attempts.c.worker == key, deals.c.state.in_(("settled", "disputed")))
     )
     paid = 0
     for row in connection.execute(query):

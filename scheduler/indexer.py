@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from marketplace.store import deals as deal_events
-from marketplace.store import rewind
+from marketplace.store import disputes, rewind
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, chain_events, cursor, deals
 from prixfixe.chain import artefacts, events
@@ -24,6 +24,7 @@ from prixfixe.chain.client import Block, MarketClient
 from prixfixe.chain.events import MarketEvent
 from prixfixe.errors import ConfigurationError, InvalidInput, Unavailable
 from prixfixe.protocol.deals import Deal, Offer
+from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 from scheduler.duty import Duty
 
@@ -265,6 +266,7 @@ def _move(
                 done=event.done,
                 paid=event.paid.units,
                 returned=event.returned.units,
+                fact=event.fact,
                 signatures=signatures,
                 where=where,
             )
@@ -278,6 +280,28 @@ def _move(
             )
         case events.Expired():
             deal_events.deal_expired(connection, _hex(event.deal), returned=event.returned.units, where=where)
+        case events.Challenged():
+            disputes.case_opened(
+                connection,
+                _hex(event.deal),
+                challenger=event.challenger,
+                claim=event.claim,
+                until=event.until,
+                bond=event.bond.units,
+                fees=[fee.units for fee in event.fees],
+                where=where,
+            )
+        case events.Judged():
+            disputes.case_judged(
+                connection,
+                _hex(event.deal),
+                guilty=event.guilty,
+                fee=event.fee.units,
+                fact=event.fact,
+                where=where,
+            )
+        case events.Lapsed():
+            disputes.case_lapsed(connection, _hex(event.deal), fact=event.fact, where=where)
         case events.Cancelled():
             deal_events.lot_cancelled(connection, _hex(event.order), event.lot)
         case events.Bumped():
@@ -301,8 +325,10 @@ def _value(value: Any) -> Any:
         return _hex(value)
     if isinstance(value, Money):
         return str(value.units)
-    if isinstance(value, Deal | Offer):
+    if isinstance(value, Deal | Offer | Claim):
         return value.to_json()
+    if isinstance(value, tuple):
+        return [_value(each) for each in value]
     return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
 
 

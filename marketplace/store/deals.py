@@ -98,11 +98,12 @@ def deal_settled(
     done: int,
     paid: int,
     returned: int,
+    fact: int,
     signatures: list[str] | None,
     where: dict[str, Any],
 ) -> None:
-    """open -> settled, and its lot with it. signatures: from the transaction, None when they could not be
-    read.
+    """open -> settled, and its lot with it. fact: packed. signatures: from the transaction, None when they
+    could not be read.
 
     An attempt that has not reported yet (its worker settled by itself) stays as it is: its report brings the
     outputs.
@@ -116,6 +117,7 @@ def deal_settled(
         done=done,
         paid=paid,
         returned=returned,
+        fact=str(fact),
         signatures=signatures,
     )
     if row is not None and _lot_is_open(connection, row):

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import transitions
+from marketplace.store import disputes, transitions
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
 from marketplace.store.tables import attempts, deals, jobs, lots, offers, tasks
@@ -32,6 +32,10 @@ def undo(connection: Connection, name: str, data: dict[str, Any]) -> None:
         )
     elif name in ("Published", "Retired") and data.get("before") is not None:
         connection.execute(update(offers).where(offers.c.offer_id == data["id"]).values(until=data["before"]))
+    elif name == "Challenged":
+        disputes.unopen(connection, data["deal"])
+    elif name in ("Judged", "Lapsed"):
+        disputes.reopen(connection, data["deal"])
     elif name == "Cancelled":
         _revive(connection, data["order"], data["lot"], "free")
 
@@ -56,7 +60,16 @@ def _reopen(connection: Connection, deal: str) -> None:
     connection.execute(
         update(deals)
         .where(deals.c.id == deal, deals.c.opening == row["opening"])
-        .values(state="open", root=None, done=None, signatures=None, paid=None, returned=None, ended=None)
+        .values(
+            state="open",
+            root=None,
+            done=None,
+            signatures=None,
+            paid=None,
+            returned=None,
+            fact=None,
+            ended=None,
+        )
     )
     _revive(connection, row["job"], row["lot"], "open")
     for attempt in _attempts(connection, row, ("succeeded", "failed")):

@@ -70,9 +70,19 @@ LOT_STATES = (
 )
 DEAL_STATES = (
     "open",  # -> settled, refused, expired (the chain's events: indexer)
-    "settled",  # end
+    "settled",  # -> disputed (Challenged: indexer), else end
+    # -> settled (Judged not guilty, Lapsed: indexer), -> guilty (Judged guilty: indexer)
+    "disputed",
+    "guilty",  # end: judged wrong, the customer's money went back
     "refused",  # end: the worker signed done = 0
     "expired",  # end: the deadline passed
+)
+CASE_STATES = (
+    # -> guilty, acquitted (Judged: indexer), -> lapsed (the arbiter was silent and anyone said so: indexer)
+    "open",
+    "guilty",  # end: the customer's money went back, the challenger has its bond
+    "acquitted",  # end: the arbiter has the bond, the lot is settled again
+    "lapsed",  # end: the challenger has its bond, the lot is settled again
 )
 TASK_STATES = (
     "queued",  # -> running (attempt started: api)
@@ -224,12 +234,38 @@ deals = Table(
     Column("signatures", _JSON),
     Column("paid", BigInteger),
     Column("returned", BigInteger),
+    # What the contract remembers of the settlement, packed, as digits; a case that ends changes it.
+    Column("fact", String(29)),
     Column("opened", _JSON, nullable=False),  # receipt.TransactionReference
     Column("ended", _JSON),
     _states("state", *DEAL_STATES),
     CheckConstraint("(ended IS NULL) = (state = 'open')", name="ended_when_over"),
     Index("ix_deals_job", "job", "lot"),
     Index("ix_deals_state_deadline", "state", "deadline"),
+)
+
+cases = Table(  # challenges of settled deals, in the chain's order; at most one of a deal is open
+    "cases",
+    metadata,
+    Column("deal", String(66), primary_key=True),
+    Column("number", Integer, primary_key=True),  # 1, 2, ...
+    Column("opening", Integer, nullable=False),
+    Column("job", String(66), ForeignKey("jobs.id"), nullable=False),
+    Column("challenger", String(42), nullable=False),
+    Column("claim", _JSON, nullable=False),  # disputes.Claim
+    Column("until", BigInteger, nullable=False),  # chain clock: last second of a judgement
+    Column("bond", BigInteger, nullable=False),
+    Column("fees", _JSON, nullable=False),  # what each signing leg gave towards the arbiter's fee
+    Column("fact", String(29), nullable=False),  # of the deal when it was challenged
+    Column("state", String(16), nullable=False),
+    Column("fee", BigInteger),  # what the arbiter got
+    Column("returned", BigInteger),  # what the customer got back; of a guilty one
+    Column("opened", _JSON, nullable=False),  # receipt.TransactionReference
+    Column("ended", _JSON),
+    _states("state", *CASE_STATES),
+    CheckConstraint("(ended IS NULL) = (state = 'open')", name="ended_when_over"),
+    Index("ix_cases_state", "state"),
+    Index("ix_cases_job", "job"),
 )
 
 tasks = Table(

@@ -180,25 +180,31 @@ def lot_settled(connection: Connection, job: str, lot: int) -> None:
 
 
 def _end_job(connection: Connection, job: str) -> None:
-    """queued or running -> settled or refunded, when no lot is left to do. The one place where a job ends.
-
-    charged: what the contract kept, the price of the settled deals less what they returned.
-    """
+    """queued or running -> settled or refunded, when no lot is left to do. The one place where a job
+    ends."""
     states = connection.execute(select(lots.c.state).where(lots.c.job == job)).scalars().all()
     if any(state not in ("settled", "ended") for state in states):
         return
-    settled = connection.execute(
-        select(deals.c.deal, deals.c.returned).where(deals.c.job == job, deals.c.state == "settled")
-    ).all()
-    charged = sum(Deal.from_json(row.deal).total.units - row.returned for row in settled)
     state = "settled" if "settled" in states else "refunded"
-    values: dict[str, Any] = {"state": state, "charged": charged, "ended_at": int(time.time()), "stage": ""}
+    kept = charged(connection, job)
+    values: dict[str, Any] = {"state": state, "charged": kept, "ended_at": int(time.time()), "stage": ""}
     if all(each == "settled" for each in states):
         values |= {"reason": None, "progress": 1.0}
     _one(connection, jobs, {"id": job}, ("queued", "running"), **values)
     reason = connection.execute(select(jobs.c.reason).where(jobs.c.id == job)).scalar_one()
     add_event(connection, job, "state", {"state": state, "stage": ""})
-    add_event(connection, job, "end", {"state": state, "charged": str(charged), "reason": reason})
+    add_event(connection, job, "end", {"state": state, "charged": str(kept), "reason": reason})
+
+
+def charged(connection: Connection, job: str) -> int:
+    """What the contract has kept of a job's money: the price of the settled deals less what they returned.
+    One that is disputed still counts; one that was found guilty does not."""
+    paid = connection.execute(
+        select(deals.c.deal, deals.c.returned).where(
+            deals.c.job == job, deals.c.state.in_(("settled", "disputed"))
+        )
+    ).all()
+    return sum(Deal.from_json(row.deal).total.units - row.returned for row in paid)
 
 
 # --- attempts and tasks -------------------------------------------------------------------------------------
@@ -259,7 +265,9 @@ def attempt_reported(connection: Connection, attempt: str, report: TaskReport, s
     row = _attempt(connection, attempt)
     deal = _deal(connection, row["deal"], row["opening"])
     root = format_bytes32(report.result.root)
-    if deal["state"] != "open" and not (deal["state"] == "settled" and deal["root"] == root):
+    if deal["state"] != "open" and not (
+        deal["state"] in ("settled", "disputed") and deal["root"] == root
+    ):
         raise Conflict(
             f"the deal is {deal['state']}: this result came too late",
             code="deal-over",
