@@ -13,11 +13,14 @@ from sqlalchemy.engine import RowMapping
 from marketplace.blobs import Blobs
 from marketplace.logs import Logs
 from marketplace.store.database import Store
+from marketplace.store.disputes import cases_of
 from marketplace.store.tables import attempts, job_events, jobs, quotes, tasks, workers
 from marketplace.store.transitions import job_cancelled
 from prixfixe.errors import Conflict, InvalidInput, NotFound
 from prixfixe.protocol import wire
+from prixfixe.protocol.disputes import Claim, Ground
 from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Purchase
 
 _OVER = ("settled", "refunded")
 
@@ -161,6 +164,20 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
         stage=row["stage"],
         reason=None if row["reason"] is None else wire.Reason.model_validate(row["reason"]),
         outputs=_outputs(connection, row),
+        disputes=tuple(_dispute(case, row) for case in cases_of(connection, row["id"])),
+    )
+
+
+def _dispute(case: RowMapping, job: RowMapping) -> wire.JobDispute:
+    claim, lot = Claim.from_json(case["claim"]), Purchase.from_json(job["purchase"]).lot
+    return wire.JobDispute(
+        state=case["state"],
+        ground=Ground(claim.ground).word,
+        task=case["lot"] * lot + claim.index,
+        challenger=case["challenger"],
+        bond=Money(case["bond"]),
+        until=case["until"],
+        returned=Money(case["returned"] or 0),
     )
 
 

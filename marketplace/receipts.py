@@ -8,24 +8,29 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.database import Store
+from marketplace.store.disputes import cases_of
 from marketplace.store.tables import attempts, bundles, deals, jobs, quotes, tasks
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.quotes import receipt_digest
-from prixfixe.protocol.receipt import Receipt, ReceiptLot, ReceiptTask, TransactionReference
+from prixfixe.protocol.receipt import Receipt, ReceiptDispute, ReceiptLot, ReceiptTask, TransactionReference
 from prixfixe.protocol.typed_data import Domain
 
 _UNSIGNED: Final = "0x" + "00" * 65
 _EXACT_INTEGER: Final = 2**53
+# States of a deal that was paid, whatever became of it since.
+_SETTLED: Final = ("settled", "disputed", "guilty")
 
 
 class Receipts:
-    """Receipts, built from the tables whenever they are asked for: the same job always gives the same one."""
+    """Receipts, built from the tables whenever they are asked for: the same job gives the same one, until a
+    dispute adds to it."""
 
     def __init__(self, store: Store, domain: Domain, signer: Signer) -> None:
         self._store = store
@@ -117,15 +122,16 @@ def _lot(connection: Connection, row: RowMapping) -> ReceiptLot:
     by_key = {report["worker"]: report for report in reports}
     signed = [by_key[leg.key]["signature"] for leg in deal.legs if leg.key in by_key]
     told = next((by_key[leg.key] for leg in deal.legs if leg.key in by_key), None)
-    counts = row["state"] in ("settled", "refused")
+    settled = row["state"] in _SETTLED
+    counts = settled or row["state"] == "refused"
     return ReceiptLot(
         deal_id=row["id"],
         deal=deal,
         due=row["due"],
         opened=TransactionReference.model_validate(row["opened"]),
-        outcome=cast(Literal["settled", "refused", "expired"], row["state"]),
+        outcome=_outcome(row["state"]),
         ended=TransactionReference.model_validate(row["ended"]),
-        root=row["root"] if row["state"] == "settled" else None,
+        root=row["root"] if settled else None,
         done=row["done"] or 0,
         signatures=tuple(row["signatures"] or signed) if counts else (),
         tasks=tuple(
@@ -138,4 +144,30 @@ def _lot(connection: Connection, row: RowMapping) -> ReceiptLot:
         )
         if told is not None and counts
         else (),
+        fact=row["fact"] if settled else None,
+        disputes=tuple(
+            _dispute(case) for case in cases_of(connection, row["job"]) if case["deal"] == row["id"]
+        )
+        if settled
+        else (),
+    )
+
+
+def _outcome(state: str) -> Literal["settled", "refused", "expired"]:
+    return "settled" if state in _SETTLED else cast(Literal["refused", "expired"], state)
+
+
+def _dispute(case: RowMapping) -> ReceiptDispute:
+    return ReceiptDispute(
+        challenger=case["challenger"],
+        claim=Claim.from_json(case["claim"]),
+        fact=case["fact"],
+        until=case["until"],
+        bond=Money(case["bond"]),
+        fees=tuple(Money(int(fee)) for fee in case["fees"]),
+        opened=TransactionReference.model_validate(case["opened"]),
+        outcome=case["state"],
+        ended=None if case["ended"] is None else TransactionReference.model_validate(case["ended"]),
+        fee=None if case["fee"] is None else Money(case["fee"]),
+        returned=None if case["returned"] is None else Money(case["returned"]),
     )

@@ -44,6 +44,7 @@ def case_opened(
             number=int(connection.execute(newest).scalar_one()) + 1,
             opening=deal["opening"],
             job=deal["job"],
+            lot=deal["lot"],
             challenger=challenger,
             claim=claim.to_json(),
             until=until,

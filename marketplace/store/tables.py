@@ -251,6 +251,7 @@ cases = Table(  # challenges of settled deals, in the chain's order; at most one
     Column("number", Integer, primary_key=True),  # 1, 2, ...
     Column("opening", Integer, nullable=False),
     Column("job", String(66), ForeignKey("jobs.id"), nullable=False),
+    Column("lot", Integer, nullable=False),
     Column("challenger", String(42), nullable=False),
     Column("claim", _JSON, nullable=False),  # disputes.Claim
     Column("until", BigInteger, nullable=False),  # chain clock: last second of a judgement

@@ -265,9 +265,7 @@ def attempt_reported(connection: Connection, attempt: str, report: TaskReport, s
     row = _attempt(connection, attempt)
     deal = _deal(connection, row["deal"], row["opening"])
     root = format_bytes32(report.result.root)
-    if deal["state"] != "open" and not (
-        deal["state"] in ("settled", "disputed") and deal["root"] == root
-    ):
+    if deal["state"] != "open" and not (deal["state"] in ("settled", "disputed") and deal["root"] == root):
         raise Conflict(
             f"the deal is {deal['state']}: this result came too late",
             code="deal-over",

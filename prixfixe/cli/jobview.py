@@ -9,7 +9,7 @@ from prixfixe.cli.output import Progress, clean, moment
 from prixfixe.errors import PrixfixeError
 
 if TYPE_CHECKING:
-    from prixfixe.protocol.wire import Job, JobEvent
+    from prixfixe.protocol.wire import Job, JobDispute, JobEvent
 
 
 class NotDelivered(PrixfixeError):
@@ -55,6 +55,11 @@ def follow(events: Iterable[JobEvent], progress: Progress) -> frozenset[str]:
 def money_sentence(job: Job) -> str:
     """What happened to the money, in one sentence."""
     if job.state == "settled":
+        back = sum((dispute.returned.units for dispute in job.disputes), 0)
+        if back:
+            from prixfixe.protocol.money import Money
+
+            return f"{job.charged} was charged; {Money(back)} came back, because the result was judged wrong"
         return (
             f"{job.charged} was charged, as quoted"
             if job.charged == job.quoted
@@ -65,6 +70,22 @@ def money_sentence(job: Job) -> str:
     if job.state == "running":
         return f"the contract holds {job.quoted} for it until there is a result or the deadline passes"
     return f"nothing is charged until a worker is found; {job.quoted} waits in your account"
+
+
+def dispute_sentence(dispute: JobDispute) -> str:
+    """A challenge of the job's result and how it stands."""
+    what = {
+        "wrong": f"task {dispute.task} is said to be wrong",
+        "missing": f"the output of task {dispute.task} is said to be missing",
+        "count": "fewer tasks are said to have succeeded than were paid",
+    }[dispute.ground]
+    state = {
+        "open": f"the arbiter has until {moment(dispute.until)} (chain time)",
+        "guilty": f"judged guilty, {dispute.returned} went back to the customer",
+        "acquitted": "judged not guilty",
+        "lapsed": "the arbiter said nothing in time, so the result stands",
+    }[dispute.state]
+    return f"{what}: {state}"
 
 
 def require_delivered(job: Job) -> None:
@@ -105,6 +126,7 @@ def job_rows(job: Job) -> list[tuple[str, str]]:
         rows.append(("ended", moment(job.ended_at)))
     if job.attempts > 1:
         rows.append(("attempts", str(job.attempts)))
+    rows += [("disputed", dispute_sentence(dispute)) for dispute in job.disputes]
     if job.reason is not None:
         rows.append(("reason", clean(job.reason.message)))
         if job.reason.hint:

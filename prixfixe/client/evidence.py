@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.disputes import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +14,11 @@ class DealEvent:
     """An event of the market about one deal, in a mined transaction.
 
     deal: the whole deal, at its opening only. due: packed; at its opening and when hastened. root, done,
-    fact: of a settlement. returned: units that went back to the customer. time: the block's.
+    fact: of a settlement, and of a case's end without guilt. returned: units that went back to the customer.
+    time: the block's. challenger, claim, until, bond, fees: of a challenge. guilty: of a judgement.
     """
 
-    kind: Literal["opened", "hastened", "settled", "refused", "expired"]
+    kind: Literal["opened", "hastened", "settled", "refused", "expired", "challenged", "judged", "lapsed"]
     deal_id: bytes
     block: int
     log_index: int
@@ -28,6 +30,12 @@ class DealEvent:
     done: int | None = None
     returned: int | None = None
     fact: int | None = None
+    challenger: str | None = None
+    claim: Claim | None = None
+    until: int | None = None
+    bond: int | None = None
+    fees: tuple[int, ...] = ()
+    guilty: bool | None = None
 
 
 class ChainEvidence(Protocol):

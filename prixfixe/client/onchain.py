@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from prixfixe.client.checks import Checks, require
+from prixfixe.client.dispute_checks import check_disputes_on_chain, expected_word
 from prixfixe.client.evidence import ChainEvidence, DealEvent
-from prixfixe.protocol.deals import LOT_CANCELLED, LOT_FREE, Due, Fact, settled_word
+from prixfixe.protocol.deals import LOT_CANCELLED, LOT_FREE, Due
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.receipt import Receipt, ReceiptLot, TransactionReference
 from prixfixe.protocol.typed_data import Domain, parse_bytes32
@@ -22,6 +23,7 @@ def check_chain(checks: Checks, receipt: Receipt, chain: ChainEvidence, domain: 
         require(chain.offer_until(receipt.purchase.bundle) > 0, "the contract does not know this offer")
     for number, lot in enumerate(receipt.lots):
         _check_deal(checks, f"deal {number + 1} on chain", lot, chain)
+        check_disputes_on_chain(checks, lot, f"deal {number + 1} on chain", chain)
     _check_completeness(checks, receipt, chain, domain)
     _check_lots(checks, receipt, chain, domain)
 
@@ -40,6 +42,8 @@ def _check_deal(checks: Checks, name: str, lot: ReceiptLot, chain: ChainEvidence
         if lot.outcome == "settled":
             require(ended.root == parse_bytes32(lot.root), "the contract paid for another root")
             require(ended.done == lot.done, f"the contract paid for {ended.done} tasks, not {lot.done}")
+            first = lot.disputes[0].fact if lot.disputes else lot.fact
+            require(str(ended.fact) == first, "the contract remembers another settlement")
             kept = whole - (ended.returned or 0)
             require(kept == lot.deal.price * lot.done, f"the contract kept {Money(kept)}")
         else:
@@ -83,6 +87,11 @@ def _check_completeness(checks: Checks, receipt: Receipt, chain: ChainEvidence, 
             )
 
 
+def _now(lot: ReceiptLot) -> str:
+    last = lot.disputes[-1].outcome if lot.disputes else None
+    return {"open": "case", "guilty": "judgement"}.get(last or "", "settlement")
+
+
 def _check_lots(checks: Checks, receipt: Receipt, chain: ChainEvidence, domain: Domain) -> None:
     """The slots themselves, as they are now: they prove what was kept without any log."""
     order = receipt.purchase.digest(domain)
@@ -91,11 +100,13 @@ def _check_lots(checks: Checks, receipt: Receipt, chain: ChainEvidence, domain: 
         name = "state on chain" if receipt.purchase.lots == 1 else f"lot {index} on chain"
         lot = settled.get(index)
         if lot is not None:
-            with checks.check(name, f"the contract's word of lot {index} is this settlement"):
-                signed = (1 << len(lot.deal.legs)) - 1
-                fact = Fact(done=lot.done, signed=signed, time=lot.ended.time)
-                word = settled_word(lot.deal.id, parse_bytes32(lot.root), fact.pack())
-                require(chain.lot_word(order, index) == word, "the contract's word is another one")
+            with checks.check(name, f"the contract's word of lot {index} is this {_now(lot)}"):
+                word = chain.lot_word(order, index)
+                require(
+                    word == expected_word(lot),
+                    "the contract's word is another one; if the result was disputed since, get the receipt "
+                    "again",
+                )
             continue
         mark = len(checks.done)
         with checks.check(name, "nothing is charged for it"):

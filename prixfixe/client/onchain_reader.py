@@ -6,10 +6,23 @@ from collections.abc import Iterable
 
 from prixfixe.chain import events
 from prixfixe.chain.client import MarketClient
-from prixfixe.chain.events import DealOpened, Expired, Hastened, MarketEvent, Refused, Settled
+from prixfixe.chain.events import (
+    Challenged,
+    DealOpened,
+    Expired,
+    Hastened,
+    Judged,
+    Lapsed,
+    MarketEvent,
+    Refused,
+    Settled,
+)
 from prixfixe.chain.rpc import Rpc
 from prixfixe.client.evidence import DealEvent
 from prixfixe.errors import NotFound
+
+# What can happen to a deal after its opening.
+_LATER = (Settled, Refused, Expired, Hastened, Challenged, Judged, Lapsed)
 
 
 class NodeEvidence:
@@ -44,9 +57,7 @@ class NodeEvidence:
     def events_of(self, order: bytes) -> tuple[DealEvent, ...]:
         opened = self._logs([_topic(DealOpened)], None, "0x" + order.hex())
         deals = sorted({"0x" + event.deal.hex() for event in opened if isinstance(event, DealOpened)})
-        later = (
-            self._logs([_topic(cls) for cls in (Settled, Refused, Expired, Hastened)], deals) if deals else []
-        )
+        later = self._logs([_topic(cls) for cls in _LATER], deals) if deals else []
         return self._translated(
             sorted([*opened, *later], key=lambda event: (event.at.block_number, event.at.log_index))
         )
@@ -86,6 +97,22 @@ class NodeEvidence:
                 return DealEvent("refused", event.deal, *place, returned=event.returned.units)
             case Expired():
                 return DealEvent("expired", event.deal, *place, returned=event.returned.units)
+            case Challenged():
+                return DealEvent(
+                    "challenged",
+                    event.deal,
+                    *place,
+                    challenger=event.challenger,
+                    claim=event.claim,
+                    until=event.until,
+                    bond=event.bond.units,
+                    fees=tuple(fee.units for fee in event.fees),
+                )
+            case Judged():
+                fact = None if event.guilty else event.fact
+                return DealEvent("judged", event.deal, *place, guilty=event.guilty, fact=fact)
+            case Lapsed():
+                return DealEvent("lapsed", event.deal, *place, fact=event.fact)
         return None
 
     def _time_of(self, block: int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from prixfixe.client.checks import Check, Checks, Verification, require
+from prixfixe.client.dispute_checks import check_disputes, require_fact
 from prixfixe.client.evidence import ChainEvidence
 from prixfixe.client.onchain import check_chain
 from prixfixe.client.quotes import quote_faults
@@ -190,6 +191,8 @@ def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, d
         root = parse_bytes32(lot.root, name="root")
         _require_root(lot, root, first=deal.lot * purchase.lot)
         _require_signatures(deal, Result(deal.id, root, lot.done), lot.signatures, domain)
+        require_fact(lot)
+    check_disputes(checks, lot, f"deal {number + 1}")
 
 
 def _require_root(lot: ReceiptLot, root: bytes, *, first: int) -> None:
@@ -214,7 +217,7 @@ def _require_signatures(deal: Deal, result: Result, signatures: Sequence[str], d
 def _check_sums(checks: Checks, receipt: Receipt) -> None:
     """What was charged follows from the deals, and is what was quoted or nothing."""
     settled = [lot for lot in receipt.lots if lot.outcome == "settled"]
-    owed = Money(sum(lot.deal.price * lot.done for lot in settled))
+    owed = Money(sum(lot.deal.price * lot.done for lot in settled if not lot.overturned))
     told = "charged what was quoted" if receipt.charged == receipt.quoted else "not more than quoted"
     with checks.check("sum", f"quoted {receipt.quoted}, charged {receipt.charged}: {told}"):
         require(receipt.quoted == receipt.quote.total, "the receipt repeats another price than the quote's")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.deals import Deal, Fact
@@ -37,6 +37,18 @@ class Ground(IntEnum):
     WRONG = 0  # the leaf of a named task is not what running it again gives
     MISSING = 1  # a named task's output is not delivered
     COUNT = 2  # the leaves show fewer successes than were paid; needs nothing but the leaves
+
+    @property
+    def word(self) -> Literal["wrong", "missing", "count"]:
+        """Its name for people and documents."""
+        return _WORDS[self]
+
+
+_WORDS: Final[dict[Ground, Literal["wrong", "missing", "count"]]] = {
+    Ground.WRONG: "wrong",
+    Ground.MISSING: "missing",
+    Ground.COUNT: "count",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,14 @@ offline and against a chain that the verifier chose.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import StringConstraints
 
 from prixfixe.protocol.wire import (
     Address,
+    CaseState,
+    ClaimField,
     DealField,
     Message,
     MoneyField,
@@ -22,6 +26,9 @@ from prixfixe.protocol.wire import (
     Signature,
     Word,
 )
+
+# A number that JSON cannot hold exactly.
+Digits = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,28})$")]
 
 
 class TransactionReference(Message):
@@ -39,8 +46,32 @@ class ReceiptTask(Message):
     outputs: OutputManifestField
 
 
+class ReceiptDispute(Message):
+    """A challenge of a settled deal, and how it ended so far.
+
+    fact: the deal's when it was challenged, packed (`protocol.deals.Fact`). until: last second of a
+    judgement. fees: what each signing leg gave towards the arbiter's. fee: what the arbiter got. returned: to
+    the customer.
+    """
+
+    challenger: Address
+    claim: ClaimField
+    fact: Digits
+    until: int
+    bond: MoneyField
+    fees: tuple[MoneyField, ...]
+    opened: TransactionReference
+    outcome: CaseState
+    ended: TransactionReference | None
+    fee: MoneyField | None
+    returned: MoneyField | None
+
+
 class ReceiptLot(Message):
-    """One deal of one lot: opened, and then settled, refused or expired."""
+    """One deal of one lot: opened, and then settled, refused or expired; settled, it may have been disputed.
+
+    fact: what the contract remembers of the settlement, packed, as of the receipt; None unless settled.
+    """
 
     deal_id: Word
     deal: DealField
@@ -52,6 +83,13 @@ class ReceiptLot(Message):
     done: int
     signatures: tuple[Signature, ...]
     tasks: tuple[ReceiptTask, ...]
+    fact: Digits | None = None
+    disputes: tuple[ReceiptDispute, ...] = ()
+
+    @property
+    def overturned(self) -> bool:
+        """Whether the arbiter found it guilty: what it had kept went back to the customer."""
+        return any(dispute.outcome == "guilty" for dispute in self.disputes)
 
 
 class Receipt(Message):

@@ -25,6 +25,7 @@ from pydantic import (
 
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.deals import Deal, Offer
+from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.manifest import InputFile, JobManifest
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, Purchase, Result
@@ -84,6 +85,7 @@ PurchaseField = Annotated[Purchase, PlainValidator(_validator(Purchase)), _dump]
 AskField = Annotated[Ask, PlainValidator(_validator(Ask)), _dump]
 ResultField = Annotated[Result, PlainValidator(_validator(Result)), _dump]
 DealField = Annotated[Deal, PlainValidator(_validator(Deal)), _dump]
+ClaimField = Annotated[Claim, PlainValidator(_validator(Claim)), _dump]
 OfferField = Annotated[Offer, PlainValidator(_validator(Offer)), _dump]
 OutputManifestField = Annotated[OutputManifest, PlainValidator(_validator(OutputManifest)), _dump]
 
@@ -246,6 +248,23 @@ class OutputFileInfo(Message):
     size: int
 
 
+CaseState = Literal["open", "guilty", "acquitted", "lapsed"]
+GroundName = Literal["wrong", "missing", "count"]
+
+
+class JobDispute(Message):
+    """A challenge of a job's settled result. open: it waits for the arbiter until `until`; guilty: `returned`
+    went back to the customer; acquitted: the arbiter found nothing wrong; lapsed: it said nothing."""
+
+    state: CaseState
+    ground: GroundName
+    task: int  # index in the job; the first of the lot when the ground names none
+    challenger: Address
+    bond: MoneyField
+    until: Seconds
+    returned: MoneyField
+
+
 class Job(Message):
     id: str  # the purchase's digest: the same order is the same job
     state: JobState
@@ -261,6 +280,7 @@ class Job(Message):
     stage: str  # a few words for people: "waiting for a worker", "running on w2", "settling"
     reason: Reason | None
     outputs: tuple[OutputFileInfo, ...]
+    disputes: tuple[JobDispute, ...] = ()  # in the chain's order
 
 
 class JobEvent(Message):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 
 from prixfixe.client import Client, Context
 from prixfixe.client.checks import Verification
+from prixfixe.client.dispute_checks import case_of
 from prixfixe.client.evidence import DealEvent
 from prixfixe.client.verification import parse_receipt, read_receipt, receipt_bytes, verify
 from prixfixe.errors import Unavailable, VerificationFailed
 from prixfixe.protocol.deals import LOT_CANCELLED, LOT_FREE, Fact, open_word, settled_word
+from prixfixe.protocol.disputes import LOT_GUILTY
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.quotes import receipt_digest
-from prixfixe.protocol.receipt import Receipt
+from prixfixe.protocol.receipt import Receipt, ReceiptLot
 from prixfixe.protocol.typed_data import parse_bytes32
-from tests.support.finished import RESULT, deliver, refuse
+from tests.support.finished import RESULT, challenge, deliver, end_case, refuse
 from tests.support.service import (
     CHAIN_ID,
     CONTRACT,
@@ -69,6 +71,11 @@ class FakeEvidence:
         return tuple(self.events) if order == self.order else ()
 
 
+def first_fact(lot: ReceiptLot) -> int:
+    """What the contract remembered of the settlement before any case."""
+    return int((lot.disputes[0].fact if lot.disputes else lot.fact) or 0)
+
+
 def evidence_for(receipt: Receipt) -> FakeEvidence:
     """The chain as it must be when this receipt is true."""
     made = FakeEvidence({}, [], receipt.purchase.digest(DOMAIN), offers={receipt.purchase.bundle})
@@ -87,12 +94,49 @@ def evidence_for(receipt: Receipt) -> FakeEvidence:
                 root=parse_bytes32(lot.root) if kind == "settled" else None,
                 done=lot.done,
                 returned=whole - lot.deal.price * lot.done,
+                fact=int(lot.disputes[0].fact if lot.disputes else lot.fact or 0)
+                if kind == "settled"
+                else None,
             )
             made.events.append(event)
         if lot.outcome == "settled":
             fact = Fact(lot.done, 1, lot.ended.time).pack()
             made.words[lot.deal.lot] = settled_word(lot.deal.id, parse_bytes32(lot.root), fact)
+        add_disputes(made, lot)
     return made
+
+
+def add_disputes(chain: FakeEvidence, lot: ReceiptLot) -> None:
+    """The contract's side of a lot's cases, with what their last one left in the slot."""
+    for dispute in lot.disputes:
+        place = dispute.opened
+        chain.events.append(
+            DealEvent(
+                "challenged",
+                lot.deal.id,
+                *(place.block, place.log_index, place.transaction, place.time),
+                challenger=dispute.challenger,
+                claim=dispute.claim,
+                until=dispute.until,
+                bond=dispute.bond.units,
+                fees=tuple(fee.units for fee in dispute.fees),
+            )
+        )
+        chain.words[lot.deal.lot] = case_of(lot, dispute).word
+        if dispute.ended is None:
+            continue
+        place = dispute.ended
+        guilty = dispute.outcome == "guilty"
+        chain.events.append(
+            DealEvent(
+                "lapsed" if dispute.outcome == "lapsed" else "judged",
+                lot.deal.id,
+                *(place.block, place.log_index, place.transaction, place.time),
+                guilty=guilty if dispute.outcome != "lapsed" else None,
+            )
+        )
+        after = settled_word(lot.deal.id, parse_bytes32(lot.root), int(lot.fact or 0))
+        chain.words[lot.deal.lot] = LOT_GUILTY if guilty else after
 
 
 def receipt_of(folder: Path, end: Callable[[World, Any], None]) -> Receipt:
@@ -300,3 +344,55 @@ def test_a_file_that_is_no_receipt_is_told_as_such(tmp_path: Path, settled: Rece
         read_receipt(path)
     path.write_bytes(receipt_bytes(settled) + b"\n")
     assert read_receipt(path) == settled
+
+
+# ---------------------------------------------------------------------------------------------- disputes
+
+
+def disputed_receipt(folder: Path, outcome: str) -> Receipt:
+    """A settled job whose result its customer challenged, with the case open or ended."""
+
+    def end(world: World, job: Any) -> None:
+        deliver(world, job)
+        challenge(world, job)
+        if outcome != "open":
+            end_case(world, job, outcome)
+
+    return receipt_of(folder, end)
+
+
+@pytest.fixture(scope="module", params=["open", "guilty", "acquitted", "lapsed"])
+def disputed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Receipt:
+    return disputed_receipt(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def test_a_receipt_tells_its_dispute_and_the_chain_bears_it_out(disputed: Receipt) -> None:
+    (lot,) = disputed.lots
+    (dispute,) = lot.disputes
+    assert disputed.outcome == "settled"
+    assert disputed.charged == (Money(0) if dispute.outcome == "guilty" else disputed.quoted)
+    found = checked(disputed, chain=evidence_for(disputed), operator=None)
+    assert found.valid, found.faults
+    assert "deal 1: dispute 1" in {check.name for check in found.checks}
+
+
+def test_a_dispute_that_is_hidden_or_told_otherwise_is_seen(disputed: Receipt) -> None:
+    (lot,) = disputed.lots
+    (dispute,) = lot.disputes
+    chain = evidence_for(disputed)
+    hidden = sealed(
+        disputed,
+        lots=(lot.model_copy(update={"disputes": (), "fact": dispute.fact}),),
+        charged=disputed.quoted,
+    )
+    assert "get the receipt again" in faults(checked(hidden, chain=chain, operator=None))["state on chain"]
+    claim = replace(dispute.claim, digest=b"\x01" * 32)
+    other = lot.model_copy(update={"disputes": (dispute.model_copy(update={"claim": claim}),)})
+    assert "deal 1: dispute 1" in faults(checked(sealed(disputed, lots=(other,))))
+    early = lot.model_copy(update={"disputes": (dispute.model_copy(update={"until": 1}),)})
+    assert faults(checked(sealed(disputed, lots=(early,)), chain=chain, operator=None))
+
+
+def test_money_that_a_judgement_gave_back_is_not_charged(tmp_path: Path) -> None:
+    guilty = disputed_receipt(tmp_path, "guilty")
+    assert "sum" in faults(checked(sealed(guilty, charged=guilty.quoted)))

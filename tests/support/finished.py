@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
+from marketplace.store import disputes
+from marketplace.store.tables import deals, tasks
 from prixfixe.protocol import wire
-from prixfixe.protocol.deals import Due
+from prixfixe.protocol.deals import Due, Fact
+from prixfixe.protocol.disputes import Claim, Ground
+from prixfixe.protocol.outputs import OutputManifest
 from tests.support.service import (
     CHAIN_TIME,
+    CUSTOMER,
     WORKER,
     World,
     manifest_of,
@@ -13,8 +20,10 @@ from tests.support.service import (
     refuse_on_chain,
     settle_on_chain,
     success,
+    where,
 )
 
+WINDOW = 600
 RESULT = b"month,delay\n1,6.1\n"
 TOTALS = b'{"result":{"rows":1},"sentences":["2 rows in, 2 rows used."]}'
 
@@ -34,6 +43,42 @@ def deliver(world: World, job: wire.Job, *, log: str = "", **files: bytes) -> No
     assert answer.status_code == 200, answer.text
     assert answer.json()["accepted"], answer.text
     settle_on_chain(world, assignment.deal, report)
+
+
+def challenge(world: World, job: wire.Job) -> None:
+    """Its customer says that the result is wrong: what the indexer does at `Challenged`."""
+    with world.store.write() as connection:
+        deal = connection.execute(select(deals).where(deals.c.job == job.id)).mappings().one()
+        outputs = connection.execute(select(tasks.c.outputs).where(tasks.c.job == job.id)).scalar_one()
+        claim = Claim(Ground.WRONG, 0, 0, OutputManifest.from_json(outputs).digest)
+        disputes.case_opened(
+            connection,
+            deal["id"],
+            challenger=CUSTOMER.address,
+            claim=claim,
+            until=where(3)["time"] + WINDOW,
+            bond=5_000_000,
+            fees=[1_000_000],
+            where=where(3),
+        )
+
+
+def end_case(world: World, job: wire.Job, outcome: str) -> None:
+    """What the indexer does at `Judged` and `Lapsed`. outcome: guilty, acquitted or lapsed."""
+    with world.store.write() as connection:
+        deal = connection.execute(select(deals).where(deals.c.job == job.id)).mappings().one()
+        fact = Fact.unpack(int(deal["fact"]))
+        if outcome == "guilty":
+            disputes.case_judged(connection, deal["id"], guilty=True, fee=1_000_000, fact=0, where=where(4))
+            return
+        # One second passed since the challenge.
+        after = Fact(fact.done, fact.signed, fact.time + 1, fact.past_cases + 1).pack()
+        if outcome == "acquitted":
+            disputes.case_judged(
+                connection, deal["id"], guilty=False, fee=5_000_000, fact=after, where=where(4)
+            )
+        else:
+            disputes.case_lapsed(connection, deal["id"], fact=after, where=where(4))
 
 
 def refuse(world: World, job: wire.Job) -> None:

@@ -27,9 +27,10 @@ from marketplace.store.tables import (
     workers,
 )
 from marketplace.store.tables import transactions as outbox_table
+from marketplace.store.upsert import insert_missing
 from prixfixe.chain.client import MarketClient
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
-from prixfixe.protocol.deals import Deal, refusal_root
+from prixfixe.protocol.deals import Deal, Offer, refusal_root
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Purchase, Result, SignedAsk
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
@@ -122,14 +123,15 @@ class Service:
 
     # ------------------------------------------------------------------------------------- what people do
 
-    def list_offer(self) -> None:
-        """OFFER of the market's fixture, as a published bundle."""
+    def list_offer(self, offer: Offer = OFFER, bundle: str = "probe") -> None:
+        """An offer of the market's fixture, as a published bundle."""
         now = int(time.time())
         with self.store.write() as connection:
-            connection.execute(insert(blobs).values(sha256="00" * 32, size=1, created_at=now))
+            archive = {"sha256": "00" * 32, "size": 1, "created_at": now}
+            insert_missing(connection, blobs, [archive])
             connection.execute(
                 insert(bundles).values(
-                    id="probe",
+                    id=bundle,
                     version="1",
                     definition={},
                     definition_digest="00" * 32,
@@ -142,14 +144,14 @@ class Service:
             )
             connection.execute(
                 insert(offers).values(
-                    offer_id="0x" + OFFER.id.hex(),
-                    bundle="probe",
+                    offer_id="0x" + offer.id.hex(),
+                    bundle=bundle,
                     version="1",
                     tier="only",
                     position=0,
-                    offer=OFFER.to_json(),
-                    product="0x" + OFFER.product.hex(),
-                    price=OFFER.price,
+                    offer=offer.to_json(),
+                    product="0x" + offer.product.hex(),
+                    price=offer.price,
                     up_to=1,
                     until=self.market.chain.time + 86_400,
                 )

@@ -24,7 +24,7 @@ from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.bundle import BundleDefinition
-from prixfixe.protocol.deals import Deal, Due, Leg, refusal_root
+from prixfixe.protocol.deals import Deal, Due, Fact, Leg, refusal_root
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, Purchase, Result
@@ -364,6 +364,7 @@ def settle_on_chain(world: World, deal: Deal, report: wire.TaskReport) -> None:
             done=1,
             paid=DOLLAR,
             returned=0,
+            fact=Fact(1, 1, where(2)["time"]).pack(),
             signatures=[report.signature],
             where=where(2),
         )

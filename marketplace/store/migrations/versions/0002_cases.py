@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("opening", sa.Integer(), nullable=False),
         sa.Column("job", sa.String(length=66), nullable=False),
+        sa.Column("lot", sa.Integer(), nullable=False),
         sa.Column("challenger", sa.String(length=42), nullable=False),
         sa.Column("claim", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
