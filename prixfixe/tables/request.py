@@ -101,7 +101,9 @@ class PivotRequest:
                 raise BadParameters("columns", f"{name!r} is in rows already")
         types = types_of(parameters.get("types", {}))
         values = _values(parameters.get("values", ()), dict(types))
-        filters = filters_of(parameters, dict(types))
+        # `amount=5` lets 5.00 through where amount is added up, whether its type was declared or not.
+        read = {value.column: value.type for value in values if value.type.kind != "text"}
+        filters = filters_of(parameters, {**read, **dict(types)})
         made = cls(
             rows=rows,
             columns=columns,

@@ -129,10 +129,15 @@ def checked(
     texts = ", ".join([*(f"{use.sql_text()} AS text_{i}" for i, use in enumerate(uses)), *further])
     values = ", ".join(f"{use.sql_value(f'text_{i}')} AS value_{i}" for i, use in enumerate(uses))
     bads = [use.sql_bad(f"text_{i}", f"value_{i}") for i, use in enumerate(uses)]
-    real = [f"coalesce({bad}, false)" for bad in bads if bad != "false"]
+    real = {i: f"coalesce({bad}, false)" for i, bad in enumerate(bads) if bad != "false"}
+    unread = ""
+    if request.tolerate and real:
+        # `1e-3` has a value to DuckDB and none to us: in a row that is let pass it must not be added up.
+        cases = (f"CASE WHEN {bad} THEN NULL ELSE value_{i} END AS value_{i}" for i, bad in real.items())
+        unread = f" REPLACE ({', '.join(cases)})"
     return (
         f"SELECT *, NOT rejected AND {kept} AS kept "
-        f"FROM (SELECT *, {' OR '.join(real) or 'false'} AS rejected "
+        f"FROM (SELECT *{unread}, {' OR '.join(real.values()) or 'false'} AS rejected "
         f"FROM (SELECT *, {values} FROM (SELECT {texts} FROM {source})))"
     )
 
@@ -151,7 +156,8 @@ def survey(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRe
     }
     for i, use in enumerate(uses):
         if use.type.kind == "decimal":
-            wanted[f"decimals_{i}"] = f"max({use.sql_decimals(f'text_{i}')})"
+            readable = f" FILTER (value_{i} IS NOT NULL)" if request.tolerate else ""
+            wanted[f"decimals_{i}"] = f"max({use.sql_decimals(f'text_{i}')}){readable}"
     parts = {"whole": "", "used": " FILTER (kept)", "rejected": " FILTER (rejected)"}
     if not request.selective:
         del parts["used"], parts["rejected"]

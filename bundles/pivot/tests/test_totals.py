@@ -219,3 +219,25 @@ def test_parquet_beside_it_is_typed_and_exact(pivot: Pivot) -> None:
     assert [str(kind) for kind in found.types] == ["DATE", "DECIMAL(38,2)", "BIGINT"]
     lines = [["" if cell is None else str(cell) for cell in line] for line in found.fetchall()]
     assert lines == result.table[1:]
+
+
+@pytest.mark.parametrize("cell", ["1e-3", "0.12345x", "1,5"])
+def test_a_rejected_cell_adds_nothing_and_lengthens_no_number(pivot: Pivot, cell: str) -> None:
+    values = [{"column": "v", "aggregates": ["sum"]}]
+    result = pivot([("k", "v"), ("a", "1.5"), ("b", cell)], rows=["k"], values=values, tolerate=1)
+    assert result.table[1:] == [["a", "1.5"]]
+    assert result.control["values"][0]["sum"] == {
+        "in": "1.5",
+        "out": "1.5",
+        "filtered": "0.0",
+        "rejected": "0.0",
+    }
+
+
+def test_a_column_that_is_added_up_is_filtered_by_its_numbers(pivot: Pivot) -> None:
+    table = [("k", "v"), ("a", "5"), ("b", "5.00"), ("c", "05.1")]
+    values = [{"column": "v", "aggregates": ["sum"]}]
+    kept = pivot(table, rows=["k"], values=values, filters=["v=5,5.10"])
+    assert [line[0] for line in kept.table[1:]] == ["a", "b", "c"]
+    with pytest.raises(InvalidInput, match="'five' is not a number"):
+        pivot(table, rows=["k"], values=values, filters=["v=five"])

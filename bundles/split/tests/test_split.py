@@ -6,11 +6,14 @@ import csv
 import random
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import openpyxl
 import pytest
 import xlsxwriter  # type: ignore[import-untyped]  # ships no types
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -70,6 +73,46 @@ def test_a_part_for_each_value_and_blank_last(tmp_path: Path) -> None:
         book = openpyxl.load_workbook(tmp_path / "out" / f"{part.name}.xlsx", read_only=True)
         cells = [tuple(cell or "" for cell in row) for row in book["Table"].iter_rows(values_only=True)]
         assert cells == [HEAD, *expected]
+
+
+CELLS = st.one_of(
+    st.sampled_from(["", "00123", "=1+1", " x ", 'q"q', "two\nlines", "9007199254740993", "NA", "ä", "a/b"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=4),
+)
+
+
+@given(
+    tables=st.lists(
+        st.lists(st.tuples(CELLS, st.sampled_from(["", "EU", "US", "eu"]), CELLS), min_size=1, max_size=12),
+        min_size=1,
+        max_size=3,
+    ),
+    by=st.sampled_from(["", "region", "account"]),
+    most=st.integers(1, 9),
+    threads=st.sampled_from([1, 4]),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_cut_every_row_comes_out_once_and_in_order(
+    tables: list[list[tuple[str, ...]]], by: str, most: int, threads: int
+) -> None:
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        paths = [write(folder / f"{n}.csv", data) for n, data in enumerate(tables)]
+        outcome = split(paths, folder / "out", threads=threads, by=by, rows=most)
+        whole = [row for data in tables for row in data]
+        at = HEAD.index(by) if by else None
+        values = (
+            sorted({row[at] for row in whole}, key=lambda v: (v == "", v.encode()))
+            if at is not None
+            else [None]
+        )
+        expected = []
+        for value in values:
+            mine = [row for row in whole if at is None or row[at] == value]
+            expected += [(value, mine[i : i + most]) for i in range(0, len(mine), most)]
+        found = [(part.value, read(folder / "out" / f"{part.name}.csv")[1:]) for part in outcome.parts]
+        assert found == expected
+        assert outcome.rows == len(whole)
 
 
 def test_a_long_part_is_cut_by_the_stated_rule(tmp_path: Path) -> None:
