@@ -31,7 +31,7 @@ _INCOMING: Final = ".incoming"
 _STALE_SECONDS: Final = 3600.0
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What an upload never takes: the database and the logs need room to say what happened.
-_RESERVE_BYTES: Final = 64 * 2**20
+RESERVE_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,15 @@ class Blobs:
         self._folder = folder
         self._incoming = folder / _INCOMING
         self._clock = clock
-        self._swept = 0.0
         self.max_bytes: Final = max_bytes
         self._incoming.mkdir(parents=True, exist_ok=True)
 
     def upload(self, sha256: str, owner: str, declared: int | None = None) -> Upload:
         """Begin an upload; use it as a context. declared: bytes to come, if known: refused early when they
         cannot fit."""
-        if declared is not None and declared > self.max_bytes:
-            raise self._too_large(declared)
-        if declared is not None and declared + _RESERVE_BYTES > shutil.disk_usage(self._folder).free:
-            raise _full()
-        if self._clock() - self._swept > _STALE_SECONDS:
-            self.sweep()
+        self.require_size(declared or 0)
+        if declared is not None and declared + RESERVE_BYTES > shutil.disk_usage(self._folder).free:
+            raise storage_full()
         return Upload(self, sha256, owner, self._incoming)
 
     def path(self, sha256: str) -> Path:
@@ -75,21 +71,28 @@ class Blobs:
     def open(self, sha256: str, reader: str) -> Blob:
         """The blob, when `reader` may read it. NotFound otherwise: who may not read it does not learn that it
         is there."""
+        size = self.size_for(sha256, reader)
+        if size is None:
+            raise NotFound(
+                f"there is no blob {sha256} that {reader} may read",
+                hint="upload it first (PUT of the same address)",
+            )
+        return Blob(sha256, size, self.path(sha256))
+
+    def size_for(self, sha256: str, reader: str) -> int | None:
+        """Bytes of the blob when `reader` may read it, else None."""
         with self._store.read() as connection:
             size = connection.execute(
                 select(blobs.c.size).where(blobs.c.sha256 == sha256)
             ).scalar_one_or_none()
             if size is None or not may_read(connection, sha256, reader):
-                raise NotFound(
-                    f"there is no blob {sha256} that {reader} may read",
-                    hint="upload it first (PUT of the same address)",
-                )
-        return Blob(sha256, size, self.path(sha256))
+                return None
+            return int(size)
 
     def sweep(self, older_than: float = _STALE_SECONDS) -> int:
         """Remove what uploads that died left behind, when nothing was written to it for `older_than`
         seconds."""
-        removed, self._swept = 0, self._clock()
+        removed = 0
         for file in self._incoming.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if self._clock() - file.stat().st_mtime >= older_than:
@@ -110,11 +113,13 @@ class Blobs:
             grant(connection, [sha256], owner)
         return known is None
 
-    def _too_large(self, size: int) -> TooLarge:
-        return TooLarge(
-            f"{size} bytes are more than this market takes in one file ({self.max_bytes})",
-            hint="convert the table before uploading (Parquet is several times smaller), or split it",
-        )
+    def require_size(self, size: int) -> None:
+        """TooLarge above the market's limit."""
+        if size > self.max_bytes:
+            raise TooLarge(
+                f"{size} bytes are more than this market takes in one file ({self.max_bytes})",
+                hint="convert the table before uploading (Parquet is several times smaller), or split it",
+            )
 
 
 class Upload:
@@ -143,8 +148,7 @@ class Upload:
     def write(self, chunk: bytes) -> None:
         """Append. TooLarge above the market's limit, StorageFull when the disk is."""
         self._size += len(chunk)
-        if self._size > self._blobs.max_bytes:
-            raise self._blobs._too_large(self._size)
+        self._blobs.require_size(self._size)
         self._digest.update(chunk)
         with clear_when_full():
             view = memoryview(chunk)
@@ -156,12 +160,7 @@ class Upload:
         digest."""
         found = self._digest.hexdigest()
         if found != self._sha256:
-            raise InvalidInput(
-                f"the {self._size} bytes that arrived have the SHA-256 {found}, not {self._sha256}",
-                code="digest-mismatch",
-                hint="the file changed while it was read, or on its way: hash it and upload it again",
-                retryable=True,
-            )
+            raise digest_mismatch(self._size, found, self._sha256)
         with clear_when_full():
             os.fsync(self._file.fileno())
             self._file.close()
@@ -229,12 +228,21 @@ def clear_when_full() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise _full() from error
+            raise storage_full() from error
         raise
 
 
-def _full() -> StorageFull:
+def storage_full() -> StorageFull:
     return StorageFull("the service's disk has no room for it")
+
+
+def digest_mismatch(size: int, found: str, sha256: str) -> InvalidInput:
+    return InvalidInput(
+        f"the {size} bytes that arrived have the SHA-256 {found}, not {sha256}",
+        code="digest-mismatch",
+        hint="the file changed while it was read, or on its way: hash it and upload it again",
+        retryable=True,
+    )
 
 
 def _flush_folder(folder: Path) -> None:

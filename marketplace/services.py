@@ -20,6 +20,7 @@ from marketplace.receipts import Receipts
 from marketplace.sessions import Sessions
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
+from marketplace.uploads import UploadLimits, Uploads
 from marketplace.workers import Workers
 from prixfixe.keys import Signer
 from prixfixe.protocol.typed_data import Domain
@@ -39,6 +40,7 @@ class Services:
     chain: ChainReader
     sessions: Sessions
     blobs: Blobs
+    uploads: Uploads
     bundles: Bundles
     quotes: Quotes
     orders: Orders
@@ -62,6 +64,9 @@ class Services:
         domain = Domain(market.chain_id, market.contract)
         policy = market.policy
         blobs = Blobs(store, settings.blobs, settings.max_blob_bytes, clock)
+        unfinished = UploadLimits(
+            settings.max_unfinished_bytes, settings.max_unfinished_uploads, settings.upload_seconds
+        )
         logs = Logs(settings.logs, settings.max_log_bytes)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
         return Services(
@@ -71,6 +76,7 @@ class Services:
             chain=chain,
             sessions=Sessions(store, settings, market.chain_id, clock),
             blobs=blobs,
+            uploads=Uploads(blobs, settings.blobs, unfinished, clock),
             bundles=Bundles(store, chain, policy.grace, clock),
             quotes=Quotes(store, settings, chain, domain, signer, policy.grace, clock),
             orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),

@@ -20,7 +20,8 @@ class ServiceSettings:
     messages must name it, or one of `other_domains`, by which the same service is reached from elsewhere (a
     name inside of a private network, for example). heartbeat_seconds: how often workers report; after three
     silent ones a worker is lost. quote_seconds: how long a price is offered. max_body_bytes: of JSON in one
-    request.
+    request. max_unfinished_bytes, max_unfinished_uploads: what one account may leave half sent;
+    upload_seconds: how long it is kept after its last byte.
     """
 
     data: Path
@@ -29,6 +30,9 @@ class ServiceSettings:
     name: str = "prixfixe"
     database: str | None = None
     max_blob_bytes: int = 8 * 2**30
+    max_unfinished_bytes: int = 16 * 2**30
+    max_unfinished_uploads: int = 32
+    upload_seconds: int = 86_400
     max_log_bytes: int = 16 * 2**20
     max_body_bytes: int = 2**20
     session_seconds: int = 86_400

@@ -14,7 +14,8 @@
     ├── Forbidden                             5   403  who is asking is known, and may not
     │   └── DevelopmentKeyRefused             5   403  a key that everyone knows, on a chain with real money
     ├── Unavailable                           7   503  a part is out of reach; try again
-    │   └── StorageFull                       7   507  the service has no room for it
+    │   ├── StorageFull                       7   507  the service has no room for it
+    │   └── TooManyRequests                   7   429  more than one caller's share; says when to come back
     ├── ChainError                            8   502  the contract refused; has the revert's name and values
     ├── EngineError                           9   500  the container engine failed
     ├── VerificationFailed                   10   422  a receipt or result does not prove what it claims
@@ -151,7 +152,7 @@ def _class_of_status(status: object) -> type[PrixfixeError]:
         410: QuoteExpired,
         413: TooLarge,
         422: InvalidInput,
-        429: Unavailable,
+        429: TooManyRequests,
         502: Unavailable,
         503: Unavailable,
         504: Unavailable,
@@ -338,12 +339,29 @@ class Unavailable(PrixfixeError):
 
 
 class StorageFull(Unavailable):
-    """The service has no room for these bytes. Nothing of them was kept."""
+    """The service has no room for these bytes."""
 
     default_code = "storage-full"
     default_hint = "the operator has to make room; nothing was charged"
     title = "The storage is full"
     status = 507
+
+
+class TooManyRequests(Unavailable):
+    """Who is asking has used up its share for now.
+
+    retry_after: seconds after which the call may succeed.
+    """
+
+    default_code = "too-many-requests"
+    default_hint = "wait as long as the answer says"
+    default_fault = "customer"
+    title = "Too many requests"
+    status = 429
+
+    @property
+    def retry_after(self) -> int:
+        return int(self.values.get("retry_after", 1))
 
 
 class ChainError(PrixfixeError):

@@ -40,6 +40,7 @@ from prixfixe.keys import Signer, load_signer
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Market, PolicyNumbers
 from scheduler import checks
+from scheduler.cleaner import Cleaner
 from scheduler.duty import Duty, stop_all
 from scheduler.indexer import Indexer, IndexerSettings
 from scheduler.matcher import Matcher, MatcherSettings
@@ -101,7 +102,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     policy = client.policy()
     reader = MarketReader(client.rpc, client.contract)
     services = Services.build(settings, _describe(settings, client, policy, signer), store, reader, signer)
-    duties = build_duties(options, settings, store, client, reader, signer, policy, deployment)
+    duties = build_duties(options, services, client, reader, signer, policy, deployment)
     app = create_app(services)
     app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
     config = uvicorn.Config(
@@ -128,8 +129,7 @@ def _drain(services: Services, duties: Sequence[Duty]) -> None:
 
 def build_duties(
     options: ServeOptions,
-    settings: ServiceSettings,
-    store: Store,
+    services: Services,
     client: MarketClient,
     reader: MarketReader,
     signer: Signer,
@@ -137,6 +137,7 @@ def build_duties(
     deployment: Deployment | None,
 ) -> Sequence[Duty]:
     """The duties of one service, not started."""
+    settings, store = services.settings, services.store
     local = is_local_chain(client.chain_id)
     poll = _LOCAL_POLL_SECONDS if local else _PUBLIC_POLL_SECONDS
     confirmations = options.confirmations
@@ -165,6 +166,7 @@ def build_duties(
             ),
         ),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
+        Cleaner(store, services.uploads),
     )
 
 

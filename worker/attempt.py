@@ -25,6 +25,7 @@ from prixfixe.protocol.deals import Due, open_word, refusal_root
 from prixfixe.protocol.orders import Result
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, TaskStatus, leaf, merkle_root
 from prixfixe.protocol.typed_data import Domain
+from prixfixe.protocol.uploads import PartRange
 from prixfixe.protocol.wire import Assignment, LogChunk, Reason, TaskReport
 from worker import outcomes
 from worker.cage import TASK_USER, Cage, Mounts
@@ -45,7 +46,6 @@ log = logging.getLogger("prixfixe.worker")
 
 _WORD_SECONDS: Final = 3.0  # how long our node may be behind the service's
 _MARGIN_SECONDS: Final = 1.0  # before the deadline: to hash, upload and settle
-_HEAD_FIRST_BYTES: Final = 1 << 20  # a smaller blob is sent without asking whether it is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,13 +374,14 @@ class Attempt:
 
     def _upload(self, file: OutputFile, wait: float) -> None:
         assert self._disk is not None
-        if file.size > _HEAD_FIRST_BYTES and self.room.client.has_blob(file.sha256, wait):
-            return
         folder = self._disk.outputs
 
-        def content() -> Iterable[bytes]:
+        def content(part: PartRange) -> Iterable[bytes]:
             with open_output(folder, file.path) as stream:
-                while chunk := stream.read(1 << 20):
+                stream.seek(part.offset)
+                left = part.length
+                while chunk := stream.read(min(1 << 20, left)):
+                    left -= len(chunk)
                     yield chunk
 
         self.room.client.upload(file.sha256, file.size, content, wait)

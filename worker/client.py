@@ -16,16 +16,24 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from prixfixe.errors import ConfigurationError, PrixfixeError, Unauthorized, Unavailable
+from prixfixe.errors import (
+    ConfigurationError,
+    PrixfixeError,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from prixfixe.keys import Signer
 from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.addresses import parse_address
+from prixfixe.protocol.uploads import SMALL_BYTES, PartRange, UploadState, upload_path
 
 log = logging.getLogger("prixfixe.worker")
 
@@ -35,6 +43,7 @@ _LONGEST_PAUSE: Final = 1.0
 # A worker whose clock is off by more than this is told: sign-in and TLS certificates depend on clocks.
 SKEW_SECONDS: Final = 30.0
 _POLL_MARGIN_SECONDS: Final = 15.0
+_UPLOAD_TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
 
 
 class Stopped(PrixfixeError):
@@ -121,19 +130,58 @@ class ServiceClient:
         except httpx.HTTPError as error:
             raise self._silent(error) from error
 
-    def has_blob(self, sha256: str, wait: float) -> bool:
-        return self._call("HEAD", f"/v1/blobs/{sha256}", wait=wait, accept={404}).status_code == 200
-
-    def upload(self, sha256: str, size: int, content: Callable[[], Iterable[bytes]], wait: float) -> None:
-        """Store a blob. content: opens the bytes anew for each try."""
+    def upload(
+        self, sha256: str, size: int, content: Callable[[PartRange], Iterable[bytes]], wait: float
+    ) -> None:
+        """Store a blob; a large one in parts that go on where an earlier try stopped. content: opens those
+        bytes of it anew for each try."""
+        if size > SMALL_BYTES:
+            self._upload_in_parts(sha256, size, content, wait)
+            return
         self._call(
             "PUT",
             f"/v1/blobs/{sha256}",
             wait=wait,
-            stream=content,
+            stream=lambda: content(PartRange(0, size, size)),
             headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
-            timeout=httpx.Timeout(120.0, connect=5.0),
+            timeout=_UPLOAD_TIMEOUT,
         )
+
+    def _upload_in_parts(
+        self, sha256: str, size: int, content: Callable[[PartRange], Iterable[bytes]], wait: float
+    ) -> None:
+        until = time.monotonic() + wait
+        while True:
+            left = max(until - time.monotonic(), 0.0)
+            state = UploadState.read(self._call("HEAD", upload_path(sha256), wait=left).headers)
+            if state.complete:
+                return
+            if state.offset > size:  # of another file that was sent under this name
+                self._call("DELETE", upload_path(sha256), wait=left)
+                continue
+            try:
+                self._send_from(state.offset, sha256, size, content)
+                return
+            except PrixfixeError as error:  # also bytes that were lost on the way: they are sent anew
+                if not error.retryable or time.monotonic() > until:
+                    raise
+            self._pause(_LONGEST_PAUSE)
+
+    def _send_from(
+        self, offset: int, sha256: str, size: int, content: Callable[[PartRange], Iterable[bytes]]
+    ) -> None:
+        part = PartRange.next(offset, size)
+        while True:
+            self._call(
+                "PATCH",
+                upload_path(sha256),
+                stream=partial(content, part),
+                headers=part.headers(),
+                timeout=_UPLOAD_TIMEOUT,
+            )
+            if part.last:
+                return
+            part = PartRange.next(part.end, size)
 
     # ----------------------------------------------------------------------------------------------- inside
 
@@ -179,9 +227,14 @@ class ServiceClient:
                 failure.__cause__ = error
             if not failure.retryable or time.monotonic() + pause > until:
                 raise failure
-            if self._stopping.wait(pause * random.uniform(0.7, 1.3)):
-                raise Stopped(f"stopped while waiting for the service at {self._base_url}")
+            # A service that is asked too often says when to come back.
+            told = failure.retry_after if isinstance(failure, TooManyRequests) else 0.0
+            self._pause(max(pause, min(told, max(until - time.monotonic(), 0.0))))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds * random.uniform(0.7, 1.3)):
+            raise Stopped(f"stopped while waiting for the service at {self._base_url}")
 
     def _silent(self, error: httpx.HTTPError) -> Unavailable:
         return Unavailable(

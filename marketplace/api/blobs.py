@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 
 from marketplace.api.access import BlobName, Caller, ServicesDep
-from marketplace.blobs import Upload
 from prixfixe.errors import InvalidInput
 
 router = APIRouter(prefix="/blobs", tags=["blobs"])
@@ -17,17 +18,21 @@ router = APIRouter(prefix="/blobs", tags=["blobs"])
 _PIECE_BYTES = 1 << 20
 
 
+class Writable(Protocol):
+    """What takes a body's pieces; may block."""
+
+    def write(self, chunk: bytes) -> None: ...
+
+
 @router.put("/{sha256}", status_code=201)
 async def upload(
     services: ServicesDep, caller: Caller, sha256: BlobName, request: Request, response: Response
 ) -> dict[str, object]:
     """Store a file under its SHA-256. 201 when it is new, 200 when it was there; 422 when the bytes have
     another digest."""
-    length = request.headers.get("content-length", "")
-    declared = int(length) if length.isdigit() else None
-    began = await run_in_threadpool(services.blobs.upload, sha256, caller, declared)
+    began = await run_in_threadpool(services.blobs.upload, sha256, caller, declared_size(request))
     with began as incoming:
-        size = await _receive(request, incoming)
+        size = await receive(request, incoming)
         new = await run_in_threadpool(incoming.finish)
     response.status_code = 201 if new else 200
     return {"sha256": sha256, "size": size}
@@ -47,8 +52,10 @@ def file_response(path: str, sha256: str, name: str | None = None) -> FileRespon
     return FileResponse(path, media_type="application/octet-stream", filename=name, headers=headers)
 
 
-async def _receive(request: Request, incoming: Upload) -> int:
+async def receive(request: Request, incoming: Writable) -> int:
+    """Hand a body on in pieces; its bytes. What came before a cut is handed on too."""
     size, piece = 0, bytearray()
+    cut: ClientDisconnect | None = None
     try:
         async for chunk in request.stream():
             size += len(chunk)
@@ -57,8 +64,16 @@ async def _receive(request: Request, incoming: Upload) -> int:
                 await run_in_threadpool(incoming.write, bytes(piece))
                 piece.clear()
     except ClientDisconnect as error:
-        # Nobody hears this; it ends the request without a fault in the log.
-        raise InvalidInput("the upload was cut off", code="upload-cut", retryable=True) from error
+        cut = error
     if piece:
         await run_in_threadpool(incoming.write, bytes(piece))
+    if cut is not None:
+        # Nobody hears this; it ends the request without a fault in the log.
+        raise InvalidInput("the upload was cut off", code="upload-cut", retryable=True) from cut
     return size
+
+
+def declared_size(request: Request) -> int | None:
+    """Bytes of the body, when its sender says them."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None

@@ -1,4 +1,4 @@
-"""No request makes the service hold more than a bounded body in memory. Blobs are streamed and have their
+"""No request makes the service hold more than a bounded body in memory. Files are streamed and have their
 own limit."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from marketplace.api.problems import problem_response
 from prixfixe.errors import InvalidInput, TooLarge
 from prixfixe.protocol.canonical import require_storable_json
 
-_STREAMED = "/v1/blobs/"
+_STREAMED = ("/v1/blobs/", "/v1/uploads/")
 
 
 class BodyLimit:

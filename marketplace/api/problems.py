@@ -17,7 +17,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from prixfixe.errors import InvalidInput, PrixfixeError, StorageFull, Unauthorized, Unavailable
+from marketplace.uploads import OffsetMismatch
+from prixfixe.errors import (
+    InvalidInput,
+    PrixfixeError,
+    StorageFull,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from prixfixe.protocol.uploads import OFFSET
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -30,7 +39,9 @@ def problem_response(error: PrixfixeError) -> Response:
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, Unavailable):
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = str(error.retry_after if isinstance(error, TooManyRequests) else 1)
+    if isinstance(error, OffsetMismatch):
+        headers[OFFSET] = str(error.values["expected_offset"])
     body = json.dumps(error.to_problem(), ensure_ascii=False).encode("utf-8", "replace")
     return Response(body, status_code=error.status, media_type=MEDIA_TYPE, headers=headers)
 

@@ -222,7 +222,7 @@ def _buy(client: Client, order: Order, quote: Quote, places: Places) -> Job:
     except KeyboardInterrupt:
         raise Interrupted(
             "nothing was ordered and nothing was charged",
-            "run the command again; what was uploaded is kept a while",
+            "run the command again: a large upload goes on where it stopped",
         ) from None
     finally:
         progress.close()

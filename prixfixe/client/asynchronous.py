@@ -11,10 +11,10 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from prixfixe.client.calls import Answer, Call, Download, Operation, Pause, Progress, Request, Upload
+from prixfixe.client.calls import Answer, Call, Download, Operation, Part, Pause, Progress, Request, Upload
 from prixfixe.client.contexts import Context
 from prixfixe.client.events import EventParser
-from prixfixe.client.files import IncomingFile, outgoing
+from prixfixe.client.files import IncomingFile, body_of
 from prixfixe.client.keeping import KeptOrder
 from prixfixe.client.refund import Returned
 from prixfixe.client.setup import (
@@ -238,12 +238,12 @@ class AsyncClient:
     async def _perform(self, call: Call) -> Any:
         if isinstance(call, Pause):
             return await asyncio.sleep(call.seconds)
-        if not isinstance(call, Request | Upload | Download):
+        if not isinstance(call, Request | Upload | Part | Download):
             return await asyncio.to_thread(call.run)
         try:
             if isinstance(call, Download):
                 return await self._download(call)
-            content = _awaited(outgoing(call)) if isinstance(call, Upload) else None
+            content = None if isinstance(call, Request) else _awaited(body_of(call))
             return self._answer(await self._http.request(**request_options(call, content)))
         except httpx.TransportError as error:
             raise lost(self.context, error) from error
@@ -257,11 +257,11 @@ class AsyncClient:
                 async for chunk in response.aiter_bytes():
                     file.write(chunk)
                 file.finish()
-            return Answer(response.status_code, "", b"")
+            return Answer(response.status_code, response.headers, b"")
 
     @staticmethod
     def _answer(response: httpx.Response) -> Answer:
-        return Answer(response.status_code, response.headers.get("content-type", ""), response.content)
+        return Answer(response.status_code, response.headers, response.content)
 
 
 async def _awaited(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from prixfixe.errors import PrixfixeError, Unavailable
+from prixfixe.protocol.uploads import PartRange
 
 T = TypeVar("T")
 
@@ -49,6 +50,19 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Send some bytes of a file to its upload. Never repeated as it is: after a lost answer the service is
+    asked how far it is."""
+
+    path: str
+    source: Path
+    range: PartRange
+    headers: Mapping[str, str] = field(default_factory=dict)
+    progress: Progress | None = None
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Download:
     """Receive a body into `target`, which appears whole and checked against `sha256`, or not at all."""
 
@@ -77,10 +91,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status and body of an exchange. The body of a successful download is in its file, and empty here."""
+    """Status, headers (by any case of their names) and body of an exchange. The body of a successful download
+    is in its file, and empty here."""
 
     status: int
-    content_type: str
+    headers: Mapping[str, str]
     body: bytes
 
     def json(self) -> Any:
@@ -97,7 +112,7 @@ class Answer:
         if self.status < 400:
             return self
         problem: Any = None
-        if "json" in self.content_type:
+        if "json" in self.headers.get("content-type", ""):
             try:
                 problem = json.loads(self.body)
             except (ValueError, RecursionError):
@@ -107,7 +122,7 @@ class Answer:
         raise PrixfixeError.from_problem({"status": self.status, **problem})
 
 
-Exchange: TypeAlias = Request | Upload | Download
+Exchange: TypeAlias = Request | Upload | Part | Download
 Call: TypeAlias = Exchange | Pause | Work
 # Yields calls, is sent what each gave, returns its own value.
 Operation: TypeAlias = Generator[Call, Any, T]

@@ -25,7 +25,9 @@ M = TypeVar("M", bound=BaseModel)
 # Seconds before the second, third ... try. Sums to about 12 s: a restart of the service is ridden out.
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 # Statuses that say "not now" about a call that has changed nothing yet.
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
+TRY_AGAIN = frozenset({429, 502, 503, 504})
+# A service that is asked too often says when to come back; a person waits no longer than this for it.
+_LONGEST_TOLD_PAUSE = 20.0
 # A session is renewed when it has less left than this, so that none ends in the middle of an upload.
 _SESSION_MARGIN_SECONDS = 120
 
@@ -153,11 +155,19 @@ class Conversation:
                 if not again or not lost.retryable:
                     raise
             else:
-                if not again or answer.status not in _TRY_AGAIN or answer.status in give_up_on:
+                if not again or answer.status not in TRY_AGAIN or answer.status in give_up_on:
                     return answer
+                pause = told_pause(answer, pause)
             assert pause is not None
             yield Pause(pause)
         raise AssertionError("the last try returns or raises")
+
+
+def told_pause(answer: Answer, least: float | None) -> float:
+    """Seconds to wait before trying again: as long as the service says (Retry-After), within reason."""
+    told = answer.headers.get("retry-after", "")
+    seconds = float(told) if answer.status == 429 and told.isascii() and told.isdigit() else 0.0
+    return max(least or 0.0, min(seconds, _LONGEST_TOLD_PAUSE))
 
 
 def _with_headers(call: Exchange, headers: Mapping[str, str]) -> Exchange:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
-from prixfixe.client.calls import Download, Upload
+from prixfixe.client.calls import Download, Part, Upload
 from prixfixe.errors import ConfigurationError, Conflict, InvalidInput, PrixfixeError, VerificationFailed
 from prixfixe.protocol.hashing import sha256_file
 from prixfixe.protocol.manifest import InputFile
@@ -28,17 +28,16 @@ class FileChanged(InvalidInput):
     title = "The file changed"
 
 
+def body_of(call: Upload | Part) -> Iterator[bytes]:
+    """The bytes that a call sends."""
+    return outgoing_part(call) if isinstance(call, Part) else outgoing(call)
+
+
 def outgoing(call: Upload) -> Iterator[bytes]:
     """The file's bytes in pieces. FileChanged, before the last piece leaves, when they are not what was
     promised."""
     digest, sent = hashlib.sha256(), 0
-    try:
-        stream = call.source.open("rb")
-    except OSError as error:
-        raise InvalidInput(
-            f"{call.source} cannot be read: {error.strerror}", file=str(call.source)
-        ) from error
-    with stream:
+    with _readable(call.source) as stream:
         pending = b""
         while chunk := stream.read(CHUNK_BYTES):
             digest.update(chunk)
@@ -49,19 +48,49 @@ def outgoing(call: Upload) -> Iterator[bytes]:
                     call.progress(sent, call.size)
             pending = chunk
             if sent + len(pending) > call.size:
-                raise _changed(call)
+                raise changed(call.source)
         # The last piece is held back until the whole is known to be right: a changed file never arrives
         # whole.
         if sent + len(pending) != call.size or digest.hexdigest() != call.sha256:
-            raise _changed(call)
+            raise changed(call.source)
         if pending:
             yield pending
         if call.progress is not None:
             call.progress(call.size, call.size)
 
 
-def _changed(call: Upload) -> FileChanged:
-    return FileChanged(f"{call.source} was changed after it was priced", file=str(call.source))
+def outgoing_part(call: Part) -> Iterator[bytes]:
+    """The part's bytes in pieces. FileChanged when the file has become shorter; any other change is found by
+    the service, which takes nothing that is not what was promised."""
+    done, end = call.range.offset, call.range.end
+    with _readable(call.source) as stream:
+        stream.seek(done)
+        while done < end:
+            chunk = stream.read(min(CHUNK_BYTES, end - done))
+            if not chunk:
+                raise changed(call.source)
+            yield chunk
+            done += len(chunk)
+            if call.progress is not None:
+                call.progress(done, call.range.size)
+
+
+def require_unchanged(source: Path, sha256: str, size: int) -> None:
+    """FileChanged when the file is not what was promised."""
+    with _readable(source):
+        if sha256_file(source) != (sha256, size):
+            raise changed(source)
+
+
+def changed(source: Path) -> FileChanged:
+    return FileChanged(f"{source} was changed after it was priced", file=str(source))
+
+
+def _readable(source: Path) -> BinaryIO:
+    try:
+        return source.open("rb")
+    except OSError as error:
+        raise InvalidInput(f"{source} cannot be read: {error.strerror}", file=str(source)) from error
 
 
 class IncomingFile:

@@ -19,20 +19,19 @@ from prixfixe.client.calls import (
     Operation,
     Progress,
     Request,
-    Upload,
     Work,
 )
 from prixfixe.client.contexts import Context
-from prixfixe.client.conversation import Conversation, items_of, parsed
+from prixfixe.client.conversation import items_of, parsed
 from prixfixe.client.files import named_input, require_free_target
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
 from prixfixe.client.refund import Returned, expire_late, lot_states
+from prixfixe.client.uploading import Uploading
 from prixfixe.errors import ConfigurationError, Conflict, Unavailable
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import parse as parse_definition
-from prixfixe.protocol.hashing import sha256_file
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.outputs import require_output_path
@@ -40,7 +39,7 @@ from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
 
-class Operations(Conversation):
+class Operations(Uploading):
     """All operations of one customer on one market."""
 
     def __init__(
@@ -166,27 +165,6 @@ class Operations(Conversation):
                 f"the service calls order {order.job} job {job.id}", code="bad-answer", retryable=False
             )
         return job
-
-    # ------------------------------------------------------------------------------------------------ blobs
-
-    def upload(
-        self, source: Path, expected: InputFile | None = None, progress: Progress | None = None
-    ) -> Operation[str]:
-        """Put a file into the blob store unless it is there; its SHA-256.
-
-        expected: what the file was when it was quoted; a file that has changed since is refused.
-        """
-        if expected is None:
-            sha256, size = yield Work(lambda: sha256_file(source))
-        else:
-            sha256, size = expected.sha256, expected.size
-        path = f"/v1/blobs/{sha256}"
-        held = yield from self.send_signed_in(Request("HEAD", path), accept=frozenset({404}))
-        if held.status == 404:
-            yield from self.send_signed_in(Upload(path, source, sha256, size, progress=progress))
-        elif progress is not None:
-            progress(size, size)
-        return str(sha256)
 
     # ------------------------------------------------------------------------------------------------- jobs
 

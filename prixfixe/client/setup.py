@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prixfixe import __version__
-from prixfixe.client.calls import Request, Upload
+from prixfixe.client.calls import Part, Request, Upload
 from prixfixe.client.contexts import Context, resolve_context
 from prixfixe.client.keeping import SessionFile
 from prixfixe.client.operations import Operations
@@ -68,8 +68,11 @@ def http_options(context: Context) -> dict[str, Any]:
     }
 
 
-def request_options(call: Request | Upload, content: Any) -> dict[str, Any]:
-    """Keywords of `request` for an exchange. content: an upload's body."""
+def request_options(call: Request | Upload | Part, content: Any) -> dict[str, Any]:
+    """Keywords of `request` for an exchange. content: the body of what comes from a file."""
+    if isinstance(call, Part):
+        headers = {**call.headers, **call.range.headers()}
+        return {"method": "PATCH", "url": call.path, "headers": headers, "content": content, "timeout": 300.0}
     if isinstance(call, Upload):
         headers = {
             **call.headers,

@@ -10,10 +10,10 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from prixfixe.client.calls import Answer, Call, Download, Operation, Pause, Progress, Request, Upload
+from prixfixe.client.calls import Answer, Call, Download, Operation, Part, Pause, Progress, Request, Upload
 from prixfixe.client.contexts import Context
 from prixfixe.client.events import EventParser
-from prixfixe.client.files import IncomingFile, outgoing
+from prixfixe.client.files import IncomingFile, body_of
 from prixfixe.client.keeping import KeptOrder
 from prixfixe.client.refund import Returned
 from prixfixe.client.setup import (
@@ -247,12 +247,12 @@ class Client:
     def _perform(self, call: Call) -> Any:
         if isinstance(call, Pause):
             return time.sleep(call.seconds)
-        if not isinstance(call, Request | Upload | Download):
+        if not isinstance(call, Request | Upload | Part | Download):
             return call.run()
         try:
             if isinstance(call, Download):
                 return self._download(call)
-            content = outgoing(call) if isinstance(call, Upload) else None
+            content = None if isinstance(call, Request) else body_of(call)
             return self._answer(self._http.request(**request_options(call, content)))
         except httpx.TransportError as error:
             raise lost(self.context, error) from error
@@ -266,8 +266,8 @@ class Client:
                 for chunk in response.iter_bytes():
                     file.write(chunk)
                 file.finish()
-            return Answer(response.status_code, "", b"")
+            return Answer(response.status_code, response.headers, b"")
 
     @staticmethod
     def _answer(response: httpx.Response) -> Answer:
-        return Answer(response.status_code, response.headers.get("content-type", ""), response.content)
+        return Answer(response.status_code, response.headers, response.content)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from click.testing import CliRunner
 
 from prixfixe.cli import main
 from prixfixe.cli.failures import set_json
 from prixfixe.client.contexts import Context, save_context
 from tests.support.service import CHAIN_ID, CONTRACT, World
+from tests.support.serving import served
 
 
 @dataclass(frozen=True)
@@ -66,23 +64,10 @@ def types() -> Terminal:
 @pytest.fixture
 def world(tmp_path: Path, home: Path) -> Iterator[World]:
     """A service that answers on a port, with the echo bundle for sale and the customer's context current."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        host = f"127.0.0.1:{listener.getsockname()[1]}"
-        folder = tmp_path / "service"
-        folder.mkdir()
-        made = World(folder, other_domains=(host,))
+    with served(tmp_path / "service") as (made, url):
         made.publish()
-        save_context(Context("test", f"http://{host}", CHAIN_ID, CONTRACT, key="dev:3"))
-        server = uvicorn.Server(uvicorn.Config(made.app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
+        save_context(Context("test", url, CHAIN_ID, CONTRACT, key="dev:3"))
         yield made
-        made.services.close_streams()
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
-    made.http.close()
-    made.store.close()
 
 
 @pytest.fixture
