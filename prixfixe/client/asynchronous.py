@@ -13,6 +13,7 @@ import httpx
 
 from prixfixe.client.calls import Answer, Call, Download, Operation, Part, Pause, Progress, Request, Upload
 from prixfixe.client.contexts import Context
+from prixfixe.client.dispute import Verdict
 from prixfixe.client.events import EventParser
 from prixfixe.client.files import IncomingFile, body_of
 from prixfixe.client.keeping import KeptOrder
@@ -162,6 +163,18 @@ class AsyncClient:
     async def refund(self, job: str | wire.Job) -> tuple[Returned, ...]:
         """Send back what is late of a job, over the context's chain node, when the service does not."""
         return await self.run(self.operations.refund(id_of(job)))
+
+    async def challenge(
+        self,
+        job: str | wire.Job,
+        *,
+        task: int = 0,
+        ground: str = "wrong",
+        receipt: Receipt | None = None,
+    ) -> Verdict:
+        """Dispute a task's result for a bond, and wait for the arbiter. ground: wrong, missing or count."""
+        operation = self.operations.challenge(id_of(job), task=task, ground=ground, receipt=receipt)
+        return await self.run(operation)
 
     async def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return await self.run(self.operations.publish_bundle(publication))

@@ -23,6 +23,7 @@ from prixfixe.client.calls import (
 )
 from prixfixe.client.contexts import Context
 from prixfixe.client.conversation import items_of, parsed
+from prixfixe.client.dispute import Verdict
 from prixfixe.client.files import named_input, require_free_target
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
@@ -231,13 +232,7 @@ class Operations(Uploading):
 
     def refund(self, job: str) -> Operation[tuple[Returned, ...]]:
         """Send back what is late of a job, over the context's chain node; the service is not asked."""
-        url = self.context.rpc
-        if url is None:
-            raise ConfigurationError(
-                f"the context {self.context.name!r} names no chain node",
-                code="no-rpc",
-                hint="PRIXFIXE_RPC names one",
-            )
+        url = self._node()
         signer = yield from self.signer()
 
         def send() -> tuple[Returned, ...]:
@@ -250,6 +245,37 @@ class Operations(Uploading):
 
         returned: tuple[Returned, ...] = yield Work(send)
         return returned
+
+    def challenge(
+        self, job: str, *, task: int = 0, ground: str = "wrong", receipt: Receipt | None = None
+    ) -> Operation[Verdict]:
+        """Challenge a task's result and wait for the judgement. With a receipt the service is not asked."""
+        url = self._node()
+        if receipt is None:
+            receipt = yield from self.receipt(job)
+        signer = yield from self.signer()
+        known = receipt
+
+        def send() -> Verdict:
+            from prixfixe.client import dispute
+            from prixfixe.client.onchain_reader import NodeEvidence
+
+            chain = NodeEvidence(url, self.context.contract)
+            market = chain.market
+            planned = dispute.prepare(market, chain, known, signer.address, task=task, ground=ground)
+            return dispute.wait(market, signer, dispute.send(market, signer, planned))
+
+        verdict: Verdict = yield Work(send)
+        return verdict
+
+    def _node(self) -> str:
+        if self.context.rpc is None:
+            raise ConfigurationError(
+                f"the context {self.context.name!r} names no chain node",
+                code="no-rpc",
+                hint="PRIXFIXE_RPC names one",
+            )
+        return self.context.rpc
 
     # ---------------------------------------------------------------------------------------------- pricing
 

@@ -12,6 +12,7 @@ import httpx
 
 from prixfixe.client.calls import Answer, Call, Download, Operation, Part, Pause, Progress, Request, Upload
 from prixfixe.client.contexts import Context
+from prixfixe.client.dispute import Verdict
 from prixfixe.client.events import EventParser
 from prixfixe.client.files import IncomingFile, body_of
 from prixfixe.client.keeping import KeptOrder
@@ -171,6 +172,18 @@ class Client:
     def refund(self, job: str | wire.Job) -> tuple[Returned, ...]:
         """Send back what is late of a job, over the context's chain node, when the service does not."""
         return self.run(self.operations.refund(id_of(job)))
+
+    def challenge(
+        self,
+        job: str | wire.Job,
+        *,
+        task: int = 0,
+        ground: str = "wrong",
+        receipt: Receipt | None = None,
+    ) -> Verdict:
+        """Dispute a task's result for a bond, and wait for the arbiter. ground: wrong, missing or count."""
+        operation = self.operations.challenge(id_of(job), task=task, ground=ground, receipt=receipt)
+        return self.run(operation)
 
     def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return self.run(self.operations.publish_bundle(publication))
