@@ -107,54 +107,23 @@ def work(
 if __name__ == "__main__":
     sys.exit(main(work))
 '''
-_TEST = r'''"""The same table gives the same bytes: over runs, thread counts and CPU features."""
+_TEST = '''"""The same table gives the same bytes on every machine."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from prixfixe.testing.determinism import same_bytes
 
 FOLDER = Path(__file__).parents[1]
-RUN = """
-import sys
-from pathlib import Path
-from prixfixe.tables.reader import Engine
-from MODULE.__main__ import work
-work([Path(sys.argv[1])], {}, Path(sys.argv[2]), Engine(threads=int(sys.argv[3])), None)
-"""
-MASKED = {
-    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",
-    "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
-}
 
 
-def outputs(table: Path, folder: Path, threads: int, masked: bool) -> dict[str, bytes]:
-    folder.mkdir()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER), *sys.path])}
-    environment |= MASKED if masked else {}
-    command = [sys.executable, "-c", RUN, str(table), str(folder), str(threads)]
-    subprocess.run(command, check=True, env=environment, timeout=60)
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "table.csv"
-    path.write_text("a,b\n" + "".join(f"{n},{n * n}\n" for n in range(5_000)))
-    return path
-
-
-def test_threads_and_cpu_features_change_no_byte(table: Path, tmp_path: Path) -> None:
-    first = outputs(table, tmp_path / "one", 1, masked=False)
-    assert json.loads(first["result.json"]) == {"rows": 5_000}
-    assert outputs(table, tmp_path / "four", 4, masked=False) == first
-    assert outputs(table, tmp_path / "masked", 2, masked=True) == first
+def test_threads_memory_processor_and_place_change_no_byte(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\\n" + "".join(f"{n},{n * n}\\n" for n in range(5_000)))
+    outputs = same_bytes(FOLDER, [table], {})
+    assert json.loads(outputs["result.json"]) == {"rows": 5_000}
 '''
 
 

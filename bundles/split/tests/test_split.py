@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import random
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import duckdb
 import openpyxl
 import pytest
 import xlsxwriter  # type: ignore[import-untyped]  # ships no types
@@ -22,7 +24,9 @@ from split.job import Outcome, run
 from prixfixe.errors import AboveTier, InvalidInput
 from prixfixe.tables import Engine
 from prixfixe.tables.form import run_preflight
+from prixfixe.testing.determinism import same_bytes
 
+FOLDER = Path(__file__).parents[1]
 HEAD = ("account", "region", "amount")
 
 
@@ -123,13 +127,18 @@ def test_a_long_part_is_cut_by_the_stated_rule(tmp_path: Path) -> None:
     assert [row for path in parts for row in read(path)[1:]] == data
 
 
-def test_threads_and_runs_change_no_byte(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.csv", rows(120_000))
-    results = []
-    for number, threads in enumerate((1, 2, 4)):
-        split([path], tmp_path / f"out{number}", threads=threads, by="region", rows=9_000)
-        results.append({p.name: p.read_bytes() for p in sorted((tmp_path / f"out{number}").iterdir())})
-    assert results[0] == results[1] == results[2]
+def test_threads_memory_processor_and_place_change_no_byte(tmp_path: Path) -> None:
+    # Small row groups, so that several threads share the table.
+    paths = [tmp_path / f"{name}.parquet" for name in "ab"]
+    for seed, path in enumerate(paths):
+        source = write(tmp_path / "t.csv", rows(6_000, seed))
+        duckdb.sql(f"COPY (FROM read_csv('{source}', all_varchar=true)) TO '{path}' (ROW_GROUP_SIZE 2048)")
+    found = same_bytes(FOLDER, paths, {"by": "region", "rows": 1_500})
+    parts = [name for name in found if name.endswith(".csv")]
+    assert (
+        sum(len(list(csv.reader(io.StringIO(found[name].decode(), newline="")))) - 1 for name in parts)
+        == 12_000
+    )
 
 
 def test_formats_may_be_mixed(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""For the tests of those who build on the market. Needs nothing but what the tested part needs."""
