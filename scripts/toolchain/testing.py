@@ -3,68 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain import areas, node, setup, signals
 from toolchain.areas import Area
+from toolchain.beside import Command, Runs
+from toolchain.counting import NO_TESTS, Counts, believed, read_closing, read_junit
 from toolchain.project import APE_VENV, ROOT, TOOLS, VENV, ScriptError, environment, say
 
-# forge's and scripts/check's closing lines: "12 tests passed, 0 failed, 1 skipped (13 total tests)".
-CLOSING = re.compile(r"(\d+) (?:tests )?passed, (\d+) failed, (\d+) skipped")
-NO_TESTS = 5  # pytest's status when it collected none
-
 ABOUT = "Runs the tests on a real chain and a real container engine, after setting up what they need."
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many tests ended how. An error in set-up or collection counts as failed."""
-
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
-
-    def __str__(self) -> str:
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
-
-    @property
-    def total(self) -> int:
-        return self.passed + self.failed + self.skipped
-
-
-def believed(counts: Counts, status: int) -> Counts:
-    """A runner that ended badly has at least one failure, even if it died before it could count it."""
-    return counts + Counts(failed=1) if status != 0 and counts.failed == 0 else counts
-
-
-def read_junit(report: Path) -> Counts:
-    """Counts from a JUnit report; none at all when it was not written."""
-    if not report.exists():
-        return Counts()
-    total = Counts()
-    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
-        tests, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
-        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
-        # A test that passed and then failed in its teardown is one test with one error more.
-        total += Counts(max(tests - failed - skipped, 0), failed, skipped)
-    return total
-
-
-def read_closing(text: str) -> Counts:
-    """Counts from the last closing line in a runner's output."""
-    found = CLOSING.findall(text)
-    return Counts(*map(int, found[-1])) if found else Counts()
 
 
 def run_pytest(chosen: Sequence[Area], options: Sequence[str], env: dict[str, str], reports: Path) -> Counts:
@@ -83,63 +34,49 @@ def run_pytest(chosen: Sequence[Area], options: Sequence[str], env: dict[str, st
     return believed(read_junit(report), 0 if status == NO_TESTS else status)
 
 
-def run_forge(_: Sequence[Area], __: Sequence[str], env: dict[str, str], ___: Path) -> Counts:
+def forge_command(env: dict[str, str], _: Path) -> Command | None:
     if not any((ROOT / "contracts" / "test").rglob("*.t.sol")):
-        return Counts()
-    return _run_counted([TOOLS / "bin" / "forge", "test", "--color", "never"], env, ROOT / "contracts")
+        return None
+    words = (str(TOOLS / "bin" / "forge"), "test", "--color", "never")
+    return Command(words, env, ROOT / "contracts", read_closing)
 
 
-def run_check(_: Sequence[Area], __: Sequence[str], env: dict[str, str], ___: Path) -> Counts:
-    return _run_counted([sys.executable, ROOT / "scripts" / "check"], env, ROOT)
+def check_command(env: dict[str, str], _: Path) -> Command:
+    return Command((sys.executable, str(ROOT / "scripts" / "check")), env, ROOT, read_closing)
 
 
-def run_ape(_: Sequence[Area], __: Sequence[str], env: dict[str, str], reports: Path) -> Counts:
+def ape_command(env: dict[str, str], reports: Path) -> Command | None:
     """ape's tests stand beside its configuration, and run in its own environment."""
     found = sorted(
         {*ROOT.glob("ape-config.yaml"), *ROOT.glob("*/ape-config.yaml"), *ROOT.glob("*/*/ape-config.yaml")}
     )
     found = [path for path in found if "node_modules" not in path.parts]
     if not found:
-        return Counts()
+        return None
     report = reports / "ape.xml"
     path = f"{APE_VENV / 'bin'}:{env['PATH']}"
     ape_env = {**env, "VIRTUAL_ENV": str(APE_VENV), "PATH": path, "SOLCX_BINARY_PATH": str(node.SOLCX_FOLDER)}
-    status = signals.run(
-        [APE_VENV / "bin" / "ape", "test", f"--junitxml={report}"], ape_env, cwd=found[0].parent
-    )
-    return believed(read_junit(report), 0 if status == NO_TESTS else status)
+    words = (str(APE_VENV / "bin" / "ape"), "test", f"--junitxml={report}")
+    return Command(words, ape_env, found[0].parent, lambda _: read_junit(report), (NO_TESTS,))
 
 
-def _run_counted(command: Sequence[str | Path], env: dict[str, str], cwd: Path) -> Counts:
-    """Run a program whose output ends with a closing line; the output is shown as it comes."""
-    lines: list[str] = []
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        cwd=cwd,
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            print(line, end="", flush=True)
-        status = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    return believed(read_closing("".join(lines)), status)
-
-
-RUNNERS: dict[str, Callable[[Sequence[Area], Sequence[str], dict[str, str], Path], Counts]] = {
-    "check": run_check,
-    "pytest": run_pytest,
-    "forge": run_forge,
-    "ape": run_ape,
+# Every runner but pytest, in the order in which they run.
+COMMANDS: dict[str, Callable[[dict[str, str], Path], Command | None]] = {
+    "check": check_command,
+    "forge": forge_command,
+    "ape": ape_command,
 }
+
+
+def run_beside(chosen: Sequence[Area], env: dict[str, str], reports: Path, beside: bool) -> Runs:
+    """Start the runners that are not pytest, one after the other; `beside` pytest, they say nothing until
+    they are joined and leave the processors to it."""
+    wanted = [
+        (runner, command)
+        for runner, make in COMMANDS.items()
+        if any(area.runner == runner for area in chosen) and (command := make(env, reports)) is not None
+    ]
+    return Runs(wanted, quiet=beside)
 
 
 def run(chosen: Sequence[Area], options: Sequence[str]) -> int:
@@ -154,18 +91,17 @@ def run(chosen: Sequence[Area], options: Sequence[str]) -> int:
         wants_engine = any(areas.needs_engine(area) for area in chosen)
         with setup.ready(extras, with_engine=wants_engine):
             say(f"== set-up: {time.monotonic() - began:.1f} s")
-            for runner, function in RUNNERS.items():
-                own = [area for area in chosen if area.runner == runner]
-                if runner == "pytest":
-                    empty = [area.name for area in own if not areas.has_tests(area)]
-                    own = [area for area in own if areas.has_tests(area)]
-                    if empty:
-                        say(f"no tests yet: {', '.join(empty)}")
+            own = [area for area in chosen if area.runner == "pytest"]
+            if empty := [area.name for area in own if not areas.has_tests(area)]:
+                say(f"no tests yet: {', '.join(empty)}")
+            own = [area for area in own if areas.has_tests(area)]
+            with run_beside(chosen, env, Path(folder), bool(own)) as others:
                 if own:
-                    say(f"== {runner}: {', '.join(area.name for area in own)}")
+                    say(f"== pytest: {', '.join(area.name for area in own)}")
                     started = time.monotonic()
-                    results[runner] = function(own, options, env, Path(folder))
-                    say(f"== {runner}: {results[runner]} in {time.monotonic() - started:.1f} s")
+                    results["pytest"] = run_pytest(own, options, env, Path(folder))
+                    say(f"== pytest: {results['pytest']} in {time.monotonic() - started:.1f} s")
+                results |= others.join()
     total = sum(results.values(), Counts())
     parts = ", ".join(f"{runner} {counts.total}" for runner, counts in results.items())
     say(f"== {time.monotonic() - began:.0f} s in all ({parts or 'nothing ran'})")

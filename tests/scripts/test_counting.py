@@ -6,23 +6,23 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from toolchain import areas, testing
+from toolchain import areas, counting
+from toolchain.counting import Counts
 from toolchain.project import ROOT, ScriptError
-from toolchain.testing import Counts
 
 FORGE = "Ran 3 test suites in 1.20s (3.1s CPU time): 41 tests passed, 1 failed, 2 skipped (44 total tests)"
 
 
 def test_forges_closing_line_is_read() -> None:
-    assert testing.read_closing(f"Suite result: ok. 1 passed; 0 failed; 0 skipped\n{FORGE}\n") == Counts(
+    assert counting.read_closing(f"Suite result: ok. 1 passed; 0 failed; 0 skipped\n{FORGE}\n") == Counts(
         41, 1, 2
     )
 
 
 def test_a_runner_that_died_counts_as_one_failure() -> None:
-    assert testing.believed(Counts(), 134) == Counts(failed=1)
-    assert testing.believed(Counts(3, 2, 0), 1) == Counts(3, 2, 0)
-    assert testing.believed(Counts(3), 0) == Counts(3)
+    assert counting.believed(Counts(), 134) == Counts(failed=1)
+    assert counting.believed(Counts(3, 2, 0), 1) == Counts(3, 2, 0)
+    assert counting.believed(Counts(3), 0) == Counts(3)
 
 
 def test_a_word_that_is_no_area_is_refused_with_the_areas() -> None:
