@@ -82,10 +82,10 @@ def page() -> str:
 
 
 def _revert_table() -> str:
-    from prixfixe.chain.reverts import _SENTENCES
+    from prixfixe.chain.sentences import SENTENCES
 
     rows = [
-        (f"`{name}`", sentence, fault, hint or "") for name, (sentence, fault, hint, _) in _SENTENCES.items()
+        (f"`{name}`", sentence, fault, hint or "") for name, (sentence, fault, hint, _) in SENTENCES.items()
     ]
     return _table(("revert", "says", "fault", "what to do"), rows)
 
