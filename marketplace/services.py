@@ -11,6 +11,7 @@ from typing import Final
 from marketplace.assignments import Assignments
 from marketplace.blobs import Blobs
 from marketplace.bundles import Bundles
+from marketplace.cases import Cases
 from marketplace.chain import ChainReader
 from marketplace.jobs import Jobs
 from marketplace.logs import Logs
@@ -45,6 +46,7 @@ class Services:
     quotes: Quotes
     orders: Orders
     jobs: Jobs
+    cases: Cases
     workers: Workers
     assignments: Assignments
     receipts: Receipts
@@ -63,7 +65,8 @@ class Services:
         in seconds since the epoch."""
         domain = Domain(market.chain_id, market.contract)
         policy = market.policy
-        blobs = Blobs(store, settings.blobs, settings.max_blob_bytes, clock)
+        cases = Cases(store, policy.arbiter)
+        blobs = Blobs(store, settings.blobs, settings.max_blob_bytes, clock, cases.may_read)
         unfinished = UploadLimits(
             settings.max_unfinished_bytes, settings.max_unfinished_uploads, settings.upload_seconds
         )
@@ -81,6 +84,7 @@ class Services:
             quotes=Quotes(store, settings, chain, domain, signer, policy.grace, clock),
             orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
+            cases=cases,
             workers=workers,
             assignments=Assignments(store, logs, domain, workers),
             receipts=Receipts(store, domain, signer),

@@ -6,7 +6,6 @@ begins, `recover` goes on wherever an earlier process stopped.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import threading
@@ -20,7 +19,6 @@ from typing import Any, Final
 
 from prixfixe.errors import Conflict, EngineError, PrixfixeError
 from prixfixe.keys import Signer, sign_typed
-from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.deals import Due, open_word, refusal_root
 from prixfixe.protocol.orders import Result
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, TaskStatus, leaf, merkle_root
@@ -28,7 +26,6 @@ from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.uploads import PartRange
 from prixfixe.protocol.wire import Assignment, LogChunk, Reason, TaskReport
 from worker import outcomes
-from worker.cage import TASK_USER, Cage, Mounts
 from worker.chain import ChainReader
 from worker.checks import check_deal, check_job
 from worker.client import ServiceClient, Stopped
@@ -36,6 +33,7 @@ from worker.engine import ContainerState, Engine, ImageMissing
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import AttemptRow, Journal
+from worker.layout import cage_of, lay_out
 from worker.logs import LogSender, LogTail, Piece
 from worker.outputs import OutputLimits, OutputRefused, collect, open_output
 from worker.runner import Job, Runner, Stopper, container_name
@@ -220,45 +218,27 @@ class Attempt:
         """The task's folder as the container will see it, and its image."""
         manifest = self.assignment.manifest
         self.room.images.ensure(manifest.image, self.assignment.image_archive)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        place = self.folder / "job"
-        inputs = place / "inputs"
-        inputs.mkdir(parents=True)
-        (place / "outputs").mkdir()  # where the disk is seen
-        for wanted in manifest.inputs:
-            self._raise_if_abandoned()
-            self.room.inputs.place(wanted, inputs / wanted.name)
-        task = {
-            "index": self.assignment.tasks[0],
-            "count": manifest.tasks,
-            "limit_units": self.assignment.limit_units,
-        }
-        for name, content in (
-            ("parameters.json", canonical_json(manifest.parameters)),
-            ("task.json", json.dumps(task).encode()),
-        ):
-            (place / name).write_bytes(content)
-            (place / name).chmod(0o444)
-        for folder in (place, inputs):
-            folder.chmod(0o755)
+        lay_out(
+            self.folder,
+            manifest,
+            self.room.inputs,
+            index=self.assignment.tasks[0],
+            limit_units=self.assignment.limit_units,
+            go_on=self._raise_if_abandoned,
+        )
         return self._job(disk, sender, budget)
 
     def _job(self, disk: Disk, sender: LogSender, budget: float) -> Job:
-        settings, manifest, product = self.room.settings, self.assignment.manifest, self.assignment.product
-        cage = Cage(
+        settings = self.room.settings
+        cage = cage_of(
+            self.assignment.manifest,
+            self.assignment.product,
+            self.folder,
+            disk,
+            settings.limits,
             attempt=self.id,
             worker=self.room.installation,
-            image=manifest.image,
-            command=manifest.command,
-            environment=manifest.environment,
-            milli_vcpu=product.milli_vcpu,
-            memory_mib=product.memory_mib,
-            disk_mib=disk.size_mib,
-            mounts=Mounts(self.folder / "job", disk.outputs, disk.temporary),
-            processes=settings.limits.processes,
-            open_files=settings.limits.open_files,
             runtime=settings.runtime,
-            user=disk.user or TASK_USER,
         )
         self._cage = {**cage.describe(), "digest": cage.digest}
         return Job(cage, disk, LogTail(settings.limits), budget, sender.put)

@@ -7,13 +7,16 @@ be the one that pays.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from prixfixe.errors import Fault, PrixfixeError, VerificationFailed
 from prixfixe.protocol.bundle import BundleDefinition
 from prixfixe.protocol.canonical import canonical_json, sha256_hex
 from prixfixe.protocol.deals import Due, Offer
+from prixfixe.protocol.manifest import JobManifest
+from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from prixfixe.protocol.wire import Assignment
 from worker.quoting import slot_fits
@@ -75,32 +78,43 @@ def check_job(assignment: Assignment, settings: WorkerSettings) -> None:
 
 
 def _check_definition(assignment: Assignment) -> None:
-    """The definition is the one that the manifest names, and manifest and offer are what it says."""
-    manifest, reference = assignment.manifest, assignment.manifest.bundle
-    assert reference is not None
+    """The definition is the one that the manifest names, and manifest and product are what it says."""
     assert assignment.definition is not None
-    canonical = canonical_json(assignment.definition)
+    _, offer = as_bought(assignment.manifest, assignment.definition, assignment.purchase)
+    if assignment.product.to_bytes() != offer.product:
+        raise NotAsBought(f"the job's product is {assignment.product}, the bundle's another")
+
+
+def as_bought(
+    manifest: JobManifest, definition: Mapping[str, Any], purchase: Purchase
+) -> tuple[BundleDefinition, Offer]:
+    """The definition and the offer that a purchase accepted; NotAsBought unless the definition is the one
+    that the manifest names, and manifest and offer are what it says."""
+    reference = manifest.bundle
+    if reference is None:
+        raise NotAsBought("the job names no bundle")
+    canonical = canonical_json(definition)
     found = sha256_hex(canonical)
     if found != reference.definition:
         raise NotAsBought(f"the definition hashes to {found}, the manifest names {reference.definition}")
-    definition, offer = _read(canonical, reference.tier)
+    read, offer = _read(canonical, reference.tier)
     for what, told, meant in (
-        ("bundle", reference.id, definition.id),
-        ("version", reference.version, definition.version),
-        ("image", manifest.image, definition.image),
-        ("command", manifest.command, definition.command),
+        ("bundle", reference.id, read.id),
+        ("version", reference.version, read.version),
+        ("image", manifest.image, read.image),
+        ("command", manifest.command, read.command),
         # A definition names no environment: a variable such as LD_PRELOAD would make it another program.
         ("environment", manifest.environment, {}),
-        ("determinism class", manifest.determinism, definition.determinism),
-        ("product", assignment.product.to_bytes(), offer.product),
+        ("determinism class", manifest.determinism, read.determinism),
     ):
         if told != meant:
             raise NotAsBought(f"the job's {what} is {told!r}, the bundle's {meant!r}")
-    if offer.id != assignment.purchase.bundle:
+    if offer.id != purchase.bundle:
         raise NotAsBought(
             f"the definition's offer is {format_bytes32(offer.id)}, the customer bought"
-            f" {format_bytes32(assignment.purchase.bundle)}"
+            f" {format_bytes32(purchase.bundle)}"
         )
+    return read, offer
 
 
 @lru_cache(maxsize=64)

@@ -115,6 +115,10 @@ class ServiceClient:
     def report(self, attempt: str, report: wire.TaskReport, wait: float) -> wire.ReportAnswer:
         return self._model(wire.ReportAnswer, "POST", f"/v1/attempts/{attempt}/result", report, wait=wait)
 
+    def case(self, deal: str) -> wire.CaseFile:
+        """The file of an open case; for the arbiter only."""
+        return self._model(wire.CaseFile, "GET", f"/v1/cases/{deal}")
+
     def status(self, key: str) -> wire.WorkerStatus:
         return self._model(wire.WorkerStatus, "GET", f"/v1/workers/{key}")
 

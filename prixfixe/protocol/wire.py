@@ -291,6 +291,28 @@ class JobEvent(Message):
     data: dict[str, Any]
 
 
+# --- cases --------------------------------------------------------------------------------------
+
+
+class CaseTask(Message):
+    """A task of a challenged deal as it was settled. index: in the job."""
+
+    index: int
+    status: int
+    outputs: OutputManifestField
+
+
+class CaseFile(Message):
+    """What the arbiter is given of a challenged deal; it believes none of it without its hash."""
+
+    deal_id: Word
+    purchase: PurchaseField
+    manifest: JobManifest
+    definition: dict[str, Any]
+    image_archive: Sha256
+    tasks: tuple[CaseTask, ...]
+
+
 # --- workers --------------------------------------------------------------------------------------
 
 
