@@ -175,6 +175,19 @@ class Workbook:
         self._exact = self._book.add_format({"align": "right"})
         self._total = self._book.add_format({"bold": True, "top": 1})
         self._total_date = self._book.add_format({"bold": True, "top": 1, **date})
+        plain = {
+            None: {},
+            self._total: {"bold": True, "top": 1},
+            self._number_head: {**head, "align": "right"},
+        }
+        self._key_formats = {
+            (style, places): self._book.add_format(
+                {**look, "num_format": "0." + "0" * places if places else "0"}
+            )
+            for places in sorted({0, *pivot.survey.key_decimals.values()})
+            for style, look in plain.items()
+        }
+        """Numbers of keys by the style of their line and their decimals: without the commas of amounts."""
         measures = self._request.measures
         self._formats = [self._measure_format(value, aggregate, {}) for value, aggregate in measures]
         strong = {"bold": True, "top": 1}
@@ -212,7 +225,7 @@ class Workbook:
                 if position == len(self._pivot.column_keys):
                     self._put_text(line, column, key[line] or "", self._number_head)
                 else:
-                    self._put_key(line, column, key[line], request.key_type(field).kind, self._number_head)
+                    self._put_key(line, column, key[line], field, self._number_head)
         line = len(request.columns)
         for column, field in enumerate(request.rows):
             self._put_text(line, column, field, self._head)
@@ -229,7 +242,7 @@ class Workbook:
         style, formats = (self._total, self._total_formats) if summed else (None, self._formats)
         for column, (field, part) in enumerate(zip(self._request.rows, shown_key(row), strict=True)):
             if row.line == "row" or (row.line == "subtotal" and column < row.depth):
-                self._put_key(line, column, part, self._request.key_type(field).kind, style)
+                self._put_key(line, column, part, field, style)
             else:
                 self._put_text(line, column, part or "", style)
         measures = self._request.measures
@@ -238,22 +251,30 @@ class Workbook:
                 continue
             i = (column - len(row.key)) % len(formats)
             if measures[i][0].type.kind == "date" and measures[i][1] in ("min", "max"):
-                self._put_key(line, column, text, "date", formats[i])
+                self._put_day(line, column, text, formats[i], formats[i])
             else:
                 self._put_number(line, column, text, formats[i])
 
-    def _put_key(self, line: int, column: int, part: str | None, kind: str, style: Any) -> None:
+    def _put_key(self, line: int, column: int, part: str | None, field: str, style: Any) -> None:
+        kind = self._request.key_type(field).kind
         if part is None:
             self._put_text(line, column, BLANK, style)
         elif kind in ("integer", "decimal"):
-            self._put_number(line, column, part, style)
-        elif kind == "date" and datetime.date.fromisoformat(part) >= _FIRST_SHEET_DATE:
+            places = self._pivot.survey.key_decimals.get(field, 0)
+            self._put_number(line, column, part, self._key_formats[style, places])
+        elif kind == "date":
             dated = {None: self._date, self._total: self._total_date, self._number_head: self._date_head}
-            style = dated.get(style, style)
-            self._sheet.write_datetime(line, column, datetime.date.fromisoformat(part), style)
-            self._widen(column, 10)
+            self._put_day(line, column, part, dated[style], style)
         else:
             self._put_text(line, column, part, style)
+
+    def _put_day(self, line: int, column: int, written: str, dated: Any, style: Any) -> None:
+        day = datetime.date.fromisoformat(written)
+        if day < _FIRST_SHEET_DATE:
+            self._put_text(line, column, written, style)
+            return
+        self._sheet.write_datetime(line, column, day, dated)
+        self._widen(column, 10)
 
     def _put_number(self, line: int, column: int, text: str, style: Any) -> None:
         if numbers.fits_double(text):
