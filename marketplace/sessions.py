@@ -16,7 +16,7 @@ from marketplace.store.database import Store
 from marketplace.store.tables import nonces, sessions
 from prixfixe.errors import Unauthorized
 from prixfixe.protocol import siwe, wire
-from prixfixe.protocol.signatures import parse_signature, require_signer
+from prixfixe.protocol.signatures import message_digest, parse_signature, require_signer
 
 _TOKEN_BYTES: Final = 32
 
@@ -53,7 +53,7 @@ class Sessions:
         message = siwe.SignIn.parse(request.message)
         now = int(self._clock())
         self._require_ours(message, now)
-        digest = siwe.personal_digest(request.message)
+        digest = message_digest(request.message)
         require_signer(digest, parse_signature(request.signature), message.address)
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         expires_at = now + self._settings.session_seconds

@@ -33,6 +33,7 @@ from prixfixe.errors import (
 from prixfixe.keys import Signer
 from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.addresses import parse_address
+from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.uploads import SMALL_BYTES, PartRange, UploadState, upload_path
 
 log = logging.getLogger("prixfixe.worker")
@@ -269,7 +270,7 @@ class ServiceClient:
                 nonce=nonce.nonce,
                 issued_at=issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
             ).compose()
-            signature = "0x" + self._signer.sign_digest(siwe.personal_digest(message)).hex()
+            signature = "0x" + self._signer.sign_digest(message_digest(message)).hex()
             request = wire.SessionRequest(message=message, signature=signature)
             answer = self._http.post(
                 "/v1/sessions",

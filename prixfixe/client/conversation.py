@@ -17,7 +17,8 @@ from prixfixe.client.keeping import SessionFile
 from prixfixe.errors import ConfigurationError, PrixfixeError, Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
-from prixfixe.protocol.siwe import SignIn, personal_digest
+from prixfixe.protocol.signatures import message_digest
+from prixfixe.protocol.siwe import SignIn
 from prixfixe.protocol.typed_data import Domain
 
 M = TypeVar("M", bound=BaseModel)
@@ -113,7 +114,7 @@ class Conversation:
         # it.
         text = SignIn.now(host, address, self.context.service, market.chain_id, nonce.nonce).compose()
         signer = yield from self.signer()
-        signature: bytes = yield Work(lambda: signer.sign_digest(personal_digest(text)))
+        signature: bytes = yield Work(lambda: signer.sign_digest(message_digest(text)))
         body = {"message": text, "signature": "0x" + signature.hex()}
         # Not repeatable: the nonce is used up. A lost answer costs one more sign-in, made by the caller's
         # retry.

@@ -14,7 +14,6 @@ from typing import Final
 
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.addresses import parse_address
-from prixfixe.protocol.hashing import keccak256
 
 _GREETING: Final = " wants you to sign in with your Ethereum account:"
 _DOMAIN = re.compile(r"[A-Za-z0-9.\-_\[\]:]{1,255}", re.ASCII)
@@ -116,12 +115,6 @@ class SignIn:
         if lines.left or found.compose() != text:
             raise _bad("the message is not written as the standard says")
         return found
-
-
-def personal_digest(text: str) -> bytes:
-    """The 32 bytes that `personal_sign` signs of a text (EIP-191, version 0x45)."""
-    data = text.encode("utf-8")
-    return keccak256(b"\x19Ethereum Signed Message:\n" + str(len(data)).encode("ascii") + data)
 
 
 class _Lines:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe.errors import InvalidInput
-from prixfixe.protocol.signatures import recover, sign
-from prixfixe.protocol.siwe import SignIn, personal_digest
+from prixfixe.protocol.signatures import message_digest, recover, sign
+from prixfixe.protocol.siwe import SignIn
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 MESSAGE = SignIn(
@@ -80,9 +80,9 @@ def test_no_text_makes_the_reader_fail_in_another_way(text: str) -> None:
 
 def test_the_signature_is_the_one_of_personal_sign() -> None:
     # EIP-191 digest of "hello", as eth_account's `defunct_hash_message` gives it.
-    assert personal_digest(b"hello".decode()).hex() == (
+    assert message_digest(b"hello".decode()).hex() == (
         "50b2c43fd39106bafbba0da34fc430e1f91e3c96ea2acee2bc34119f92b37750"
     )
     key = b"\x01" * 32
-    digest = personal_digest(TEXT)
+    digest = message_digest(TEXT)
     assert recover(digest, sign(digest, key)) == "0x1a642f0E3c3aF545E7AcBD38b07251B3990914F1"

@@ -12,7 +12,8 @@ from marketplace.settings import ServiceSettings
 from marketplace.store.tables import sessions
 from prixfixe.errors import ConfigurationError
 from prixfixe.keys import LocalSigner
-from prixfixe.protocol.siwe import SignIn, personal_digest
+from prixfixe.protocol.signatures import message_digest
+from prixfixe.protocol.siwe import SignIn
 from tests.support.service import CHAIN_ID, CUSTOMER, HOST, STRANGER, World
 
 
@@ -29,7 +30,7 @@ def _message(world: World, **changes: Any) -> str:
 
 
 def _open(world: World, text: str, signer: LocalSigner = CUSTOMER) -> tuple[int, dict[str, Any]]:
-    signature = "0x" + signer.sign_digest(personal_digest(text)).hex()
+    signature = "0x" + signer.sign_digest(message_digest(text)).hex()
     answer = world.http.post("/v1/sessions", json={"message": text, "signature": signature})
     return answer.status_code, answer.json()
 

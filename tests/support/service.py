@@ -29,7 +29,8 @@ from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, Purchase, Result
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
-from prixfixe.protocol.siwe import SignIn, personal_digest
+from prixfixe.protocol.signatures import message_digest
+from prixfixe.protocol.siwe import SignIn
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
 
 CHAIN_ID = 31337
@@ -167,7 +168,7 @@ class World:
             text = SignIn.now(
                 nonce["domain"], signer.address, f"http://{HOST}", CHAIN_ID, nonce["nonce"]
             ).compose()
-            signature = signer.sign_digest(personal_digest(text))
+            signature = signer.sign_digest(message_digest(text))
             answer = self.http.post(
                 "/v1/sessions", json={"message": text, "signature": "0x" + signature.hex()}
             )

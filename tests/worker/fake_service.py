@@ -18,7 +18,7 @@ from typing import Any
 
 from prixfixe.errors import Conflict, NotFound, PrixfixeError, Unauthorized, Unavailable
 from prixfixe.protocol import siwe, wire
-from prixfixe.protocol.signatures import parse_signature, recover
+from prixfixe.protocol.signatures import message_digest, parse_signature, recover
 
 
 @dataclass
@@ -119,7 +119,7 @@ class FakeService:
 
     def _session(self, request: wire.SessionRequest) -> tuple[int, bytes]:
         message = siwe.SignIn.parse(request.message)
-        signer = recover(siwe.personal_digest(request.message), parse_signature(request.signature))
+        signer = recover(message_digest(request.message), parse_signature(request.signature))
         assert signer == message.address
         token = f"token-{len(self.sessions)}"
         self.sessions[token] = signer
