@@ -216,9 +216,9 @@ def init(
         "provider": done.provider,
         "key": done.key,
         "until": done.until,
-        "free": done.free.plain,
-        "surety": done.surety.plain,
-        "deposited": done.deposited.plain,
+        "free": str(done.free.units),
+        "surety": str(done.surety.units),
+        "deposited": str(done.deposited.units),
         "transactions": [found for found in (done.deposited_in, done.authorised_in) if found],
     }
     if as_json:

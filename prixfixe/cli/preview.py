@@ -24,7 +24,7 @@ def show_preview(typed: Typed, order: Order, quote: Quote, *, as_json: bool) -> 
 
     if "values" not in typed.parameters:
         if as_json:
-            emit({"units": quote.units, "tier": quote.tier, "price": quote.total.plain})
+            emit({"units": quote.units, "tier": quote.tier, "price": str(quote.total.units)})
         return
     request = PivotRequest.from_parameters(typed.parameters)
     found = preflight(order.inputs[0][1], typed.parameters)
@@ -48,7 +48,7 @@ def show_preview(typed: Typed, order: Order, quote: Quote, *, as_json: bool) -> 
                 "result_rows_about": found.row_keys,
                 "result_columns_about": len(request.rows) + across,
                 "tier": quote.tier,
-                "price": quote.total.plain,
+                "price": str(quote.total.units),
             }
         )
         return

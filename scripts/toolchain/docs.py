@@ -24,7 +24,8 @@ Every command, as its own `--help` tells it. This page is generated: `scripts/do
 
 Results go to standard output; prices, progress and questions go to standard error. With `--json` standard
 output is one JSON object, also when a command fails: then it is `{"error": {...}}`, as [errors](errors.md)
-describes it, with the exit codes.
+describes it, with the exit codes. Money in it is, as in the API, a string of the token's smallest units:
+`"5000000"` is $5.00.
 """
 
 

@@ -29,10 +29,10 @@ def test_init_authorises_the_key_and_fills_up_the_surety_once(stage: Stage) -> N
     where = ("--service", stage.url, "--rpc", stage.market.chain.rpc.url)
     words = ("init", *where, "--key", "dev:9", "--worker-key", NEW_KEY, "--days", "30", "--json")
     first = json.loads(run(*words))
-    assert (first["deposited"], first["free"], len(first["transactions"])) == ("5.00", "5.00", 2)
+    assert (first["deposited"], first["free"], len(first["transactions"])) == ("5000000", "5000000", 2)
     assert client.worker_until(provider.address, NEW_KEY) == first["until"]
     again = json.loads(run(*words))
-    assert (again["deposited"], again["transactions"], again["until"]) == ("0.00", [], first["until"])
+    assert (again["deposited"], again["transactions"], again["until"]) == ("0", [], first["until"])
 
 
 def test_what_is_not_given_comes_from_the_context_and_keys_go_by_name(
