@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import click
 
 from prixfixe.cli.failures import Interrupted
 from prixfixe.cli.form import Typed
-from prixfixe.cli.output import say, size, table
+from prixfixe.cli.output import Progress, say, size, table
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.bundle import BundleDefinition
 
@@ -90,14 +90,24 @@ def _ask(question: str, hint: str) -> None:
         raise Interrupted("nothing was ordered and nothing was charged", hint)
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """The file that is uploaded, a sentence on what making it saved, and its units when they were counted
+    on the way."""
+
+    path: Path
+    sentence: str | None = None
+    units: int | None = None
+
+
 def outgoing(
     definition: BundleDefinition,
     path: Path,
     parameters: Mapping[str, Any],
     travel: Travel,
-    show: Callable[[str], None],
-) -> tuple[Path, str | None]:
-    """The file that is uploaded for `path`, and a sentence on what that saved.
+    progress: Progress,
+) -> Outgoing:
+    """What is uploaded for `path`.
 
     A table of some size becomes Parquet with the columns that are used; the result of the run is the same.
     """
@@ -108,7 +118,7 @@ def outgoing(
                 f"bundle {definition.id} takes files as they are, without pseudonyms",
                 parameter="pseudonymise",
             )
-        return path, None
+        return Outgoing(path)
     from prixfixe.tables.convert import WORTH_BYTES, convert, require_room
     from prixfixe.tables.reader import Engine
     from prixfixe.tables.request import PivotRequest
@@ -116,10 +126,11 @@ def outgoing(
     request = PivotRequest.from_parameters(parameters)
     small = path.stat().st_size < WORTH_BYTES or path.suffix.lower() == ".parquet"
     if not wanted and (travel.as_is or small or request.tolerate):
-        return path, None
+        return Outgoing(path)
     if travel.mapping is not None and wanted:
         require_room(travel.mapping)
-    show(f"checking {path.name} and taking the columns that are used")
+    label = f"checking {path.name} and taking the columns that are used"
+    progress.show(label)
     target = travel.scratch / f"{path.stem}.parquet"
     key = pseudonym_key() if wanted else b""
     done = convert(
@@ -130,9 +141,10 @@ def outgoing(
         pseudonymise=travel.pseudonymise,
         key=key,
         mapping=travel.mapping,
+        report=lambda share: progress.show(label, share),
     )
     if not wanted and done.bytes_after >= done.bytes_before:
-        return path, None
+        return Outgoing(path, None, done.found.units)
     sentence = (
         f"{size(done.bytes_after)} instead of {size(done.bytes_before)}: {len(done.columns)} of "
         f"{done.columns_before} columns, as Parquet"
@@ -141,7 +153,7 @@ def outgoing(
         sentence += (
             f"; {', '.join(done.pseudonymised)} as pseudonyms, whose meaning stays in {travel.mapping}"
         )
-    return target, sentence
+    return Outgoing(target, sentence, done.found.units)
 
 
 def pseudonym_key() -> bytes:

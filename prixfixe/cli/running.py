@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prixfixe.cli.declaring import Travel, outgoing
+from prixfixe.cli.declaring import Outgoing, Travel, outgoing
 from prixfixe.cli.form import Typed, read_arguments
 from prixfixe.cli.jobview import NotDelivered, money_sentence, require_delivered
 from prixfixe.cli.output import Progress, size
@@ -112,16 +113,20 @@ def prepare(
     parameters = typed.parameters
     inputs, units, saved = [], 0, []
     for path in typed.files:
-        progress.show(f"checking {path.name} on this machine")
+        label = f"checking {path.name} on this machine"
+        progress.show(label)
         before = path.stat()
-        sent, sentence = path, None
+        sent = Outgoing(path)
         if travel is not None:
             with _needing_tables():
-                sent, sentence = outgoing(definition, path, parameters, travel, progress.show)
-        if sentence is not None:
-            saved.append(sentence)
-        units += _count(definition, sent, parameters)
-        inputs.append((describe_input(sent), sent))
+                sent = outgoing(definition, path, parameters, travel, progress)
+        if sent.sentence is not None:
+            saved.append(sent.sentence)
+        if sent.units is None:
+            units += _count(definition, sent.path, parameters, partial(progress.show, label))
+        else:
+            units += sent.units
+        inputs.append((describe_input(sent.path), sent.path))
         after = path.stat()
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise FileChanged(f"{path} was changed while it was being checked", file=str(path))
@@ -152,14 +157,16 @@ def _require_files(definition: BundleDefinition, files: Sequence[Path]) -> None:
         )
 
 
-def _count(definition: BundleDefinition, path: Path, parameters: Mapping[str, Any]) -> int:
+def _count(
+    definition: BundleDefinition, path: Path, parameters: Mapping[str, Any], report: Callable[[float], None]
+) -> int:
     """Units of one file, by the preflight that the definition names; without one a file is a unit."""
     if definition.inputs.preflight == "none":
         return 1
     from prixfixe.tables.form import run_preflight
 
     with _needing_tables():
-        return run_preflight(definition.inputs.preflight, path, parameters).units
+        return run_preflight(definition.inputs.preflight, path, parameters, report).units
 
 
 @contextmanager

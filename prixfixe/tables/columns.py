@@ -28,13 +28,15 @@ class ColumnType:
     """A declared type; `scale` is the number of decimal places.
 
     `open_scale` says that no scale was declared (`decimal`): up to 18 digits before the point and 10 after
-    it are read, and results show as many decimals as the most precise cell of the column has.
+    it are read, and results show as many decimals as the most precise cell of the column has. `as_written`
+    says that not even a zero may follow the scale: then no cell is written with more decimals than that.
     """
 
     kind: Kind
     precision: int = 0
     scale: int = 0
     open_scale: bool = False
+    as_written: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -59,6 +61,10 @@ class ColumnType:
             case "integer" | "decimal":
                 whole, places = self.precision - self.scale, self.scale
                 digits = f"0*[0-9]{{1,{whole}}}" if whole else "0+"
+                if self.as_written:
+                    return rf"[+-]?({digits}(\.[0-9]{{0,{places}}})?" + (
+                        rf"|\.[0-9]{{1,{places}}})" if places else ")"
+                    )
                 fraction = f"[0-9]{{1,{places}}}0*" if places else "0+"
                 # Digits beyond the scale may only be zeros: nothing is ever rounded on the way in.
                 return rf"[+-]?({digits}(\.({fraction})?)?|\.{fraction})"
@@ -175,6 +181,15 @@ class ColumnUse:
         }[self.type.kind]
 
     @property
+    def lossless(self) -> bool:
+        """Whether every number that the file can store is one of the declared type."""
+        match = re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", self.stored) if self.native else None
+        if match is None:
+            return False
+        scale = int(match[2])
+        return scale <= self.type.scale and int(match[1]) - scale <= self.type.precision - self.type.scale
+
+    @property
     def stored_decimals(self) -> int | None:
         """Decimals of a stored number; None when the column holds texts."""
         if not self.native:
@@ -203,8 +218,9 @@ class ColumnUse:
         return f"CASE WHEN {cell} IN ({', '.join(map(literal, self.blanks))}) THEN NULL ELSE {cell} END"
 
     def sql_value(self, text: str) -> str:
-        """SQL for the typed value of `text`, an SQL expression: NULL when blank or unreadable."""
-        if self.type.kind == "text":
+        """SQL for the typed value of `text`, an SQL expression: NULL when blank or unreadable. A number that
+        the file stores narrower than it was declared stays so."""
+        if self.type.kind == "text" or self.lossless:
             return text
         if self.type.kind == "date" and not self.native and self._notation.date_format != "YYYY-MM-DD":
             return f"CAST(try_strptime(trim({text}, ' '), {literal(self._notation.strptime)}) AS DATE)"
@@ -221,19 +237,37 @@ class ColumnUse:
             if self.native:
                 return f"{text} IS NOT NULL AND ({range_})"
             shape = f"NOT regexp_full_match({text}, {literal(f' *({self._notation.date_shape}) *')})"
+            if self._notation.date_format == "YYYY-MM-DD":
+                # DuckDB writes days before the year 1 and after 9999 with another length than ten.
+                as_stored = f"length({text}) = 10 AND CAST({value} AS VARCHAR) = {text}"
+                return f"{text} IS NOT NULL AND CASE WHEN {as_stored} THEN false ELSE {shape} OR {range_} END"
             return f"{text} IS NOT NULL AND ({shape} OR {range_})"
+        if self.lossless:
+            return "false"
         if self.native:
             # A number with more decimals than declared is refused, never rounded.
             return f"{text} IS NOT NULL AND ({value} IS NULL OR {value} <> {text})"
         if self.type.kind == "boolean" or self._notation.plain_numbers:
             bad = f"NOT regexp_full_match({text}, {literal(f' *({self.type.pattern}) *')})"
-            return f"{text} IS NOT NULL AND ({bad})"
-        shape = literal(f" *(?:{self._notation.number_shape}) *")
-        plain = self._notation.sql_plain(f"trim({text}, ' ')")
-        return (
-            f"{text} IS NOT NULL AND (NOT regexp_full_match({text}, {shape}) "
-            f"OR NOT regexp_full_match({plain}, {literal(self.type.pattern)}))"
-        )
+        else:
+            shape = literal(f" *(?:{self._notation.number_shape}) *")
+            plain = self._notation.sql_plain(f"trim({text}, ' ')")
+            bad = (
+                f"NOT regexp_full_match({text}, {shape}) "
+                f"OR NOT regexp_full_match({plain}, {literal(self.type.pattern)})"
+            )
+        return f"{text} IS NOT NULL AND {self._unless_canonical(text, value, bad)}"
+
+    def _unless_canonical(self, text: str, value: str, bad: str) -> str:
+        """`bad`, reckoned only where the cell is not written just as the value would be: expressions are
+        several times slower than writing a value out and comparing.
+        """
+        if self.type.kind == "boolean" or self.type.open_scale or not value:
+            return f"({bad})"
+        written = f"CAST({value} AS VARCHAR)"
+        if self._notation.decimal != ".":
+            written = f"replace({written}, '.', {literal(self._notation.decimal)})"
+        return f"CASE WHEN {written} = {text} THEN false ELSE {value} IS NULL OR {bad} END"
 
     def sql_decimals(self, text: str) -> str:
         """SQL for how many decimal places the cell is written with (no more than the scale)."""

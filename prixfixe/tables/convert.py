@@ -1,7 +1,8 @@
 """A table made smaller before it travels: only the columns that are used, typed, as Parquet.
 
-The result of a run is the same to the last byte, whether it reads the original or this. Named columns can be
-replaced by pseudonyms on the way: HMAC-SHA256 of the text under a key that never leaves the machine.
+The result of a run is the same to the last byte, whether it reads the original or this; and the same table
+makes the same bytes, so that an upload that was cut goes on. Named columns can be replaced by pseudonyms on
+the way: HMAC-SHA256 of the text under a key that never leaves the machine.
 """
 
 from __future__ import annotations
@@ -9,20 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection
-from dataclasses import dataclass
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
 from prixfixe.errors import InvalidInput
-from prixfixe.tables.columns import ColumnType, literal
-from prixfixe.tables.parquet import MARK
+from prixfixe.tables.columns import ColumnType, ColumnUse, literal
+from prixfixe.tables.narrow import guessed, measured
+from prixfixe.tables.parquet import MARK, ParquetTable
+from prixfixe.tables.progress import Report, Steps, unheard, watched
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.request import PivotRequest
 from prixfixe.tables.source import BadParameters, open_table
-from prixfixe.tables.survey import all_uses, checked
-from prixfixe.tables.table import Table, disk_errors
+from prixfixe.tables.survey import Preflight, all_uses, checked, preflight_of
+from prixfixe.tables.table import Table, disk_errors, is_ours
 
 WORTH_BYTES = 1 << 20
 """A file below this is sent as it is: converting it saves nobody anything."""
@@ -30,10 +36,17 @@ WORTH_BYTES = 1 << 20
 PSEUDONYM_DIGITS = 32
 """Hex digits of a pseudonym: 128 bits, so that two values never meet."""
 
+_PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2"
+_UNKNOWN = "?" * 64
+"""Stands in the footer for the original's digest until that is known."""
+
+_PIECE_BYTES = 4 << 20
+
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of a file: its digest and size before, its size after, which columns travel."""
+    """What became of a file: its digest and size before, its size after, which columns travel, and what a
+    preflight of it says."""
 
     sha256: str
     bytes_before: int
@@ -41,6 +54,7 @@ class Conversion:
     columns: tuple[str, ...]
     columns_before: int
     pseudonymised: tuple[str, ...]
+    found: Preflight
 
 
 def convert(
@@ -52,33 +66,48 @@ def convert(
     pseudonymise: Collection[str] = (),
     key: bytes = b"",
     mapping: Path | None = None,
+    report: Report = unheard,
 ) -> Conversion:
     """Write `target` with the columns that `request` uses. InvalidInput for what a preflight would refuse.
 
     pseudonymise: text columns to replace, with `key` (32 bytes or more). mapping: a CSV of pseudonyms and
-    what they stand for, readable by its owner only; it is never uploaded.
+    what they stand for, readable by its owner only; it is never uploaded. report: told the share of the
+    table that is read, when that takes a while.
     """
     kinds = _kinds(request)
     _check_pseudonyms(request, kinds, pseudonymise, key)
     if request.tolerate:
         raise BadParameters("tolerate", "rows that cannot be read are listed by the original's rows: send it")
-    opened = open_table(path, request.source, wanted=request.used_columns, spill=engine.spill)
-    with opened as table, engine.connect() as connection:
+    steps = Steps(report)
+    opened = open_table(
+        path, request.source, wanted=request.used_columns, spill=engine.spill, report=steps.opening
+    )
+    first = target.with_suffix(".part")
+    with opened as table, engine.connect(ordered=True) as connection, _digest(table) as digest:
         names = tuple(sorted(kinds, key=table.index))
-        uses = all_uses(table, request)
-        where = {use.name: i for i, use in reversed(list(enumerate(uses)))}
-        digest = _digest(table)
-        first = target.with_suffix(".part")
         try:
-            _checked_copy(connection, table, request, names, kinds, where, first)
-            _final_copy(connection, first, names, kinds, target, _mark(table, digest), pseudonymise, key)
-            if pseudonymise and mapping is not None:
-                _write_mapping(connection, first, names, pseudonymise, mapping)
+            with watched(connection, steps.reading(table)):
+                _typed_copy(connection, table, request, names, kinds, first)
+            found = _preflight(connection, table, request, first)
+            if pseudonymise:
+                _pseudonymised_copy(connection, table, first, names, target, pseudonymise, key)
+                if mapping is not None:
+                    _write_mapping(connection, first, names, pseudonymise, mapping)
+            else:
+                first.replace(target)
         finally:
             first.unlink(missing_ok=True)
         table.require_unchanged()
+        sha256 = digest.result()
+        _fill_in(target, sha256)
         return Conversion(
-            digest, table.size, target.stat().st_size, names, len(table.names), tuple(sorted(pseudonymise))
+            sha256,
+            table.size,
+            target.stat().st_size,
+            names,
+            len(table.names),
+            tuple(sorted(pseudonymise)),
+            found,
         )
 
 
@@ -116,67 +145,84 @@ def _check_pseudonyms(
             raise BadParameters("pseudonymise", f"{column!r} is filtered by what it says: filter it before")
 
 
+def _typed_copy(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    request: PivotRequest,
+    names: Sequence[str],
+    kinds: dict[str, ColumnType | None],
+    target: Path,
+) -> None:
+    """Every used cell checked and stored, by one scan of the original when all goes well."""
+    uses = tuple(dict.fromkeys(all_uses(table, request)))
+    # Which rows a filter lets through is for the image to say: all of them travel.
+    request = replace(request, filters=())
+    try:
+        with disk_errors():
+            _checked_copy(connection, table, request, names, kinds, guessed(connection, table, uses), target)
+    except duckdb.Error as error:
+        if is_ours(error):
+            raise
+        # Some cell is wrong or does not fit the guess. Looking at all of them tells which, and the types.
+        uses = measured(connection, table, request, uses)
+        with table.explained(uses):
+            _checked_copy(connection, table, request, names, kinds, uses, target)
+
+
 def _checked_copy(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
     request: PivotRequest,
-    names: tuple[str, ...],
+    names: Sequence[str],
     kinds: dict[str, ColumnType | None],
-    where: dict[str, int],
+    uses: Sequence[ColumnUse],
     target: Path,
 ) -> None:
-    """One scan of the original: every used cell is checked and stored."""
-    uses = all_uses(table, request)
-    parts = []
+    """One scan of the original. duckdb.Error when a cell cannot be read as its use says."""
+    where = {use.name: i for i, use in reversed(list(enumerate(uses)))}
+    parts, raw = [], []
     for position, name in enumerate(names):
-        kind, i = kinds[name], where[name]
-        part = f"raw_{i}" if kind is None else f"value_{i}"
+        i = where[name]
+        part, sql = f"value_{i}", uses[i].type.sql_type
+        if kinds[name] is None:
+            raw.append(f"CAST(c{uses[i].index} AS VARCHAR) AS raw_{i}")
+            part, sql = f"raw_{i}", "VARCHAR"
         if position == 0:
             part = f"CASE WHEN rejected THEN error('a cell cannot be read') ELSE {part} END"
-        sql = "VARCHAR" if kind is None else kind.sql_type
-        parts.append(f"CAST({part} AS {sql}) AS c{position}")
-        if kind is not None and kind.open_scale:
-            parts.append(f"CAST({uses[i].sql_decimals(f'text_{i}')} AS TINYINT) AS d{position}")
-    with table.explained(uses), table.scan() as source:
-        raw = tuple(
-            f"CAST(c{uses[where[n]].index} AS VARCHAR) AS raw_{where[n]}" for n in names if kinds[n] is None
-        )
-        connection.execute(
-            f"COPY (SELECT {', '.join(parts)} FROM ({checked(uses, request, source, raw)})) "
-            f"TO {literal(str(target))} (FORMAT parquet, COMPRESSION snappy)"
-        )
+        parts.append(f"CAST({part} AS {sql}) AS {_quoted(name)}")
+    with table.scan() as source:
+        _copy(connection, table, f"{', '.join(parts)} FROM ({checked(uses, request, source, raw)})", target)
 
 
-def _final_copy(
+def _copy(connection: duckdb.DuckDBPyConnection, table: Table, selected: str, target: Path) -> None:
+    mark = json.dumps({"from_sha256": _UNKNOWN, "from_bytes": table.size}, sort_keys=True)
+    connection.execute(
+        f"COPY (SELECT {selected}) TO {literal(str(target))} "
+        f"({_PARQUET}, KV_METADATA {{{MARK}: {literal(mark)}}})"
+    )
+
+
+def _preflight(
+    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, first: Path
+) -> Preflight:
+    """What a preflight of the original says, reckoned from what was taken of it."""
+    made = replace(ParquetTable.open(first), origin=table.origin, stamp=table.stamp)
+    return preflight_of(connection, made, request)
+
+
+def _pseudonymised_copy(
     connection: duckdb.DuckDBPyConnection,
+    table: Table,
     first: Path,
-    names: tuple[str, ...],
-    kinds: dict[str, ColumnType | None],
+    names: Sequence[str],
     target: Path,
-    mark: str,
     pseudonymise: Collection[str],
     key: bytes,
 ) -> None:
-    source = f"read_parquet({literal(str(first))})"
-    parts = []
-    for i, name in enumerate(names):
-        kind, cell = kinds[name], f"c{i}"
-        if kind is not None and kind.open_scale:
-            found = connection.execute(f"SELECT coalesce(max(d{i}), 0) FROM {source}").fetchone()
-            assert found is not None
-            places = int(found[0])
-            cell = f"CAST(c{i} AS DECIMAL({18 + places},{places}))"
-        if name in pseudonymise:
-            cell = _pseudonym(cell)
-        quoted = '"' + name.replace('"', '""') + '"'
-        parts.append(f"{cell} AS {quoted}")
-    if pseudonymise:
-        _set_key(connection, key)
+    cells = [f"{_pseudonym(_quoted(n))} AS {_quoted(n)}" if n in pseudonymise else _quoted(n) for n in names]
+    _set_key(connection, key)
     with disk_errors():
-        connection.execute(
-            f"COPY (SELECT {', '.join(parts)} FROM {source}) TO {literal(str(target))} "
-            f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{MARK}: {literal(mark)}}})"
-        )
+        _copy(connection, table, f"{', '.join(cells)} FROM read_parquet({literal(str(first))})", target)
 
 
 def _set_key(connection: duckdb.DuckDBPyConnection, key: bytes) -> None:
@@ -201,10 +247,9 @@ def _write_mapping(
     target: Path,
 ) -> None:
     parts = [
-        f"SELECT DISTINCT {literal(name)} AS column_name, {_pseudonym(f'c{i}')} AS pseudonym, c{i} AS value "
-        f"FROM read_parquet({literal(str(first))}) WHERE c{i} IS NOT NULL"
-        for i, name in enumerate(names)
-        if name in pseudonymise
+        f"SELECT DISTINCT {literal(name)} AS column_name, {_pseudonym(cell)} AS pseudonym, {cell} AS value "
+        f"FROM read_parquet({literal(str(first))}) WHERE {cell} IS NOT NULL"
+        for name, cell in ((name, _quoted(name)) for name in names if name in pseudonymise)
     ]
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
     with disk_errors():
@@ -214,13 +259,40 @@ def _write_mapping(
         )
 
 
-def _digest(table: Table) -> str:
-    with table.origin.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def _digest(table: Table) -> Iterator[Future[str]]:
+    """The original's SHA-256, reckoned beside what the block does."""
+    with ThreadPoolExecutor(1, "table-digest") as pool:
+        stop = threading.Event()
+        try:
+            yield pool.submit(_sha256, table.origin, stop)
+        finally:
+            stop.set()
 
 
-def _mark(table: Table, digest: str) -> str:
-    return json.dumps({"from_sha256": digest, "from_bytes": table.size}, sort_keys=True)
+def _sha256(path: Path, stop: threading.Event) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while not stop.is_set() and (data := file.read(_PIECE_BYTES)):
+            found.update(data)
+    return found.hexdigest()
+
+
+def _fill_in(target: Path, sha256: str) -> None:
+    """Write the original's digest where the footer has a place for it: the footer is written when it is not
+    known yet, and waiting for it would take as long as reading does."""
+    with target.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(4), "little")
+        start = file.seek(-8 - length, os.SEEK_END)
+        footer = file.read(length)
+        place = footer.rindex(_UNKNOWN.encode())
+        file.seek(start + place)
+        file.write(sha256.encode())
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def require_room(target: Path) -> None:

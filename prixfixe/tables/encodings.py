@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.locate import shown
+from prixfixe.tables.progress import Report, unheard
 from prixfixe.tables.table import disk_errors
 
 ENCODINGS = (
@@ -26,11 +27,19 @@ ENCODINGS = (
 _CHUNK = 1 << 20
 
 
-def to_utf8(source: Path, target: Path, encoding: str, delimiter: str, quote: str, header_row: int) -> None:
+def to_utf8(
+    source: Path,
+    target: Path,
+    encoding: str,
+    delimiter: str,
+    quote: str,
+    header_row: int,
+    report: Report = unheard,
+) -> None:
     """Write `source` as UTF-8 into `target`. InvalidInput names row, line, column and bytes at fault."""
     _refuse_utf8(source, encoding)
     decoder = codecs.getincrementaldecoder(encoding)()
-    line = 1
+    line, whole, done = 1, source.stat().st_size, 0
     try:
         with (
             disk_errors(),
@@ -46,6 +55,8 @@ def to_utf8(source: Path, target: Path, encoding: str, delimiter: str, quote: st
                 write.write(text)
                 if not data:
                     return
+                done += len(data)
+                report(min(1.0, done / whole))
     except UnicodeDecodeError as error:
         place = _place(source, encoding, delimiter, quote, header_row)
         raise place or _fault(source, encoding, None, line, None, _hex(error)) from error

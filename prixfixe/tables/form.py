@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prixfixe.errors import InvalidInput
+from prixfixe.tables.progress import Report, unheard
 
 if TYPE_CHECKING:
     from prixfixe.tables.splitting import Count
@@ -114,19 +115,22 @@ def pivot_parameters(
 
 
 def run_preflight(
-    kind: str, path: str | os.PathLike[str], parameters: Mapping[str, Any]
+    kind: str,
+    path: str | os.PathLike[str],
+    parameters: Mapping[str, Any],
+    report: Report = unheard,
 ) -> Preflight | Count:
     """The preflight that a bundle's definition names in `inputs.preflight`; `units` of its answer picks the
-    tier."""
+    tier. report: told the share of the file that is read, when that takes a while."""
     if kind == "rows":
         from prixfixe.tables.splitting import count_rows
 
-        return count_rows(Path(path), parameters)
+        return count_rows(Path(path), parameters, report=report)
     if kind != "table":
         raise InvalidInput(f"this version knows no preflight {kind!r}", hint="install a newer version")
     from prixfixe.tables.survey import preflight
 
-    return preflight(path, parameters)
+    return preflight(path, parameters, report=report)
 
 
 def _shape(part: Mapping[str, Any]) -> Shape:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from prixfixe.tables.notation import DATE_FORMATS, SPACES, Notation
-from prixfixe.tables.source import DELIMITERS, kind_by_name
+from prixfixe.tables.reader import DELIMITERS
+from prixfixe.tables.source import kind_by_name
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RECORDS = 1_000

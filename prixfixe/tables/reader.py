@@ -32,8 +32,8 @@ HEADER_BYTES = 1 << 20
 MAX_LINE_BYTES = 2 << 20
 """The longest record, quoted line breaks included. DuckDB reads in buffers of sixteen times this."""
 
-DELIMITERS = (";", "\t", "|", ",")
-"""What else may separate cells, likeliest first."""
+DELIMITERS = (",", ";", "\t", "|")
+"""What may separate cells, likeliest first."""
 
 _MAGIC = (
     (b"PK\x03\x04", "a ZIP archive or an Excel workbook"),
@@ -67,8 +67,11 @@ class Engine:
     spill: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
 
     @contextmanager
-    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of its own, in memory, that loads no extension and leaves nothing in `spill`."""
+    def connect(self, *, ordered: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of its own, in memory, that loads no extension and leaves nothing in `spill`.
+
+        ordered: rows are written in the order in which they are read, so that a copy is the same every time;
+        aggregates and queries that order their rows need none."""
         with tempfile.TemporaryDirectory(prefix="prixfixe-", dir=self.spill) as folder:
             settings: dict[str, Any] = {
                 "threads": self.threads,
@@ -76,7 +79,7 @@ class Engine:
                 "temp_directory": folder,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "preserve_insertion_order": False,  # every query here is an aggregate or is ordered
+                "preserve_insertion_order": ordered,
             }
             connection = duckdb.connect(":memory:", config=settings)
             try:
@@ -113,7 +116,8 @@ class CsvTable(Table):
 
     def hint_of_names(self) -> str:
         """What to try when the whole header was read as one cell."""
-        found = next((each for each in DELIMITERS if len(self.names) == 1 and each in self.names[0]), None)
+        others = (each for each in DELIMITERS if each != self.dialect.delimiter)
+        found = next((each for each in others if len(self.names) == 1 and each in self.names[0]), None)
         if found is None:
             return ""
         # A tab in a shell is $'...'; what the user types must work as printed.

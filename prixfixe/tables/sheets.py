@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.columns import ColumnUse, literal
 from prixfixe.tables.locate import cells_fault, records, shown
+from prixfixe.tables.progress import Report, unheard
 from prixfixe.tables.table import Table, check_names, disk_errors, stamp_of
 
 MAX_XML_BYTES = 4 << 30
@@ -81,6 +82,7 @@ def open_sheet(
     header_row: int = 1,
     header_rows: int = 1,
     wanted: Collection[str] | None = None,
+    report: Report = unheard,
 ) -> SheetTable:
     """Write the sheet into `target` as CSV and return its table.
 

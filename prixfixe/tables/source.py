@@ -12,10 +12,10 @@ from typing import Any
 
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.notation import DATE_FORMATS, DECIMAL_MARKS, PLAIN, THOUSANDS_MARKS, Notation
-from prixfixe.tables.reader import CsvTable, Dialect
+from prixfixe.tables.progress import Report, unheard
+from prixfixe.tables.reader import DELIMITERS, CsvTable, Dialect
 from prixfixe.tables.table import Table, stamp_of
 
-DELIMITERS = (",", ";", "\t", "|")
 QUOTES = ('"', "'")
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb")
 PARQUET = (".parquet", ".pq")
@@ -92,10 +92,11 @@ def open_table(
     *,
     wanted: Collection[str] | None = None,
     spill: Path | None = None,
+    report: Report = unheard,
 ) -> Iterator[Table]:
     """Open a table of any kind; what must be converted to be read lies in `spill` until the block ends.
 
-    wanted: the columns that are needed, None for all of them.
+    wanted: the columns that are needed, None for all of them. report: told the share that is converted.
     """
     path = Path(path)
     with tempfile.TemporaryDirectory(prefix="prixfixe-table-", dir=spill) as folder:
@@ -110,16 +111,17 @@ def open_table(
                 header_row=source.header_row,
                 header_rows=source.header_rows,
                 wanted=wanted,
+                report=report,
             )
         elif kind == "parquet":
             from prixfixe.tables.parquet import ParquetTable
 
             yield ParquetTable.open(path)
         else:
-            yield _open_csv(path, source, Path(folder))
+            yield _open_csv(path, source, Path(folder), report)
 
 
-def _open_csv(path: Path, source: Source, folder: Path) -> CsvTable:
+def _open_csv(path: Path, source: Source, folder: Path, report: Report) -> CsvTable:
     dialect = Dialect(source.delimiter, source.quote, source.header_row)
     if source.header_rows != 1:
         raise BadParameters("header_rows", "a header of several rows is read from workbooks only")
@@ -138,7 +140,7 @@ def _open_csv(path: Path, source: Source, folder: Path) -> CsvTable:
             file=path.name,
         )
     target = folder / "table.csv"
-    to_utf8(path, target, source.encoding, source.delimiter, source.quote, source.header_row)
+    to_utf8(path, target, source.encoding, source.delimiter, source.quote, source.header_row, report)
     table = CsvTable.open(target, dialect, origin=path, stamp=stamp)
     table.require_unchanged()
     return table

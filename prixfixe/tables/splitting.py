@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prixfixe.errors import InvalidInput
+from prixfixe.tables.progress import Report, Steps, unheard, watched
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.source import SOURCE_PARAMETERS, BadParameters, Source, open_table
 
@@ -45,16 +46,21 @@ class Count:
     columns: tuple[str, ...]
 
 
-def count_rows(path: Path, parameters: Mapping[str, Any], *, engine: Engine | None = None) -> Count:
-    """Check and count a table that is to be split or merged."""
+def count_rows(
+    path: Path, parameters: Mapping[str, Any], *, engine: Engine | None = None, report: Report = unheard
+) -> Count:
+    """Check and count a table that is to be split or merged. report: told the share that is read, when that
+    takes a while."""
     request = SplitRequest.from_parameters(parameters)
     engine = engine or Engine()
-    with open_table(path, request.source, spill=engine.spill) as table, engine.connect() as connection:
+    steps = Steps(report)
+    opened = open_table(path, request.source, spill=engine.spill, report=steps.opening)
+    with opened as table, engine.connect() as connection:
         if request.by:
             table.index(request.by)
         for position in range(len(table.names)):
             table.stored(position)
-        with table.explained(()), table.scan() as scan:
+        with table.explained(()), table.scan() as scan, watched(connection, steps.reading(table)):
             cells = ", ".join(f"count(c{i})" for i in range(len(table.names)))
             found = connection.execute(f"SELECT count(*), {cells} FROM {scan}").fetchone()
         assert found is not None

@@ -17,6 +17,7 @@ import duckdb
 
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.columns import ColumnType, ColumnUse
+from prixfixe.tables.progress import Report, Steps, unheard, watched
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.request import PivotRequest
 from prixfixe.tables.source import open_table
@@ -76,7 +77,6 @@ class Preflight:
     rows: int
     columns: tuple[str, ...]
     bytes: int
-    parameters: Mapping[str, Any]
     row_keys: int
     column_keys: int
     filtered: int = 0
@@ -258,32 +258,45 @@ def _distinct(positions: Sequence[int]) -> str:
 
 
 def preflight(
-    path: str | os.PathLike[str], parameters: Mapping[str, Any], *, engine: Engine | None = None
+    path: str | os.PathLike[str],
+    parameters: Mapping[str, Any],
+    *,
+    engine: Engine | None = None,
+    report: Report = unheard,
 ) -> Preflight:
     """Check and count a table for a pivot with these parameters.
 
     Raises InvalidInput (file, row, column, value, way out) for what the image would refuse too, and
-    BadParameters for a request that no table could meet. The number of rows and columns of the result is an
-    estimate here: a result that is surely too large is refused, a close one is left to the exact check in
-    the image."""
+    BadParameters for a request that no table could meet. report: told the share that is read, when that
+    takes a while."""
     request = PivotRequest.from_parameters(parameters)
     engine = engine or Engine()
-    opened = open_table(path, request.source, wanted=request.used_columns, spill=engine.spill)
-    with opened as table, engine.connect() as connection:
-        found = survey(connection, table, request)
-        # The estimate is within a few percent; a quarter is beyond any doubt.
-        check_shape(request, found.row_keys * 4 // 5, found.column_keys * 4 // 5, table.name)
-        return Preflight(
-            rows=found.rows,
-            columns=table.names,
-            bytes=table.size,
-            parameters=dict(parameters),
-            row_keys=found.row_keys,
-            column_keys=found.column_keys,
-            filtered=found.filtered,
-            rejected=found.rejected,
-            empty_rows=getattr(table, "empty_rows", 0),
-        )
+    steps = Steps(report)
+    opened = open_table(
+        path, request.source, wanted=request.used_columns, spill=engine.spill, report=steps.opening
+    )
+    with opened as table, engine.connect() as connection, watched(connection, steps.reading(table)):
+        return preflight_of(connection, table, request)
+
+
+def preflight_of(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest) -> Preflight:
+    """The preflight of an opened table.
+
+    The number of rows and columns of the result is an estimate here: a result that is surely too large is
+    refused, a close one is left to the exact check in the image."""
+    found = survey(connection, table, request)
+    # The estimate is within a few percent; a quarter is beyond any doubt.
+    check_shape(request, found.row_keys * 4 // 5, found.column_keys * 4 // 5, table.name)
+    return Preflight(
+        rows=found.rows,
+        columns=table.names,
+        bytes=table.size,
+        row_keys=found.row_keys,
+        column_keys=found.column_keys,
+        filtered=found.filtered,
+        rejected=found.rejected,
+        empty_rows=getattr(table, "empty_rows", 0),
+    )
 
 
 def first_rows(table: Table, names: Sequence[str], count: int) -> list[dict[str, str]]:

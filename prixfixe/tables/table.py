@@ -120,11 +120,8 @@ class Table(ABC):
         try:
             with disk_errors():
                 yield
-        except _OURS:
-            raise
         except duckdb.Error as error:
-            first_line = str(error).splitlines()[0]
-            if "memory" in first_line.lower() and "allocate" in first_line.lower():
+            if is_ours(error):
                 raise
             self.require_unchanged()
             fault = self.fault(uses)
@@ -146,7 +143,12 @@ _OURS = (
     duckdb.CatalogException,
     duckdb.FatalException,
 )
-"""What the file is not to blame for."""
+
+
+def is_ours(error: duckdb.Error) -> bool:
+    """Whether the file is not to blame for what DuckDB says."""
+    first_line = str(error).splitlines()[0].lower()
+    return isinstance(error, _OURS) or ("memory" in first_line and "allocate" in first_line)
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

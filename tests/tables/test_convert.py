@@ -6,16 +6,19 @@ import csv
 import hashlib
 import hmac
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prixfixe.errors import InvalidInput
-from prixfixe.tables import Engine, PivotRequest, open_table, preflight
+from prixfixe.tables import Engine, PivotRequest, narrow, open_table, preflight
 from prixfixe.tables.convert import Conversion, convert
-from prixfixe.tables.survey import survey
+from prixfixe.tables.survey import Survey, survey
 
 PARAMETERS: dict[str, Any] = {
     "rows": ["account", "day.month"],
@@ -65,17 +68,18 @@ def made(table: Path, folder: Path, **options: Any) -> tuple[Path, Conversion]:
     return target, convert(table, request, target, engine=ENGINE, **options)
 
 
+def surveyed(path: Path, parameters: dict[str, Any]) -> Survey:
+    request = PivotRequest.from_parameters(parameters)
+    with open_table(path, request.source) as opened, ENGINE.connect() as connection:
+        return survey(connection, opened, request)
+
+
 def test_only_the_used_columns_travel_and_the_survey_is_the_same(table: Path, tmp_path: Path) -> None:
     target, done = made(table, tmp_path)
     assert done.columns == ("account", "year", "day", "amount", "note", "kind")
     assert done.bytes_after < done.bytes_before // 10
     assert done.sha256 == hashlib.sha256(table.read_bytes()).hexdigest()
-    request = PivotRequest.from_parameters(PARAMETERS)
-    found = []
-    for path in (table, target):
-        with open_table(path, request.source) as opened, ENGINE.connect() as connection:
-            found.append(survey(connection, opened, request))
-    assert found[0] == found[1]
+    assert surveyed(table, PARAMETERS) == surveyed(target, PARAMETERS)
     assert [path.name for path in tmp_path.iterdir()] == ["table.parquet"]
 
 
@@ -95,7 +99,7 @@ def test_pseudonyms_are_hmacs_and_their_meaning_stays_here(table: Path, tmp_path
     assert len(meaning) == 50
     for pseudonym, value in meaning.items():
         assert hmac.new(KEY, value.encode(), hashlib.sha256).hexdigest()[:32] == pseudonym
-    sent = {row[0] for row in duckdb.sql(f"SELECT DISTINCT account FROM '{target}'").fetchall()}
+    sent = {row[0] for row in duckdb.execute(f"SELECT DISTINCT account FROM '{target}'").fetchall()}
     assert sent == set(meaning)
     assert b"00017" not in target.read_bytes()
     assert preflight(target, PARAMETERS).rows == 20_000
@@ -119,3 +123,84 @@ def test_a_wrong_cell_is_found_on_the_way_with_its_place(tmp_path: Path) -> None
     with pytest.raises(InvalidInput) as refused:
         made(path, tmp_path)
     assert (refused.value.row, refused.value.column, refused.value.value) == (10, "amount", "1.5")
+
+
+def test_the_same_table_makes_the_same_bytes_whatever_the_threads(table: Path, tmp_path: Path) -> None:
+    request, made = PivotRequest.from_parameters(PARAMETERS), []
+    for threads in (1, 2, 4):
+        target = tmp_path / f"{threads}.parquet"
+        convert(table, request, target, engine=Engine(threads=threads, memory_mib=512))
+        made.append(target.read_bytes())
+    assert made[0] == made[1] == made[2]
+
+
+def test_what_a_preflight_says_is_known_on_the_way(table: Path, tmp_path: Path) -> None:
+    _, done = made(table, tmp_path)
+    plain = preflight(table, PARAMETERS)
+    assert (done.found.rows, done.found.filtered) == (plain.rows, plain.filtered)
+    assert done.found.bytes == table.stat().st_size
+
+
+def outcome(of: Callable[[], Survey]) -> Survey | tuple[str, dict[str, Any]]:
+    """What is found, or what is refused."""
+    try:
+        return of()
+    except InvalidInput as error:
+        return error.message, error.values
+
+
+CELLS = st.one_of(
+    st.from_regex(r"-?[0-9]{1,4}(\.[0-9]{1,2})?", fullmatch=True),
+    st.from_regex(r"-?[0-9]{15,19}(\.[0-9]{8,11})?", fullmatch=True),
+    st.sampled_from(
+        ["", "NA", "007", " 1.5 ", "1.500", "5.", ".5", "+3", "-0", "1" + "0" * 17, "0.5" + "0" * 12]
+    ),
+    st.sampled_from(["1e3", "1_000", "1,5", "--1", ".", "\t5", "5\x00", "9007199254740993", "-"]),
+)
+NUMBERS: dict[str, Any] = {
+    "rows": ["key"],
+    "columns": [],
+    "values": [{"column": "a", "aggregates": ["sum", "min"]}, {"column": "b", "aggregates": ["sum"]}],
+    "null_values": ["NA"],
+}
+
+
+@given(
+    lines=st.lists(st.tuples(st.sampled_from(["x", "y", "", "z\x00"]), CELLS, CELLS), min_size=1, max_size=4),
+    declared=st.sampled_from(["decimal", "decimal(20,2)", "integer"]),
+    seen=st.integers(0, 4),
+)
+@settings(max_examples=25, deadline=None)
+def test_the_fast_way_and_the_slow_way_take_and_refuse_the_same_cells(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str, str]], declared: str, seen: int
+) -> None:
+    folder = tmp_path_factory.mktemp("ways")
+    path, target = folder / "t.csv", folder / "t.parquet"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("key", "a", "b"), *lines])
+    parameters = {**NUMBERS, "types": {"a": declared}}
+    request = PivotRequest.from_parameters(parameters)
+
+    def converted() -> Survey:
+        convert(path, request, target, engine=ENGINE)
+        return surveyed(target, parameters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(narrow, "FIRST_ROWS", seen)
+        fast, slow = outcome(converted), outcome(lambda: surveyed(path, parameters))
+    assert fast == slow
+    assert target.exists() == isinstance(fast, Survey)
+    assert not target.with_suffix(".part").exists()
+
+
+def test_decimals_that_only_a_late_row_has_are_kept(tmp_path: Path) -> None:
+    path, target = tmp_path / "t.csv", tmp_path / "t.parquet"
+    path.write_text("key,a,b\n" + "x,1,1\n" * 30_000 + "x,0.125,99999999999999999\n")
+    done = convert(path, PivotRequest.from_parameters(NUMBERS), target, engine=ENGINE)
+    assert done.found.rows == 30_001
+    total = surveyed(target, NUMBERS).totals[0]
+    assert (str(total.sum), total.decimals) == ("30000.125", 3)
+    stored = dict(
+        duckdb.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM '{target}')").fetchall()
+    )
+    assert stored == {"key": "VARCHAR", "a": "DECIMAL(18,3)", "b": "DECIMAL(18,0)"}
