@@ -43,6 +43,7 @@ def lock(upgrade: bool) -> None:
         # A bundle's image holds what its tests ran with.
         _compile(source.with_suffix(".txt"), str(source.relative_to(ROOT)), same)
     _compile(REQUIREMENTS / "ape.txt", "requirements/ape.in", newest)
+    _compile(REQUIREMENTS / "analysis.txt", "requirements/analysis.in", newest)
     npm = system.find("npm")
     if npm is None:
         raise ScriptError("npm was not found")

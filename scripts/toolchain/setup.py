@@ -29,8 +29,9 @@ examples:
   scripts/setup --plan           what would be installed and done here
   scripts/setup --keep-engine    leave the Docker engine running (scripts/setup --stop-engine ends it)
   scripts/setup --with ape       also the environment of its own in which ape runs
+  scripts/setup --with analysis  the same for slither and halmos
 """
-OPTIONAL = ("ape", "compose")
+OPTIONAL = ("ape", "compose", "analysis")
 
 
 def packages(extras: Sequence[str] = ()) -> list[Package]:
@@ -75,6 +76,9 @@ def steps(extras: Sequence[str] = ()) -> list[Step]:
         listed.append(
             Step("ape", "making .venv-ape from requirements/ape.txt", venv.ape_missing, venv.make_ape)
         )
+    if "analysis" in extras:
+        does = "making .venv-analysis from requirements/analysis.txt"
+        listed.append(Step("analysis", does, venv.analysis_missing, venv.make_analysis))
     return listed
 
 

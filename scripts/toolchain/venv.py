@@ -1,4 +1,4 @@
-"""The virtual environments: `.venv` for the project, `.venv-ape` for ape, which needs an older web3."""
+"""The virtual environments: `.venv` for the project, others for programs that need an older web3."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from toolchain.project import (
+    ANALYSIS_VENV,
     APE_VENV,
     REQUIREMENTS,
     ROOT,
@@ -89,3 +90,11 @@ def ape_missing() -> str | None:
 
 def make_ape() -> None:
     make(APE_VENV, REQUIREMENTS / "ape.txt", project=False)
+
+
+def analysis_missing() -> str | None:
+    return missing(ANALYSIS_VENV, REQUIREMENTS / "analysis.txt")
+
+
+def make_analysis() -> None:
+    make(ANALYSIS_VENV, REQUIREMENTS / "analysis.txt", project=False)
