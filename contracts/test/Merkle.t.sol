@@ -2,6 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {Merkle} from "../src/libraries/Merkle.sol";
+import {Trees} from "./support/Trees.sol";
 import {Vm, within} from "./support/Vm.sol";
 
 /// @notice The tree over a lot's results.
@@ -13,25 +14,6 @@ contract MerkleTest {
         leaves = new bytes32[](size);
         for (uint256 i = 0; i < size; ++i) {
             leaves[i] = Merkle.leaf(uint32(i), uint8(i % 3), keccak256(abi.encode(i)));
-        }
-    }
-
-    /// @dev Siblings from the leaf up; where a node has none it is promoted.
-    function _proof(bytes32[] memory nodes, uint256 index) private pure returns (bytes32[] memory proof) {
-        bytes32[] memory found = new bytes32[](32);
-        uint256 used = 0;
-        while (nodes.length > 1) {
-            if (index ^ 1 < nodes.length) found[used++] = nodes[index ^ 1];
-            bytes32[] memory up = new bytes32[]((nodes.length + 1) / 2);
-            for (uint256 i = 0; i < up.length; ++i) {
-                up[i] = 2 * i + 1 < nodes.length ? Merkle.inner(nodes[2 * i], nodes[2 * i + 1]) : nodes[2 * i];
-            }
-            nodes = up;
-            index /= 2;
-        }
-        proof = new bytes32[](used);
-        for (uint256 i = 0; i < used; ++i) {
-            proof[i] = found[i];
         }
     }
 
@@ -58,7 +40,7 @@ contract MerkleTest {
         uint256 size = within(size_, 1, 70);
         uint256 index = within(index_, 0, size - 1);
         bytes32[] memory leaves = _leaves(size);
-        bytes32[] memory proof = _proof(_leaves(size), index);
+        bytes32[] memory proof = Trees.proof(_leaves(size), index);
         bytes32 root = Merkle.root(_leaves(size));
         vm.assertTrue(Merkle.verify(proof, root, leaves[index], index, size));
         uint256 elsewhere = within(other, 0, 80);
@@ -71,7 +53,7 @@ contract MerkleTest {
     function testFuzz_an_inner_node_is_no_leaf(uint8 size_) public pure {
         uint256 size = within(size_, 3, 70);
         bytes32[] memory leaves = _leaves(size);
-        bytes32[] memory proof = _proof(_leaves(size), 0);
+        bytes32[] memory proof = Trees.proof(_leaves(size), 0);
         bytes32[] memory shorter = new bytes32[](proof.length - 1);
         for (uint256 i = 0; i < shorter.length; ++i) {
             shorter[i] = proof[i + 1];
@@ -84,7 +66,7 @@ contract MerkleTest {
         bytes32[] memory leaves = _leaves(4);
         bytes32 root = Merkle.root(_leaves(4));
         vm.assertFalse(Merkle.verify(new bytes32[](1), root, leaves[0], 0, 4));
-        bytes32[] memory proof = _proof(_leaves(4), 0);
+        bytes32[] memory proof = Trees.proof(_leaves(4), 0);
         bytes32[] memory longer = new bytes32[](3);
         (longer[0], longer[1]) = (proof[0], proof[1]);
         vm.assertFalse(Merkle.verify(longer, root, leaves[0], 0, 4));

@@ -5,13 +5,8 @@ import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Bump, Cancel, Purchase, Withdraw} from "../src/interfaces/Types.sol";
 import {TypedData} from "../src/libraries/TypedData.sol";
+import {DollarTypes, DollarWithPermit} from "./support/Dollars.sol";
 import {Fixture} from "./support/Fixture.sol";
-
-interface DollarWithPermit {
-    function DOMAIN_SEPARATOR() external view returns (bytes32);
-    function permit(address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
-        external;
-}
 
 /// @notice What the owner of an account does by signature, sent by anybody; and deposits by permit and authorisation.
 contract SignedTest is Fixture {
@@ -108,18 +103,7 @@ contract SignedTest is Fixture {
     // ---- money in
 
     function _permit(uint64 amount) private view returns (uint8, bytes32, bytes32) {
-        bytes32 structHash = keccak256(
-            abi.encode(
-                keccak256(
-                    "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
-                ),
-                customer,
-                address(market),
-                uint256(amount),
-                uint256(0),
-                type(uint256).max
-            )
-        );
+        bytes32 structHash = DollarTypes.permit(customer, address(market), amount, 0);
         return vm.sign(CUSTOMER_KEY, _dollars(structHash));
     }
 
@@ -149,19 +133,7 @@ contract SignedTest is Fixture {
     }
 
     function _authorisation(address account) private view returns (uint8, bytes32, bytes32) {
-        bytes32 structHash = keccak256(
-            abi.encode(
-                keccak256(
-                    "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
-                ),
-                customer,
-                address(market),
-                uint256(5e6),
-                uint256(0),
-                type(uint256).max,
-                keccak256(abi.encode(account, bytes32("salt")))
-            )
-        );
+        bytes32 structHash = DollarTypes.receive_(customer, address(market), 5e6, account, "salt");
         return vm.sign(CUSTOMER_KEY, _dollars(structHash));
     }
 

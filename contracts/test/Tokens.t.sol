@@ -4,7 +4,8 @@ pragma solidity ^0.8.28;
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IMarket} from "../src/interfaces/IMarket.sol";
 import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
-import {Dollar, Fixture} from "./support/Fixture.sol";
+import {Dollar} from "./support/Dollars.sol";
+import {Fixture} from "./support/Fixture.sol";
 import {OddToken} from "./support/Tokens.sol";
 
 /// @notice The market over a token that is not what it should be.

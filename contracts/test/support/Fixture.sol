@@ -6,16 +6,9 @@ import {
     Ask, Deal, Leg, Offer, Policy, Purchase, Result, Roles, SignedAsk
 } from "../../src/interfaces/Types.sol";
 import {TypedData} from "../../src/libraries/TypedData.sol";
+import {Dollar} from "./Dollars.sol";
 import {dealId, packCharge, packHead, packLeg} from "./Packed.sol";
 import {Vm} from "./Vm.sol";
-
-/// @notice What a token of the tests can do.
-interface Dollar {
-    function approve(address spender, uint256 amount) external returns (bool);
-    function balanceOf(address owner) external view returns (uint256);
-    function mint(address to, uint256 amount) external;
-    function transfer(address to, uint256 amount) external returns (bool);
-}
 
 /// @notice What the market inherits and `IMarket` does not name.
 interface MarketWithRoles is IMarket {
@@ -99,9 +92,11 @@ abstract contract Fixture {
     }
 
     function _deploy(address token) internal returns (MarketWithRoles) {
-        return MarketWithRoles(
-            vm.deployCode("Market.sol:Market", abi.encode(token, _policy(), _roles()))
-        );
+        return _deploy(token, _policy());
+    }
+
+    function _deploy(address token, Policy memory policy) internal returns (MarketWithRoles) {
+        return MarketWithRoles(vm.deployCode("Market.sol:Market", abi.encode(token, policy, _roles())));
     }
 
     /// @dev Gives `owner` an account with `amount` more.
