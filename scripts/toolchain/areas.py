@@ -48,6 +48,7 @@ KNOWN = (
     _folder("devnet", "a whole market on this machine", engine=True),
     _folder("system", "the main job through every real part, and every way it can go wrong", engine=True),
     _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True),
+    _folder("office", "the same tables through LibreOffice, installed when this area is named"),
     _folder("scripts", "set-up, lock files, these scripts"),
     _folder("docs", "documentation that says what is so"),
     Area("ape", "deploy script and console under ape, in its own environment", runner="ape"),

@@ -31,7 +31,9 @@ examples:
   scripts/setup --with ape       also the environment of its own in which ape runs
   scripts/setup --with analysis  the same for slither and halmos
 """
-OPTIONAL = ("ape", "compose", "analysis")
+OPTIONAL = ("ape", "compose", "analysis", "office")
+ON_REQUEST = ("office",)
+"""What `scripts/test` sets up only when the area is named: large, and its tests skip themselves without."""
 
 
 def packages(extras: Sequence[str] = ()) -> list[Package]:
@@ -46,6 +48,12 @@ def packages(extras: Sequence[str] = ()) -> list[Package]:
     ]
     if "compose" in extras:
         wanted.append(Package("docker-compose", "brings up docker-compose.yml", _has_compose))
+    if "office" in extras:
+        wanted.append(
+            Package(
+                "libreoffice-calc-nogui", "adds up the tests' tables too", lambda: system.on_path("soffice")
+            )
+        )
     return wanted
 
 

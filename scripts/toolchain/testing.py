@@ -79,11 +79,12 @@ def run_beside(chosen: Sequence[Area], env: dict[str, str], reports: Path, besid
     return Runs(wanted, quiet=beside)
 
 
-def run(chosen: Sequence[Area], options: Sequence[str]) -> int:
-    """Set up, run each runner once over its areas, and close with one line that is true."""
+def run(chosen: Sequence[Area], options: Sequence[str], *, named: bool) -> int:
+    """Set up, run each runner once over its areas, and close with one line that is true. named: the areas
+    were asked for one by one."""
     began = time.monotonic()
     names = {area.name for area in chosen}
-    extras = [name for name in setup.OPTIONAL if name in names]
+    extras = [name for name in setup.OPTIONAL if name in names and (named or name not in setup.ON_REQUEST)]
     results: dict[str, Counts] = {}
     with tempfile.TemporaryDirectory(prefix="prixfixe-test-") as folder:
         # Nobody's own contexts and keystores are read, or written to.
@@ -125,7 +126,7 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(given[:split])
     try:
         with signals.as_exceptions():
-            return run(areas.choose(chosen.areas), given[split + 1 :])
+            return run(areas.choose(chosen.areas), given[split + 1 :], named=bool(chosen.areas))
     except ScriptError as error:
         return setup.fail(error)
     except KeyboardInterrupt:
