@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from typing import Any
 
@@ -89,6 +89,24 @@ class Preflight:
         return self.rows
 
 
+_PARTS = {
+    "year": "CAST(year({0}) AS INTEGER)",
+    "quarter": "strftime({0}, '%Y') || '-Q' || quarter({0})",
+    "month": "strftime({0}, '%Y-%m')",
+    "quarter-number": "CAST(quarter({0}) AS INTEGER)",
+    "month-number": "CAST(month({0}) AS INTEGER)",
+    "weekday": "CAST(isodow({0}) AS INTEGER)",
+}
+
+
+def key_sql(request: PivotRequest) -> list[str]:
+    """SQL of each key of rows, then columns, over `checked`: a column's value, or a part of its date."""
+    return [
+        _PARTS[part].format(f"value_{i}") if (part := request.part_of(field)) else f"value_{i}"
+        for i, field in enumerate((*request.rows, *request.columns))
+    ]
+
+
 def use_of(
     table: Table, column: str, kind: ColumnType, request: PivotRequest, *, key: bool = False
 ) -> ColumnUse:
@@ -145,14 +163,14 @@ def checked(
 def survey(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest) -> Survey:
     """Read the table once. InvalidInput for the first record or cell that breaks a rule, and for a table of
     no rows. Cells that cannot be read are let pass in as many rows as `tolerate` says."""
-    keys = key_uses(table, request)
+    keys, sql_keys = key_uses(table, request), key_sql(request)
     uses, side = all_uses(table, request), len(request.rows)
     wanted = {
         "rows": "count(*)",
         "rejected": "count(*) FILTER (rejected)",
         "kept": "count(*) FILTER (kept)" if request.selective else "count(*) FILTER (NOT rejected)",
-        "row_keys": _distinct(range(side)),
-        "column_keys": _distinct(range(side, len(keys))),
+        "row_keys": _distinct(sql_keys[:side]),
+        "column_keys": _distinct(sql_keys[side:]),
     }
     for i, use in enumerate(uses):
         if use.type.kind == "decimal":
@@ -250,11 +268,13 @@ def _total(
 _EXACT = Context(prec=60)
 
 
-def _distinct(positions: Sequence[int]) -> str:
-    if not positions:
+def _distinct(keys: Sequence[str]) -> str:
+    """SQL of about how many different keys the rows used have."""
+    if not keys:
         return "1"
-    values = ", ".join(f"value_{i}" for i in positions)
-    return f"approx_count_distinct({values if len(positions) == 1 else f'row({values})'}) FILTER (kept)"
+    # A row of one key would be hashed far more slowly than the key.
+    key = keys[0] if len(keys) == 1 else f"row({', '.join(keys)})"
+    return f"approx_count_distinct({key}) FILTER (kept)"
 
 
 def preflight(
@@ -282,11 +302,15 @@ def preflight(
 def preflight_of(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest) -> Preflight:
     """The preflight of an opened table.
 
-    The number of rows and columns of the result is an estimate here: a result that is surely too large is
-    refused, a close one is left to the exact check in the image."""
+    The number of rows and columns of the result is an estimate, unless it is near a limit: then it is
+    counted, so that a result which no sheet holds is refused here, before it is paid for."""
     found = survey(connection, table, request)
-    # The estimate is within a few percent; a quarter is beyond any doubt.
-    check_shape(request, found.row_keys * 4 // 5, found.column_keys * 4 // 5, table.name)
+    try:
+        # The estimate is within a few percent; a fifth is beyond any doubt.
+        check_shape(request, found.row_keys * 6 // 5, found.column_keys * 6 // 5, table.name)
+    except InvalidInput:
+        found = _counted(connection, table, request, found)
+        check_shape(request, found.row_keys, found.column_keys, table.name)
     return Preflight(
         rows=found.rows,
         columns=table.names,
@@ -297,6 +321,24 @@ def preflight_of(connection: duckdb.DuckDBPyConnection, table: Table, request: P
         rejected=found.rejected,
         empty_rows=getattr(table, "empty_rows", 0),
     )
+
+
+def _counted(
+    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, found: Survey
+) -> Survey:
+    """The survey with the exact number of keys, which takes another scan."""
+    keys, side, uses = key_sql(request), len(request.rows), all_uses(table, request)
+    # In a row a blank is a key like any other; alone it would not be counted.
+    exact = [
+        f"count(DISTINCT row({', '.join(part)})) FILTER (kept)" if part else "1"
+        for part in (keys[:side], keys[side:])
+    ]
+    with table.explained(uses), table.scan() as source:
+        told = connection.execute(
+            f"SELECT {', '.join(exact)} FROM ({checked(uses, request, source)})"
+        ).fetchone()
+    assert told is not None
+    return replace(found, row_keys=int(told[0]), column_keys=int(told[1]))
 
 
 def first_rows(table: Table, names: Sequence[str], count: int) -> list[dict[str, str]]:

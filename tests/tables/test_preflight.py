@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from prixfixe.errors import InvalidInput
 from prixfixe.tables import CsvTable, Engine, PivotRequest, Preflight, preflight
 from prixfixe.tables.survey import survey
 
@@ -106,6 +107,29 @@ def test_a_sum_of_many_widest_numbers_is_exact(tmp_path: Path) -> None:
         found = survey(connection, CsvTable.open(path), request)
     assert found.totals[0].sum == Decimal("4999999999999999999.9999999995")
     assert found.totals[0].decimals == 10
+
+
+@pytest.mark.parametrize(("keys", "fits"), [(16_383, True), (16_384, False)])
+def test_a_result_near_the_limit_is_counted_and_not_estimated(check: Check, keys: int, fits: bool) -> None:
+    names = [b"", *(b"%d" % number for number in range(keys - 1))]
+    rows = HEADER + b"".join(b"a,%s,1\n" % name for name in names)
+    sums = [{"column": "amount", "aggregates": ["sum"]}]
+    if fits:
+        assert check(rows, values=sums).column_keys == keys
+        return
+    with pytest.raises(InvalidInput) as refused:
+        check(rows, values=sums)
+    assert refused.value.message == "the result would have 16,385 columns, and a sheet holds 16,384"
+    assert (refused.value.column, refused.value.hint) == (
+        "year",
+        "move year to rows, or group by fewer distinct values",
+    )
+
+
+def test_a_part_of_a_date_is_counted_as_that_part(check: Check) -> None:
+    days = b"".join(b"a,%d-%02d-%02d,1\n" % (1700 + n // 300, 1 + n % 12, 1 + n % 28) for n in range(60_000))
+    found = check(HEADER + days, columns=["year.year"], types={"year": "date"})
+    assert found.column_keys == pytest.approx(200, abs=10)
 
 
 def test_preflight_leaves_nothing_behind(tmp_path: Path, check: Check) -> None:

@@ -16,7 +16,7 @@ import duckdb
 
 from pivot import numbers
 from prixfixe.tables.request import PivotRequest
-from prixfixe.tables.survey import Survey, all_uses, check_shape, checked
+from prixfixe.tables.survey import Survey, all_uses, check_shape, checked, key_sql
 from prixfixe.tables.table import Table
 
 Key = tuple[str | None, ...]
@@ -26,15 +26,6 @@ Line = Literal["row", "others", "subtotal", "total"]
 
 _BATCH = 2_000
 """Groups taken from DuckDB at a time."""
-
-_PARTS = {
-    "year": "CAST(year({0}) AS INTEGER)",
-    "quarter": "strftime({0}, '%Y') || '-Q' || quarter({0})",
-    "month": "strftime({0}, '%Y-%m')",
-    "quarter-number": "CAST(quarter({0}) AS INTEGER)",
-    "month-number": "CAST(month({0}) AS INTEGER)",
-    "weekday": "CAST(isodow({0}) AS INTEGER)",
-}
 
 
 @dataclass(frozen=True)
@@ -105,11 +96,7 @@ class Pivot:
         uses = all_uses(table, request)
         fields = (*request.rows, *request.columns)
         side, first = len(request.rows), len(fields)
-        keys = [
-            _PARTS[part].format(f"value_{i}") if (part := request.part_of(field)) else f"value_{i}"
-            for i, field in enumerate(fields)
-        ]
-        inner = [f"{sql} AS key_{i}" for i, sql in enumerate(keys)]
+        inner = [f"{sql} AS key_{i}" for i, sql in enumerate(key_sql(request))]
         inner += [f"text_{i}, value_{i}" for i in range(first, first + len(request.values))]
         parts = [f"key_{i}" for i in range(first)] + [f"GROUPING(key_{i}) AS over_{i}" for i in range(first)]
         parts.append("count(*) AS rows")
