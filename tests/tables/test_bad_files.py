@@ -247,9 +247,9 @@ def test_bytes_changed_inside_a_workbook_are_found(tmp_path: Path) -> None:
 def test_a_small_archive_that_unpacks_to_gigabytes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prixfixe.tables import sheets
+    from prixfixe.tables import archive
 
-    monkeypatch.setattr(sheets, "MAX_XML_BYTES", 64 << 20)
+    monkeypatch.setattr(archive, "MAX_XML_BYTES", 64 << 20)
     path = workbook(tmp_path / "book.xlsx", {"Data": GOOD})
     made = tmp_path / "bomb.xlsx"
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:

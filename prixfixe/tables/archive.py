@@ -1,0 +1,161 @@
+"""The archive that a workbook is: what it claims is not believed, and it is measured before it is opened."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from prixfixe.errors import InvalidInput
+from prixfixe.tables.locate import shown
+
+MAX_XML_BYTES = 4 << 30
+"""Unpacked size of one part of a workbook: a full sheet of 16 columns has about 1 GB."""
+
+MAX_CELLS = 60_000_000
+"""Cells between the first and the last used one; they are held in memory, empty ones too."""
+
+_SMALL_XML = 16 << 20
+_ERROR = re.compile(
+    rb'<c [^>]*?r="([A-Z]+)([0-9]+)"[^>]*?t="e"[^>]*?>(?:<f.*?(?:</f>|/>))?<v>([^<]{0,20})', re.S
+)
+_WIDE = re.compile(rb'<c r="([A-Z]{2,3})')
+_ROW = re.compile(rb'<row r="([0-9]+)')
+
+
+def require_archive(path: Path) -> None:
+    """InvalidInput unless the file begins as a workbook does."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(b"\xd0\xcf\x11\xe0"):
+        with path.open("rb") as file:
+            locked = "EncryptedPackage".encode("utf-16-le") in file.read(1 << 22)
+        if locked:
+            raise refused(path, "is protected by a password", "save it without a password and run again")
+        raise refused(path, "is an old Excel workbook (.xls)", "save it as .xlsx and run again")
+    if not head.startswith(b"PK\x03\x04"):
+        raise refused(path, "is not an Excel workbook", "give it its own ending, or save it as .xlsx")
+
+
+def choose(path: Path, archive: zipfile.ZipFile, wanted: str) -> tuple[str, str]:
+    """Name of the sheet and of its part in the archive."""
+    names = archive.namelist()
+    if len(names) != len(set(names)) or len(names) > 10_000:
+        raise refused(path, "has parts twice or too many of them", "open it, save it again as .xlsx")
+    if sum(info.compress_size for info in archive.infolist()) > path.stat().st_size:
+        raise refused(path, "has parts that overlap, as archives made to do harm have", "save it again")
+    if any(info.flag_bits & 1 for info in archive.infolist()):
+        raise refused(path, "is protected by a password", "save it without a password and run again")
+    if "xl/vbaProject.bin" in names:
+        raise refused(
+            path, "has macros", "save it as .xlsx, without macros, and run again", value="xl/vbaProject.bin"
+        )
+    if "xl/workbook.bin" in names:
+        raise refused(path, "is a binary workbook (.xlsb)", "save it as .xlsx and run again")
+    book = ElementTree.fromstring(_small(path, archive, "xl/workbook.xml"))
+    links = ElementTree.fromstring(_small(path, archive, "xl/_rels/workbook.xml.rels"))
+    targets = {link.get("Id"): link.get("Target", "") for link in links}
+    sheets: dict[str, str] = {}
+    for element in book.iter():
+        if element.tag.endswith("}sheet") or element.tag == "sheet":
+            link = next((value for key, value in element.attrib.items() if key.endswith("}id")), "")
+            target = targets.get(link, "")
+            part = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+            if part in names and "worksheets/" in part:
+                sheets[element.get("name", "")] = part
+    if not sheets:
+        raise refused(path, "has no sheet with cells", "save it as .xlsx and run again")
+    if not wanted and len(sheets) == 1:
+        return next(iter(sheets.items()))
+    if wanted not in sheets:
+        shown_names = ", ".join(sheets)
+        said = f"has no sheet {wanted!r}" if wanted else f"has {len(sheets)} sheets"
+        raise refused(
+            path, said, f"name one with --sheet: {shown_names}", value=wanted or None, sheets=list(sheets)
+        )
+    return wanted, sheets[wanted]
+
+
+def _small(path: Path, archive: zipfile.ZipFile, part: str) -> bytes:
+    with archive.open(part) as file:
+        data = file.read(_SMALL_XML + 1)
+    if len(data) > _SMALL_XML:
+        raise _bomb(path, part, len(data))
+    return data
+
+
+def measure(path: Path, archive: zipfile.ZipFile, sheet_part: str, sheet: str) -> None:
+    """InvalidInput for what is too large to be opened, and for a cell that holds an error.
+
+    Each part that the reader will unpack is unpacked without being kept: nobody else knows its size."""
+    for info in archive.infolist():
+        name = info.filename
+        other_sheet = name.startswith("xl/worksheets/") and name != sheet_part
+        if not name.endswith((".xml", ".rels")) or other_sheet:
+            continue
+        if name != sheet_part and info.compress_size * 1032 < _SMALL_XML:
+            continue  # deflate packs at most 1,032 to 1
+        size, kept, width, last = 0, b"", b"A", 1
+        with archive.open(info) as file:
+            while chunk := file.read(1 << 20):
+                size += len(chunk)
+                if size > MAX_XML_BYTES:
+                    raise _bomb(path, name, size)
+                if name == sheet_part:
+                    window = kept + chunk
+                    if b't="e"' in window:
+                        _refuse_error(path, window, sheet)
+                    for found in _WIDE.finditer(window):
+                        if (len(found[1]), found[1]) > (len(width), width):
+                            width = found[1]
+                    rows = window.rfind(b'<row r="')
+                    if rows >= 0 and (row := _ROW.match(window, rows)):
+                        last = max(last, int(row[1]))
+                    kept = window[-2000:]
+        columns = column_number(width.decode()) if width != b"A" else 26
+        if columns * last > MAX_CELLS:
+            raise refused(
+                path,
+                f"has cells as far as column {width.decode()} and row {last:,} on sheet {sheet!r}",
+                "delete what lies beyond the table, or save the table as CSV or Parquet",
+                row=last,
+                column=width.decode(),
+            )
+
+
+def _refuse_error(path: Path, window: bytes, sheet: str) -> None:
+    for found in _ERROR.finditer(window):
+        column, row, value = found[1].decode(), int(found[2]), found[3].decode("utf-8", "replace")
+        raise refused(
+            path,
+            f"has the error {value} in cell {column}{row} of sheet {sheet!r}",
+            "correct the formula, or clear the cell",
+            row=row,
+            column=column,
+            value=value,
+        )
+
+
+def column_number(letters: str) -> int:
+    """A is 1, Z is 26, AA is 27."""
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter) - 64
+    return number
+
+
+def _bomb(path: Path, part: str, size: int) -> InvalidInput:
+    return refused(
+        path,
+        f"unpacks to more than {size - 1:,} bytes in its part {part}",
+        "open it, delete what is not the table, and save it again",
+        value=part,
+    )
+
+
+def refused(path: Path, what: str, hint: str, **values: Any) -> InvalidInput:
+    """The error that says what a workbook is or has."""
+    text = f"{path.name} {what}" if not what.startswith("row ") else f"{path.name}, {what}"
+    return InvalidInput(shown(text) if len(text) > 2000 else text, hint=hint, file=path.name, **values)
