@@ -33,7 +33,9 @@ class Cases:
         with self._store.read() as connection:
             found = [case for case in open_cases(connection) if case["deal"] == deal]
             if reader != self._arbiter or not found:
-                raise NotFound(f"there is no open case of deal {deal[:80]!r} for {reader}", code="case-unknown")
+                raise NotFound(
+                    f"there is no open case of deal {deal[:80]!r} for {reader}", code="case-unknown"
+                )
             return _file(connection, found[0])
 
     def may_read(self, connection: Connection, sha256: str, reader: str) -> bool:

@@ -20,6 +20,7 @@ from marketplace.quotes import Quotes
 from marketplace.receipts import Receipts
 from marketplace.sessions import Sessions
 from marketplace.settings import ServiceSettings
+from marketplace.shares import Shares
 from marketplace.store.database import Store
 from marketplace.uploads import UploadLimits, Uploads
 from marketplace.workers import Workers
@@ -42,6 +43,7 @@ class Services:
     sessions: Sessions
     blobs: Blobs
     uploads: Uploads
+    shares: Shares
     bundles: Bundles
     quotes: Quotes
     orders: Orders
@@ -80,6 +82,16 @@ class Services:
             sessions=Sessions(store, settings, market.chain_id, clock),
             blobs=blobs,
             uploads=Uploads(blobs, settings.blobs, unfinished, clock),
+            shares=Shares(
+                {
+                    "quotes": settings.quotes_per_minute,
+                    "sign-ins": settings.sign_ins_per_minute,
+                    "uploads": settings.uploads_per_minute,
+                    "jobs": settings.jobs_per_minute,
+                },
+                settings.trusted_proxies,
+                clock,
+            ),
             bundles=Bundles(store, chain, policy.grace, clock),
             quotes=Quotes(store, settings, chain, domain, signer, policy.grace, clock),
             orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),

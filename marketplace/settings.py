@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +22,9 @@ class ServiceSettings:
     name inside of a private network, for example). heartbeat_seconds: how often workers report; after three
     silent ones a worker is lost. quote_seconds: how long a price is offered. max_body_bytes: of JSON in one
     request. max_unfinished_bytes, max_unfinished_uploads: what one account may leave half sent;
-    upload_seconds: how long it is kept after its last byte.
+    upload_seconds: how long it is kept after its last byte. quotes_, sign_ins_ and jobs_per_minute: what one
+    network address may ask for, uploads_per_minute: what one account may send (requests); 0 for any number.
+    trusted_proxies: addresses or networks of proxies in front, whose X-Forwarded-For says who is asking.
     """
 
     data: Path
@@ -33,6 +36,11 @@ class ServiceSettings:
     max_unfinished_bytes: int = 16 * 2**30
     max_unfinished_uploads: int = 32
     upload_seconds: int = 86_400
+    quotes_per_minute: int = 600
+    sign_ins_per_minute: int = 240
+    uploads_per_minute: int = 6000
+    jobs_per_minute: int = 6000
+    trusted_proxies: tuple[str, ...] = ()
     max_log_bytes: int = 16 * 2**20
     max_body_bytes: int = 2**20
     session_seconds: int = 86_400
@@ -51,6 +59,15 @@ class ServiceSettings:
             value = getattr(self, field.name)
             if (field.name.startswith("max_") or field.name.endswith("_seconds")) and value <= 0:
                 raise ConfigurationError(f"{field.name} is {value!r}, not above zero")
+            if field.name.endswith("_per_minute") and value < 0:
+                raise ConfigurationError(f"{field.name} is {value!r}, below zero", hint="0 for any number")
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"trusted_proxies names {proxy!r}", hint="an address such as 10.0.0.2, or 10.0.0.0/24"
+                ) from error
 
     @property
     def domains(self) -> tuple[str, ...]:

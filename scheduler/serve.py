@@ -111,6 +111,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # whose word is taken is `trusted_proxies`' to say
         timeout_graceful_shutdown=int(_DRAIN_SECONDS),
         timeout_keep_alive=30,
     )

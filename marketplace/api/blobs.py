@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse
 
 from marketplace.api.access import BlobName, Caller, ServicesDep
+from marketplace.api.shares import share_of_account
 from prixfixe.errors import InvalidInput
 
 router = APIRouter(prefix="/blobs", tags=["blobs"])
@@ -24,7 +25,7 @@ class Writable(Protocol):
     def write(self, chunk: bytes) -> None: ...
 
 
-@router.put("/{sha256}", status_code=201)
+@router.put("/{sha256}", status_code=201, dependencies=[share_of_account("uploads")])
 async def upload(
     services: ServicesDep, caller: Caller, sha256: BlobName, request: Request, response: Response
 ) -> dict[str, object]:

@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, StreamingResponse
 from marketplace.api.access import Caller, IdempotencyKey, JobId, ServicesDep
 from marketplace.api.blobs import file_response
 from marketplace.api.events import MEDIA_TYPE, follow
+from marketplace.api.shares import share_of_address
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json
@@ -18,7 +19,7 @@ from prixfixe.protocol.canonical import canonical_json
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[share_of_address("jobs")])
 def place(
     services: ServicesDep,
     request: wire.JobRequest,

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from marketplace.shares import OverShare
 from marketplace.uploads import OffsetMismatch
 from prixfixe.errors import (
     InvalidInput,
@@ -40,6 +41,8 @@ def problem_response(error: PrixfixeError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(error.retry_after if isinstance(error, TooManyRequests) else 1)
+    if isinstance(error, OverShare) and error.left is not None:
+        headers |= error.left.headers()
     if isinstance(error, OffsetMismatch):
         headers[OFFSET] = str(error.values["expected_offset"])
     body = json.dumps(error.to_problem(), ensure_ascii=False).encode("utf-8", "replace")

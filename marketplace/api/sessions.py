@@ -7,19 +7,20 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 from marketplace.api.access import ServicesDep
+from marketplace.api.shares import share_of_address
 from prixfixe.protocol import wire
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
 
 
-@router.get("/nonce")
+@router.get("/nonce", dependencies=[share_of_address("sign-ins")])
 def nonce(services: ServicesDep, response: Response, host: Annotated[str, Header()] = "") -> wire.Nonce:
     """A nonce for one sign-in message (EIP-4361), and the domain that it must name."""
     response.headers["Cache-Control"] = "no-store"
     return services.sessions.nonce(host)
 
 
-@router.post("")
+@router.post("", dependencies=[share_of_address("sign-ins")])
 def open_session(services: ServicesDep, request: wire.SessionRequest, response: Response) -> wire.Session:
     """A token for who signed the message."""
     response.headers["Cache-Control"] = "no-store"

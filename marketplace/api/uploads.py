@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Request, Response
-from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from marketplace.api.access import BlobName, Caller, ServicesDep
 from marketplace.api.blobs import declared_size, receive
+from marketplace.api.shares import share_of_account
 from marketplace.uploads import Append
 from prixfixe.protocol.uploads import LIMIT, MEDIA_TYPE, YES, UploadState
 
@@ -33,10 +33,12 @@ def state(services: ServicesDep, caller: Caller, sha256: BlobName) -> Response:
 
 @router.patch(
     "/{sha256}",
-    status_code=204,
+    status_code=201,
+    dependencies=[share_of_account("uploads")],
     responses={
         200: {"description": "The last part; the blob was there before."},
         201: {"description": "The last part; the blob is whole and checked."},
+        204: {"description": "Taken; more is to come."},
         409: {"description": "The part begins elsewhere than at `Upload-Offset`, which the answer names."},
     },
     openapi_extra={
@@ -48,10 +50,11 @@ async def append(
     caller: Caller,
     sha256: BlobName,
     request: Request,
+    response: Response,
     upload_offset: _Size,
     upload_complete: Annotated[Literal["?0", "?1"], Header()],
     upload_length: Annotated[int | None, Header(ge=0, le=_LARGEST)] = None,
-) -> Response:
+) -> dict[str, object] | None:
     """Go on with a file at `Upload-Offset`. Bytes before a cut are kept. `Upload-Complete: ?1`: these are
     the last ones; the whole is checked against its name: 422 when it is another file, and nothing is left."""
 
@@ -63,14 +66,13 @@ async def append(
     with await run_in_threadpool(begin) as incoming:
         await receive(request, incoming)
         if upload_complete != YES:
-            headers = UploadState(incoming.offset, complete=False).headers()
-            return Response(status_code=204, headers=headers)
+            response.headers.update(UploadState(incoming.offset, complete=False).headers())
+            response.status_code = 204
+            return None
         new = await run_in_threadpool(incoming.finish)
-    return JSONResponse(
-        {"sha256": sha256, "size": incoming.offset},
-        status_code=201 if new else 200,
-        headers=UploadState(incoming.offset, complete=True).headers(),
-    )
+    response.headers.update(UploadState(incoming.offset, complete=True).headers())
+    response.status_code = 201 if new else 200
+    return {"sha256": sha256, "size": incoming.offset}
 
 
 @router.delete("/{sha256}", status_code=204)

@@ -149,26 +149,26 @@ class Conversation:
         """Perform a call, again with growing pauses while that is safe and may help; the last answer or
         error."""
         for pause in (*BACKOFF, None):
-            again = pause is not None and call.repeatable
             try:
                 answer: Answer = yield call
             except Unavailable as lost:
-                if not again or not lost.retryable:
+                if pause is None or not call.repeatable or not lost.retryable:
                     raise
             else:
-                if not again or answer.status not in TRY_AGAIN or answer.status in give_up_on:
+                # Who has asked too often was turned away before anything happened.
+                again = answer.status == 429 or (call.repeatable and answer.status in TRY_AGAIN)
+                if pause is None or not again or answer.status in give_up_on:
                     return answer
                 pause = told_pause(answer, pause)
-            assert pause is not None
             yield Pause(pause)
         raise AssertionError("the last try returns or raises")
 
 
-def told_pause(answer: Answer, least: float | None) -> float:
+def told_pause(answer: Answer, least: float) -> float:
     """Seconds to wait before trying again: as long as the service says (Retry-After), within reason."""
     told = answer.headers.get("retry-after", "")
     seconds = float(told) if answer.status == 429 and told.isascii() and told.isdigit() else 0.0
-    return max(least or 0.0, min(seconds, _LONGEST_TOLD_PAUSE))
+    return max(least, min(seconds, _LONGEST_TOLD_PAUSE))
 
 
 def _with_headers(call: Exchange, headers: Mapping[str, str]) -> Exchange:
