@@ -47,6 +47,8 @@ class Workers:
         self._surety = surety
         self._clock = clock
         self._missed: dict[str, dict[str, int]] = {}
+        # Said anew with every beat, so nothing is lost with this process.
+        self._trouble: dict[str, str | None] = {}
 
     def register(self, key: str, registration: wire.WorkerRegistration) -> wire.WorkerStatus:
         """A worker, new or come back. Forbidden unless the contract lets `key` sign for the provider."""
@@ -102,6 +104,7 @@ class Workers:
                 connection.execute(delete(asks).where(asks.c.worker == key))
             for signed in taken:
                 put(connection, asks, _row(key, signed, int(now)))
+            self._trouble[key] = heartbeat.trouble
             silent = now - was["heartbeat_at"] > self._settings.silence_seconds
             if taken or silent or was["draining"] != heartbeat.draining:
                 self._store.notify(connection, "asks")
@@ -176,6 +179,8 @@ class Workers:
             failed=counts.get("failed", 0),
             lost=counts.get("lost", 0),
             earned=earned,
+            draining=row["draining"],
+            trouble=self._trouble.get(key),
         )
 
 

@@ -39,6 +39,7 @@ from worker.outputs import OutputLimits, OutputRefused, collect, open_output
 from worker.runner import Job, Runner, Stopper, container_name
 from worker.scratch import Disk, ScratchPool
 from worker.settings import WorkerSettings
+from worker.space import Space
 
 log = logging.getLogger("prixfixe.worker")
 
@@ -55,6 +56,7 @@ class Room:
     domain: Domain
     signer: Signer
     client: ServiceClient
+    space: Space
     chain: ChainReader
     engine: Engine
     journal: Journal

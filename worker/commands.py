@@ -256,7 +256,10 @@ def status(service: str | None, rpc: str | None, contract: str | None, key: str,
     if as_json:
         click.echo(found.model_dump_json())
         return
-    click.echo(f"{found.name} ({found.key}): {'alive' if found.alive else 'silent'}")
+    state = "silent" if not found.alive else "alive, takes no work" if found.draining else "alive"
+    click.echo(f"{found.name} ({found.key}): {state}")
+    if found.trouble is not None:
+        click.echo(f"  {found.trouble}", err=True)
     click.echo(f"  provider {found.provider}: {found.free} free, {found.held} in dispute windows,"
                f" surety {found.surety}")  # fmt: skip
     click.echo(f"  deals: {found.running} running, {found.settled} settled, {found.failed} failed,"

@@ -39,12 +39,14 @@ from worker.journal import Journal
 from worker.scratch import ScratchPool
 from worker.selftest import require_seccomp
 from worker.settings import WorkerSettings
+from worker.space import Space
 
 log = logging.getLogger("prixfixe.worker")
 
 _POLL_SECONDS: Final = 25.0
 _FOREVER: Final = 10 * 365 * 86400.0
 _KEEP_ENDED_SECONDS: Final = 7 * 86400.0
+_FULL_SECONDS: Final = 1.0  # between looks at a full disk
 _LAST_WORDS_SECONDS: Final = 10.0  # for refusals of tasks that a drain cut off
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -129,6 +131,7 @@ class Daemon:
                 domain=Domain(market.chain_id, market.contract),
                 signer=signer,
                 client=client,
+                space=Space(settings.data),
                 chain=chain,
                 engine=engine,
                 journal=journal,
@@ -163,6 +166,9 @@ class Daemon:
                 )
             if self._draining.is_set():
                 return
+            if room.space.trouble() is not None:  # the heart says it
+                self._draining.wait(_FULL_SECONDS)
+                continue
             try:
                 assignment = room.client.assignment(_POLL_SECONDS)
                 if assignment is None or self._accept(room, assignment):
@@ -181,6 +187,10 @@ class Daemon:
     def _accept(self, room: Room, assignment: Assignment) -> bool:
         attempt = Attempt(room, assignment)
         try:
+            if (trouble := room.space.trouble()) is not None:
+                # Nothing could be journalled of it, so nothing signed: the market gives it to another.
+                log.error("attempt %s is not begun: %s", attempt.id, trouble)
+                return False
             if not attempt.accept():
                 return False
         except NotOurs as error:

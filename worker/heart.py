@@ -97,12 +97,16 @@ class Heart:
 
     def _beat(self) -> bool:
         """One beat. True when its answer calls for another at once: there is something new to ask."""
-        asks = [] if self._draining else self._asks()
+        trouble = self._room.space.trouble()
+        self._heed(trouble)
+        draining = self._draining or trouble is not None
+        asks = [] if draining else self._asks()
         answer = self._room.client.heartbeat(
             Heartbeat(
                 asks=tuple(self._signed(ask) for ask in asks),
                 running=self._running(),
-                draining=self._draining,
+                draining=draining,
+                trouble=trouble,
             )
         )
         if answer.stop:
@@ -111,6 +115,15 @@ class Heart:
         if not answer.refused:
             self._resting.update({ask.product: ask for ask in asks})
         return self._take_wanted(answer.products)
+
+    def _heed(self, trouble: str | None) -> None:
+        """A full disk ends the asking, and is said once; the market has dropped what rested by then."""
+        if trouble is not None:
+            self._say_once("space", trouble)
+            self._resting.clear()
+        elif "space" in self._told:
+            self._told.discard("space")
+            log.info("the disk has room again: work is taken")
 
     def _take_wanted(self, products: tuple[Product, ...]) -> bool:
         fresh = tuple(product for product in products if product not in self._wanted)
@@ -154,7 +167,7 @@ class Heart:
         refused = {reason.code for reason in answer.refused}
         for reason in answer.refused:
             self._say_once(reason.code, f"an ask was refused: {reason.message}. {reason.hint}".rstrip(". "))
-        self._told &= refused | {"standing"}
+        self._told &= refused | {"standing", "space"}
         if refused:
             self._standing = None  # era or time may be what was wrong
 

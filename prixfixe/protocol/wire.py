@@ -337,11 +337,12 @@ class SignedAsk(Message):
 
 class Heartbeat(Message):
     """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker
-    drains."""
+    drains. trouble: why a worker drains that was not told to, for its provider."""
 
     asks: Annotated[tuple[SignedAsk, ...], Field(max_length=256)]
     running: Annotated[tuple[str, ...], Field(max_length=1024)]  # attempt ids
     draining: bool = False
+    trouble: Annotated[str, Field(max_length=500)] | None = None
 
 
 class HeartbeatAnswer(Message):
@@ -411,3 +412,5 @@ class WorkerStatus(Message):
     failed: int
     lost: int
     earned: MoneyField
+    draining: bool = False  # takes no work
+    trouble: str | None = None  # why, when nobody told it to

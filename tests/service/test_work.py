@@ -296,6 +296,21 @@ def test_a_result_after_the_deal_expired_comes_too_late(world: World) -> None:
     assert _settles(world) == []
 
 
+def test_a_worker_in_trouble_gets_no_work_and_its_provider_sees_why(world: World) -> None:
+    world.publish()
+    world.register()
+    world.beat([world.ask()])
+    trouble = "the data folder's disk has 3 MiB left"
+    beat = wire.Heartbeat(asks=(), running=(), draining=True, trouble=trouble).model_dump(mode="json")
+    headers = world.sign_in(WORKER)
+    assert world.http.post("/v1/workers/heartbeat", json=beat, headers=headers).status_code == 200
+    status = world.http.get(f"/v1/workers/{WORKER.address}", headers=headers).json()
+    assert (status["alive"], status["draining"], status["trouble"]) == (True, True, trouble)
+    world.beat([world.ask()])
+    status = world.http.get(f"/v1/workers/{WORKER.address}", headers=headers).json()
+    assert (status["draining"], status["trouble"]) == (False, None)
+
+
 def test_unknown_attempts_are_to_be_stopped(world: World) -> None:
     world.register()
     assert world.beat(running=["abc"]).json()["stop"] == ["abc"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -119,6 +121,33 @@ class TestAsks:
         with stage.worker() as daemon:
             daemon.stop()
             stage.service.until(lambda: stage.service.beats and stage.service.beats[-1].draining, 5)
+
+
+class TestAFullDisk:
+    def test_no_work_is_taken_until_there_is_room_again(self, stage: Stage, tmp_path: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("a small disk needs root")
+        data = tmp_path / "small"
+        data.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "none", str(data)], check=True)
+        stage.service.products = (stage.buy("true").definition.limits.product,)
+        try:
+            with stage.worker(data=data, scratch="watched"):
+                stage.service.until(lambda: bool(stage.service.asks), 5)
+                filler = data / "filler"
+                filler.write_bytes(bytes(110 * 2**20))
+                stage.service.until(lambda: stage.service.beats[-1].trouble is not None, 5)
+                assert stage.service.beats[-1].draining
+                assert "MiB left" in str(stage.service.beats[-1].trouble)
+                given = stage.assign("true")
+                count = len(stage.service.beats)
+                stage.service.until(lambda: len(stage.service.beats) > count + 5, 5)
+                assert given.attempt not in stage.service.started
+                filler.unlink()
+                assert stage.report_of(given).status == 0
+                assert not stage.service.beats[-1].draining
+        finally:
+            subprocess.run(["umount", "--lazy", str(data)], check=True)
 
 
 class TestARefusal:
