@@ -17,6 +17,7 @@ from ape.cli import ConnectedProviderCommand, network_option
 from market import deploy
 
 from ape import accounts, chain
+from prixfixe.chain import verification
 from prixfixe.chain.manifest import manifest_path
 from prixfixe.chain.parameters import Roles, default_policy
 from prixfixe.errors import PrixfixeError
@@ -33,6 +34,7 @@ from prixfixe.errors import PrixfixeError
 @click.option("--scheduler", help="Default: as admin.")
 @click.option("--pauser", help="Default: as admin.")
 @click.option("--arbiter", help="Default: as admin.")
+@click.option("--salt", type=int, default=0, help="Tells apart markets that are equal in all else.")
 @click.option("--out", type=click.Path(path_type=Path), help="Default: deployments/CHAIN_ID.json above.")
 def cli(
     account: str | None,
@@ -42,9 +44,10 @@ def cli(
     scheduler: str | None,
     pauser: str | None,
     arbiter: str | None,
+    salt: int,
     out: Path | None,
 ) -> None:
-    """Deploy a market and write its manifest."""
+    """Deploy a market; write its manifest, and beside it what proves its sources."""
     sender = accounts.load(account) if account else accounts.test_accounts[0]
     admin = admin or str(sender.address)
     path = out or manifest_path(chain.chain_id, Path(__file__).resolve().parents[2] / "deployments")
@@ -52,8 +55,9 @@ def cli(
         raise click.ClickException(f"{path} describes a market already; name another file with --out")
     roles = Roles(admin, pricing or admin, scheduler or admin, pauser or admin)
     try:
-        _, deployment = deploy(sender, default_policy(arbiter or admin), roles, chain.chain_id, token)
+        _, deployment = deploy(sender, default_policy(arbiter or admin), roles, chain.chain_id, token, salt)
     except PrixfixeError as error:
         raise click.ClickException(f"{error.message}{f' -> {error.hint}' if error.hint else ''}") from error
     deployment.save(path)
+    verification.save(deployment, path)
     click.echo(f"market {deployment.market}, token {deployment.token}; written to {path}")

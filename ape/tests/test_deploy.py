@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,20 @@ from click.testing import CliRunner
 from deploy import cli
 
 import ape
+from prixfixe.chain import artefacts, placing
 from prixfixe.chain.manifest import Deployment
-from prixfixe.chain.parameters import Roles, default_policy
+from prixfixe.chain.parameters import Roles, constructor_arguments, default_policy
 from prixfixe.errors import ConfigurationError
 from prixfixe.protocol.money import Money
 
 
-@pytest.fixture
-def made(accounts: Any, chain: Any) -> tuple[Any, Deployment]:
-    admin = str(accounts[0].address)
-    roles = Roles(admin, str(accounts[1].address), str(accounts[2].address), admin)
-    contract, deployment = market.deploy(accounts[0], default_policy(admin), roles, 31337)
-    return contract, deployment
+@pytest.fixture(params=["test", "foundry"], ids=["in-process", "anvil"])
+def made(request: pytest.FixtureRequest, accounts: Any) -> Iterator[tuple[Any, Deployment]]:
+    """A market on ape's own chain, which has no deployment proxy, and on anvil, which has."""
+    with ape.networks.ethereum.local.use_provider(request.param):
+        admin = str(accounts[0].address)
+        roles = Roles(admin, str(accounts[1].address), str(accounts[2].address), admin)
+        yield market.deploy(accounts[0], default_policy(admin), roles, 31337)
 
 
 def test_the_market_has_the_policy_and_roles_that_it_was_given(
@@ -36,6 +40,22 @@ def test_the_market_has_the_policy_and_roles_that_it_was_given(
     assert contract.config()[0] == deployment.roles.scheduler
     assert contract.hasRole(contract.PRICING_ROLE(), accounts[1])
     assert not contract.hasRole(contract.PRICING_ROLE(), accounts[2])
+
+
+def test_where_there_is_a_proxy_the_address_is_known_before_and_taken_once(
+    made: tuple[Any, Deployment], accounts: Any
+) -> None:
+    _, first = made
+    artefact = artefacts.load("Market")
+    arguments = constructor_arguments(first.token, first.policy, first.roles)
+    creation = artefact.creation_code + artefact.constructor.encode_call(arguments)[4:]
+    proxied = first.market == placing.proxied_address(creation, 0)
+    assert proxied == placing.has_proxy(bytes(accounts.provider.get_code(placing.PROXY)))
+    if proxied:
+        with pytest.raises(ConfigurationError, match="exists already"):
+            market.deploy(accounts[5], first.policy, first.roles, 31337, first.token)
+    _, second = market.deploy(accounts[5], first.policy, first.roles, 31337, first.token, salt=1)
+    assert (second.market == placing.proxied_address(creation, 1)) == proxied
 
 
 def test_money_goes_in_and_out(made: tuple[Any, Deployment], accounts: Any) -> None:
@@ -60,6 +80,9 @@ def test_the_script_writes_the_manifest_that_the_product_reads(tmp_path: Path) -
     assert done.exit_code == 0, done.output
     deployment = Deployment.load(out)
     assert deployment.market in done.output
+    proven = json.loads((tmp_path / "manifest.verification.json").read_text())
+    assert proven[0]["address"] == deployment.market
+    assert (tmp_path / "manifest.input.json").exists()
     assert set(deployment.transactions) == {"DevDollar", "Market"}
     again = CliRunner().invoke(cli, ["--network", "ethereum:local:test", "--out", str(out)])
     assert again.exit_code != 0

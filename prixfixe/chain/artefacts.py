@@ -18,7 +18,8 @@ class Artefact:
     """One contract: its interface, its code, and where the code came from.
 
     creation_code, runtime_code: bytes; the latter with zeros where immutables go (`immutables`: (start,
-    length)). source_hash: of its sources; compiler: version.
+    length)). source: its file, as the compiler's input names it. source_hash: of its sources; compiler:
+    version.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Artefact:
     creation_code: bytes
     runtime_code: bytes
     immutables: tuple[tuple[int, int], ...]
+    source: str
     source_hash: str
     compiler: str
 
@@ -81,6 +83,12 @@ def load(name: str) -> Artefact:
             for places in document.get("immutableReferences", {}).values()
             for place in places
         ),
+        source=document["sourceName"],
         source_hash=document["sourceHash"],
         compiler=document["compiler"]["version"],
     )
+
+
+def compiler_input() -> bytes:
+    """The standard JSON input that all artefacts were compiled from."""
+    return files("prixfixe.chain").joinpath("artefacts", "input.json").read_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prixfixe.chain import artefacts, transactions
+from prixfixe.chain import artefacts, placing, transactions
 from prixfixe.chain.manifest import Deployment, manifest_path
 from prixfixe.chain.parameters import Policy, Roles, check_policy, constructor_arguments
 from prixfixe.chain.rpc import Rpc
@@ -16,10 +16,16 @@ from prixfixe.protocol.addresses import parse_address
 __all__ = ["Deployment", "deploy", "manifest_path"]
 
 
-def deploy(rpc: Rpc, signer: Signer, policy: Policy, roles: Roles, *, token: str | None = None) -> Deployment:
+def deploy(
+    rpc: Rpc, signer: Signer, policy: Policy, roles: Roles, *, token: str | None = None, salt: int = 0
+) -> Deployment:
     """Creates the market, and before it a DevDollar when no token is given, which only a local chain allows.
 
-    ConfigurationError for a policy that makes no sense or a missing token, before anything is sent.
+    Where the chain has the deterministic deployment proxy, the market's address follows from its code, token,
+    policy, roles and the salt alone; elsewhere from the signer and its nonce.
+
+    ConfigurationError for a policy that makes no sense, a missing token, or an address that is taken, before
+    the market is sent.
     """
     chain_id = int(rpc.call("eth_chainId"), 16)
     if chain_id != signer.chain_id:
@@ -36,17 +42,17 @@ def deploy(rpc: Rpc, signer: Signer, policy: Policy, roles: Roles, *, token: str
                 code="no-token",
                 hint="give the address of a plain ERC-20 dollar with 6 decimals as --token",
             )
-        created = _create(rpc, signer, chain_id, "DevDollar", [])
+        created = _send(rpc, signer, "DevDollar", None, _creation("DevDollar", []))
         hashes["DevDollar"], token = created.hash, _address(created)
     else:
         token = parse_address(token, name="token")
         _require_decimals(rpc, token)
-    created = _create(rpc, signer, chain_id, "Market", constructor_arguments(token, policy, roles))
+    market, created = _place(rpc, signer, constructor_arguments(token, policy, roles), salt)
     hashes["Market"] = created.hash
     artefact = artefacts.load("Market")
     deployment = Deployment(
         chain_id=chain_id,
-        market=_address(created),
+        market=market,
         token=token,
         policy=policy,
         roles=roles,
@@ -59,15 +65,35 @@ def deploy(rpc: Rpc, signer: Signer, policy: Policy, roles: Roles, *, token: str
     return deployment
 
 
-def _create(
-    rpc: Rpc, signer: Signer, chain_id: int, name: str, arguments: list[Any]
-) -> transactions.TransactionReceipt:
+def _place(
+    rpc: Rpc, signer: Signer, arguments: list[Any], salt: int
+) -> tuple[str, transactions.TransactionReceipt]:
+    """The market's address and the transaction that created it."""
+    creation = _creation("Market", arguments)
+    if not placing.proxy_there(rpc):
+        created = _send(rpc, signer, "Market", None, creation)
+        return _address(created), created
+    address = placing.proxied_address(creation, salt)
+    if rpc.call("eth_getCode", address, "latest") != "0x":
+        raise ConfigurationError(
+            f"this very market exists already, at {address}",
+            code="market-exists",
+            hint="use that one, or give another --salt to have a second one like it",
+        )
+    return address, _send(rpc, signer, "Market", placing.PROXY, placing.proxy_call(creation, salt))
+
+
+def _creation(name: str, arguments: list[Any]) -> bytes:
+    """Creation code with its arguments; a creation has no selector."""
     artefact = artefacts.load(name)
-    data = (
-        artefact.creation_code + artefact.constructor.encode_call(arguments)[4:]
-    )  # no selector in a creation
+    return artefact.creation_code + artefact.constructor.encode_call(arguments)[4:]
+
+
+def _send(
+    rpc: Rpc, signer: Signer, name: str, to: str | None, data: bytes
+) -> transactions.TransactionReceipt:
     unsigned = transactions.prepare(
-        rpc, chain_id=chain_id, sender=signer.address, to=None, data=data, context=f"deploy {name}"
+        rpc, chain_id=signer.chain_id, sender=signer.address, to=to, data=data, context=f"deploy {name}"
     )
     signed = unsigned.sign(signer)
     transactions.broadcast(rpc, signed)

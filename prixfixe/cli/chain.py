@@ -75,12 +75,25 @@ def chain() -> None:
     "--deposit-cap", type=MoneyType(), help="The most that the market may hold; can be raised later."
 )
 @click.option(
+    "--salt",
+    type=click.IntRange(0, 2**256 - 1),
+    default=0,
+    metavar="NUMBER",
+    help="Tells apart markets that are equal in all else. Default: 0.",
+)
+@click.option(
     "--out", type=manifest_type, help="Where the manifest is written. Default: deployments/CHAIN_ID.json."
 )
 @yes_option
 @json_option
-def deploy(rpc: str, key: str | None, out: Path | None, yes: bool, as_json: bool, **options: Any) -> None:
+def deploy(
+    rpc: str, key: str | None, salt: int, out: Path | None, yes: bool, as_json: bool, **options: Any
+) -> None:
     """Deploy a market, check it on the chain, and write its manifest.
+
+    On a chain with the deterministic deployment proxy (0x4e59...956C) the market's address follows from its
+    code, token, policy, roles and salt, whoever sends it. Beside the manifest lies what a block explorer
+    needs to show the sources: the compiler's input, and each contract's name, compiler and arguments.
 
     Everything is shown and asked first, because none of it but the deposit cap can be changed later. An
     existing manifest is never overwritten.
@@ -91,6 +104,7 @@ def deploy(rpc: str, key: str | None, out: Path | None, yes: bool, as_json: bool
       prixfixe chain deploy --rpc https://node.example --key deployer \\
           --token 0x... --admin 0x... --scheduler 0x... --deposit-cap 50000
     """
+    from prixfixe.chain import verification
     from prixfixe.chain.deployment import deploy as deploy_market
     from prixfixe.chain.deployment import manifest_path
     from prixfixe.chain.parameters import check_policy
@@ -119,8 +133,9 @@ def deploy(rpc: str, key: str | None, out: Path | None, yes: bool, as_json: bool
         )
         if not yes:
             click.confirm("Deploy this market?", abort=True, err=True)
-        deployment = deploy_market(node, signer, policy, roles, token=options["token"])
+        deployment = deploy_market(node, signer, policy, roles, token=options["token"], salt=salt)
         deployment.save(path)
+        verification.save(deployment, path)
     if as_json:
         emit({**deployment.to_json(), "manifest": str(path)})
         return

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe.chain import artefacts, events
+from prixfixe.chain import artefacts, events, placing, verification
 from prixfixe.chain.abi import snake_case
 from prixfixe.chain.deployment import Deployment, deploy, manifest_path
-from prixfixe.chain.parameters import check_policy, constructor_arguments, default_policy
+from prixfixe.chain.parameters import Roles, check_policy, constructor_arguments, default_policy
 from prixfixe.errors import ConfigurationError, InvalidInput, NotFound
+from prixfixe.protocol.hashing import keccak256
 from prixfixe.protocol.money import MAX_UINT64
 from tests.support.market import LocalMarket
 
@@ -79,10 +80,82 @@ def test_a_second_market_can_hold_the_same_token(market: LocalMarket) -> None:
         default_policy(market.admin.address),
         market.deployment.roles,
         token=market.deployment.token,
+        salt=1,
     )
     assert second.token == market.deployment.token
     assert second.market != market.deployment.market
     assert set(second.transactions) == {"Market"}
+
+
+def test_an_equal_market_has_its_address_before_it_is_there_and_is_deployed_once(market: LocalMarket) -> None:
+    policy, roles, token = (
+        default_policy(market.admin.address),
+        market.deployment.roles,
+        market.deployment.token,
+    )
+    arguments = constructor_arguments(token, policy, roles)
+    artefact = artefacts.load("Market")
+    creation = artefact.creation_code + artefact.constructor.encode_call(arguments)[4:]
+    expected = placing.proxied_address(creation, 7)
+    # Whoever sends it: here somebody who has no role in it.
+    made = deploy(market.chain.rpc, market.customer, policy, roles, token=token, salt=7)
+    assert made.market == expected
+    with pytest.raises(ConfigurationError) as taken:
+        deploy(market.chain.rpc, market.admin, policy, roles, token=token, salt=7)
+    assert taken.value.code == "market-exists"
+    assert expected in taken.value.message
+
+
+def test_roles_go_to_the_given_addresses_and_not_to_the_sender(market: LocalMarket) -> None:
+    people = [f"0x{i:040x}" for i in (0xA1, 0xA2, 0xA3, 0xA4)]
+    roles = Roles(*people)
+    policy = default_policy(market.admin.address)
+    made = deploy(market.chain.rpc, market.admin, policy, roles, token=market.deployment.token)
+    client = made.client(market.chain.rpc)
+    admin_role = bytes(32)
+    assert client.has_role(admin_role, people[0])
+    assert client.has_role(keccak256(b"PRICING_ROLE"), people[1])
+    assert client.config().scheduler == roles.scheduler
+    assert client.has_role(keccak256(b"PAUSER_ROLE"), people[3])
+    for role in (admin_role, keccak256(b"PRICING_ROLE"), keccak256(b"PAUSER_ROLE")):
+        assert not client.has_role(role, market.admin.address)
+
+
+def test_a_chain_without_the_proxy_gets_its_market_too(market: LocalMarket) -> None:
+    rpc = market.chain.rpc
+    rpc.call("anvil_setCode", placing.PROXY, "0x60006000fd")  # not the proxy, whatever it is
+    try:
+        made = deploy(
+            rpc,
+            market.admin,
+            default_policy(market.admin.address),
+            market.deployment.roles,
+            token=market.deployment.token,
+            salt=7,
+        )
+    finally:
+        rpc.call("anvil_setCode", placing.PROXY, "0x" + placing.PROXY_CODE.hex())
+    made.check(rpc)
+
+
+def test_beside_the_manifest_lies_what_proves_its_sources(market: LocalMarket, tmp_path: Path) -> None:
+    given, told = verification.save(market.deployment, tmp_path / "31337.json")
+    compiled = json.loads(given.read_text(encoding="utf-8"))
+    entries = {entry["contract"]: entry for entry in json.loads(told.read_text(encoding="utf-8"))}
+    assert set(entries) == {
+        "src/Market.sol:Market",
+        "src/market/Court.sol:Court",
+        "src/dev/DevDollar.sol:DevDollar",
+    }
+    for contract, entry in entries.items():
+        source, _, name = contract.partition(":")
+        assert source in compiled["sources"]
+        assert entry["compiler"].startswith("v0.8.")
+        code = bytes.fromhex(market.chain.rpc.call("eth_getCode", entry["address"], "latest")[2:])
+        assert artefacts.load(name).is_code(code)
+    # The transaction to the proxy ends with exactly these arguments.
+    sent = market.chain.rpc.call("eth_getTransactionByHash", market.deployment.transactions["Market"])
+    assert sent["input"].endswith(entries["src/Market.sol:Market"]["constructor_arguments"])
 
 
 def test_a_token_that_is_none_is_refused(market: LocalMarket) -> None:
