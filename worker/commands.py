@@ -6,49 +6,30 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sys
 import time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from prixfixe.chain.client import MarketClient
-    from prixfixe.protocol.wire import Market
+from worker.options import (
+    contract_option,
+    data_option,
+    emitter,
+    json_option,
+    log_to_stderr,
+    market_of,
+    rpc_option,
+    service_option,
+    where,
+)
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output.")
-_SERVICE = click.option(
-    "--service",
-    metavar="URL",
-    envvar="PRIXFIXE_SERVICE",
-    show_envvar=True,
-    help="The market's API; else the current context's.",
-)
-_RPC = click.option(
-    "--rpc",
-    metavar="URL",
-    envvar="PRIXFIXE_RPC",
-    show_envvar=True,
-    help="A chain node that you trust: what it says decides whether a job is real; else the context's.",
-)
-_CONTRACT = click.option(
-    "--contract",
-    metavar="ADDRESS",
-    default=None,
-    help="The market's contract; a service that names another is refused.",
-)
-_DATA = click.option(
-    "--data",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("prixfixe-worker"),
-    show_default=True,
-    help="Journal, input cache and task disks. One worker a folder.",
-)
+_WORDS = {
+    "ready": "worker {name} ready: key {key}, provider {provider}, {slots} slot(s), runtime {runtime}, "
+    "disks {scratch}"
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,9 +52,9 @@ def worker() -> None:
 
 
 @worker.command()
-@_SERVICE
-@_RPC
-@_CONTRACT
+@service_option
+@rpc_option
+@contract_option
 @click.option(
     "--provider",
     metavar="ADDRESS",
@@ -115,8 +96,8 @@ def worker() -> None:
 )
 @click.option("--drain", type=float, default=120.0, show_default=True, metavar="SECONDS",
               help="How long a stop waits for running tasks.")  # fmt: skip
-@_DATA
-@_JSON
+@data_option
+@json_option
 def start(
     service: str | None,
     rpc: str | None,
@@ -150,8 +131,8 @@ def start(
     from worker.daemon import Daemon
     from worker.settings import WorkerSettings, free_disk_mib
 
-    _log(as_json)
-    service, rpc, contract = _where(service, rpc, contract)
+    log_to_stderr(as_json)
+    service, rpc, contract = where(service, rpc, contract)
     settings = WorkerSettings(
         service=service,
         rpc=rpc,
@@ -170,15 +151,15 @@ def start(
         scratch=scratch,
         drain_seconds=drain,
     )
-    daemon = Daemon(settings, _emitter(as_json))
+    daemon = Daemon(settings, emitter(as_json, _WORDS))
     daemon.handle_signals()
     daemon.run()
 
 
 @worker.command()
-@_SERVICE
-@_RPC
-@_CONTRACT
+@service_option
+@rpc_option
+@contract_option
 @click.option("--key", metavar="KEY", required=True, help="The provider's own key (not a worker's).")
 @click.option(
     "--worker-key",
@@ -189,7 +170,7 @@ def start(
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it may sign."
 )
-@_JSON
+@json_option
 def init(
     service: str | None,
     rpc: str | None,
@@ -210,7 +191,7 @@ def init(
     from worker.onboarding import onboard
 
     address = _address(worker_key, "worker key")
-    _, client = _market(*_where(service, rpc, contract))
+    _, client = market_of(*where(service, rpc, contract))
     done = onboard(client, load_signer(key, chain_id=client.chain_id), address, days * 86400)
     facts = {
         "provider": done.provider,
@@ -234,18 +215,18 @@ def init(
 
 
 @worker.command()
-@_SERVICE
-@_RPC
-@_CONTRACT
+@service_option
+@rpc_option
+@contract_option
 @click.option("--key", metavar="KEY", required=True, help="The worker's key.")
-@_JSON
+@json_option
 def status(service: str | None, rpc: str | None, contract: str | None, key: str, as_json: bool) -> None:
     """Show what the market knows of a worker: whether it lives, what it did, what it earned."""
     from prixfixe.keys import load_signer
     from worker.client import ServiceClient
 
-    service, rpc, contract = _where(service, rpc, contract)
-    market, _ = _market(service, rpc, contract)
+    service, rpc, contract = where(service, rpc, contract)
+    market, _ = market_of(service, rpc, contract)
     signer = load_signer(key, chain_id=market.chain_id)
     client = ServiceClient(service)
     try:
@@ -277,8 +258,8 @@ def status(service: str | None, rpc: str | None, contract: str | None, key: str,
 )
 @click.option("--runtime", default="runc", show_default=True)
 @click.option("--scratch", type=click.Choice(["auto", "loop", "watched"]), default="auto", show_default=True)
-@_DATA
-@_JSON
+@data_option
+@json_option
 def check(image: str | None, runtime: str, scratch: Any, data: Path, as_json: bool) -> None:
     """Try the cage on this machine: a verdict a line.
 
@@ -299,49 +280,12 @@ def check(image: str | None, runtime: str, scratch: Any, data: Path, as_json: bo
         raise click.exceptions.Exit(9)
 
 
-def _where(service: str | None, rpc: str | None, contract: str | None) -> tuple[str, str, str | None]:
-    """Service, node and contract: what was given, and for the rest what the current context says of that
-    service."""
-    if service is not None and rpc is not None:
-        return service, rpc, contract
-    from prixfixe.client.contexts import resolve_context
-    from prixfixe.errors import ConfigurationError
-
-    context = resolve_context()
-    if service is not None and service.rstrip("/") != context.service.rstrip("/"):
-        raise ConfigurationError(
-            f"the context {context.name!r} is of another service than {service}",
-            code="context-elsewhere",
-            hint="name a chain node of that market with --rpc",
-        )
-    node = rpc or context.rpc
-    if node is None:
-        raise ConfigurationError(
-            f"the context {context.name!r} names no chain node", code="no-rpc", hint="name one with --rpc"
-        )
-    return context.service, node, contract or context.contract
-
-
 def _address(text: str, name: str) -> str:
     """The address itself, or that of a key whose address is known here."""
     from prixfixe.client.setup import address_of_spec
     from prixfixe.protocol.addresses import parse_address
 
     return address_of_spec(text) or parse_address(text, name=name)
-
-
-def _market(service: str, rpc: str, contract: str | None) -> tuple[Market, MarketClient]:
-    """The market as the service names it, and its contract behind the provider's own node."""
-    from prixfixe.chain.client import MarketClient
-    from worker.client import ServiceClient, require_market
-
-    client = ServiceClient(service)
-    try:
-        market = client.market()
-    finally:
-        client.close()
-    require_market(market, contract)
-    return market, MarketClient(rpc, market.contract, chain_id=market.chain_id)
 
 
 def _dollars(text: str) -> Decimal:
@@ -355,36 +299,9 @@ def _memory_mib() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
 
 
-def _log(as_json: bool) -> None:
-    """Diagnostics go to standard error; standard output belongs to events."""
-    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(form)
-    logger = logging.getLogger("prixfixe.worker")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.WARNING if as_json else logging.INFO)
-    logger.propagate = False
-
-
-def _emitter(as_json: bool) -> Any:
-    def emit(event: str, facts: dict[str, Any]) -> None:
-        if as_json:
-            click.echo(json.dumps({"event": event, **facts}))
-        elif event == "ready":
-            click.echo(
-                f"worker {facts['name']} ready: key {facts['key']}, provider {facts['provider']},"
-                f" {facts['slots']} slot(s), runtime {facts['runtime']}, disks {facts['scratch']}"
-            )
-        else:
-            click.echo(f"{event} {' '.join(f'{name}={value}' for name, value in facts.items())}".rstrip())
-        sys.stdout.flush()
-
-    return emit
-
-
 @worker.command()
-@_DATA
-@_JSON
+@data_option
+@json_option
 def clean(data: Path, as_json: bool) -> None:
     """Remove what a killed worker left: its containers and task disks.
 

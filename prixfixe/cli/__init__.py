@@ -20,6 +20,7 @@ from prixfixe.cli.failures import reported
 HELP_LINES = {
     "run": "Run a bundle on your files for a flat price.",
     "verify": "Check a receipt and results without trusting the service.",
+    "challenge": "Dispute a result that was paid.",
     "jobs": "List, watch, download, cancel and refund your jobs.",
     "account": "Show your balance; move money in and out.",
     "keys": "Make and list the keys that sign for you.",
@@ -31,13 +32,14 @@ HELP_LINES = {
     "serve": "Run the service.",
     "admin": "Look after a service and its store.",
     "worker": "Sell this machine's time.",
+    "arbiter": "Judge challenged results.",
 }
 
 # Who uses what, in the order in which the help shows it.
 SECTIONS = (
-    ("Buy", ("run", "jobs", "verify", "account", "keys", "context")),
+    ("Buy", ("run", "jobs", "verify", "challenge", "account", "keys", "context")),
     ("Sell", ("worker", "bundle", "pricing")),
-    ("Operate", ("dev", "serve", "admin", "chain")),
+    ("Operate", ("dev", "serve", "admin", "chain", "arbiter")),
 )
 
 # Packages of the optional extras -> the extra that brings them.

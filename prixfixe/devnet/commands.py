@@ -53,7 +53,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 @json_option
 @click.pass_context
 def dev(context: click.Context, /, **options: Any) -> None:
-    """Start a whole market on this machine: chain, contract, service, workers, accounts with play money.
+    """Start a whole market on this machine: chain, contract, service, workers, an arbiter, accounts with play
+    money.
 
     It makes itself the current context, so that `prixfixe run` works in another terminal at once. Ctrl-C
     stops everything; what was stored stays, and the next start goes on from there (`dev reset` forgets it).
@@ -168,7 +169,7 @@ def _process_name(kind: str, number: int | None) -> str:
     return kind
 
 
-_KINDS = click.argument("kind", metavar="chain|service|worker")
+_KINDS = click.argument("kind", metavar="chain|service|worker|arbiter")
 _NUMBER = click.argument("number", type=int, required=False)
 
 

@@ -41,7 +41,7 @@ def deploy_or_find(rpc: str, manifest_path: Path) -> tuple[Deployment, bool]:
         bond=Money.parse("5").units,
         arbiter_fee=Money.parse("1").units,
         max_fee_bps=1000,
-        arbiter=admin,
+        arbiter=development_address(numbers.ARBITER),
         deposit_cap=Money.parse("10000000").units,
     )
     roles = Roles(

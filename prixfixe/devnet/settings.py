@@ -15,7 +15,8 @@ OPERATOR: Final = 2
 CUSTOMER: Final = 3
 FIRST_PROVIDER: Final = 4
 FIRST_WORKER_KEY: Final = 10
-MOST_WORKERS: Final = 6  # providers 4..9
+MOST_WORKERS: Final = 6  # providers 4..9, worker keys 10..15
+ARBITER: Final = 16
 
 CONTEXT: Final = "dev"
 CUSTOMER_DEPOSIT: Final = Money.parse("1000.00")
@@ -50,3 +51,8 @@ def provider_key(worker: int) -> str:
 
 def worker_key(worker: int) -> str:
     return f"dev:{FIRST_WORKER_KEY + worker - 1}"
+
+
+def arbiter_key() -> str:
+    """Key spec of who judges disputes."""
+    return f"dev:{ARBITER}"

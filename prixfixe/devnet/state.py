@@ -42,6 +42,10 @@ class Folder:
     def logs(self) -> Path:
         return self.root / "logs"
 
+    @property
+    def arbiter(self) -> Path:
+        return self.root / "arbiter"
+
     def worker(self, number: int) -> Path:
         return self.root / f"worker-{number}"
 

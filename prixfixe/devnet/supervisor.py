@@ -24,7 +24,7 @@ from prixfixe.devnet.accounts import development_address
 from prixfixe.devnet.anvil import anvil_command
 from prixfixe.devnet.market import account_index, deploy_or_find, fund
 from prixfixe.devnet.processes import ProcessRecord, alive, spawn, stop, wait_ready
-from prixfixe.devnet.settings import DevnetSettings, provider_key, worker_key
+from prixfixe.devnet.settings import DevnetSettings, arbiter_key, provider_key, worker_key
 from prixfixe.devnet.state import DevnetState, Folder, load, locked, save
 from prixfixe.errors import ChainError, ConfigurationError, Conflict, Unavailable
 
@@ -102,6 +102,9 @@ class Devnet:
             self._step("accounts funded, worker keys authorised")
         wait_ready(server, lambda: _answers_http(f"{service}/v1/health"), 30)
         self._step(f"service at {service}")
+        judge = self._spawn_arbiter(state, deployment.block)
+        started.append(judge)
+        state = state.with_process(judge)
         for number in range(1, self.settings.workers + 1):
             record = self.spawn_worker(state, number)
             started.append(record)
@@ -122,6 +125,16 @@ class Devnet:
             *("--heartbeat", str(numbers.HEARTBEAT_SECONDS)),
         ]
         return spawn("service", argv, self.folder.logs / "service.log")
+
+    def _spawn_arbiter(self, state: DevnetState, block: int) -> ProcessRecord:
+        argv = [
+            *prixfixe_command(),
+            "arbiter",
+            "start",
+            *("--service", state.service, "--rpc", state.rpc, "--contract", state.contract),
+            *("--key", arbiter_key(), "--data", str(self.folder.arbiter), "--from-block", str(block)),
+        ]
+        return spawn("arbiter", argv, self.folder.logs / "arbiter.log")
 
     def spawn_worker(self, state: DevnetState, number: int) -> ProcessRecord:
         """Start worker `number` (1, 2, ...) with its own key, provider and folder."""
@@ -197,16 +210,16 @@ class Devnet:
                 return
 
     def stop(self) -> None:
-        """End everything that runs, workers first, so that they can say goodbye."""
+        """End everything that runs, workers and arbiter first, so that they can say goodbye."""
         with locked(self.folder):
             state = load(self.folder)
             if state is None:
                 return
-            order = sorted(state.running, key=lambda p: {"chain": 2, "service": 1}.get(p.name, 0))
-            workers = [p for p in order if p.name.startswith("worker")]
-            with ThreadPoolExecutor(max(1, len(workers))) as together:
-                list(together.map(stop, workers))
-            for record in order[len(workers) :]:
+            last = [p for name in ("service", "chain") for p in state.running if p.name == name]
+            first = [p for p in state.running if p not in last]
+            with ThreadPoolExecutor(max(1, len(first))) as together:
+                list(together.map(stop, first))
+            for record in last:
                 stop(record)
 
 
@@ -216,11 +229,12 @@ def reset(folder: Folder) -> None:
         state = load(folder)
         if state is not None and state.running:
             raise Conflict("the devnet runs", hint="stop it first: prixfixe dev stop")
-        for data in folder.root.glob("worker-*"):
+        runners = [*folder.root.glob("worker-*"), *folder.root.glob("arbiter")]
+        for data in runners:
             # What killed workers left on the engine and among the mounts; without an engine there is nothing.
             command = [*prixfixe_command(), "worker", "clean", "--data", str(data)]
             subprocess.run(command, capture_output=True, check=False)
-        for part in (folder.chain, folder.service, folder.logs, *folder.root.glob("worker-*")):
+        for part in (folder.chain, folder.service, folder.logs, *runners):
             shutil.rmtree(part, ignore_errors=True)
         for file in (folder.state, folder.manifest):
             file.unlink(missing_ok=True)

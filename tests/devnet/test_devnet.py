@@ -39,6 +39,7 @@ def test_status_tells_what_runs(devnet: Devnet) -> None:
     assert {p["name"]: p["alive"] for p in told["processes"]} == {
         "chain": True,
         "service": True,
+        "arbiter": True,
         "worker-1": True,
     }
 

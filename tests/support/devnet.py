@@ -154,11 +154,12 @@ class Devnet:
         return f"worker-{stage.removeprefix('running on w').split()[0]}"
 
     def all_money(self) -> int:
-        """What the contract owes to customer, providers and treasury together: constant while no deal is
-        open."""
+        """What the contract owes to customer, providers, arbiter and treasury together: constant while no
+        deal or case is open."""
         from prixfixe.development_keys import ADDRESSES
+        from prixfixe.devnet.settings import ARBITER
 
-        people = [*ADDRESSES[3:7], self.state.contract]
+        people = [*ADDRESSES[3:7], ADDRESSES[ARBITER], self.state.contract]
         total = 0
         for address in people:
             account = self.market.account(address)

@@ -1,0 +1,25 @@
+"""A worker that is `prixfixe worker start` in all but one thing: what its tasks wrote is replaced by a lie
+before it is hashed. Takes the arguments of `prixfixe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import worker.attempt
+from prixfixe.cli import main
+from prixfixe.protocol.outputs import OutputManifest
+from worker.outputs import OutputLimits
+
+LIE = "ok 7 12\n"
+_honest = worker.attempt.collect
+
+
+def _lie(folder: Path, limits: OutputLimits) -> OutputManifest:
+    (folder / "result.txt").write_text(LIE)
+    return _honest(folder, limits)
+
+
+worker.attempt.collect = _lie
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""`prixfixe arbiter`: judge challenged results."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from worker.options import (
+    contract_option,
+    emitter,
+    json_option,
+    log_to_stderr,
+    market_of,
+    rpc_option,
+    service_option,
+    where,
+)
+
+if TYPE_CHECKING:
+    from worker.arbiter import Arbiter
+
+_WORDS = {
+    "ready": "arbiter {arbiter} ready for the market {market}",
+    "judged": "deal {deal}: guilty is {guilty}: {why} (transaction {transaction})",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def arbiter() -> None:
+    """Judge challenged results.
+
+    The market's contract names its arbiter at deployment. This is one with a single key: whoever has it
+    decides every case, bounded by what the case holds. `prixfixe dev` starts one.
+
+    \b
+    Example:
+      prixfixe arbiter start --key arbiter --service https://market.example --rpc https://node.example
+    """
+
+
+@arbiter.command()
+@service_option
+@rpc_option
+@contract_option
+@click.option(
+    "--key",
+    metavar="KEY",
+    help="The arbiter's key: keystore name or file, command:PROGRAM, or dev:N. A local chain's own when not"
+    " given; elsewhere it must be.",
+)
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("prixfixe-arbiter"),
+    show_default=True,
+    help="Input cache and task disks. One arbiter a folder.",
+)
+@click.option("--runtime", default="runc", show_default=True, help="Container runtime; runsc is gVisor.")
+@click.option(
+    "--scratch",
+    type=click.Choice(["auto", "loop", "watched"]),
+    default="auto",
+    show_default=True,
+    help="How a task's disk is bounded, as for a worker.",
+)
+@click.option(
+    "--from-block",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The block of the market's deployment: nothing before it is read.",
+)
+@click.option(
+    "--missing-after",
+    type=click.IntRange(0),
+    default=86_400,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long, by the chain's clock, a missing output may still be handed in; at most half a window.",
+)
+@json_option
+def start(
+    service: str | None,
+    rpc: str | None,
+    contract: str | None,
+    key: str | None,
+    data: Path,
+    runtime: str,
+    scratch: Any,
+    from_block: int,
+    missing_after: int,
+    as_json: bool,
+) -> None:
+    """Watch for challenges and judge them, until SIGTERM or Ctrl-C.
+
+    A result that is said to be wrong is run again here, in the cage that workers use: one run that agrees
+    acquits; two that agree with each other and not with the result find guilty; anything else acquits. An
+    output that is said to be missing is asked for until --missing-after is over. A count is taken from the
+    leaves. What cannot be looked at (an engine, a service or an input out of reach) is tried again, and is
+    left to silence when the case's time ends: then the result stands and the bond goes back.
+
+    It keeps nothing that matters: after a restart open cases are read from the chain again.
+    """
+    from prixfixe.development_keys import is_local_chain
+    from prixfixe.devnet.settings import arbiter_key
+    from prixfixe.errors import ConfigurationError
+    from prixfixe.keys import load_signer
+    from worker.arbiter import ArbiterSettings, serve
+    from worker.rerun import BenchSettings
+
+    log_to_stderr(as_json)
+    service, rpc, contract = where(service, rpc, contract)
+    market, client = market_of(service, rpc, contract)
+    if key is None and not is_local_chain(market.chain_id):
+        raise ConfigurationError(
+            f"chain {market.chain_id} is not a local one: name the arbiter's key",
+            code="no-key",
+            hint="--key KEY; `prixfixe chain show` names the arbiter",
+        )
+    settings = ArbiterSettings(
+        bench=BenchSettings(data=data.absolute(), runtime=runtime, scratch=scratch),
+        from_block=from_block,
+        missing_after=missing_after,
+    )
+    signer = load_signer(key or arbiter_key(), chain_id=market.chain_id)
+    serve(settings, service, client, signer, emitter(as_json, _WORDS), _stop_on_signals)
+
+
+def _stop_on_signals(running: Arbiter) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
+        # In a thread: a handler runs between two instructions of the thread that may hold a lock.
+        threading.Thread(target=running.stop, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)

@@ -1,0 +1,133 @@
+"""Running a challenged task again, in the same cage as the worker that was paid for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prixfixe.errors import EngineError, VerificationFailed
+from prixfixe.protocol.outputs import OutputManifest, TaskStatus
+from prixfixe.protocol.product import Product
+from prixfixe.protocol.wire import CaseFile
+from worker import outcomes
+from worker.cage import LABEL_WORKER
+from worker.checks import as_bought
+from worker.client import ServiceClient
+from worker.daemon import installation
+from worker.engine import Engine
+from worker.images import ImageStore
+from worker.inputs import InputCache
+from worker.judging import Rerun
+from worker.layout import cage_of, lay_out
+from worker.logs import LogTail
+from worker.outputs import OutputLimits, OutputRefused, collect
+from worker.runner import Job, Runner, Stopper, container_name
+from worker.scratch import Disk, ScratchPool
+from worker.selftest import require_seccomp
+from worker.settings import Limits, ScratchKind
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSettings:
+    """data: folder of the bench. runtime: OCI runtime of the engine. scratch: how a task's disk is
+    bounded."""
+
+    data: Path
+    runtime: str = "runc"
+    scratch: ScratchKind = "auto"
+    limits: Limits = field(default_factory=Limits)
+
+
+class Bench:
+    """A place to run challenged tasks: engine, image and input caches, task disks."""
+
+    def __init__(
+        self,
+        settings: BenchSettings,
+        engine: Engine,
+        images: ImageStore,
+        inputs: InputCache,
+        scratch: ScratchPool,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._images = images
+        self._inputs = inputs
+        self._scratch = scratch
+        self._runner = Runner(engine)
+        self._stopper: Stopper | None = None
+
+    @staticmethod
+    @contextmanager
+    def open(settings: BenchSettings, client: ServiceClient) -> Iterator[Bench]:
+        """The bench, with what an earlier process left on it taken away. EngineError without an engine."""
+        with ExitStack() as stack:
+            engine = stack.enter_context(closing(Engine()))
+            require_seccomp(engine.info())
+            for container in engine.labelled(LABEL_WORKER, installation(settings.data)):
+                engine.remove(container)
+            scratch = stack.enter_context(closing(ScratchPool(settings.data / "disks", settings.scratch)))
+            scratch.sweep(set())
+            inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
+            yield Bench(settings, engine, ImageStore(engine, inputs), inputs, scratch)
+
+    def stop(self) -> None:
+        """End what runs now."""
+        if self._stopper is not None:
+            self._stopper.stop("shutdown")
+
+    def run(self, file: CaseFile, task: int, name: str) -> Rerun:
+        """Run task `task` of the job once. name: of the container. EngineError, VerificationFailed when it
+        cannot be run here; then nothing is known."""
+        definition, offer = as_bought(file.manifest, file.definition, file.purchase)
+        product = Product.from_bytes(offer.product)
+        tier = file.manifest.bundle.tier if file.manifest.bundle is not None else ""
+        folder = self._settings.data / "runs" / name
+        self._images.ensure(file.manifest.image, file.image_archive)
+        limit = next(each.up_to for each in definition.tiers if each.name == tier)
+        disk = self._scratch.take(max(product.disk_mib, 1))
+        try:
+            lay_out(folder, file.manifest, self._inputs, index=task, limit_units=limit)
+            return self._run(file, product, folder, disk, name)
+        finally:
+            with suppress(EngineError):
+                self._engine.remove(container_name(name))
+            self._scratch.release(disk)
+            shutil.rmtree(folder, ignore_errors=True)
+            self._inputs.evict()
+
+    def _run(self, file: CaseFile, product: Product, folder: Path, disk: Disk, name: str) -> Rerun:
+        settings = self._settings
+        cage = cage_of(
+            file.manifest,
+            product,
+            folder,
+            disk,
+            settings.limits,
+            attempt=name,
+            worker=installation(settings.data),
+            runtime=settings.runtime,
+        )
+        tail = LogTail(settings.limits)
+        job = Job(cage, disk, tail, float(product.max_seconds), lambda piece: None)
+        self._stopper = Stopper()
+        run = self._runner.run(self._runner.create(job), job, self._stopper)
+        status, reason = outcomes.judge(
+            run, outcomes.Limits(product.max_seconds, product.memory_mib, disk.size_mib)
+        )
+        if reason is not None and reason.fault == "provider":
+            raise EngineError(f"the run was broken by this machine: {reason.message}", code="run-broken")
+        outputs = OutputManifest()
+        if status is TaskStatus.SUCCEEDED:
+            try:
+                outputs = collect(
+                    disk.outputs, OutputLimits(settings.limits.output_files, disk.size_mib << 20)
+                )
+            except OutputRefused:
+                status = TaskStatus.OUTPUT_REFUSED
+            except OSError as error:
+                raise VerificationFailed(f"the outputs cannot be read: {error.strerror}") from error
+        return Rerun(int(status), outputs.digest)
