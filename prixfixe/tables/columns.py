@@ -20,6 +20,9 @@ MAX_DIGITS = 28
 """Digits of the widest number. A sum of ten thousand million of them fits the 38 digits that DuckDB keeps
 exactly, so a sum never overflows half way, whatever the order in which threads add."""
 
+MAX_SHEET_TEXT = 32_767
+"""Characters of a text that a sheet's cell holds."""
+
 _WRITTEN = re.compile(r"^(text|integer|date|boolean|decimal)(?:\(\s*(\d{1,2})\s*,\s*(\d{1,2})\s*\))?$")
 
 
@@ -158,7 +161,8 @@ class ColumnUse:
 
     `blanks` are cells that mean "no value" (such as `NA`), beside the empty cell. A text key has none:
     there the cell is taken as it stands, and only an empty one is blank. `stored` is the SQL type that the
-    file itself gives the column: VARCHAR in a CSV, anything in Parquet.
+    file itself gives the column: VARCHAR in a CSV, anything in Parquet. `longest`: characters that a text may
+    have, 0 for any number.
     """
 
     index: int
@@ -167,6 +171,13 @@ class ColumnUse:
     blanks: tuple[str, ...] = ()
     notation: Notation = PLAIN
     stored: str = "VARCHAR"
+    longest: int = 0
+
+    def describe(self) -> str:
+        """What a cell must be, in words."""
+        if self.type.kind == "text" and self.longest:
+            return f"text without NUL, of at most {self.longest:,} characters, as a sheet's cell holds"
+        return self.type.describe(self._notation)
 
     @property
     def native(self) -> bool:
@@ -230,7 +241,12 @@ class ColumnUse:
     def sql_bad(self, text: str, value: str) -> str:
         """SQL that is true for a cell which is neither blank nor readable; `value` is its `sql_value`."""
         if self.type.kind == "text":
-            return f"contains({text}, chr(0))" if self.stored == "VARCHAR" else "false"
+            if self.stored != "VARCHAR":
+                return "false"
+            # Bytes are known without counting, and there are at least as many as characters.
+            most = self.longest
+            long = f" OR (strlen({text}) > {most} AND length({text}) > {most})" if most else ""
+            return f"contains({text}, chr(0)){long}"
         if self.type.kind == "date":
             # Year 0 is a date to DuckDB and none to Python, Excel or an accountant.
             range_ = f"{value} IS NULL OR year({value}) NOT BETWEEN 1 AND 9999"
@@ -284,7 +300,7 @@ class ColumnUse:
         if cell == "" or cell in self.blanks:
             return False
         if self.type.kind == "text":
-            return "\x00" in cell
+            return "\x00" in cell or 0 < self.longest < len(cell)
         return not self.type.accepts(cell.strip(" "), self._notation)
 
 

@@ -164,8 +164,7 @@ def cells_fault(
             )
         if use.bad(cell):
             return InvalidInput(
-                f"{place}: {use.name} is {shown(cell)!r}, "
-                f"and {use.type} is {use.type.describe(use.notation)}",
+                f"{place}: {use.name} is {shown(cell)!r}, and {use.type} is {use.describe()}",
                 hint=way_out(use, cell),
                 file=file,
                 row=row,
@@ -180,7 +179,9 @@ def way_out(use: ColumnUse, cell: str) -> str:
     """What to do about a cell that does not fit its type."""
     text = cell.strip(" ")
     if use.type.kind == "text":
-        return "remove the character from the cell"
+        return (
+            "remove the character from the cell" if "\x00" in cell else "shorten it, or take another column"
+        )
     if not any(letter.isdigit() for letter in text):
         option = f"--null-values {shlex.quote(text)}" if text else "--null-values"
         return f'if {text!r} means "no value", declare it as a null value ({option}); else correct the cell'

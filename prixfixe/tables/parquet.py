@@ -125,7 +125,7 @@ class ParquetTable(Table):
                 row = int(line[0]) + 1
                 yield InvalidInput(
                     f"row {row} of {self.name}: {use.name} is {shown(cell)!r}, and {use.type} is "
-                    f"{use.type.describe()}",
+                    f"{use.describe()}",
                     hint=way_out(use, cell),
                     file=self.name,
                     row=row,

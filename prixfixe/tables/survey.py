@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from prixfixe.errors import InvalidInput
-from prixfixe.tables.columns import ColumnType, ColumnUse
+from prixfixe.tables.columns import MAX_SHEET_TEXT, ColumnType, ColumnUse
 from prixfixe.tables.progress import Report, Steps, unheard, watched
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.request import PivotRequest
@@ -113,7 +113,8 @@ def use_of(
     """How a column is read. A text key is taken as it stands: `NA` may be Namibia."""
     index = table.index(column)
     blanks = () if key and kind.kind == "text" else request.null_values
-    return ColumnUse(index, column, kind, blanks, request.source.notation, table.stored(index))
+    longest = MAX_SHEET_TEXT if key else 0
+    return ColumnUse(index, column, kind, blanks, request.source.notation, table.stored(index), longest)
 
 
 def key_uses(table: Table, request: PivotRequest) -> tuple[ColumnUse, ...]:
@@ -131,7 +132,10 @@ def value_uses(table: Table, request: PivotRequest) -> tuple[ColumnUse, ...]:
 
 def all_uses(table: Table, request: PivotRequest) -> tuple[ColumnUse, ...]:
     """Keys, values, then the columns of filters."""
-    filters = (use_of(table, f.column, f.type, request, key=True) for f in request.filters)
+    # A filter reads a text as it stands, but writes it nowhere.
+    filters = (
+        replace(use_of(table, f.column, f.type, request, key=True), longest=0) for f in request.filters
+    )
     return (*key_uses(table, request), *value_uses(table, request), *filters)
 
 

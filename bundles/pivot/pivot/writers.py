@@ -22,7 +22,7 @@ import xlsxwriter  # type: ignore[import-untyped]  # ships no types
 from pivot import numbers
 from pivot.engine import Group, Key, Pivot, PivotRow
 from prixfixe.errors import InvalidInput
-from prixfixe.tables.columns import ColumnUse, literal
+from prixfixe.tables.columns import MAX_SHEET_TEXT, ColumnUse, literal
 from prixfixe.tables.request import Aggregate, PivotRequest, ValueRequest
 from prixfixe.tables.table import Table
 
@@ -31,9 +31,6 @@ BLANK = "(blank)"
 
 TOTAL = "(total)"
 OTHERS = "(others)"
-
-MAX_SHEET_TEXT = 32_767
-"""Characters that a sheet's cell holds."""
 
 _EPOCH = datetime.datetime(2000, 1, 1)
 _FIRST_SHEET_DATE = datetime.date(1900, 3, 1)
@@ -285,12 +282,6 @@ class Workbook:
         self._widen(column, len(text) + len(text) // 4)
 
     def _put_text(self, line: int, column: int, text: str, style: Any) -> None:
-        if len(text) > MAX_SHEET_TEXT:
-            raise InvalidInput(
-                f"a text of {len(text):,} characters is longer than a sheet's cell: {MAX_SHEET_TEXT:,}",
-                hint="group by another column",
-                value=text[:40] + "…",
-            )
         # write_string, never write: a cell that starts with = + - @ is a text and no formula.
         self._sheet.write_string(line, column, text, style)
         self._widen(column, len(text))

@@ -23,15 +23,13 @@ import duckdb
 import xlsxwriter  # type: ignore[import-untyped]  # ships no types
 
 from prixfixe.errors import AboveTier, InvalidInput
-from prixfixe.tables.columns import TEXT, ColumnUse, literal
+from prixfixe.tables.columns import literal
 from prixfixe.tables.container import ControlMismatch
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.source import open_table
-from prixfixe.tables.splitting import SplitRequest
+from prixfixe.tables.splitting import SplitRequest, require_parts, text_uses
 from prixfixe.tables.table import Table
 
-MAX_PARTS = 1_000
-MAX_SHEET_TEXT = 32_767
 _EPOCH = datetime.datetime(2000, 1, 1)
 
 Progress = Callable[[float, str], None]
@@ -84,14 +82,12 @@ def run(
             )
         progress(0.4, f"writing {rows_in:,} rows")
         by = tables[0].index(request.by) if request.by else None
+        values = _values(connection, by)
+        require_parts(sum(-(-count // request.rows) for _, count in values), request, tables[0].name)
         parts, filled = [], 0
-        for number, (value, batches) in enumerate(_parts(connection, names, by, request.rows), start=1):
-            if number > MAX_PARTS:
-                raise InvalidInput(
-                    f"the result would have more than {MAX_PARTS:,} parts",
-                    hint="cut by a column with fewer values, or into larger parts",
-                    column=request.by or None,
-                )
+        for number, (value, batches) in enumerate(
+            _parts(connection, names, by, values, request.rows), start=1
+        ):
             part, cells = _write(outputs, scratch, number, value, names, batches)
             parts.append(part)
             filled += cells
@@ -137,7 +133,7 @@ def _load(
     rows = filled = 0
     for number, table in enumerate(tables):
         progress(0.35 * number / len(tables), f"reading {table.name}")
-        uses = [ColumnUse(i, name, TEXT, (), stored=table.stored(i)) for i, name in enumerate(names)]
+        uses = text_uses(table)
         with table.explained(uses), table.scan() as source:
             bad = " OR ".join(use.sql_bad(use.sql_text(), "") for use in uses)
             cells = " + ".join(f"count({use.sql_text()})" for use in uses)
@@ -155,23 +151,23 @@ def _load(
     return rows, filled
 
 
+def _values(connection: duckdb.DuckDBPyConnection, by: int | None) -> list[tuple[str | None, int]]:
+    """Each value that a part is made for, in order, with its rows; one for all without `by`."""
+    value = "NULL" if by is None else f"c{by}"
+    return connection.execute(
+        f"SELECT {value} AS value, count(*) FROM whole GROUP BY 1 ORDER BY 1 NULLS LAST"
+    ).fetchall()
+
+
 def _parts(
-    connection: duckdb.DuckDBPyConnection, names: Sequence[str], by: int | None, most: int
+    connection: duckdb.DuckDBPyConnection,
+    names: Sequence[str],
+    by: int | None,
+    values: Sequence[tuple[str | None, int]],
+    most: int,
 ) -> Iterator[tuple[str | None, Iterator[Row]]]:
     """Each part's value and rows. A part is to be read to its end before the next."""
     cells = ", ".join(f"c{i}" for i in range(len(names)))
-    if by is None:
-        values: list[tuple[str | None, int]] = [(None, _count(connection, "true"))]
-    else:
-        values = connection.execute(
-            f"SELECT c{by}, count(*) FROM whole GROUP BY 1 ORDER BY 1 NULLS LAST"
-        ).fetchall()
-        if len(values) > MAX_PARTS:
-            raise InvalidInput(
-                f"{names[by]!r} has {len(values):,} different values, and a split makes {MAX_PARTS:,} parts",
-                hint="cut by a column with fewer values, or by rows",
-                column=names[by],
-            )
     for value, count in values:
         same = "true" if by is None else f"c{by} IS NULL" if value is None else f"c{by} = {literal(value)}"
         for start in range(0, count, most):
@@ -179,12 +175,6 @@ def _parts(
                 f"SELECT {cells} FROM whole WHERE {same} ORDER BY rowid LIMIT {most} OFFSET {start}"
             )
             yield ("" if by is not None and value is None else value), _fetch(connection)
-
-
-def _count(connection: duckdb.DuckDBPyConnection, where: str) -> int:
-    found = connection.execute(f"SELECT count(*) FROM whole WHERE {where}").fetchone()
-    assert found is not None
-    return int(found[0])
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection) -> Iterator[Row]:
@@ -225,13 +215,6 @@ def _write(
                 for column, cell in enumerate(row):
                     if cell is None:
                         continue
-                    if len(cell) > MAX_SHEET_TEXT:
-                        raise InvalidInput(
-                            f"a text of {len(cell):,} characters is longer than a sheet's cell holds",
-                            hint="leave the column out",
-                            column=names[column],
-                            value=cell[:40] + "…",
-                        )
                     sheet.write_string(count, column, cell)
                     filled += 1
     finally:

@@ -168,3 +168,36 @@ def test_preflight_counts_what_the_run_counts_and_a_tier_is_kept(tmp_path: Path)
         split([path], tmp_path / "out", limit=19)
     with pytest.raises(InvalidInput, match="no column 'place'"):
         run_preflight("rows", path, {"by": "place"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("b", "x" * 32_768, "2"), ("b", "N\x00L", "2"), ("b", "US")],
+    ids=["longer than a cell", "NUL", "ragged"],
+)
+def test_a_cell_that_no_part_could_hold_is_refused_at_the_preflight_and_in_the_run(
+    tmp_path: Path, wrong: tuple[str, ...]
+) -> None:
+    path = write(tmp_path / "a.csv", [("a", "EU", "1")] * 999 + [wrong])
+    for attempt in (lambda: run_preflight("rows", path, {}), lambda: split([path], tmp_path / "out")):
+        with pytest.raises(InvalidInput) as refused:
+            attempt()
+        assert (refused.value.file, refused.value.row, refused.value.column) == ("a.csv", 1_000, "region")
+        assert refused.value.hint
+
+
+def test_too_many_parts_are_refused_before_payment_and_as_many_as_may_be_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [(str(n), "EU", "1") for n in range(1_001)])
+    for parameters in ({"by": "account"}, {"rows": 1}):
+        with pytest.raises(InvalidInput, match="the result would have 1,001 parts"):
+            run_preflight("rows", path, parameters)
+        with pytest.raises(InvalidInput, match="the result would have 1,001 parts"):
+            split([path], tmp_path / f"out{len(parameters)}{next(iter(parameters))}", **parameters)
+    counted = run_preflight("rows", path, {"by": "region", "rows": 500})
+    assert (counted.units, counted.parts) == (1_001, 3)
+
+
+def test_a_name_that_no_sheet_holds_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [("1", "2", "3")], ("a", "b", "c" * 32_768))
+    with pytest.raises(InvalidInput, match="a name of 32,768 characters"):
+        run_preflight("rows", path, {})
