@@ -137,7 +137,7 @@ def run(
         )
         say(_offer(quote, order, definition.service_level, _chain_time(client)))
         if preview:
-            show_preview(typed, order, quote, as_json=as_json)
+            show_preview(definition, typed, order, quote, as_json=as_json)
             return
         running.require_funds(quote)
         if not yes:

@@ -346,7 +346,7 @@ def _counted(
 
 
 def first_rows(table: Table, names: Sequence[str], count: int) -> list[dict[str, str]]:
-    """Some rows as texts, for a person to look at; which ones is not promised."""
+    """The first rows as texts, for a person to look at."""
     with duckdb.connect(":memory:", config={"threads": 1}) as connection, table.scan() as source:
         cells = ", ".join(f"CAST(c{table.index(name)} AS VARCHAR)" for name in names)
         lines = connection.execute(f"SELECT {cells} FROM {source} LIMIT {int(count)}").fetchall()
