@@ -105,6 +105,7 @@ def run(
     from prixfixe.cli import running
     from prixfixe.cli.declaring import Travel, confirm_guesses
     from prixfixe.cli.preview import show_preview
+    from prixfixe.client.files import free_name
 
     context = chosen_context(context_name, key)
     with (
@@ -125,7 +126,7 @@ def run(
         mapping = None
         if hidden:
             beside = places.result or typed.files[0]
-            mapping = beside.with_name(f"{beside.stem}-pseudonyms.csv")
+            mapping = free_name(beside.with_name(f"{beside.stem}-pseudonyms.csv"))
         travel = Travel(Path(scratch), as_is, hidden, None if preview else mapping)
         order = running.prepare(definition, typed, Progress(), travel)
         quote = client.quote(
