@@ -16,10 +16,10 @@ from prixfixe.cli.options import (
     open_signer,
     yes_option,
 )
-from prixfixe.cli.output import emit, say, table
+from prixfixe.cli.output import emit, moment, say, table
 
 if TYPE_CHECKING:
-    from prixfixe.chain.client import MarketClient
+    from prixfixe.chain.client import Account, MarketClient
     from prixfixe.protocol.money import Money
 
 _COIN = 10**18  # smallest units of the chain's own coin; enough for thousands of transactions
@@ -39,6 +39,7 @@ def account() -> None:
       prixfixe account show
       prixfixe account deposit 100
       prixfixe account withdraw 25.50 --to 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
+      prixfixe account bump
     """
 
 
@@ -68,7 +69,11 @@ def show(
 @rpc_option
 @json_option
 def deposit(amount: Money, context_name: str | None, key: str | None, rpc: str | None, as_json: bool) -> None:
-    """Move dollars from your wallet into your account."""
+    """Move dollars from your wallet into your account.
+
+    One transaction when the token takes signed permits (EIP-2612); else two, since the token must be told
+    first that the market may take AMOUNT. What is in your account you can withdraw again at any time.
+    """
     from prixfixe.errors import InsufficientFunds
 
     context = chosen_context(context_name, key)
@@ -103,7 +108,9 @@ def withdraw(
 ) -> None:
     """Move dollars from your account to a wallet.
 
-    AMOUNT arrives in the wallet --to, your own when it is not given. It cannot be taken back.
+    AMOUNT arrives in the wallet --to, your own when it is not given. It cannot be taken back. Earnings that
+    wait cannot be withdrawn yet, and while any wait the market's surety stays; `account show` says until
+    when.
     """
     from prixfixe.protocol.addresses import parse_address
 
@@ -111,9 +118,34 @@ def withdraw(
     market, signer = open_market(context, rpc), open_signer(context)
     target = parse_address(to, name="--to") if to is not None else signer.address
     if not yes:
+        left = market.account(signer.address).free
+        say(f"{left} is free in your account")
         click.confirm(f"Send {amount} to {target}?", abort=True, err=True)
     outcome = market.withdraw(signer, target, amount)
     _report(market, signer.address, as_json, f"sent {amount} to {target}", outcome.transaction_hash)
+
+
+@account.command()
+@context_option
+@key_option
+@rpc_option
+@yes_option
+@json_option
+def bump(context_name: str | None, key: str | None, rpc: str | None, yes: bool, as_json: bool) -> None:
+    """End every order and ask that you have signed so far.
+
+    For a key that others may have used, or orders that you have lost sight of: whatever was signed in your
+    account's present era can never be matched again, wherever it lies. Deals that run go on and are paid or
+    returned; signed withdrawals stay good. Workers sign new asks by themselves. Costs one transaction.
+    """
+    context = chosen_context(context_name, key)
+    market, signer = open_market(context, rpc), open_signer(context)
+    era = market.account(signer.address).era
+    if not yes:
+        say(f"{signer.address} is in era {era}; every order and ask signed under it would end")
+        click.confirm("End them all?", abort=True, err=True)
+    outcome = market.bump(signer, era)
+    _report(market, signer.address, as_json, f"era {era} is over", outcome.transaction_hash)
 
 
 @account.command()
@@ -147,16 +179,26 @@ def _local(chain_id: int) -> bool:
     return is_local_chain(chain_id)
 
 
+def _waiting(market: MarketClient, found: Account) -> tuple[list[tuple[Money, int]], int]:
+    """Earnings that wait, each with the second from which it is free, and the time now; on the chain's
+    clock. Those of this window wait for the end of the next, those of the last for the end of this one."""
+    now, window = market.block().time, market.policy().window
+    ends = (now // window + 1) * window
+    both = ((found.prev, ends), (found.cur, ends + window))
+    return [(amount, at) for amount, at in both if amount], now
+
+
 def _report(
     market: MarketClient, address: str, as_json: bool, done: str = "", transaction: str | None = None
 ) -> None:
     found = market.account(address)
     wallet = market.token_balance(address)
-    waiting = found.cur + found.prev
+    waiting, now = _waiting(market, found)
     document: dict[str, Any] = {
         "address": address,
         "free": str(found.free.units),
-        "held": str(waiting.units),
+        "held": str((found.cur + found.prev).units),
+        "waiting": [{"amount": str(amount.units), "free_at": at} for amount, at in waiting],
         "wallet": str(wallet.units),
         "era": found.era,
     }
@@ -168,8 +210,8 @@ def _report(
     if done:
         say(f"{done} in transaction {transaction}")
     rows = [("account", address), ("free", f"{found.free}   can be spent or withdrawn")]
-    if waiting:
-        rows.append(("held", f"{waiting}   earnings that can still be disputed; they become free by time"))
+    for amount, at in waiting:
+        rows.append(("waits", f"{amount}   earnings that can still be disputed; free {moment(at, now)}"))
     rows.append(
         ("wallet", f"{wallet}   outside of the market: `prixfixe account deposit AMOUNT` moves it in")
     )

@@ -15,7 +15,7 @@ from prixfixe.protocol.disputes import LOT_GUILTY, Case, Claim, Ground, bond_aft
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BIDS, Bid, Bump, Cancel, Result, SignedAsk, Withdraw
 from prixfixe.protocol.outputs import OutputManifest, TaskStatus, leaf, merkle_root
-from tests.support.market import DISPUTABLE, OFFER, PAY, LocalMarket
+from tests.support.market import OFFER, PAY, LocalMarket
 
 pytestmark = pytest.mark.chain
 
@@ -178,20 +178,8 @@ def test_a_failing_item_of_a_batch_is_named_and_the_others_count(market: LocalMa
 # -------------------------------------------------------------------------------------------------- cases
 
 
-def settled(market: LocalMarket) -> tuple[events.DealOpened, events.Settled]:
-    client = market.client
-    client.publish(market.pricing, DISPUTABLE, market.chain.time + 86_400, Money(0))
-    order = market.purchase(offer=DISPUTABLE)
-    opened = client.match_purchase(
-        market.scheduler, order, market.sign(order), DISPUTABLE, 0, [market.ask()]
-    ).one(events.DealOpened)
-    signature = sign_typed(market.worker, Result(opened.deal, ROOT, 1), client.domain)
-    ended = client.settle(market.stranger, opened.data, opened.due, ROOT, 1, [signature])
-    return opened, ended.one(events.Settled)
-
-
 def challenged(market: LocalMarket) -> tuple[Case, events.Settled]:
-    opened, ended = settled(market)
+    opened, ended = market.settled(ROOT)
     sent = market.client.challenge(market.customer, opened.data, ROOT, ended.fact, CLAIM)
     event = sent.one(events.Challenged)
     assert event.claim == CLAIM
@@ -244,7 +232,7 @@ def test_silence_ends_a_case_by_anyones_call_and_gives_the_bond_back(market: Loc
 
 
 def test_a_claim_about_another_leaf_is_refused(market: LocalMarket) -> None:
-    opened, ended = settled(market)
+    opened, ended = market.settled(ROOT)
     wrong = Claim(Ground.WRONG, 0, TaskStatus.EXITED_NON_ZERO, DIGEST)
     with pytest.raises(ChainError, match="is not that of task 0") as refused:
         market.client.challenge(market.customer, opened.data, ROOT, ended.fact, wrong)
@@ -253,7 +241,7 @@ def test_a_claim_about_another_leaf_is_refused(market: LocalMarket) -> None:
 
 
 def test_the_count_ground_names_no_leaf(market: LocalMarket) -> None:
-    opened, ended = settled(market)
+    opened, ended = market.settled(ROOT)
     count = Claim(Ground.COUNT, 0, 0, bytes(32))
     market.client.challenge(market.customer, opened.data, ROOT, ended.fact, count)
     assert market.client.lot(opened.order, 0) != settled_word(opened.deal, ROOT, ended.fact)
@@ -281,7 +269,7 @@ def test_roles_are_used_granted_and_given_up(market: LocalMarket) -> None:
 
 
 def test_keys_of_lots_are_the_contracts(market: LocalMarket) -> None:
-    opened, _ = settled(market)
+    opened, _ = market.settled(ROOT)
     client = market.client
     assert client.read("lots", lot_key(opened.order, 0)) == client.read("lot", opened.order, 0)
     assert client.lot(opened.order, 0) != open_word(opened.deal, opened.due)

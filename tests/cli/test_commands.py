@@ -9,7 +9,7 @@ import pytest
 from prixfixe.client.contexts import Context, save_context
 from prixfixe.protocol.money import Money
 from tests.cli.conftest import Terminal
-from tests.support.market import LocalMarket
+from tests.support.market import PAY, LocalMarket
 from tests.support.service import CHAIN_ID, CONTRACT, CUSTOMER, World
 
 
@@ -99,6 +99,30 @@ def test_money_goes_in_and_out_without_the_service(types: Terminal, on_chain: Lo
     assert int(shown["wallet"]) - int(before["wallet"]) == Money.parse("20").units
     assert types("account", "deposit", "20", "--json").json["free"] == after["free"]
     assert "can be spent or withdrawn" in types("account", "show").out
+
+
+@pytest.mark.chain
+def test_earnings_that_wait_are_shown_with_the_time_of_their_end(
+    types: Terminal, on_chain: LocalMarket
+) -> None:
+    on_chain.settled(b"\x05" * 32)
+    provider, window = on_chain.provider.address, on_chain.deployment.policy.window
+    told = types("account", "show", provider, "--json").json
+    end_of_this_window = (on_chain.chain.time // window + 1) * window
+    assert told["waiting"] == [{"amount": str(PAY.units), "free_at": end_of_this_window + window}]
+    assert "earnings that can still be disputed; free 20" in types("account", "show", provider).out
+    on_chain.chain.move_to(end_of_this_window)
+    told = types("account", "show", provider, "--json").json
+    assert told["waiting"] == [{"amount": str(PAY.units), "free_at": end_of_this_window + window}]
+    on_chain.chain.move_to(end_of_this_window + window)
+    assert types("account", "show", provider, "--json").json["waiting"] == []
+
+
+@pytest.mark.chain
+def test_a_bump_ends_all_that_was_signed_after_asking(types: Terminal, on_chain: LocalMarket) -> None:
+    before = types("account", "show", "--json").json["era"]
+    assert types("account", "bump").code == 130
+    assert types("account", "bump", "--yes", "--json").json["era"] == before + 1
 
 
 @pytest.mark.chain

@@ -7,13 +7,14 @@ from functools import cached_property
 
 from prixfixe.chain.client import MarketClient
 from prixfixe.chain.deployment import Deployment, deploy
+from prixfixe.chain.events import DealOpened, Settled
 from prixfixe.chain.parameters import Policy, Roles
 from prixfixe.devnet.anvil import LocalChain
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import KIND_BUNDLES, Ask, Purchase, SignedAsk
+from prixfixe.protocol.orders import KIND_BUNDLES, Ask, Purchase, Result, SignedAsk
 from prixfixe.protocol.product import Product
 
 PRICE = Money.parse("2.00")
@@ -82,6 +83,17 @@ class LocalMarket:
 
     def sign(self, purchase: Purchase, signer: LocalSigner | None = None) -> bytes:
         return sign_typed(signer or self.customer, purchase, self.client.domain)
+
+    def settled(self, root: bytes) -> tuple[DealOpened, Settled]:
+        """A deal of DISPUTABLE, published, matched and paid now with this root for its one task."""
+        client = self.client
+        client.publish(self.pricing, DISPUTABLE, self.chain.time + 86_400, Money(0))
+        order = self.purchase(offer=DISPUTABLE)
+        matched = client.match_purchase(self.scheduler, order, self.sign(order), DISPUTABLE, 0, [self.ask()])
+        opened = matched.one(DealOpened)
+        signature = sign_typed(self.worker, Result(opened.deal, root, 1), client.domain)
+        ended = client.settle(self.stranger, opened.data, opened.due, root, 1, [signature])
+        return opened, ended.one(Settled)
 
 
 def deploy_local_market(chain: LocalChain) -> LocalMarket:
