@@ -22,7 +22,7 @@ PRODUCT_VERSION: Final = 1
 DEFAULT_DISK_MIB: Final = 4096
 MAX_SECONDS: Final = 30 * 24 * 3600  # the contract takes no longer task
 
-_LAYOUT: Final = struct.Struct(">BIIIB12sHI")
+LAYOUT: Final = struct.Struct(">BIIIB12sHI")
 _UINT32_MAX: Final = 2**32 - 1
 _GPU_MODEL = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,10}[a-z0-9])?", re.ASCII)
 _DECIMAL = r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,10})?"
@@ -67,7 +67,7 @@ class Product:
 
     def to_bytes(self) -> bytes:
         """The 32 bytes that orders and offers carry."""
-        return _LAYOUT.pack(
+        return LAYOUT.pack(
             PRODUCT_VERSION,
             self.milli_vcpu,
             self.memory_mib,
@@ -84,7 +84,7 @@ class Product:
         write."""
         if type(code) is not bytes or len(code) != 32:
             raise _bad(f"a product code has 32 bytes, not {code!r}")
-        version, milli_vcpu, memory, disk, gpus, model, reserved, seconds = _LAYOUT.unpack(code)
+        version, milli_vcpu, memory, disk, gpus, model, reserved, seconds = LAYOUT.unpack(code)
         if version != PRODUCT_VERSION:
             raise _bad(
                 f"product code 0x{code.hex()} has version {version}; this program knows {PRODUCT_VERSION}"

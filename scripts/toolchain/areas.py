@@ -30,6 +30,7 @@ KNOWN = (
     Area("check", "format, lint, strict types, arrows, artefacts, words (scripts/check)", runner="check"),
     Area("house", "import arrows, extras, what is exported", tuple(sorted(TESTS.glob("test_*.py")))),
     _folder("protocol", "money, orders, typed data, manifests, receipts"),
+    _folder("ledger", "the ledger in Python and the compiled contract, side by side"),
     Area("contract", "the contract: forge unit, fuzz and invariant tests", runner="forge"),
     _folder("chain", "chain client and deployment, on anvil"),
     _folder("tables", "tables with declared types, preflight"),
