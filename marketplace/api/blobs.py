@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
@@ -54,20 +55,29 @@ def file_response(path: str, sha256: str, name: str | None = None) -> FileRespon
 
 
 async def receive(request: Request, incoming: Writable) -> int:
-    """Hand a body on in pieces; its bytes. What came before a cut is handed on too."""
-    size, piece = 0, bytearray()
+    """Hand a body on in pieces; its bytes. What came before a cut is handed on too. While a piece is written
+    the next one arrives; two are in memory at most."""
+    size, held, writing = 0, 0, None
+    chunks: list[bytes] = []
     cut: ClientDisconnect | None = None
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            piece += chunk
-            if len(piece) >= _PIECE_BYTES:
-                await run_in_threadpool(incoming.write, bytes(piece))
-                piece.clear()
+            held += len(chunk)
+            chunks.append(chunk)
+            if held >= _PIECE_BYTES:
+                if writing is not None:
+                    await writing
+                writing = asyncio.ensure_future(run_in_threadpool(incoming.write, b"".join(chunks)))
+                chunks, held = [], 0
     except ClientDisconnect as error:
         cut = error
-    if piece:
-        await run_in_threadpool(incoming.write, bytes(piece))
+    finally:
+        # Also when something else went wrong: nobody closes the file while a thread writes to it.
+        if writing is not None:
+            await writing
+    if chunks:
+        await run_in_threadpool(incoming.write, b"".join(chunks))
     if cut is not None:
         # Nobody hears this; it ends the request without a fault in the log.
         raise InvalidInput("the upload was cut off", code="upload-cut", retryable=True) from cut
