@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import threading
 from collections import namedtuple
 from pathlib import Path
@@ -271,6 +272,35 @@ def test_a_disk_that_fills_up_keeps_what_it_took_and_goes_on_when_there_is_room(
                 part.write(CONTENT[2000:2150])
     assert state(world) == (2000, False)
     assert patch(world, 2000, CONTENT[2000:], last=True).status_code == 201
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk needs root")
+def test_a_real_disk_that_is_full_is_said_in_time_and_the_upload_goes_on_later(tmp_path: Path) -> None:
+    mib = 2**20
+    content = os.urandom(mib) * 8
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "none", str(tmp_path)], check=True)
+    try:
+        world = World(tmp_path, max_blob_bytes=16 * mib)
+        filler = tmp_path / "filler"
+        filler.write_bytes(bytes(10 * mib))
+        sent = {"Upload-Offset": "0", "Upload-Complete": "?1", **world.sign_in(CUSTOMER)}
+        path = f"/v1/uploads/{sha256_hex(content)}"
+        told = world.http.patch(path, content=iter([content]), headers=sent)  # says no length
+        assert (told.status_code, told.json()["code"]) == (507, "storage-full")
+        known = world.http.patch(path, content=content, headers=sent)
+        assert known.status_code == 507
+        with world.services.uploads.append(sha256_hex(content), ME, 0, length=None) as part:
+            with pytest.raises(StorageFull):
+                all(part.write(content[at : at + mib]) is None for at in range(0, len(content), mib))
+            assert 0 < part.offset < len(content)
+            filler.unlink()
+            part.write(content[part.offset :])
+            assert part.finish()
+        assert world.services.blobs.open(sha256_hex(content), ME).path.read_bytes() == content
+        world.http.close()
+        world.store.close()
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 def test_what_an_account_leaves_half_sent_is_bounded(tmp_path: Path) -> None:
