@@ -21,6 +21,11 @@ from tests.support.serving import served
 
 MIB = 2**20
 SIZE = 20 * MIB
+# A run in a shell's background hands an ignored SIGINT down; this test is about one that is heard.
+HEARD = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " runpy.run_module('prixfixe', run_name='__main__', alter_sys=True)"
+)
 COMMAND = ("run", "echo", "large.bin", "--word", "hello", "--yes", "--detach")
 
 
@@ -69,13 +74,16 @@ def test_an_upload_that_was_ended_goes_on_where_it_was(
     sha256, _ = sha256_file(source)
 
     def types() -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "prixfixe", *COMMAND]
+        command = [sys.executable, "-c", HEARD, *COMMAND]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     with types() as first:
-        assert gate.reached.wait(60), "the upload began"
-        first.send_signal(number)
-        told = first.communicate(timeout=60)[1]
+        try:
+            assert gate.reached.wait(60), "the upload began"
+            first.send_signal(number)
+            told = first.communicate(timeout=60)[1]
+        finally:
+            first.kill()
     if number == signal.SIGINT:
         assert first.returncode == 130
         assert "nothing was ordered and nothing was charged" in told
