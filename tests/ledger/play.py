@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import Deal, Fact, Offer
 from prixfixe.protocol.disputes import Case, Claim
-from prixfixe.protocol.ledger import Ledger, Open, Settled, deposit, deposit_for, publish
+from prixfixe.protocol.ledger import Open, Settled, deposit_for, match_purchase, publish, settle
+from prixfixe.protocol.ledger.batches import EntryPoint
 from prixfixe.protocol.orders import KIND_BOTH, Ask, Bid, Purchase, Result
 from prixfixe.protocol.outputs import leaf, merkle_proof, merkle_root
 from prixfixe.protocol.policy import Policy
@@ -27,7 +27,9 @@ from tests.ledger.people import (
     sign,
     unchecked,
 )
-from tests.ledger.sides import START, Sides
+from tests.ledger.sides import Sides
+
+L = TypeVar("L", Open, Settled, Case)
 
 POLICY: Final = Policy(
     window=1_000,
@@ -93,9 +95,19 @@ class Play(Sides):
         for owner, amount in DEPOSITS.items():
             assert not self.call(deposit_for, ADMIN, owner, amount)
         assert not self.call(deposit_for, ADMIN, self.market, 2_000)
-        assert not self.call(deposit, ADMIN, 0)
         for offer in OFFERS:
-            assert not self.call(publish, PRICING, offer, START + 20_000, FLOATS.get(offer.id, 0))
+            assert not self.call(publish, PRICING, offer, self.now + 20_000, FLOATS.get(offer.id, 0))
+        window = self.ledger.policy.window
+        self.move_to(-(-self.now // window) * window)
+        self.ledger = replace(self.ledger, log=())
+
+    def does(self, entry: EntryPoint, sender: str, *arguments: Any) -> None:
+        """A call that must be accepted."""
+        assert self.call(entry, sender, *arguments) == ""
+
+    def refuses(self, reason: str, entry: EntryPoint, sender: str, *arguments: Any) -> None:
+        """A call that must be refused for this reason."""
+        assert self.call(entry, sender, *arguments) == reason
 
     @property
     def market(self) -> str:
@@ -169,9 +181,28 @@ class Play(Sides):
     def cases(self) -> list[Case]:
         return [lot for lot in self.ledger.lots.values() if isinstance(lot, Case)]
 
-    def only_open(self) -> Open:
-        (found,) = self.open_lots()
+    def opened(self, purchase: Purchase, offer: Offer, *asks: tuple[Ask, Written], lot: int = 0) -> Open:
+        """Matches a lot of a purchase, and gives the open lot."""
+        signature = self.signed(purchase.customer, purchase)
+        self.does(match_purchase, self.ledger.scheduler, purchase, signature, offer, lot, list(asks))
+        return self.state(Open, purchase, lot)
+
+    def settled(self, lot: Open, done: int, salt: int = 0) -> Settled:
+        """Settles an open lot by a stranger with all signatures, and gives the settled lot."""
+        root = root_of(lot.deal.count, done, salt)
+        self.does(settle, STRANGER, lot.deal, lot.due, root, done, self.results(lot.deal, root, done))
+        return self.state(Settled, lot.deal.order, lot.deal.lot)
+
+    def state(self, kind: type[L], order: Purchase | Bid | bytes, lot: int) -> L:
+        """The state of a lot, which must be of this kind."""
+        found = self.ledger.lot(order if isinstance(order, bytes) else self.ledger.digest(order), lot)
+        assert isinstance(found, kind)
         return found
+
+    def money(self, owner: str) -> tuple[int, int, int]:
+        """free, cur, prev."""
+        account = self.ledger.account(owner)
+        return account.free, account.cur, account.prev
 
 
 def leaves_of(count: int, done: int, salt: int = 0) -> list[bytes]:
@@ -194,12 +225,3 @@ def wrong_leaf(settled: Settled, index: int = 0, salt: int = 0, ground: int = 0)
     leaves = leaves_of(settled.deal.count, done, salt)
     claim = Claim(ground, index, 0 if index < done else 1, digest_of(index, salt), bytes(32))
     return claim, merkle_proof(leaves, index)
-
-
-def at_start(ledger: Ledger) -> Ledger:
-    """A ledger whose log is empty, to begin from."""
-    return replace(ledger, log=())
-
-
-def count_of(signatures: Sequence[Written | None]) -> int:
-    return sum(signature is not None for signature in signatures)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env
-
 from prixfixe.chain import artefacts, events
 from prixfixe.chain.abi import Function
 from prixfixe.chain.events import LogPosition
-from prixfixe.chain.parameters import Roles, constructor_arguments
-from prixfixe.protocol.addresses import address_bytes, parse_address
+from prixfixe.chain.parameters import Roles
+from prixfixe.protocol.addresses import address_bytes
 from prixfixe.protocol.deals import Deal, lot_key
 from prixfixe.protocol.ledger import (
     ADMIN_ROLE,
@@ -34,80 +31,37 @@ from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, SignedAsk
 from prixfixe.protocol.policy import Policy
 from prixfixe.protocol.typed_data import Domain
-from tests.ledger.people import ADMIN, PAUSER, PRICING, SCHEDULER, WALLET, WALLET_CODE, Written
+from tests.ledger.people import ADMIN, PAUSER, PRICING, SCHEDULER, Written
 
 CHAIN_ID: Final = 31337
-START: Final = 1_700_000_000
 ROLES: Final = Roles(admin=ADMIN, pricing=PRICING, scheduler=SCHEDULER, pauser=PAUSER)
 
 _MARKET: Final = artefacts.load("Market")
 _TOKEN: Final = artefacts.load("DevDollar")
-_PANIC: Final = bytes.fromhex("4e487b71")
-_REASONS: Final = {
-    _PANIC: "Panic",
-    **{error.selector: error.name for artefact in (_TOKEN, _MARKET) for error in artefact.errors.values()},
+# Of `Skipped`, by the error's name.
+_CODES: Final = {"": bytes(4)} | {
+    error.name: error.selector for artefact in (_TOKEN, _MARKET) for error in artefact.errors.values()
 }
-_CODES: Final = {name: selector for selector, name in _REASONS.items()} | {"": bytes(4)}
 _NOWHERE: Final = LogPosition(0, "0x", "0x", 0)
 
 Log = tuple[list[bytes], bytes]
 
 
 class Contract(Protocol):
-    """A deployed market and its token. `call` gives revert data, None when accepted, and the market's
-    logs."""
+    """A deployed market and its token."""
 
     market: str
     token: str
 
-    def call(self, sender: str, to: str, data: bytes, now: int) -> tuple[bytes | None, list[Log]]: ...
+    def soonest(self, now: int) -> int:
+        """The first time from `now` on at which the next call can be made."""
+        ...
+
+    def call(self, sender: str, to: str, data: bytes, now: int) -> tuple[str, list[Log]]:
+        """The reason of the refusal, "" when accepted, and the market's logs."""
+        ...
 
     def read(self, to: str, data: bytes) -> bytes: ...
-
-
-class Revm:
-    """A market in pyrevm, an EVM in this process."""
-
-    _REVERT = re.compile(r"Revert \{.*output: 0x([0-9a-f]*)")
-
-    def __init__(self, policy: Policy, roles: Roles = ROLES) -> None:
-        self._evm = EVM(env=Env(cfg=CfgEnv(chain_id=CHAIN_ID)), gas_limit=2**40, spec_id="CANCUN")
-        self._move_to(START)
-        self.token = parse_address(self._evm.deploy(ADMIN, _TOKEN.creation_code))
-        arguments = _MARKET.constructor.encode_call(constructor_arguments(self.token, policy, roles))[4:]
-        self.market = parse_address(self._evm.deploy(ADMIN, _MARKET.creation_code + arguments))
-        self._evm.insert_account_info(WALLET, AccountInfo(code=WALLET_CODE))
-
-    def call(self, sender: str, to: str, data: bytes, now: int) -> tuple[bytes | None, list[Log]]:
-        if now != self._now:
-            self._move_to(now)
-        try:
-            self._evm.message_call(sender, to, data)
-        except RuntimeError as error:
-            if (reverted := self._REVERT.match(str(error))) is None:
-                raise
-            return bytes.fromhex(reverted[1]), []
-        finally:
-            self._evm.reset_transient_storage()
-        own = self.market.lower()
-        assert self._evm.result is not None
-        return None, [log.data for log in self._evm.result.logs if log.address.lower() == own]
-
-    def read(self, to: str, data: bytes) -> bytes:
-        return self._evm.message_call(ADMIN, to, data)
-
-    def keep(self) -> None:
-        """What `go_back` returns to, the clock too."""
-        self._kept = self._evm.snapshot()
-
-    def go_back(self) -> None:
-        self._evm.revert(self._kept)
-        self._move_to(START)
-        self.keep()
-
-    def _move_to(self, now: int) -> None:
-        self._now = now
-        self._evm.set_block_env(BlockEnv(number=1, timestamp=now, gas_limit=2**40))
 
 
 class Sides:
@@ -118,6 +72,7 @@ class Sides:
     """
 
     def __init__(self, contract: Contract, policy: Policy, seen: Counter[tuple[str, str]]) -> None:
+        start = contract.soonest(0)
         self.contract, self.seen = contract, seen
         self.ledger = Ledger(
             policy=policy,
@@ -125,7 +80,7 @@ class Sides:
             token=Token(Domain(CHAIN_ID, contract.token, name="Dev Dollar")),
             scheduler=ROLES.scheduler,
             deposit_cap=policy.deposit_cap,
-            now=START,
+            now=start,
             roles=frozenset({(ADMIN_ROLE, ADMIN), (PRICING_ROLE, PRICING), (PAUSER_ROLE, PAUSER)}),
         )
 
@@ -139,14 +94,14 @@ class Sides:
 
     def call(self, entry: EntryPoint, sender: str, *arguments: Any) -> str:
         """Calls both; the reason of the refusal, "" when accepted. Everything that both know is compared."""
+        self.ledger = self.ledger.at(self.contract.soonest(self.now))
         before, reason = self.ledger, ""
         try:
             self.ledger = entry(before, sender, *arguments)
         except LedgerError as error:
             reason = error.reason
         data = encode(entry, arguments)
-        refused, logs = self.contract.call(sender, self.contract.market, data, self.now)
-        answer = "" if refused is None else _REASONS.get(refused[:4], f"unknown 0x{refused.hex()}")
+        answer, logs = self.contract.call(sender, self.contract.market, data, self.now)
         assert answer == reason, (
             f"{entry.__name__}: contract {answer or 'accepts'}, ledger {reason or 'accepts'}"
         )
@@ -200,8 +155,9 @@ class Sides:
         self.ledger = replace(self.ledger, token=replace(token, allowances=allowances))
 
     def _token_call(self, sender: str, name: str, *arguments: Any) -> None:
+        self.ledger = self.ledger.at(self.contract.soonest(self.now))
         data = _TOKEN.function(name).encode_call(arguments)
-        assert self.contract.call(sender, self.contract.token, data, self.now)[0] is None
+        assert self.contract.call(sender, self.contract.token, data, self.now)[0] == ""
 
     # ------------------------------------------------------------------------------- helpers
 

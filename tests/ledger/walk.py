@@ -31,6 +31,7 @@ from prixfixe.protocol.orders import (
 )
 from prixfixe.protocol.policy import Policy
 from prixfixe.protocol.tokens import Permit, ReceiveWithAuthorization, deposit_nonce
+from tests.ledger.contracts import START, Revm
 from tests.ledger.people import (
     ADMIN,
     ALICE,
@@ -62,7 +63,6 @@ from tests.ledger.play import (
     root_of,
     wrong_leaf,
 )
-from tests.ledger.sides import START, Revm
 
 T = TypeVar("T")
 MOST_96: Final = 2**96 - 1
@@ -108,7 +108,7 @@ class Furnished:
         self.contract = Revm(policy)
         play = Play(self.contract, policy, seen)
         play.furnish()
-        self.ledger = replace(play.ledger, log=())
+        self.ledger = play.ledger
         self.contract.keep()
 
 
