@@ -244,9 +244,10 @@ def float_text(cell: float) -> str:
     """The number with the 15 digits that a spreadsheet keeps, without an exponent."""
     if not -_MOST < cell < _MOST:
         raise _NoText
+    whole = int(cell)
+    if whole == cell:
+        return str(whole)
     text = repr(cell)
-    if text.endswith(".0"):
-        return text[:-2]
     if len(text) <= 16 and "e" not in text:  # 15 digits and a point: the shortest way is the exact one
         return text
     text = format(cell, ".15g")
