@@ -10,15 +10,15 @@ from sqlalchemy.engine import RowMapping
 from marketplace.blobs import grant, known_sizes, may_read, owned
 from marketplace.logs import Logs
 from marketplace.store.database import Store
+from marketplace.store.reports import attempt_reported
 from marketplace.store.tables import attempts, bundles, deals, jobs, offers, tasks
 from marketplace.store.transitions import (
-    attempt_reported,
     attempt_started,
     log_appended,
     progress_reported,
 )
 from marketplace.workers import Workers
-from prixfixe.errors import Conflict, InvalidInput, NotFound
+from prixfixe.errors import Conflict, InvalidInput, NotFound, Unavailable
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.manifest import JobManifest
@@ -55,12 +55,12 @@ class Assignments:
         )
         with self._store.read() as connection:
             attempt = connection.execute(query).scalars().first()
-            return None if attempt is None else _assignment(connection, _own(connection, attempt, key))
+            return None if attempt is None else _assignment(connection, own_attempt(connection, attempt, key))
 
     def start(self, attempt: str, key: str) -> None:
         """The worker runs it now. Saying so twice is no error."""
         with self._store.write() as connection:
-            row = _own(connection, attempt, key)
+            row = own_attempt(connection, attempt, key)
             if row["state"] == "assigned":
                 attempt_started(connection, attempt)
             elif row["state"] != "running":
@@ -71,7 +71,7 @@ class Assignments:
     def log(self, attempt: str, key: str, chunk: wire.LogChunk) -> None:
         """Text and progress of the running application, for its customer to see live."""
         with self._store.write() as connection:
-            row = _own(connection, attempt, key)
+            row = own_attempt(connection, attempt, key)
             text = self._logs.append(attempt, row["log_bytes"], chunk.offset, chunk.text)
             if text:
                 log_appended(connection, attempt, row["log_bytes"], text)
@@ -85,8 +85,8 @@ class Assignments:
         that is not accepted when it is sound and came too late. The same report again gives the same answer.
         """
         with self._store.read() as connection:
-            row = _own(connection, attempt, key)
-            deal = _deal(connection, row)
+            row = own_attempt(connection, attempt, key)
+            deal = deal_of(connection, row)
             positions = _positions(connection, row)
         if row["state"] in ("succeeded", "failed"):
             return _answer_again(row, report)
@@ -94,7 +94,7 @@ class Assignments:
         succeeded = report.result.done > 0
         try:
             with self._store.write() as connection:
-                if succeeded:
+                if succeeded and not _is_delivered(connection, row, report):
                     _require_outputs(connection, report, deal, key)
                 attempt_reported(connection, attempt, report, report.signature)
                 if succeeded:
@@ -143,7 +143,7 @@ class Assignments:
 
 
 def _assignment(connection: Connection, row: RowMapping) -> wire.Assignment:
-    deal = _deal(connection, row)
+    deal = deal_of(connection, row)
     job = connection.execute(select(jobs).where(jobs.c.id == row["job"])).mappings().one()
     offer = connection.execute(select(offers).where(offers.c.offer_id == job["offer_id"])).mappings().one()
     bundle = (
@@ -169,7 +169,8 @@ def _assignment(connection: Connection, row: RowMapping) -> wire.Assignment:
     )
 
 
-def _own(connection: Connection, attempt: str, key: str) -> RowMapping:
+def own_attempt(connection: Connection, attempt: str, key: str) -> RowMapping:
+    """The attempt, if it is this worker's; NotFound otherwise."""
     query = select(attempts).where(attempts.c.id == attempt, attempts.c.worker == key)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
@@ -179,9 +180,15 @@ def _own(connection: Connection, attempt: str, key: str) -> RowMapping:
     return row
 
 
-def _deal(connection: Connection, row: RowMapping) -> RowMapping:
+def deal_of(connection: Connection, row: RowMapping) -> RowMapping:
+    """The deal of an attempt; Unavailable while the chain has taken it back."""
     query = select(deals).where(deals.c.id == row["deal"], deals.c.opening == row["opening"])
-    return connection.execute(query).mappings().one()
+    found = connection.execute(query).mappings().one_or_none()
+    if found is None:
+        raise Unavailable(
+            f"the chain took deal {row['deal']} back; it may open again", code="deal-taken-back"
+        )
+    return found
 
 
 def _positions(connection: Connection, row: RowMapping) -> list[int]:
@@ -194,6 +201,8 @@ def _answer_again(row: RowMapping, report: wire.TaskReport) -> wire.ReportAnswer
         raise Conflict(
             "another result of this attempt is here already", code="already-reported", fault="provider"
         )
+    if row["state"] == "failed" and report.result.done:
+        return wire.ReportAnswer(accepted=False, reason=wire.Reason.model_validate(row["reason"]))
     return wire.ReportAnswer(accepted=True)
 
 
@@ -231,6 +240,18 @@ def _require_outputs(connection: Connection, report: wire.TaskReport, deal: RowM
     room = Product.from_bytes(bytes.fromhex(offer[2:])).disk_mib << 20
     if report.outputs.total_size > room:
         raise _bad(f"the outputs have {report.outputs.total_size} bytes, the product's disk {room}")
+
+
+def _is_delivered(connection: Connection, row: RowMapping, report: wire.TaskReport) -> bool:
+    """Whether a replica of the attempt has brought these very outputs: nobody needs to bring them twice."""
+    query = select(attempts.c.outputs).where(
+        attempts.c.deal == row["deal"],
+        attempts.c.opening == row["opening"],
+        attempts.c.state == "succeeded",
+        attempts.c.id != row["id"],
+    )
+    outputs = report.outputs.to_json()
+    return row["state"] == "opened" and outputs in connection.execute(query).scalars().all()
 
 
 def _bad(message: str, **values: Any) -> InvalidInput:

@@ -19,7 +19,7 @@ from marketplace.store.tables import bundles, offers
 from marketplace.store.upsert import put
 from prixfixe.errors import Conflict, Forbidden, InvalidInput, NotFound
 from prixfixe.protocol import wire
-from prixfixe.protocol.bundle import BundleDefinition
+from prixfixe.protocol.bundle import BundleDefinition, Tier
 from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.money import Money
@@ -31,11 +31,11 @@ MATCHING_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A bundle version as the store has it. offers: rows by the name of the tier."""
+    """A bundle version as the store has it. offers: rows by the name of the tier and the replicas."""
 
     row: RowMapping
     definition: BundleDefinition
-    offers: Mapping[str, RowMapping]
+    offers: Mapping[tuple[str, int], RowMapping]
 
     @property
     def retired(self) -> bool:
@@ -50,16 +50,9 @@ class Published:
             image=self.row["image"],
             image_archive=self.row["image_archive"],
             tiers=tuple(
-                wire.ListedTier(
-                    name=tier.name,
-                    unit=tier.unit,
-                    up_to=tier.up_to,
-                    price=tier.price,
-                    offer_id=self.offers[tier.name]["offer_id"],
-                    offer=Offer.from_json(self.offers[tier.name]["offer"]),
-                    until=self.offers[tier.name]["until"],
-                )
+                _listed(tier, count, self.offers[tier.name, count])
                 for tier in self.definition.tiers
+                for count in self.definition.replicas
             ),
             published_at=self.row["published_at"],
             retired=self.retired,
@@ -81,14 +74,14 @@ class Bundles:
         """List a definition whose offers live on chain. The same publication again changes nothing."""
         self._require_pricing(publisher)
         definition = _parse(publication.definition)
-        definition.require_sellable()
         self._require_feasible(definition)
-        identities = {tier.name: definition.offer(tier.name) for tier in definition.tiers}
-        view = self._chain.look(offers=[offer.id for offer in identities.values()])
-        for name, offer in identities.items():
+        sold = list(definition.offers())
+        view = self._chain.look(offers=[offer.id for _, _, offer in sold])
+        for tier, count, offer in sold:
             if view.offers[offer.id] < view.time:
+                of = f"of tier {tier.name}" + (f" with {count} replicas" if count > 1 else "")
                 raise Conflict(
-                    f"the offer of tier {name} ({format_bytes32(offer.id)}) does not live on chain",
+                    f"the offer {of} ({format_bytes32(offer.id)}) does not live on chain",
                     code="offer-not-live",
                     hint="publish it with the pricing key first: `prixfixe pricing publish`",
                 )
@@ -123,8 +116,7 @@ class Bundles:
                 )
             else:
                 _update(connection, definition.id, definition.version, retired_at=None)
-            for position, (name, offer) in enumerate(identities.items()):
-                tier = definition.tier(name)
+            for position, (tier, count, offer) in enumerate(sold):
                 put(
                     connection,
                     offers,
@@ -132,7 +124,8 @@ class Bundles:
                         "offer_id": format_bytes32(offer.id),
                         "bundle": definition.id,
                         "version": definition.version,
-                        "tier": name,
+                        "tier": tier.name,
+                        "replicas": count,
                         "position": position,
                         "offer": offer.to_json(),
                         "product": format_bytes32(offer.product),
@@ -206,8 +199,22 @@ def find(connection: Connection, bundle: str, version: str | None = None) -> Pub
             hint="published: " + (", ".join(known) or "none yet"),
         )
     query = select(offers).where(offers.c.bundle == row["id"], offers.c.version == row["version"])
-    tiers = {each["tier"]: each for each in connection.execute(query).mappings()}
-    return Published(row, stored_definition(row["definition_digest"], row["definition"]), tiers)
+    rows = {(each["tier"], each["replicas"]): each for each in connection.execute(query).mappings()}
+    return Published(row, stored_definition(row["definition_digest"], row["definition"]), rows)
+
+
+def _listed(tier: Tier, replicas: int, row: RowMapping) -> wire.ListedTier:
+    offer = Offer.from_json(row["offer"])
+    return wire.ListedTier(
+        name=tier.name,
+        replicas=replicas,
+        unit=tier.unit,
+        up_to=tier.up_to,
+        price=Money(offer.price),
+        offer_id=row["offer_id"],
+        offer=offer,
+        until=row["until"],
+    )
 
 
 def stored_definition(digest: str, definition: Mapping[str, Any]) -> BundleDefinition:

@@ -14,7 +14,7 @@ from marketplace.blobs import Blobs
 from marketplace.logs import Logs
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
-from marketplace.store.tables import attempts, job_events, jobs, quotes, tasks, workers
+from marketplace.store.tables import attempts, deals, job_events, jobs, quotes, tasks, workers
 from marketplace.store.transitions import job_cancelled
 from prixfixe.errors import Conflict, InvalidInput, NotFound
 from prixfixe.protocol import wire
@@ -146,9 +146,7 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
     quote: dict[str, Any] = connection.execute(
         select(quotes.c.quote).where(quotes.c.id == row["quote"])
     ).scalar_one()
-    tried = connection.execute(
-        select(func.count()).select_from(attempts).where(attempts.c.job == row["id"])
-    ).scalar_one()
+    tried = connection.execute(select(func.count()).select_from(deals).where(deals.c.job == row["id"]))
     return wire.Job(
         id=row["id"],
         state=row["state"],
@@ -159,7 +157,7 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
         charged=Money(row["charged"]),
         created_at=row["created_at"],
         ended_at=row["ended_at"],
-        attempts=tried,
+        attempts=tried.scalar_one(),
         progress=row["progress"],
         stage=row["stage"],
         reason=None if row["reason"] is None else wire.Reason.model_validate(row["reason"]),

@@ -63,7 +63,8 @@ class Quotes:
         tier = _tier(definition, request.units)
         manifest = _manifest(published, tier, request)
         _require_inputs(definition, request.inputs)
-        row = published.offers[tier.name]
+        replicas = definition.require_replicas(request.replicas)
+        row = published.offers[tier.name, replicas]
         offer = Offer.from_json(row["offer"])
         view = self._chain.look(accounts=(request.customer,), offers=(offer.id,))
         deliver_by = view.time + definition.service_level
@@ -83,6 +84,7 @@ class Quotes:
             units=request.units,
             total=price * manifest.tasks,
             price=price,
+            replicas=replicas,
             tasks=manifest.tasks,
             lot=1,
             offer_id=row["offer_id"],
@@ -126,9 +128,9 @@ class Quotes:
             )
 
     def _live_asks(self, connection: Connection, offer: Offer, customer: str, chain_time: int) -> int:
-        """How many resting asks of living workers could run it now."""
+        """How many providers have a living worker whose resting ask could run it now."""
         query = (
-            select(func.count())
+            select(func.count(asks.c.provider.distinct()))
             .select_from(asks.join(workers, workers.c.key == asks.c.worker))
             .where(
                 asks.c.product == format_bytes32(offer.product),

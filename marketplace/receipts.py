@@ -9,18 +9,26 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
-from marketplace.store.tables import attempts, bundles, deals, jobs, quotes, tasks
+from marketplace.store.settling import NO_SIGNATURE, Standing, standing_of
+from marketplace.store.tables import bundles, deals, jobs, quotes, tasks
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
-from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.deals import refusal_root
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.quotes import receipt_digest
-from prixfixe.protocol.receipt import Receipt, ReceiptDispute, ReceiptLot, ReceiptTask, TransactionReference
-from prixfixe.protocol.typed_data import Domain
+from prixfixe.protocol.receipt import (
+    Receipt,
+    ReceiptDispute,
+    ReceiptLeg,
+    ReceiptLot,
+    ReceiptTask,
+    TransactionReference,
+)
+from prixfixe.protocol.typed_data import Domain, format_bytes32
 
 _UNSIGNED: Final = "0x" + "00" * 65
 _EXACT_INTEGER: Final = 2**53
@@ -104,26 +112,19 @@ def _lots(connection: Connection, job: str) -> tuple[ReceiptLot, ...]:
 
 
 def _lot(connection: Connection, row: RowMapping) -> ReceiptLot:
-    reports = (
-        connection.execute(
-            select(attempts).where(
-                attempts.c.deal == row["id"],
-                attempts.c.opening == row["opening"],
-                attempts.c.signature.is_not(None),
-            )
-        )
-        .mappings()
-        .all()
-    )
+    standing = standing_of(connection, row["id"], row["opening"])
     positions = connection.execute(
         select(tasks.c.position).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
     ).scalars()
-    deal = Deal.from_json(row["deal"])
-    by_key = {report["worker"]: report for report in reports}
-    signed = [by_key[leg.key]["signature"] for leg in deal.legs if leg.key in by_key]
-    told = next((by_key[leg.key] for leg in deal.legs if leg.key in by_key), None)
+    deal = standing.deal
     settled = row["state"] in _SETTLED
     counts = settled or row["state"] == "refused"
+    root = row["root"] if settled else format_bytes32(refusal_root(row["due"]))
+    signed = standing.signatures(root)
+    # What was in the outputs is told by one who brought them, or who says why there are none.
+    told = next(
+        (each for each in standing.attempts if each["status"] is not None and _counts(each, root)), None
+    )
     return ReceiptLot(
         deal_id=row["id"],
         deal=deal,
@@ -134,6 +135,7 @@ def _lot(connection: Connection, row: RowMapping) -> ReceiptLot:
         root=row["root"] if settled else None,
         done=row["done"] or 0,
         signatures=tuple(row["signatures"] or signed) if counts else (),
+        legs=_legs(row, standing) if len(deal.legs) > 1 else (),
         tasks=tuple(
             ReceiptTask(
                 index=position,
@@ -171,3 +173,26 @@ def _dispute(case: RowMapping) -> ReceiptDispute:
         fee=None if case["fee"] is None else Money(case["fee"]),
         returned=None if case["returned"] is None else Money(case["returned"]),
     )
+
+
+def _counts(attempt: RowMapping, root: str) -> bool:
+    return attempt["result"] is not None and attempt["result"]["root"] == root
+
+
+def _legs(row: RowMapping, standing: Standing) -> tuple[ReceiptLeg, ...]:
+    """Each of several replicas: whether it was paid, and why not."""
+    by_key = {each["worker"]: each for each in standing.attempts}
+    signatures = row["signatures"] or [NO_SIGNATURE] * len(standing.deal.legs)
+    counts = row["state"] in (*_SETTLED, "refused")
+    told = []
+    for leg, signature in zip(standing.deal.legs, signatures, strict=True):
+        reason = by_key[leg.key]["reason"] if leg.key in by_key else None
+        told.append(
+            ReceiptLeg(
+                provider=leg.provider,
+                pay=Money(leg.pay),
+                signed=counts and signature != NO_SIGNATURE,
+                reason=None if reason is None else wire.Reason.model_validate(exact(reason)),
+            )
+        )
+    return tuple(told)

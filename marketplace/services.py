@@ -18,6 +18,7 @@ from marketplace.logs import Logs
 from marketplace.orders import Orders
 from marketplace.quotes import Quotes
 from marketplace.receipts import Receipts
+from marketplace.rounds import Rounds
 from marketplace.sessions import Sessions
 from marketplace.settings import ServiceSettings
 from marketplace.shares import Shares
@@ -51,6 +52,7 @@ class Services:
     cases: Cases
     workers: Workers
     assignments: Assignments
+    rounds: Rounds
     receipts: Receipts
     closing: threading.Event
 
@@ -99,6 +101,7 @@ class Services:
             cases=cases,
             workers=workers,
             assignments=Assignments(store, logs, domain, workers),
+            rounds=Rounds(store, domain),
             receipts=Receipts(store, domain, signer),
             closing=threading.Event(),
         )

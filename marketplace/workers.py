@@ -12,11 +12,12 @@ from marketplace.chain import ChainReader, ChainView
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, attempts, deals, offers, workers
+from marketplace.store.transitions import ALIVE
 from marketplace.store.upsert import put
 from prixfixe.errors import Forbidden, NotFound, PrixfixeError
 from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
-from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.deals import Deal, Fact
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BUNDLES, Ask
 from prixfixe.protocol.product import Product
@@ -174,7 +175,7 @@ class Workers:
             free=Money(account.free),
             held=Money(account.held),
             surety=self._surety,
-            running=counts.get("running", 0) + counts.get("assigned", 0),
+            running=sum(counts.get(state, 0) for state in ALIVE),
             settled=counts.get("succeeded", 0),
             failed=counts.get("failed", 0),
             lost=counts.get("lost", 0),
@@ -252,17 +253,24 @@ def _row(key: str, signed: wire.SignedAsk, now: int) -> dict[str, Any]:
 def _given_up(connection: Connection, key: str, running: tuple[str, ...]) -> tuple[str, ...]:
     """Attempts that the worker runs for nothing: unknown here, or their deal ended without them.
 
-    A deal that is settled is left alone: its worker settled it and is about to deliver.
+    A deal that is settled is left alone: its worker settled it and is about to deliver; unless it was one of
+    several replicas and is not paid.
     """
     if not running:
         return ()
     query = (
-        select(attempts.c.id, deals.c.state)
+        select(attempts.c.id, attempts.c.result, deals.c.state, deals.c.root, deals.c.deal)
         .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
         .where(attempts.c.id.in_(running), attempts.c.worker == key)
     )
-    known = {row.id: row.state for row in connection.execute(query)}
-    return tuple(each for each in running if known.get(each, "expired") in _ENDED_DEALS)
+    rows = {row.id: row for row in connection.execute(query)}
+    return tuple(each for each in running if each not in rows or _is_for_nothing(rows[each]))
+
+
+def _is_for_nothing(row: Any) -> bool:
+    unpaid = row.result is None or row.result["root"] != row.root
+    without_it = row.state == "settled" and len(row.deal["legs"]) > 1 and unpaid
+    return row.state in _ENDED_DEALS or without_it
 
 
 def _wanted(connection: Connection, now: int) -> tuple[Product, ...]:
@@ -273,14 +281,15 @@ def _wanted(connection: Connection, now: int) -> tuple[Product, ...]:
 
 def _earned(connection: Connection, key: str) -> Money:
     query = (
-        select(deals.c.deal, deals.c.done)
+        select(deals.c.deal, deals.c.done, deals.c.fact)
         .join(attempts, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
         .where(attempts.c.worker == key, deals.c.state.in_(("settled", "disputed")))
     )
     paid = 0
     for row in connection.execute(query):
-        legs = Deal.from_json(row.deal).legs
-        paid += sum(leg.pay for leg in legs if leg.key == key) * row.done
+        signed = Fact.unpack(int(row.fact)).signed
+        legs = enumerate(Deal.from_json(row.deal).legs)
+        paid += sum(leg.pay for at, leg in legs if leg.key == key and signed >> at & 1) * row.done
     return Money(paid)
 
 

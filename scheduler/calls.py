@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import deals, jobs, lots, offers
 from prixfixe.chain import artefacts
 from prixfixe.protocol.deals import Deal, Due, Offer
@@ -66,11 +67,16 @@ def _end_of_deal(connection: Connection, call: str, arguments: dict[str, Any]) -
             found.due,
             parse_bytes32(arguments["root"]),
             arguments["done"],
-            [parse_signature(signature) for signature in arguments["signatures"]],
+            [_leg_signature(signature) for signature in arguments["signatures"]],
         )
     if call == "hasten" and Due.unpack(found.due).hastened:
         raise NotNeeded("the deal is hastened already")
     return _encode(call, deal, found.due)
+
+
+def _leg_signature(text: str) -> bytes:
+    """A signature; nothing for a leg that did not sign."""
+    return b"" if text == NO_SIGNATURE else parse_signature(text)
 
 
 def _encode(function: str, *arguments: Any) -> bytes:

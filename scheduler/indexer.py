@@ -18,12 +18,13 @@ from sqlalchemy import Connection, delete, insert, select, update
 from marketplace.store import deals as deal_events
 from marketplace.store import disputes, rewind
 from marketplace.store.database import Store
+from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import attempts, chain_events, cursor, deals
 from prixfixe.chain import artefacts, events
 from prixfixe.chain.client import Block, MarketClient
 from prixfixe.chain.events import MarketEvent
 from prixfixe.errors import ConfigurationError, InvalidInput, Unavailable
-from prixfixe.protocol.deals import Deal, Offer
+from prixfixe.protocol.deals import Deal, Fact, Offer
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 from scheduler.duty import Duty
@@ -180,12 +181,20 @@ class Indexer(Duty):
             ).all()
         root = "0x" + event.root.hex() if isinstance(event, events.Settled) else None
         by_key = {
-            each.worker: each.signature for each in reported if root is None or each.result["root"] == root
+            each.worker: each.signature
+            for each in reported
+            if (each.result["done"] == 0 if root is None else each.result["root"] == root)
         }
-        keys = [leg.key for leg in Deal.from_json(row.deal).legs]
-        if all(key in by_key for key in keys):
-            return [by_key[key] for key in keys]
+        legs = Deal.from_json(row.deal).legs
+        signed = self._signed(event, len(legs))
+        if all(leg.key in by_key for at, leg in enumerate(legs) if signed >> at & 1):
+            return [by_key[leg.key] if signed >> at & 1 else NO_SIGNATURE for at, leg in enumerate(legs)]
         return self._signatures_of_transaction(event.at.transaction_hash)
+
+    @staticmethod
+    def _signed(event: events.Settled | events.Refused, legs: int) -> int:
+        """A bit for each leg that signed; a refusal does not say, so all are looked for first."""
+        return Fact.unpack(event.fact).signed if isinstance(event, events.Settled) else (1 << legs) - 1
 
     def _signatures_of_transaction(self, transaction: str) -> list[str] | None:
         settle = artefacts.load("Market").function("settle")

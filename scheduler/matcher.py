@@ -93,9 +93,13 @@ class Matcher(Duty):
             return
         with self.store.write() as connection:
             for pair in matched.pairs:
-                row = signed[pair.offered.worker, "0x" + pair.wanted.product.hex()]
-                leg = {"worker": row["worker"], "ask": row["ask"], "signature": row["signature"]}
-                _unless_changed(connection, transitions.lot_matched, pair.wanted.job, pair.wanted.lot, [leg])
+                product = "0x" + pair.wanted.product.hex()
+                rows = [signed[ask.worker, product] for ask in pair.offered]
+                legs = [
+                    {"worker": row["worker"], "ask": row["ask"], "signature": row["signature"]}
+                    for row in rows
+                ]
+                _unless_changed(connection, transitions.lot_matched, pair.wanted.job, pair.wanted.lot, legs)
             for lot, why in news:
                 _unless_changed(connection, transitions.lot_waits, lot.job, lot.lot, why)
 
@@ -128,6 +132,7 @@ def _free_lots(connection: Connection, now: float) -> Sequence[RowMapping]:
                 jobs.c.expiry,
                 jobs.c.deliver_by,
                 offers.c.offer,
+                offers.c.replicas,
             )
             .join(jobs, jobs.c.id == lots.c.job)
             .join(offers, offers.c.offer_id == jobs.c.offer_id)
@@ -165,7 +170,8 @@ def _wanted(connection: Connection, row: RowMapping) -> Wanted:
         expiry=row["expiry"],
         deliver_by=row["deliver_by"],
         failed_on=frozenset(worker for worker, state in past.items() if state == "failed"),
-        lost_on=frozenset(worker for worker, state in past.items() if state != "failed"),
+        lost_on=frozenset(worker for worker, state in past.items() if state == "lost"),
+        replicas=row["replicas"],
     )
 
 
@@ -188,7 +194,7 @@ def _busy(connection: Connection) -> Counter[str]:
     running = connection.execute(
         select(attempts.c.worker, func.count().label("slots"))
         .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-        .where(deals.c.state == "open", attempts.c.state.in_(("assigned", "running", "lost")))
+        .where(deals.c.state == "open", attempts.c.state.in_((*transitions.ALIVE, "lost")))
         .group_by(attempts.c.worker)
     )
     busy: Counter[str] = Counter({row.worker: row.slots for row in running})

@@ -12,10 +12,12 @@ from sqlalchemy import Select, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
-from marketplace.store import outbox, transitions
+from marketplace.store import outbox, rounds, transitions
 from marketplace.store.database import Store
+from marketplace.store.settling import Standing, settle_when_signed, standing_of
 from marketplace.store.tables import attempts, deals, jobs, lots, offers, workers
 from prixfixe.errors import Conflict
+from prixfixe.market import quorum
 from prixfixe.protocol.deals import Due
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.wire import Reason
@@ -74,10 +76,16 @@ class Reaper(Duty):
         )
         with self.store.read() as connection:
             rows = connection.execute(
-                select(attempts.c.id, workers.c.name, workers.c.heartbeat_at)
+                select(
+                    attempts.c.id,
+                    attempts.c.deal,
+                    attempts.c.opening,
+                    workers.c.name,
+                    workers.c.heartbeat_at,
+                )
                 .join(workers, workers.c.key == attempts.c.worker)
                 .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-                .where(attempts.c.state.in_(("assigned", "running")), deals.c.state == "open", silent | idle)
+                .where(attempts.c.state.in_(transitions.ALIVE), deals.c.state == "open", silent | idle)
             ).all()
         if not rows:
             return
@@ -88,6 +96,7 @@ class Reaper(Duty):
                 try:
                     with connection.begin_nested():
                         transitions.attempt_lost(connection, row.id, why)
+                        rounds.advance(connection, row.deal, row.opening)
                 except Conflict:
                     continue  # it reported in this very moment
 
@@ -98,14 +107,13 @@ class Reaper(Duty):
         with self.store.read() as connection:
             if outbox.is_under_way(connection, "settle", *key):
                 return
-            found = connection.execute(
-                select(attempts.c.state, attempts.c.signature).where(
-                    attempts.c.deal == key[0], attempts.c.opening == key[1]
-                )
-            ).all()
-            lost = all(attempt.state == "lost" for attempt in found)
-            signed = any(attempt.signature is not None for attempt in found)
-            call = _needed(due, now, self._settings.grace, lost=lost, signed=signed)
+            standing = standing_of(connection, *key)
+        if _must_close(standing, due, now, self._settings.grace):
+            with self.store.write() as connection:
+                rounds.close_commitments(connection, *key)
+            return
+        with self.store.read() as connection:
+            call = _needed(standing, due, now, self._settings.grace)
             if call is None:
                 return
             last = outbox.last_of(connection, call, *key)
@@ -120,7 +128,7 @@ class Reaper(Duty):
             elif call == "hasten":
                 outbox.queue_hasten(connection, *key)
             else:
-                transitions.settle_when_signed(connection, *key)
+                settle_when_signed(connection, *key)
 
     def _end_hopeless_lots(self, rows: Sequence[RowMapping], now: int) -> None:
         """Free lots that the contract would not match any more: the order ended, or its promise cannot be
@@ -147,13 +155,36 @@ class Reaper(Duty):
                     continue  # matched or cancelled in this very moment
 
 
-def _needed(due: Due, now: int, grace: int, *, lost: bool, signed: bool) -> outbox.Call | None:
-    """What an open deal without a settlement under way needs; None while its worker works."""
+def _must_close(standing: Standing, due: Due, now: int, grace: int) -> bool:
+    """Whether a round waits for replicas that are late: for the others, or for what is left of the deadline,
+    which opening and delivering need."""
+    return rounds.is_late(standing, time.time()) or (
+        standing.round is not None
+        and standing.round["state"] == "committing"
+        and now >= due.deadline - grace // 2
+        and quorum.have_committed(standing.replicas, standing.deal.quorum)
+    )
+
+
+def _needed(standing: Standing, due: Due, now: int, grace: int) -> outbox.Call | None:
+    """What an open deal without a settlement under way needs; None while its workers work."""
     if now > due.deadline:
         return "expire"
-    if lost and not due.hastened and now + grace < due.deadline:
+    if _is_hopeless(standing) and not due.hastened and now + grace < due.deadline:
         return "hasten"
-    return "settle" if signed else None
+    return "settle" if any(each["signature"] is not None for each in standing.attempts) else None
+
+
+def _is_hopeless(standing: Standing) -> bool:
+    """Whether nobody who is there can bring a result any more: all fell silent, or too many of the replicas
+    did, refused or disagree."""
+    if standing.round is None:
+        return all(each["state"] == "lost" for each in standing.attempts)
+    if standing.round["state"] == "agreed":
+        return not any(each["state"] == "opened" for each in standing.attempts)
+    if standing.round["state"] == "delivered":
+        return False
+    return not quorum.is_possible(standing.replicas, standing.deal.quorum)
 
 
 def _waiting_lots() -> Select[tuple[object, ...]]:

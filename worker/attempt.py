@@ -9,65 +9,31 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from prixfixe.errors import Conflict, EngineError, PrixfixeError
-from prixfixe.keys import Signer, sign_typed
+from prixfixe.errors import EngineError, PrixfixeError
 from prixfixe.protocol.deals import Due, open_word, refusal_root
 from prixfixe.protocol.orders import Result
-from prixfixe.protocol.outputs import OutputFile, OutputManifest, TaskStatus, leaf, merkle_root
-from prixfixe.protocol.typed_data import Domain
-from prixfixe.protocol.uploads import PartRange
+from prixfixe.protocol.outputs import OutputManifest, TaskStatus, leaf, merkle_root
 from prixfixe.protocol.wire import Assignment, LogChunk, Reason, TaskReport
 from worker import outcomes
-from worker.chain import ChainReader
 from worker.checks import check_deal, check_job
-from worker.client import ServiceClient, Stopped
-from worker.engine import ContainerState, Engine, ImageMissing
-from worker.images import ImageStore
-from worker.inputs import InputCache
-from worker.journal import AttemptRow, Journal
+from worker.client import Stopped
+from worker.delivery import WORD_SECONDS, Delivery
+from worker.engine import ContainerState, ImageMissing
+from worker.journal import AttemptRow
 from worker.layout import cage_of, lay_out
 from worker.logs import LogSender, LogTail, Piece
-from worker.outputs import OutputLimits, OutputRefused, collect, open_output
+from worker.outputs import OutputLimits, OutputRefused, collect
+from worker.room import Abandoned, Room
 from worker.runner import Job, Runner, Stopper, container_name
-from worker.scratch import Disk, ScratchPool
-from worker.settings import WorkerSettings
-from worker.space import Space
+from worker.scratch import Disk
 
 log = logging.getLogger("prixfixe.worker")
 
-_WORD_SECONDS: Final = 3.0  # how long our node may be behind the service's
 _MARGIN_SECONDS: Final = 1.0  # before the deadline: to hash, upload and settle
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Everything that attempts share."""
-
-    settings: WorkerSettings
-    installation: str  # names this data folder on the engine: a key may run on two machines of one engine
-    domain: Domain
-    signer: Signer
-    client: ServiceClient
-    space: Space
-    chain: ChainReader
-    engine: Engine
-    journal: Journal
-    images: ImageStore
-    inputs: InputCache
-    scratch: ScratchPool
-    pool: ThreadPoolExecutor  # uploads, and cleaning that nobody waits for
-
-    @property
-    def runs(self) -> Path:
-        return self.settings.data / "runs"
 
 
 class Attempt:
@@ -133,9 +99,10 @@ class Attempt:
         """`run` gives the report; it is sent, and everything of the attempt is cleaned away. Only a
         shutdown leaves the journal as it is, for the next process."""
         try:
-            self._send(run())
+            report = run()
+            self._delivery.send(report)
             self.room.journal.reported(self.id)
-        except (Stopped, _Abandoned):
+        except (Stopped, Abandoned):
             if self._stopper.why != "given up":
                 # Without its clock a container must not run on; a finished task keeps its disk for the next
                 # process.
@@ -176,7 +143,7 @@ class Attempt:
         sender = LogSender(self._post_log)
         try:
             return run(sender)
-        except (Stopped, _Abandoned):
+        except (Stopped, Abandoned):
             raise
         except Exception as error:
             self._raise_if_abandoned()
@@ -196,20 +163,22 @@ class Attempt:
         assignment = self.assignment
         expected = open_word(assignment.deal.id, assignment.due)
         found = self.room.chain.wait_for_word(
-            assignment.deal.order, assignment.deal.lot, expected, _WORD_SECONDS
+            assignment.deal.order, assignment.deal.lot, expected, WORD_SECONDS
         )
         if found != expected:
             # Nothing to refuse either: the contract takes no word about a deal that is not open.
             self._stopper.stop("given up")
-            raise _Abandoned(
+            raise Abandoned(
                 f"deal {assignment.deal_id} is not open on chain (its lot's word is 0x{found.hex()})"
             )
         return self._budget()
 
     def _budget(self) -> float:
         """Wall-clock seconds for the container: the product's, but never past the deal's deadline, after
-        which the contract pays nobody."""
-        left = Due.unpack(self.assignment.due).deadline - self.room.chain.now() - _MARGIN_SECONDS
+        which the contract pays nobody; replicas need some of it to agree."""
+        several = len(self.assignment.deal.legs) > 1
+        margin = _MARGIN_SECONDS + (self.room.grace / 2 if several else 0)
+        left = Due.unpack(self.assignment.due).deadline - self.room.chain.now() - margin
         if left <= 0:
             raise PrixfixeError(
                 "the deal's deadline was too near to start its task", code="too-late", fault="provider"
@@ -303,70 +272,16 @@ class Attempt:
             seconds=round(seconds, 3),
             outputs=outputs,
             result=result,
-            signature=self._sign(result, self.assignment.due),
+            signature=self._delivery.sign(result, self.assignment.due),
             reason=reason,
             cage=self._cage,
         )
         self.room.journal.finished(self.id, report.model_dump_json())
         return report
 
-    def _sign(self, result: Result, due: int) -> str:
-        self.room.journal.promise(result, due)
-        return "0x" + sign_typed(self.room.signer, result, self.room.domain).hex()
-
-    def _with_new_due(self, report: TaskReport, due: int) -> TaskReport:
-        """A refusal signed anew for a deal that was hastened meanwhile, once the chain says so too."""
-        deal = self.assignment.deal
-        expected = open_word(deal.id, due)
-        found = self.room.chain.wait_for_word(deal.order, deal.lot, expected, _WORD_SECONDS)
-        if found != expected:
-            raise Conflict(
-                f"deal {self.assignment.deal_id} is not open with the due {due} that the service names"
-            )
-        result = Result(deal.id, refusal_root(due), 0)
-        renewed = report.model_copy(update={"result": result, "signature": self._sign(result, due)})
-        self.room.journal.finished(self.id, renewed.model_dump_json())
-        return renewed
-
-    def _send(self, report: TaskReport) -> None:
-        """Outputs first, since the service settles only what it can deliver; then the report. A silent
-        service is waited for until the deal's deadline has passed; after it, once more."""
-        wait = max(30.0, self.assignment.deadline - time.time())
-        if report.outputs.files:
-            if self._disk is None:
-                raise EngineError("the outputs of a finished task are gone", code="outputs-gone")
-            one, *more = report.outputs.files
-            sent = [self.room.pool.submit(self._upload, file, wait) for file in more]
-            self._upload(one, wait)
-            for upload in sent:
-                upload.result()
-        try:
-            answer = self.room.client.report(self.id, report, wait)
-        except Conflict as error:
-            if error.code != "due-changed" or report.result.done:
-                raise
-            answer = self.room.client.report(
-                self.id, self._with_new_due(report, int(error.values["due"])), wait
-            )
-        if not answer.accepted:
-            told = answer.reason.message if answer.reason else "no reason given"
-            log.warning("attempt %s: the service did not take the result: %s", self.id, told)
-        else:
-            log.info("attempt %s: reported, status %d", self.id, report.status)
-
-    def _upload(self, file: OutputFile, wait: float) -> None:
-        assert self._disk is not None
-        folder = self._disk.outputs
-
-        def content(part: PartRange) -> Iterable[bytes]:
-            with open_output(folder, file.path) as stream:
-                stream.seek(part.offset)
-                left = part.length
-                while chunk := stream.read(min(1 << 20, left)):
-                    left -= len(chunk)
-                    yield chunk
-
-        self.room.client.upload(file.sha256, file.size, content, wait)
+    @property
+    def _delivery(self) -> Delivery:
+        return Delivery(self.room, self.assignment, self._disk, self.abandoned)
 
     def _post_log(self, piece: Piece) -> None:
         self.room.client.log(self.id, LogChunk(offset=piece.offset, text=piece.text, progress=piece.progress))
@@ -375,7 +290,7 @@ class Attempt:
 
     def _raise_if_abandoned(self) -> None:
         if self.abandoned.is_set():
-            raise _Abandoned("the attempt was stopped")
+            raise Abandoned("the attempt was stopped")
 
     def _drop(self) -> None:
         with suppress(PrixfixeError):
@@ -391,7 +306,3 @@ class Attempt:
         self.room.inputs.evict()
         with suppress(EngineError):
             self.room.scratch.prepare(max(self.assignment.product.disk_mib, 1))
-
-
-class _Abandoned(PrixfixeError):
-    default_code = "abandoned"

@@ -97,7 +97,7 @@ def as_bought(
     found = sha256_hex(canonical)
     if found != reference.definition:
         raise NotAsBought(f"the definition hashes to {found}, the manifest names {reference.definition}")
-    read, offer = _read(canonical, reference.tier)
+    read, offers = _read(canonical, reference.tier)
     for what, told, meant in (
         ("bundle", reference.id, read.id),
         ("version", reference.version, read.version),
@@ -109,19 +109,22 @@ def as_bought(
     ):
         if told != meant:
             raise NotAsBought(f"the job's {what} is {told!r}, the bundle's {meant!r}")
-    if offer.id != purchase.bundle:
+    offer = offers.get(purchase.bundle)
+    if offer is None:
+        sold = ", ".join(format_bytes32(offer) for offer in offers)
         raise NotAsBought(
-            f"the definition's offer is {format_bytes32(offer.id)}, the customer bought"
-            f" {format_bytes32(purchase.bundle)}"
+            f"the definition's offer is {sold}, the customer bought {format_bytes32(purchase.bundle)}"
         )
     return read, offer
 
 
 @lru_cache(maxsize=64)
-def _read(canonical: bytes, tier: str) -> tuple[BundleDefinition, Offer]:
-    """The definition and one tier's offer; kept, since a standing bundle comes again and again."""
+def _read(canonical: bytes, tier: str) -> tuple[BundleDefinition, dict[bytes, Offer]]:
+    """The definition and one tier's offers by their ids, one a number of replicas; kept, since a standing
+    bundle comes again and again."""
     try:
         definition = BundleDefinition.model_validate_json(canonical)
-        return definition, definition.offer(tier)
+        offers = [definition.offer(tier, count) for count in definition.replicas]
+        return definition, {offer.id: offer for offer in offers}
     except (PrixfixeError, ValueError) as error:
         raise NotAsBought(f"the bundle's definition is not usable: {str(error)[:300]}") from error

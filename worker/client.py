@@ -120,6 +120,24 @@ class ServiceClient:
         """The file of an open case; for the arbiter only."""
         return self._model(wire.CaseFile, "GET", f"/v1/cases/{deal}")
 
+    def commit(self, attempt: str, request: wire.CommitRequest, wait: float) -> None:
+        self._call("POST", f"/v1/attempts/{attempt}/commit", request, wait=wait)
+
+    def open(self, attempt: str, request: wire.OpenRequest, wait: float) -> None:
+        self._call("POST", f"/v1/attempts/{attempt}/open", request, wait=wait)
+
+    def round(self, attempt: str, after: str, wait_seconds: float, wait: float) -> wire.Round:
+        """How its replicas stand, waited for at the service while the state is `after`."""
+        timeout = httpx.Timeout(wait_seconds + _POLL_MARGIN_SECONDS, connect=5.0)
+        answer = self._call(
+            "GET",
+            f"/v1/attempts/{attempt}/round",
+            wait=wait,
+            params={"after": after, "wait": f"{wait_seconds:g}"},
+            timeout=timeout,
+        )
+        return _parsed(wire.Round, answer)
+
     def status(self, key: str) -> wire.WorkerStatus:
         return self._model(wire.WorkerStatus, "GET", f"/v1/workers/{key}")
 

@@ -26,7 +26,7 @@ from prixfixe.errors import Conflict, PrixfixeError
 from prixfixe.keys import load_signer
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Assignment, Market, Resources, WorkerRegistration
-from worker.attempt import Attempt, Room
+from worker.attempt import Attempt
 from worker.cage import LABEL_ATTEMPT, LABEL_WORKER
 from worker.chain import ChainReader
 from worker.checks import NotOurs
@@ -36,6 +36,7 @@ from worker.heart import Heart
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
+from worker.room import Room
 from worker.scratch import ScratchPool
 from worker.selftest import require_seccomp
 from worker.settings import WorkerSettings
@@ -129,6 +130,7 @@ class Daemon:
                 settings=settings,
                 installation=installation(settings.data),
                 domain=Domain(market.chain_id, market.contract),
+                grace=market.policy.grace,
                 signer=signer,
                 client=client,
                 space=Space(settings.data),

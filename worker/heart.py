@@ -15,9 +15,9 @@ from prixfixe.keys import sign_typed
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.wire import Heartbeat, HeartbeatAnswer, Market, SignedAsk
-from worker.attempt import Room
 from worker.client import Stopped
 from worker.quoting import Standing, due_asks, slot_fits
+from worker.room import Room
 
 log = logging.getLogger("prixfixe.worker")
 

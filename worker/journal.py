@@ -5,7 +5,8 @@ signature given away) cannot be taken back.
 
     taken     -> running, finished, dropped   accepted from the market; nothing runs yet
     running   -> finished, dropped            its container was started
-    finished  -> finished, reported, dropped  report and signature are final; outputs lie on its disk
+    finished  -> finished, reported, dropped  report and signature are final; outputs lie on its disk; of
+                                              several replicas it commits, opens and waits for a quorum
                                               (a refusal is signed anew when its deal is hastened)
     reported  end                             the service has it
     dropped   end                             given up: the market stopped it, or its deal is over
@@ -16,10 +17,11 @@ never signed, whatever happened in between: that would be two answers to one que
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from typing import Any, Final, Literal
 
 from prixfixe.errors import Conflict
 from prixfixe.protocol.orders import Result
+from prixfixe.protocol.replicas import new_salt
 
 AttemptState = Literal["taken", "running", "finished", "reported", "dropped"]
 
@@ -48,6 +51,11 @@ CREATE TABLE IF NOT EXISTS attempts (
     updated_at REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS attempts_state ON attempts (state);
+CREATE TABLE IF NOT EXISTS rounds (     -- of an attempt that is one of several replicas
+    attempt TEXT PRIMARY KEY,
+    salt TEXT NOT NULL,                 -- of its commitment, 0x-hex
+    signatures TEXT                     -- JSON, one a leg: the quorum that pays it, before outputs are given
+);
 CREATE TABLE IF NOT EXISTS results (
     deal TEXT NOT NULL,                 -- id of the deal
     due INTEGER NOT NULL,               -- of a refusal: its due, part of what is signed; of a success: 0
@@ -149,6 +157,28 @@ class Journal:
                 fault="provider",
             )
 
+    def salt(self, attempt: str) -> bytes:
+        """The salt of an attempt's commitment: made once, and on disk before anybody sees a hash of it."""
+        with self._write() as cursor:
+            cursor.execute(
+                "INSERT INTO rounds (attempt, salt) VALUES (?, ?) ON CONFLICT (attempt) DO NOTHING",
+                (attempt, "0x" + new_salt().hex()),
+            )
+            known = cursor.execute("SELECT salt FROM rounds WHERE attempt = ?", (attempt,)).fetchone()
+        return bytes.fromhex(known["salt"][2:])
+
+    def agreed(self, attempt: str, signatures: Sequence[str]) -> None:
+        """Keep the quorum's signatures: with them anyone can settle the deal, in its last seconds."""
+        with self._write() as cursor:
+            cursor.execute(
+                "UPDATE rounds SET signatures = ? WHERE attempt = ?", (json.dumps(list(signatures)), attempt)
+            )
+
+    def quorum(self, attempt: str) -> tuple[str, ...] | None:
+        """What `agreed` kept."""
+        rows = self._read("SELECT signatures FROM rounds WHERE attempt = ?", attempt)
+        return tuple(json.loads(rows[0]["signatures"])) if rows and rows[0]["signatures"] else None
+
     def counts(self) -> dict[str, int]:
         """Attempts by state, for `worker status`."""
         return {
@@ -162,6 +192,7 @@ class Journal:
             cursor.execute(
                 "DELETE FROM attempts WHERE state IN ('reported', 'dropped') AND updated_at < ?", (moment,)
             )
+            cursor.execute("DELETE FROM rounds WHERE attempt NOT IN (SELECT id FROM attempts)")
 
     def _move(self, attempt: str, state: str, **columns: str) -> None:
         sets = "".join(f", {name} = :{name}" for name in columns)

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from marketplace.api.access import AttemptId, Caller, ServicesDep
 from marketplace.services import CLOSING
+from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
 
 router = APIRouter(tags=["workers"])
@@ -63,6 +64,40 @@ def start(services: ServicesDep, caller: Caller, attempt: AttemptId) -> None:
 def log(services: ServicesDep, caller: Caller, attempt: AttemptId, chunk: wire.LogChunk) -> None:
     """Text and progress of the application; the same offset again is no error."""
     services.assignments.log(attempt, caller, chunk)
+
+
+@router.post("/attempts/{attempt}/commit", status_code=204)
+def commit(services: ServicesDep, caller: Caller, attempt: AttemptId, request: wire.CommitRequest) -> None:
+    """One of several replicas has a result, and says so before it shows it; the same again is no error."""
+    services.rounds.commit(attempt, caller, request)
+
+
+@router.post("/attempts/{attempt}/open", status_code=204)
+def open_(services: ServicesDep, caller: Caller, attempt: AttemptId, request: wire.OpenRequest) -> None:
+    """The result behind the commitment, once the round is opening; the same again is no error."""
+    services.rounds.open(attempt, caller, request)
+
+
+@router.get("/attempts/{attempt}/round")
+async def round_(
+    services: ServicesDep,
+    caller: Caller,
+    attempt: AttemptId,
+    after: str = "",
+    wait: Annotated[float, Query(ge=0, le=600)] = 0,
+) -> wire.Round:
+    """How the replicas stand, as soon as it is another state than `after`, or after `wait` seconds."""
+    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
+    deal, found = await run_in_threadpool(services.rounds.look, attempt, caller)
+    topics = {topic(deal), CLOSING}
+    while found.state == after and not services.closing.is_set():
+        mark = services.store.sequence(topics)
+        _, found = await run_in_threadpool(services.rounds.look, attempt, caller)
+        left = until - time.monotonic()
+        if found.state != after or left <= 0:
+            break
+        await services.store.wait_async(topics, left, since=mark)
+    return found
 
 
 @router.post("/attempts/{attempt}/result")

@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import transitions
+from marketplace.store import rounds, transitions
 from marketplace.store.database import notify
+from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
-from prixfixe.protocol.deals import Deal, Due, Leg
+from prixfixe.protocol.deals import Deal, Due, Fact, Leg
 from prixfixe.protocol.typed_data import format_bytes32
 from prixfixe.protocol.wire import Reason
 
@@ -69,10 +70,12 @@ def deal_opened(connection: Connection, deal: Deal, due: int, where: dict[str, A
     for leg in deal.legs:
         _assign(connection, deal, opening, leg)
         notify(connection, f"worker:{leg.key}")
+    if len(deal.legs) > 1:
+        rounds.round_begun(connection, deal_id, opening)
     names = ", ".join(transitions.worker_name(connection, leg.key) for leg in deal.legs)
     transitions.stage_said(connection, job, f"assigned to {names}")
     # The chain took the deal back and gave it again: a result signed before still counts.
-    transitions.settle_when_signed(connection, deal_id, opening)
+    settle_when_signed(connection, deal_id, opening)
 
 
 def deal_hastened(connection: Connection, deal_id: str, due: int) -> int | None:
@@ -86,7 +89,7 @@ def deal_hastened(connection: Connection, deal_id: str, due: int) -> int | None:
         .where(deals.c.id == deal_id, deals.c.opening == row["opening"])
         .values(due=due, deadline=Due.unpack(due).deadline)
     )
-    transitions.settle_when_signed(connection, deal_id, row["opening"])
+    settle_when_signed(connection, deal_id, row["opening"])
     return int(row["due"])
 
 
@@ -105,8 +108,8 @@ def deal_settled(
     """open -> settled, and its lot with it. fact: packed. signatures: from the transaction, None when they
     could not be read.
 
-    An attempt that has not reported yet (its worker settled by itself) stays as it is: its report brings the
-    outputs.
+    An attempt that is paid and has not reported yet (its worker settled by itself) stays as it is: its report
+    brings the outputs. One that is not paid is over.
     """
     row = _end(
         connection,
@@ -120,7 +123,12 @@ def deal_settled(
         fact=str(fact),
         signatures=signatures,
     )
-    if row is not None and _lot_is_open(connection, row):
+    if row is None:
+        return
+    signed = Fact.unpack(fact).signed
+    unpaid = [leg.key for at, leg in enumerate(Deal.from_json(row["deal"]).legs) if not signed >> at & 1]
+    _lose_attempts(connection, row, "its replicas were paid without it", of=unpaid)
+    if _lot_is_open(connection, row):
         transitions.lot_settled(connection, row["job"], row["lot"])
 
 
@@ -141,19 +149,26 @@ def deal_refused(
         select(attempts.c.status, attempts.c.reason, attempts.c.worker).where(
             attempts.c.deal == deal_id, attempts.c.opening == row["opening"], attempts.c.state == "failed"
         )
-    ).first()
+    ).all()
     _lose_attempts(connection, row, "the deal was refused before its worker reported")
-    if failed is None:
+    if not failed:
         reason = Reason(code="refused", message="the worker refused the job", fault="provider")
         _retry_or_end(connection, row, reason, retry=True)
         return
-    reason = (
-        Reason(code="failed", message="the job failed") if failed.reason is None else Reason(**failed.reason)
-    )
-    retry = transitions.fault_is_the_providers(failed.status, reason)
-    if retry:
-        transitions.worker_cooled(connection, failed.worker)
-    _retry_or_end(connection, row, reason, retry=retry)
+    reasons = [
+        Reason(code="failed", message="the job failed") if each.reason is None else Reason(**each.reason)
+        for each in failed
+    ]
+    theirs = [
+        transitions.fault_is_the_providers(each.status, reason)
+        for each, reason in zip(failed, reasons, strict=True)
+    ]
+    for each, fault in zip(failed, theirs, strict=True):
+        if fault:
+            transitions.worker_cooled(connection, each.worker)
+    # Of several that refused, one whose machine was not at fault says what is wrong with the job.
+    told = theirs.index(False) if False in theirs else 0
+    _retry_or_end(connection, row, reasons[told], retry=theirs[told])
 
 
 def deal_expired(connection: Connection, deal_id: str, *, returned: int, where: dict[str, Any]) -> None:
@@ -161,7 +176,13 @@ def deal_expired(connection: Connection, deal_id: str, *, returned: int, where: 
     row = _end(connection, deal_id, "expired", where, returned=returned)
     if row is None:
         return
+    round_ = standing_of(connection, deal_id, row["opening"]).round
+    split = round_ is not None and round_["state"] == "split"
     _lose_attempts(connection, row, "no result arrived before the deadline")
+    if split:
+        # Others would hardly agree better, and the customer was promised its money back for this.
+        _retry_or_end(connection, row, rounds.NO_CONSENSUS, retry=False)
+        return
     reason = Reason(
         code="deadline-passed",
         message="no result was paid before the deadline",
@@ -222,9 +243,12 @@ def _assign(connection: Connection, deal: Deal, opening: int, leg: Leg) -> None:
     """An assigned attempt for a leg. One that a re-organisation orphaned is taken up again."""
     deal_id = format_bytes32(deal.id)
     attempt = attempt_id(deal_id, opening, leg.key)
-    state = connection.execute(select(attempts.c.state).where(attempts.c.id == attempt)).scalar_one_or_none()
-    if state == "succeeded":
-        return  # its signature names no deadline, so it stands
+    known = connection.execute(
+        select(attempts.c.state, attempts.c.commitment).where(attempts.c.id == attempt)
+    ).one_or_none()
+    state = None if known is None else known.state
+    if known is not None and (state == "succeeded" or known.commitment is not None):
+        return  # what was committed to or signed names no deadline, so it stands
     fresh: dict[str, Any] = {
         "state": "assigned",
         "status": None,
@@ -293,19 +317,22 @@ def _end(
         # A worker that still runs it learns at its next heartbeat that it should stop.
         for leg in Deal.from_json(row["deal"]).legs:
             notify(connection, f"worker:{leg.key}")
+        notify(connection, rounds.topic(deal_id))
     return row
 
 
-def _lose_attempts(connection: Connection, row: RowMapping, why: str) -> None:
+def _lose_attempts(connection: Connection, row: RowMapping, why: str, of: list[str] | None = None) -> None:
+    """Whoever is still at it has lost it. of: only these workers."""
     unfinished = connection.execute(
-        select(attempts.c.id).where(
+        select(attempts.c.id, attempts.c.worker).where(
             attempts.c.deal == row["id"],
             attempts.c.opening == row["opening"],
-            attempts.c.state.in_(("assigned", "running")),
+            attempts.c.state.in_(transitions.ALIVE),
         )
     )
-    for attempt in unfinished.scalars().all():
-        transitions.attempt_lost(connection, attempt, why)
+    for attempt in unfinished.all():
+        if of is None or attempt.worker in of:
+            transitions.attempt_lost(connection, attempt.id, why)
 
 
 def _lot_is_open(connection: Connection, row: RowMapping) -> bool:

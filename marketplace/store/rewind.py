@@ -15,6 +15,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import disputes, transitions
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
+from marketplace.store.settling import settle_when_signed
 from marketplace.store.tables import attempts, deals, jobs, lots, offers, tasks
 
 
@@ -53,7 +54,7 @@ def _unopen(connection: Connection, deal: str) -> None:
 
 
 def _reopen(connection: Connection, deal: str) -> None:
-    """The newest opening of the deal has not ended. What its worker reported counts again."""
+    """The newest opening of the deal has not ended. What its workers reported counts again."""
     row = _newest(connection, deal)
     if row is None or row["state"] == "open":
         return
@@ -72,13 +73,16 @@ def _reopen(connection: Connection, deal: str) -> None:
         )
     )
     _revive(connection, row["job"], row["lot"], "open")
-    for attempt in _attempts(connection, row, ("succeeded", "failed")):
+    # Of several replicas the one that delivered says how the tasks ended, after all that failed.
+    for attempt in _attempts(connection, row, ("failed",)) + _attempts(connection, row, ("succeeded",)):
+        if attempt["status"] is None:
+            continue  # outvoted: it never reported
         connection.execute(
             update(tasks)
             .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
             .values(state=attempt["state"], status=attempt["status"], outputs=attempt["outputs"])
         )
-        transitions.settle_when_signed(connection, deal, row["opening"])
+    settle_when_signed(connection, deal, row["opening"])
 
 
 def _revive(connection: Connection, job: str, lot: int, state: str, *, tries: int = 0) -> None:

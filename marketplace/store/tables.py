@@ -63,7 +63,7 @@ LOT_STATES = (
     # -> ended (cancelled on chain: indexer)
     "matching",
     # -> settled (Settled: indexer), -> free (Expired, Refused with a provider's fault: indexer),
-    # -> ended (Refused otherwise: indexer)
+    # -> ended (Refused otherwise, or no replicas agreed: indexer)
     "open",
     "settled",  # end: paid once
     "ended",  # end: nothing paid
@@ -92,10 +92,28 @@ TASK_STATES = (
 )
 ATTEMPT_STATES = (
     "assigned",  # -> running (worker says so: api), -> lost (heartbeat stopped, deal ended: reaper, indexer)
-    "running",  # -> succeeded, failed (report: api), -> lost (heartbeat stopped, deal ended: reaper, indexer)
+    # -> succeeded, failed (report: api), -> committed (one of several replicas: api),
+    # -> lost (heartbeat stopped, deal ended: reaper, indexer; its replicas did not wait for it: api, reaper)
+    "running",
+    # -> opened (api), -> lost (heartbeat stopped, deal ended: reaper, indexer)
+    "committed",
+    # -> succeeded (report: api), -> failed (outvoted, or no replicas agreed: api, reaper),
+    # -> lost (heartbeat stopped, deal expired: reaper, indexer)
+    "opened",
     "succeeded",  # end
     "failed",  # end
-    "lost",  # -> succeeded, failed (it reports after all while its deal is open: api), else end
+    # -> succeeded, failed (it reports after all while its deal is open: api), -> committed, opened (one of
+    # several replicas that is back in time: api), else end
+    "lost",
+)
+ROUND_STATES = (
+    # -> opening (all have committed or given up: api, reaper; a quorum has and the rest is late: reaper)
+    "committing",
+    # -> agreed (a quorum opened one root: api), -> split (no root can have a quorum any more: api, reaper)
+    "opening",
+    "agreed",  # -> delivered (one of them has brought the outputs: api)
+    "delivered",  # end: settles
+    "split",  # end: the deal is hastened and expires
 )
 TRANSACTION_STATES = (
     "pending",  # -> sent (relayer), -> failed (refused before sending: relayer)
@@ -150,20 +168,21 @@ bundles = Table(
     Column("retired_at", BigInteger),
 )
 
-offers = Table(  # one a tier: what the chain knows
+offers = Table(  # one a tier and number of replicas: what the chain knows
     "offers",
     metadata,
     Column("offer_id", String(66), primary_key=True),
     Column("bundle", String(64), nullable=False),
     Column("version", String(32), nullable=False),
     Column("tier", String(64), nullable=False),
-    Column("position", Integer, nullable=False),  # order of the tiers, smallest first
+    Column("replicas", Integer, nullable=False),
+    Column("position", Integer, nullable=False),  # order of tiers and replicas, smallest tier first
     Column("offer", _JSON, nullable=False),
     Column("product", String(66), nullable=False),
     Column("price", BigInteger, nullable=False),
     Column("up_to", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),  # mirrored from Published and Retired
-    UniqueConstraint("bundle", "version", "tier"),
+    UniqueConstraint("bundle", "version", "tier", "replicas"),
 )
 
 quotes = Table(
@@ -231,7 +250,7 @@ deals = Table(
     Column("state", String(16), nullable=False),
     Column("root", String(66)),
     Column("done", Integer),
-    Column("signatures", _JSON),
+    Column("signatures", _JSON),  # one a leg, "0x" for who did not sign
     Column("paid", BigInteger),
     Column("returned", BigInteger),
     # What the contract remembers of the settlement, packed, as digits; a case that ends changes it.
@@ -269,6 +288,23 @@ cases = Table(  # challenges of settled deals, in the chain's order; at most one
     Index("ix_cases_job", "job"),
 )
 
+rounds = Table(  # of a deal with several legs: how they come to one answer without copying
+    "rounds",
+    metadata,
+    Column("deal", String(66), primary_key=True),
+    Column("opening", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("root", String(66)),  # agreed
+    Column("created_at", Float, nullable=False),
+    Column("quorum_at", Float),  # when so many had committed as must agree
+    Column("agreed_at", Float),
+    _states("state", *ROUND_STATES),
+    CheckConstraint(
+        "(root IS NULL) = (state IN ('committing', 'opening', 'split'))", name="root_when_agreed"
+    ),
+    CheckConstraint("(agreed_at IS NULL) = (root IS NULL)", name="agreed_at_with_root"),
+)
+
 tasks = Table(
     "tasks",
     metadata,
@@ -297,6 +333,7 @@ attempts = Table(
     Column("outputs", _JSON),
     Column("result", _JSON),
     Column("signature", String(132)),
+    Column("commitment", String(66)),  # of one of several replicas: the salted hash of its root
     Column("reason", _JSON),
     Column("cage", _JSON),
     Column("seconds", Float),
@@ -305,6 +342,8 @@ attempts = Table(
     Column("ended_at", BigInteger),
     Column("log_bytes", BigInteger, nullable=False, default=0),
     _states("state", *ATTEMPT_STATES),
+    CheckConstraint("state NOT IN ('committed', 'opened') OR commitment IS NOT NULL", name="committed_first"),
+    CheckConstraint("state != 'opened' OR signature IS NOT NULL", name="opened_is_signed"),
     UniqueConstraint("deal", "opening", "worker"),
     Index("ix_attempts_worker_state", "worker", "state"),
     Index("ix_attempts_job", "job"),

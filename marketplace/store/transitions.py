@@ -27,11 +27,12 @@ from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.typed_data import format_bytes32
-from prixfixe.protocol.wire import Reason, TaskReport
+from prixfixe.protocol.wire import Reason
 
 MAX_TRIES: Final = 3  # deals that a lot gets before it ends for a provider's fault
 PROGRESS_STEP: Final = 0.001  # of a task: less is no news
 COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
+ALIVE: Final = ("assigned", "running", "committed", "opened")  # attempts whose worker is at it
 
 
 # --- jobs ---------------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def job_cancelled(connection: Connection, job: str) -> None:
             code="already-matched",
             hint="if no result arrives by its deadline the whole price comes back by itself",
         )
-    _one(connection, jobs, {"id": job}, ("queued",), reason=reason.model_dump(mode="json"))
+    change(connection, jobs, {"id": job}, ("queued",), reason=reason.model_dump(mode="json"))
     _end_job(connection, job)
 
 
@@ -121,7 +122,7 @@ def stage_said(connection: Connection, job: str, stage: str) -> None:
 
 def lot_matched(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> None:
     """free -> matching, with the `match` in the outbox. asks: `{"worker", "ask", "signature"}`, one a leg."""
-    _one(connection, lots, {"job": job, "lot": lot}, ("free",), state="matching", waiting_reason=None)
+    change(connection, lots, {"job": job, "lot": lot}, ("free",), state="matching", waiting_reason=None)
     if not outbox.queue_match(connection, job, lot, asks):
         raise Conflict(f"a match of lot {lot} of {job} is under way", code="stale-state", fault="platform")
     stage_said(connection, job, "paying into the contract")
@@ -130,21 +131,21 @@ def lot_matched(connection: Connection, job: str, lot: int, asks: Sequence[dict[
 def lot_unmatched(connection: Connection, job: str, lot: int, why: str, not_before: float) -> None:
     """matching -> free: the match failed. why: in words. not_before: service clock, when to try again."""
     values = {"state": "free", "waiting_reason": why, "not_before": not_before}
-    _one(connection, lots, {"job": job, "lot": lot}, ("matching",), **values)
+    change(connection, lots, {"job": job, "lot": lot}, ("matching",), **values)
     stage_said(connection, job, f"waiting for a worker: {why}")
     notify(connection, "lots")
 
 
 def lot_waits(connection: Connection, job: str, lot: int, why: str) -> None:
     """A free lot that matched nothing says why. No change of state."""
-    _one(connection, lots, {"job": job, "lot": lot}, ("free",), waiting_reason=why)
+    change(connection, lots, {"job": job, "lot": lot}, ("free",), waiting_reason=why)
     stage_said(connection, job, f"waiting for a worker: {why}")
 
 
 def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
     """open -> free: refused by a worker's fault or expired; its unfinished tasks are queued again."""
     values = {"state": "free", "waiting_reason": why, "not_before": 0.0}
-    _one(connection, lots, {"job": job, "lot": lot}, ("open",), **values)
+    change(connection, lots, {"job": job, "lot": lot}, ("open",), **values)
     connection.execute(
         update(tasks)
         .where(tasks.c.job == job, tasks.c.lot == lot, tasks.c.state != "queued")
@@ -158,7 +159,7 @@ def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
 def lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> None:
     """free, matching or open -> ended: nothing is paid for it. The last lot's end ends the job."""
     alive = ("free", "matching", "open")
-    _one(connection, lots, {"job": job, "lot": lot}, alive, state="ended", waiting_reason=None)
+    change(connection, lots, {"job": job, "lot": lot}, alive, state="ended", waiting_reason=None)
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job, jobs.c.state.in_(("queued", "running")))
@@ -169,13 +170,13 @@ def lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> Non
 
 def free_lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> None:
     """As `lot_ended`, only while the lot is free: a match under way has the last word."""
-    _one(connection, lots, {"job": job, "lot": lot}, ("free",), state="free")
+    change(connection, lots, {"job": job, "lot": lot}, ("free",), state="free")
     lot_ended(connection, job, lot, reason)
 
 
 def lot_settled(connection: Connection, job: str, lot: int) -> None:
     """open -> settled. The last lot's end ends the job."""
-    _one(connection, lots, {"job": job, "lot": lot}, ("open",), state="settled", waiting_reason=None)
+    change(connection, lots, {"job": job, "lot": lot}, ("open",), state="settled", waiting_reason=None)
     _end_job(connection, job)
 
 
@@ -190,7 +191,7 @@ def _end_job(connection: Connection, job: str) -> None:
     values: dict[str, Any] = {"state": state, "charged": kept, "ended_at": int(time.time()), "stage": ""}
     if all(each == "settled" for each in states):
         values |= {"reason": None, "progress": 1.0}
-    _one(connection, jobs, {"id": job}, ("queued", "running"), **values)
+    change(connection, jobs, {"id": job}, ("queued", "running"), **values)
     reason = connection.execute(select(jobs.c.reason).where(jobs.c.id == job)).scalar_one()
     add_event(connection, job, "state", {"state": state, "stage": ""})
     add_event(connection, job, "end", {"state": state, "charged": str(kept), "reason": reason})
@@ -212,17 +213,17 @@ def charged(connection: Connection, job: str) -> int:
 
 def attempt_started(connection: Connection, attempt: str) -> None:
     """assigned -> running, and its tasks queued -> running. Starting a running attempt again is no error."""
-    row = _attempt(connection, attempt)
+    row = attempt_row(connection, attempt)
     if row["state"] == "running":
         return
     now = int(time.time())
-    _one(connection, attempts, {"id": attempt}, ("assigned",), state="running", started_at=now)
+    change(connection, attempts, {"id": attempt}, ("assigned",), state="running", started_at=now)
     connection.execute(
         update(tasks)
         .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "queued")
         .values(state="running")
     )
-    stage_said(connection, row["job"], f"running on {worker_name(connection, row['worker'])}")
+    stage_said(connection, row["job"], f"running on {', '.join(_running_names(connection, row))}")
 
 
 def progress_reported(connection: Connection, attempt: str, fraction: float, text: str = "") -> None:
@@ -231,7 +232,7 @@ def progress_reported(connection: Connection, attempt: str, fraction: float, tex
     It never goes back, and less than a thousandth of news is none: so that no worker and no application
     fills the table, and one that reads its log again does not run backwards before the customer's eyes.
     """
-    row = _attempt(connection, attempt)
+    row = attempt_row(connection, attempt)
     if row["state"] not in ("assigned", "running"):
         return
     known = connection.execute(select(jobs.c.progress).where(jobs.c.id == row["job"])).scalar_one()
@@ -247,7 +248,7 @@ def progress_reported(connection: Connection, attempt: str, fraction: float, tex
 
 def log_appended(connection: Connection, attempt: str, offset: int, text: str) -> None:
     """Text of the running application's log, `offset` bytes from its start, which grows the attempt's log."""
-    row = _attempt(connection, attempt)
+    row = attempt_row(connection, attempt)
     size = offset + len(text.encode("utf-8"))
     connection.execute(
         update(attempts).where(attempts.c.id == attempt, attempts.c.log_bytes < size).values(log_bytes=size)
@@ -255,75 +256,29 @@ def log_appended(connection: Connection, attempt: str, offset: int, text: str) -
     add_event(connection, row["job"], "log", {"attempt": attempt, "offset": offset, "text": text})
 
 
-def attempt_reported(connection: Connection, attempt: str, report: TaskReport, signature: str) -> None:
-    """assigned, running or lost -> succeeded or failed, its tasks with it, and `settle` in the outbox.
-
-    The caller has checked signature, root and outputs. Conflict when the attempt has ended, or its deal
-    ended in another way than this report says (a worker that settled by itself reports the same root
-    afterwards).
-    """
-    row = _attempt(connection, attempt)
-    deal = _deal(connection, row["deal"], row["opening"])
-    root = format_bytes32(report.result.root)
-    if deal["state"] != "open" and not (deal["state"] in ("settled", "disputed") and deal["root"] == root):
-        raise Conflict(
-            f"the deal is {deal['state']}: this result came too late",
-            code="deal-over",
-            hint="nothing is paid for it; stop working on it",
-            fault="provider",
-        )
-    done = report.result.done > 0
-    state = "succeeded" if done else "failed"
-    reason = None if report.reason is None else report.reason.model_dump(mode="json")
-    now = int(time.time())
-    _one(
-        connection,
-        attempts,
-        {"id": attempt},
-        ("assigned", "running", "lost"),
-        state=state,
-        status=report.status,
-        exit_code=report.exit_code,
-        seconds=report.seconds,
-        outputs=report.outputs.to_json(),
-        result=report.result.to_json(),
-        signature=signature,
-        reason=reason,
-        cage=report.cage,
-        started_at=func.coalesce(attempts.c.started_at, now),
-        ended_at=now,
-    )
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state.in_(("queued", "running")))
-        .values(state=state, status=report.status, outputs=report.outputs.to_json())
-    )
-    if deal["state"] == "open":
-        stage_said(connection, row["job"], "settling" if done else "giving the money back")
-        settle_when_signed(connection, row["deal"], row["opening"])
-    else:
-        add_event(connection, row["job"], "state", {"state": "settled", "stage": "outputs delivered"})
-
-
 def attempt_lost(connection: Connection, attempt: str, why: str) -> None:
-    """assigned or running -> lost; its tasks are queued again and its worker cools down. It may still
-    report."""
-    row = _attempt(connection, attempt)
+    """assigned, running, committed or opened -> lost; its worker cools down, and its tasks are queued again
+    unless replicas of it live. It may still come back."""
+    row = attempt_row(connection, attempt)
     reason = Reason(code="worker-lost", message=why, fault="provider")
-    _one(
+    change(
         connection,
         attempts,
         {"id": attempt},
-        ("assigned", "running"),
+        ALIVE,
         state="lost",
         reason=reason.model_dump(mode="json"),
         ended_at=int(time.time()),
     )
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "running")
-        .values(state="queued")
+    replicas = select(attempts.c.id).where(
+        attempts.c.deal == row["deal"], attempts.c.opening == row["opening"], attempts.c.state.in_(ALIVE)
     )
+    if connection.execute(replicas).first() is None:
+        connection.execute(
+            update(tasks)
+            .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "running")
+            .values(state="queued")
+        )
     worker_cooled(connection, row["worker"])
     stage_said(connection, row["job"], why)
     notify(connection, f"worker:{row['worker']}")
@@ -337,29 +292,10 @@ def worker_cooled(connection: Connection, worker: str, seconds: float = COOL_DOW
     )
 
 
-def settle_when_signed(connection: Connection, deal: str, opening: int) -> bool:
-    """Put `settle` of an open deal in the outbox when every leg's key has signed the same result."""
-    row = _deal(connection, deal, opening)
-    value = Deal.from_json(row["deal"])
-    reports = connection.execute(
-        select(attempts.c.worker, attempts.c.result, attempts.c.signature).where(
-            attempts.c.deal == deal, attempts.c.opening == opening, attempts.c.signature.is_not(None)
-        )
-    ).all()
-    by_key = {report.worker: report for report in reports}
-    if row["state"] != "open" or any(leg.key not in by_key for leg in value.legs):
-        return False
-    results = [by_key[leg.key].result for leg in value.legs]
-    if any(result != results[0] for result in results):
-        return False
-    return outbox.queue_settle(
-        connection,
-        deal,
-        opening,
-        root=results[0]["root"],
-        done=results[0]["done"],
-        signatures=[by_key[leg.key].signature for leg in value.legs],
-    )
+def provider_cooled(connection: Connection, provider: str, seconds: float = COOL_DOWN_SECONDS) -> None:
+    """No new deal for any worker of a provider for `seconds` of the service's clock."""
+    for worker in connection.execute(select(workers.c.key).where(workers.c.provider == provider)).scalars():
+        worker_cooled(connection, worker, seconds)
 
 
 def fault_is_the_providers(status: int | None, reason: Reason | None) -> bool:
@@ -376,22 +312,29 @@ def worker_name(connection: Connection, key: str) -> str:
     return str(name or key)
 
 
-def _attempt(connection: Connection, attempt: str) -> RowMapping:
+def _running_names(connection: Connection, row: RowMapping) -> list[str]:
+    """The workers that run an attempt's deal now: several with replicas."""
+    query = (
+        select(attempts.c.worker)
+        .where(
+            attempts.c.deal == row["deal"],
+            attempts.c.opening == row["opening"],
+            attempts.c.state == "running",
+        )
+        .order_by(attempts.c.started_at, attempts.c.id)
+    )
+    return sorted(worker_name(connection, key) for key in connection.execute(query).scalars())
+
+
+def attempt_row(connection: Connection, attempt: str) -> RowMapping:
+    """An attempt; NotFound when there is none."""
     row = connection.execute(select(attempts).where(attempts.c.id == attempt)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"there is no attempt {attempt}", fault="provider")
     return row
 
 
-def _deal(connection: Connection, deal: str, opening: int) -> RowMapping:
-    return (
-        connection.execute(select(deals).where(deals.c.id == deal, deals.c.opening == opening))
-        .mappings()
-        .one()
-    )
-
-
-def _one(
+def change(
     connection: Connection, table: Table, key: dict[str, Any], old: tuple[str, ...], **values: Any
 ) -> None:
     """Update the one row of `key` if it is in one of the `old` states, else Conflict."""

@@ -96,7 +96,11 @@ def _show(definition: BundleDefinition, as_json: bool) -> None:
     click.echo(f"{definition.id} {definition.version}: {definition.title}")
     click.echo(f"  image     {definition.image or 'not built yet'}")
     click.echo(f"  digest    {definition.digest().hex()}")
-    click.echo(f"  product   {limits.product.name}, replicas {definition.replicas}, {definition.determinism}")
+    click.echo(
+        f"  product   {limits.product.name}, replicas {definition.replica_choices}, {definition.determinism}"
+    )
     click.echo(f"  promise   result within {definition.service_level} s, else the full price back")
     for tier in definition.tiers:
-        click.echo(f"  {tier.name:<9} up to {tier.up_to:>13,} {tier.unit:<8} {tier.price}")
+        for count in definition.replicas:
+            label = tier.name if count == 1 else f"{tier.name} x{count}"
+            click.echo(f"  {label:<11} up to {tier.up_to:>13,} {tier.unit:<8} {tier.price * count}")

@@ -153,7 +153,7 @@ def retire(
         for tier in listing.tiers:
             offer = parse_bytes32(tier.offer_id)
             if market.bundle(offer).until > until:
-                transactions[tier.name] = market.retire(signer, offer, until).transaction_hash
+                transactions[tier.label] = market.retire(signer, offer, until).transaction_hash
         listing = client.retire_bundle(listing.id, listing.version)
     if as_json:
         emit({**listing.model_dump(mode="json"), "transactions": transactions})
@@ -186,7 +186,7 @@ def _listing_rows(listing: BundleListing) -> list[tuple[str, ...]]:
         (
             listing.id,
             listing.version,
-            tier.name,
+            tier.label,
             f"{tier.up_to:,} {tier.unit}",
             str(tier.price),
             state,
@@ -203,14 +203,14 @@ def _plan_text(made: Plan) -> str:
     head = (
         f"{definition.id} {definition.version}: {definition.title}\n"
         f"  image    {definition.image}\n"
-        f"  product  {definition.limits.product.name}, replicas {definition.replicas}, "
+        f"  product  {definition.limits.product.name}, replicas {definition.replica_choices}, "
         f"{definition.determinism}, {'disputable' if definition.disputable else 'not disputable'}\n"
         f"  promise  result within {definition.service_level} s, else the full price back\n"
         f"  until    {moment(made.until, made.now)}\n"
     )
     rows = [
         (
-            "  " + tier.name,
+            "  " + tier.label,
             f"{tier.up_to:,} {tier.unit}",
             str(tier.price),
             str(Money(tier.offer.max_cost)),
@@ -245,6 +245,7 @@ def _plan_json(made: Plan) -> dict[str, object]:
         "tiers": [
             {
                 "name": tier.name,
+                "replicas": tier.replicas,
                 "up_to": tier.up_to,
                 "unit": tier.unit,
                 "price": str(tier.price.units),

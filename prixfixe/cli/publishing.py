@@ -35,9 +35,11 @@ YEAR_SECONDS = 365 * DAY_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class TierPlan:
-    """One tier as it will be on chain. until: its present end, 0 when it is not published yet."""
+    """One tier with one number of replicas as it will be on chain. until: its present end, 0 when it is not
+    published yet."""
 
     name: str
+    replicas: int
     unit: str
     up_to: int
     price: Money
@@ -47,6 +49,11 @@ class TierPlan:
     @property
     def id(self) -> str:
         return format_bytes32(self.offer.id)
+
+    @property
+    def label(self) -> str:
+        """The tier's name, with its replicas when there are several."""
+        return self.name if self.replicas == 1 else f"{self.name} x{self.replicas}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publication did. transactions: hash by tier; empty for a tier that was live already."""
+    """What a publication did. transactions: hash by tier's label; empty for one that was live already."""
 
     listing: BundleListing
     transactions: dict[str, str]
@@ -93,7 +100,6 @@ def plan(
     """
     from prixfixe.chain.client import PRICING_ROLE
 
-    definition.require_sellable()
     if not market.has_role(PRICING_ROLE, pricing):
         raise Forbidden(
             f"{pricing} does not have the pricing role of {market.contract}",
@@ -103,19 +109,14 @@ def plan(
     now = market.block().time
     tiers = tuple(
         TierPlan(
-            tier.name,
-            tier.unit,
-            tier.up_to,
-            tier.price,
-            offer := definition.offer(tier.name),
-            market.bundle(offer.id).until,
+            tier.name, count, tier.unit, tier.up_to, Money(offer.price), offer, market.bundle(offer.id).until
         )
-        for tier in definition.tiers
+        for tier, count, offer in definition.offers()
     )
     for tier in tiers:
         if tier.offer.max_cost > tier.offer.price and not float_ and tier.until <= now:
             raise InvalidInput(
-                f"tier {tier.name} may cost {Money(tier.offer.max_cost)} and sells for {tier.price}",
+                f"tier {tier.label} may cost {Money(tier.offer.max_cost)} and sells for {tier.price}",
                 code="no-float",
                 hint="a price below cost needs treasury money behind it: --float DOLLARS for each tier",
             )
@@ -150,8 +151,8 @@ def publish(
     transactions = {}
     for tier in made.new:
         outcome = market.publish(signer, tier.offer, max(made.until, tier.until), made.float_)
-        transactions[tier.name] = outcome.transaction_hash
-        say(f"tier {tier.name} is on chain: {tier.price} up to {tier.up_to:,} {tier.unit}")
+        transactions[tier.label] = outcome.transaction_hash
+        say(f"tier {tier.label} is on chain: {tier.price} up to {tier.up_to:,} {tier.unit}")
     publication = BundlePublication(definition=made.definition.to_json(), image_archive=digest, note=note)
     return Published(client.publish_bundle(publication), transactions)
 

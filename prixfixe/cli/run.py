@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace result and receipt if they exist.")
 @click.option("--detach", is_flag=True, help="Buy, print the job's id, and leave.")
 @click.option("--version", metavar="VERSION", help="This version of the bundle; else the newest.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 16),
+    metavar="N",
+    help="So many providers run it; a majority must agree.",
+)
 @click.option("--options", "show_options", is_flag=True, help="Show the bundle's own options and prices.")
 @click.option(
     "--accept-guesses", is_flag=True, help="Take how the table is written as it is guessed, without asking."
@@ -66,6 +72,7 @@ def run(
     force: bool,
     detach: bool,
     version: str | None,
+    replicas: int | None,
     show_options: bool,
     accept_guesses: bool,
     as_is: bool,
@@ -101,6 +108,7 @@ def run(
       prixfixe run pivot flights.csv --rows carrier --columns month --values arr_delay:average,count \\
           --types month:integer --types arr_delay:integer --null-values NA --yes
       prixfixe run pivot sales.csv --rows region --values amount:sum --detach --json
+      prixfixe run pivot sales.csv --rows region --values amount:sum --replicas 3
     """
     from prixfixe.cli import running
     from prixfixe.cli.declaring import Travel, confirm_guesses
@@ -135,6 +143,7 @@ def run(
             parameters=order.parameters,
             inputs=[file for file, _ in order.inputs],
             units=order.units,
+            replicas=replicas,
         )
         say(_offer(quote, order, definition.service_level, _chain_time(client)))
         if preview:
@@ -169,9 +178,15 @@ def _show_options(definition: Any, as_json: bool) -> None:
     click.echo()
     click.echo(
         table(
-            (f"  up to {tier.up_to:,} {tier.unit}", str(tier.price), tier.name) for tier in definition.tiers
+            (f"  up to {tier.up_to:,} {tier.unit}", str(tier.price * count), tier.name, _said(count))
+            for tier in definition.tiers
+            for count in definition.replicas
         )
     )
+
+
+def _said(replicas: int) -> str:
+    return "" if replicas == 1 else f"--replicas {replicas}"
 
 
 def _chain_time(client: Client) -> int | None:
@@ -183,17 +198,18 @@ def _chain_time(client: Client) -> int | None:
 def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> str:
     """What the person decides on."""
     left = f"{quote.balance - quote.total}" if quote.balance >= quote.total else "not enough"
-    workers = (
-        f"{quote.live_asks} can take it now"
-        if quote.live_asks
-        else "none right now; it waits, or is refunded"
+    enough = quote.live_asks >= quote.replicas
+    workers = f"{quote.live_asks or 'none'} " + (
+        "can take it now" if enough else "right now; it waits, or is refunded"
     )
+    replicas = f"{quote.replicas} providers run it, and {quote.offer.quorum} must give the same result"
     rows = [
         ("bundle", f"{quote.bundle} {quote.version}"),
         ("input", f"{order.described()}, {size(order.bytes)}"),
         *(("sent", sentence) for sentence in order.saved),
         ("tier", f"{quote.tier}: {quote.units:,} {quote.unit}"),
         ("price", f"{quote.total}, and nothing beside it"),
+        *([("replicas", replicas)] if quote.replicas > 1 else []),
         ("result by", moment(quote.deliver_by, now)),
         (
             "else",

@@ -89,10 +89,19 @@ class AsyncClient:
         inputs: Sequence[InputFile | Path | str],
         units: int,
         version: str | None = None,
+        replicas: int | None = None,
     ) -> wire.Quote:
-        """A signed price. units: what preflight counted, in the bundle's unit."""
+        """A signed price. units: what preflight counted, in the bundle's unit. replicas: how many providers
+        run it, of the numbers that the bundle sells; its usual one when None."""
         return await self.run(
-            self.operations.quote(bundle, parameters=parameters, inputs=inputs, units=units, version=version)
+            self.operations.quote(
+                bundle,
+                parameters=parameters,
+                inputs=inputs,
+                units=units,
+                version=version,
+                replicas=replicas,
+            )
         )
 
     async def upload(

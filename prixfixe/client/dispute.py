@@ -157,7 +157,7 @@ def prepare(
         task=task,
         bond=bond,
         past_cases=known.past_cases,
-        refund=_kept(lot, known),
+        refund=lot.kept,
         closes=closes,
         judged_within=policy.window,
         arbiter=policy.arbiter,
@@ -299,13 +299,6 @@ def _running(events: list[DealEvent]) -> DealEvent | None:
         (event for event in reversed(events) if event.kind in ("challenged", "judged", "lapsed")), None
     )
     return last if last is not None and last.kind == "challenged" else None
-
-
-def _kept(lot: ReceiptLot, fact: Fact) -> Money:
-    """What the contract kept of the customer's money, all of which goes back after a guilty verdict: the
-    price of what was done, less the pay of legs that did not sign."""
-    unsigned = sum(leg.pay for at, leg in enumerate(lot.deal.legs) if not fact.signed >> at & 1)
-    return Money((lot.deal.price - min(unsigned, lot.deal.price)) * fact.done)
 
 
 def _require_bond(market: MarketClient, challenger: str, bond: Money, surety: Money) -> None:

@@ -31,8 +31,8 @@ def require_fact(lot: ReceiptLot) -> None:
     require(first is not None, "a settlement has a fact")
     fact = Fact.unpack(int(first or "0"))
     require(
-        (fact.done, fact.time, fact.past_cases) == (lot.done, lot.ended.time, 0),
-        f"the fact says {fact.done} done at {fact.time}",
+        (fact.done, fact.signed, fact.time, fact.past_cases) == (lot.done, lot.signed, lot.ended.time, 0),
+        f"the fact says {fact.done} done at {fact.time}, signed by legs {fact.signed:b}",
     )
 
 
@@ -42,7 +42,7 @@ def check_disputes(checks: Checks, lot: ReceiptLot, name: str) -> None:
         with checks.check(f"{name}: dispute {number}", told(dispute)):
             _check_claim(lot, dispute)
             _check_order(lot, dispute, number)
-            kept = lot.deal.price * lot.done
+            kept = lot.kept.units
             require(
                 (dispute.returned is not None) == (dispute.outcome == "guilty"),
                 "money came back without guilt, or none with it",

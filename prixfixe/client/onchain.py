@@ -45,16 +45,15 @@ def _check_deal(checks: Checks, name: str, lot: ReceiptLot, chain: ChainEvidence
             first = lot.disputes[0].fact if lot.disputes else lot.fact
             require(str(ended.fact) == first, "the contract remembers another settlement")
             kept = whole - (ended.returned or 0)
-            require(kept == lot.deal.price * lot.done, f"the contract kept {Money(kept)}")
+            require(kept == lot.kept.units, f"the contract kept {Money(kept)}, not {lot.kept}")
         else:
             require(ended.returned == whole, f"the contract gave back {Money(ended.returned or 0)} only")
 
 
 def _ending(lot: ReceiptLot) -> str:
-    price = Money(lot.deal.price * lot.done)
     back = Money(lot.deal.price * lot.deal.count)
     if lot.outcome == "settled":
-        return f"settled in block {lot.ended.block}: {price} charged"
+        return f"settled in block {lot.ended.block}: {lot.kept} charged"
     return f"{lot.outcome} in block {lot.ended.block}: {back} went back to the customer"
 
 

@@ -84,6 +84,7 @@ class Operations(Uploading):
         inputs: Sequence[InputFile | Path | str],
         units: int,
         version: str | None = None,
+        replicas: int | None = None,
     ) -> Operation[wire.Quote]:
         """A signed price for exactly this, checked. Inputs given as paths are remembered, and sent by
         `buy`."""
@@ -99,6 +100,7 @@ class Operations(Uploading):
             parameters=definition.validate_parameters(parameters),
             inputs=tuple(file for file, _ in named),
             units=units,
+            replicas=definition.require_replicas(replicas),
         )
         quote = yield from self.ask(
             wire.Quote, Request("POST", "/v1/quotes", body=request.model_dump(mode="json"))

@@ -7,6 +7,7 @@ from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition, application_digest
 from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.quotes import quote_digest
+from prixfixe.protocol.replicas import quorum_of
 from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 
@@ -26,6 +27,8 @@ def quote_faults(quote: wire.Quote, domain: Domain, operator: str) -> list[str]:
         faults.append("its offer id is not the hash of its offer")
     if quote.offer.price != quote.price.units:
         faults.append("its price is not its offer's")
+    if quote.offer.quorum != quorum_of(quote.replicas):
+        faults.append(f"its offer has a quorum of {quote.offer.quorum} for {quote.replicas} replicas")
     if quote.manifest.tasks != quote.tasks:
         faults.append("its number of tasks is not its manifest's")
     named = quote.manifest.bundle
@@ -56,6 +59,7 @@ def require_same_terms(quote: wire.Quote, request: wire.QuoteRequest) -> None:
             ("bundle", quote.bundle, request.bundle),
             ("version", quote.version, request.version or quote.version),
             ("units", quote.units, request.units),
+            ("replicas", quote.replicas, request.replicas or quote.replicas),
             (
                 "parameters",
                 canonical_json(quote.manifest.parameters),
@@ -79,7 +83,11 @@ def require_definition(quote: wire.Quote, definition: BundleDefinition) -> None:
     named = quote.manifest.bundle
     promised = (definition.digest().hex(), definition.image, definition.terms_digest())
     sold = (named.definition if named else None, quote.manifest.image, quote.terms)
-    if promised != sold or quote.manifest.command != definition.command:
+    if (
+        promised != sold
+        or quote.manifest.command != definition.command
+        or quote.offer != definition.offer(quote.tier, quote.replicas)
+    ):
         raise VerificationFailed(
             f"the service shows another definition of bundle {quote.bundle} than it sells",
             code="bad-quote",

@@ -19,6 +19,7 @@ from prixfixe.client.evidence import ChainEvidence
 from prixfixe.client.onchain import check_chain
 from prixfixe.client.quotes import quote_faults
 from prixfixe.errors import InvalidInput, PrixfixeError, VerificationFailed
+from prixfixe.protocol.bundle import parse
 from prixfixe.protocol.canonical import canonical_digest_hex, canonical_json, parse_canonical
 from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.hashing import sha256_file
@@ -152,6 +153,8 @@ def _check_papers(checks: Checks, receipt: Receipt, domain: Domain, operator: st
             named is not None and named.definition == digest_hex,
             "the definition in the receipt is not the one that was sold",
         )
+        sold = parse(receipt.definition).offer(quote.tier, quote.replicas)
+        require(quote.offer == sold, f"the offer is not tier {quote.tier} with {quote.replicas} replica(s)")
 
 
 def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, domain: Domain) -> None:
@@ -170,6 +173,10 @@ def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, d
             (deal.quorum, deal.disputable) == (offer.quorum, offer.disputable),
             "quorum or disputability is not the offer's",
         )
+        replicas = receipt.quote.replicas
+        require(len(deal.legs) == replicas, f"{len(deal.legs)} providers ran it, and {replicas} were bought")
+        require(len({leg.provider for leg in deal.legs}) == replicas, "a provider was its own replica")
+    _check_legs(checks, lot, name)
     if lot.outcome == "expired":
         with checks.check(f"{name}: outcome", "no result came in time"):
             require(
@@ -187,7 +194,9 @@ def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, d
             require(lot.done == 0 and lot.root in (None, format_bytes32(root)), "a refusal has nothing done")
             _require_signatures(deal, Result(deal.id, root, 0), lot.signatures, domain)
         return
-    with checks.check(name, f"{len(deal.legs)} worker(s) signed it: {lot.done} of {deal.count} done"):
+    signers = lot.signed.bit_count()
+    of = f" of {len(deal.legs)}" if len(deal.legs) > 1 else ""
+    with checks.check(name, f"{signers}{of} worker(s) signed it: {lot.done} of {deal.count} done"):
         root = parse_bytes32(lot.root, name="root")
         _require_root(lot, root, first=deal.lot * purchase.lot)
         _require_signatures(deal, Result(deal.id, root, lot.done), lot.signatures, domain)
@@ -209,20 +218,43 @@ def _require_root(lot: ReceiptLot, root: bytes, *, first: int) -> None:
 
 
 def _require_signatures(deal: Deal, result: Result, signatures: Sequence[str], domain: Domain) -> None:
-    require(len(signatures) == len(deal.legs), "not every leg of the deal signed")
+    """A quorum of the deal's legs signed the result, and nobody else in their place."""
+    require(len(signatures) == len(deal.legs), "the receipt has not one signature, or its absence, a leg")
+    signed = 0
     for leg, signature in zip(deal.legs, signatures, strict=True):
-        require_signer(result.digest(domain), parse_signature(signature), leg.key)
+        if signature != "0x":
+            require_signer(result.digest(domain), parse_signature(signature), leg.key)
+            signed += 1
+    require(signed >= deal.quorum, f"{signed} of the deal's legs signed, and {deal.quorum} must")
+
+
+def _check_legs(checks: Checks, lot: ReceiptLot, name: str) -> None:
+    """Of several replicas: who was paid, who was not, and why."""
+    if len(lot.deal.legs) == 1:
+        return
+    with checks.check(f"{name}: legs", f"each of the {len(lot.deal.legs)} replicas is accounted for"):
+        told = [(leg.provider, leg.pay.units) for leg in lot.legs]
+        require(told == [(leg.provider, leg.pay) for leg in lot.deal.legs], "the receipt tells of other legs")
+        for at, leg in enumerate(lot.legs):
+            require(leg.signed == bool(lot.signed >> at & 1), f"what it says of {leg.provider} is not so")
+    for at, leg in enumerate(lot.legs):
+        earned = leg.pay * lot.done
+        if leg.signed:
+            checks.add(f"{name}: replica {at + 1}", True, f"{leg.provider} signed: {earned} earned")
+        else:
+            why = leg.reason.message if leg.reason is not None else "it did not sign"
+            checks.add(f"{name}: replica {at + 1}", True, f"{leg.provider} is not paid: {why}")
 
 
 def _check_sums(checks: Checks, receipt: Receipt) -> None:
     """What was charged follows from the deals, and is what was quoted or nothing."""
     settled = [lot for lot in receipt.lots if lot.outcome == "settled"]
-    owed = Money(sum(lot.deal.price * lot.done for lot in settled if not lot.overturned))
     told = "charged what was quoted" if receipt.charged == receipt.quoted else "not more than quoted"
     with checks.check("sum", f"quoted {receipt.quoted}, charged {receipt.charged}: {told}"):
         require(receipt.quoted == receipt.quote.total, "the receipt repeats another price than the quote's")
         lots = [lot.deal.lot for lot in settled]
         require(len(lots) == len(set(lots)), "a lot was settled twice")
+        owed = sum((lot.kept for lot in settled if not lot.overturned), Money(0))
         require(receipt.charged == owed, f"{receipt.charged} is not what the settled deals cost: {owed}")
         require(receipt.charged <= receipt.quoted, "more was charged than quoted")
         if receipt.outcome == "refunded":

@@ -1,8 +1,8 @@
-"""Which lot goes to which worker: a pure function of lots, asks and a seed.
+"""Which lot goes to which workers: a pure function of lots, asks and a seed.
 
-Lots are served in their order of arrival. Each takes the cheapest ask that every rule admits; between equal
-prices a hash of seed, lot and worker decides, so that speed buys nothing and anyone who knows the inputs
-can repeat it.
+Lots are served in their order of arrival. Each takes the cheapest asks that every rule admits, of as many
+distinct providers as it has replicas; between equal prices a hash of seed, lot and worker decides, so that
+speed buys nothing, nobody picks who checks whom, and anyone who knows the inputs can repeat it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from prixfixe.market.rules import Conditions, Offered, Wanted, explain, why_not
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A lot and the ask that serves it."""
+    """A lot and the asks that serve it, one a replica."""
 
     wanted: Wanted
-    offered: Offered
+    offered: tuple[Offered, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,32 @@ def match(wanted: Iterable[Wanted], offered: Sequence[Offered], conditions: Cond
                 candidates.append(ask)
             else:
                 excluded.append(why)
-        if not candidates:
-            waiting.append((lot, explain(excluded)))
+        chosen, why = _chosen(lot, candidates, excluded, seed)
+        if why is not None:
+            waiting.append((lot, why))
             continue
-        chosen = min(candidates, key=lambda ask: _preference(lot, ask, seed))
-        free[chosen.worker] -= 1
+        for ask in chosen:
+            free[ask.worker] -= 1
         pairs.append(Pair(lot, chosen))
     return Round(tuple(pairs), tuple(waiting))
+
+
+def _chosen(
+    lot: Wanted, candidates: Sequence[Offered], excluded: Sequence[str], seed: bytes
+) -> tuple[tuple[Offered, ...], str | None]:
+    """The best ask of each of the best providers; or why there are not enough of them."""
+    best: dict[str, Offered] = {}
+    for ask in sorted(candidates, key=lambda ask: _preference(lot, ask, seed)):
+        best.setdefault(ask.ask.provider, ask)
+    chosen = tuple(best.values())[: lot.replicas]
+    if not chosen:
+        return (), explain(excluded)
+    if len(chosen) < lot.replicas:
+        others = f"; {explain(excluded)}" if excluded else ""
+        return (), f"{lot.replicas} providers are needed and {len(chosen)} could take it{others}"
+    if sum(ask.ask.price for ask in chosen) > lot.max_cost:
+        return (), f"the best {lot.replicas} asks together are above the price"
+    return chosen, None
 
 
 def _preference(lot: Wanted, ask: Offered, seed: bytes) -> tuple[bool, int, bytes]:

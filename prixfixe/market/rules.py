@@ -40,9 +40,9 @@ class Conditions:
 class Wanted:
     """A lot that waits for workers.
 
-    product: 32 bytes. max_cost: the most that a task's leg may cost, token units. failed_on: worker keys
-    whose attempt at this lot failed. lost_on: those that fell silent on it; they are taken only when no
-    other is left.
+    product: 32 bytes. max_cost: the most that a task's legs may cost together, token units. failed_on:
+    worker keys whose attempt at this lot failed. lost_on: those that fell silent on it; they are taken only
+    when no other is left. replicas: how many distinct providers run it.
     """
 
     job: str
@@ -56,6 +56,7 @@ class Wanted:
     deliver_by: int
     failed_on: frozenset[str] = frozenset()
     lost_on: frozenset[str] = frozenset()
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)

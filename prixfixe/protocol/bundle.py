@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -35,6 +35,8 @@ from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.manifest import ImageId
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.replicas import ReplicaCounts, quorum_of
+from prixfixe.protocol.schema import check_schema, defaults, place_of, validator
 
 Refund = Literal[
     "timeout",
@@ -88,7 +90,8 @@ class Inputs(_Frozen):
 
 
 class Tier(_Frozen):
-    """A flat price for anything up to so many units. `max_cost` is the most that all replicas may cost us."""
+    """A flat price for anything up to so many units, and the most that it may cost us; each of one
+    replica."""
 
     name: Name
     unit: Name
@@ -168,7 +171,8 @@ class BundleDefinition(_Frozen):
     inputs: Inputs
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=16)]
     limits: Limits
-    replicas: Annotated[StrictInt, Field(ge=1, le=16)]
+    replicas: ReplicaCounts
+    """How many providers a customer may let run its task, the usual number first."""
     determinism: Literal["exact", "canonical", "none"]
     normaliser: Line | None = None
     disputable: StrictBool = False
@@ -184,7 +188,7 @@ class BundleDefinition(_Frozen):
     @field_validator("parameters")
     @classmethod
     def _is_schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
-        _check_schema(schema)
+        check_schema(schema)
         return schema
 
     @field_validator("tiers")
@@ -210,7 +214,7 @@ class BundleDefinition(_Frozen):
     def _consistent(self) -> Self:
         if (self.determinism == "canonical") != (self.normaliser is not None):
             raise ValueError("a normaliser is named exactly when determinism is canonical")
-        if self.determinism == "none" and self.replicas != 1:
+        if self.determinism == "none" and self.replicas != (1,):
             raise ValueError("replicas cannot agree without determinism: replicas is 1")
         if self.disputable and (self.determinism == "none" or self.placement == "own"):
             raise ValueError(
@@ -221,7 +225,6 @@ class BundleDefinition(_Frozen):
         return self
 
     # --- identity
-    # ---------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
         """The published form: JSON values only, every default written out."""
@@ -243,17 +246,26 @@ class BundleDefinition(_Frozen):
         """`Offer.application` of a tier: the definition, the image and the tier's name, in one hash."""
         return application_digest(self.digest().hex(), self._built_image(), self.tier(tier).name)
 
-    def offer(self, tier: str) -> Offer:
-        """A tier as it is offered on chain."""
-        chosen = self.tier(tier)
+    def offer(self, tier: str, replicas: int | None = None) -> Offer:
+        """A tier with so many replicas (None: the usual number) as it is offered on chain.
+
+        Each number is an offer of its own: its price, a multiple of the tier's, makes another hash.
+        """
+        chosen, count = self.tier(tier), self.require_replicas(replicas)
         return Offer(
             product=self.limits.product.to_bytes(),
             application=self.application(tier),
-            price=chosen.price.units,
-            max_cost=chosen.max_cost.units,
-            quorum=self.replicas,
+            price=(chosen.price * count).units,
+            max_cost=(chosen.max_cost * count).units,
+            quorum=quorum_of(count),
             disputable=self.disputable,
         )
+
+    def offers(self) -> Iterator[tuple[Tier, int, Offer]]:
+        """Everything that is sold: each tier with each number of replicas, the smallest tier first."""
+        for tier in self.tiers:
+            for count in self.replicas:
+                yield tier, count, self.offer(tier.name, count)
 
     def terms_digest(self) -> str:
         """SHA-256 of what is promised (refunds, service level, privacy), 64 hex digits: a quote repeats
@@ -261,14 +273,16 @@ class BundleDefinition(_Frozen):
         whole = self.to_json()
         return canonical_digest({key: whole[key] for key in ("refunds", "service_level", "privacy")}).hex()
 
-    def require_sellable(self) -> None:
-        """InvalidInput for what a definition may say and a market of this version cannot run: replicas."""
-        if self.replicas != 1:
+    def require_replicas(self, count: int | None) -> int:
+        """The number of replicas that is meant, the usual one for None; InvalidInput when it is not sold."""
+        chosen = self.replicas[0] if count is None else count
+        if chosen not in self.replicas:
             raise InvalidInput(
-                f"bundle {self.id} asks for {self.replicas} replicas; one is what can be bought yet",
-                code="replicas-unsupported",
-                hint="publish it with replicas = 1",
+                f"bundle {self.id} is not sold with {chosen} replicas",
+                code="replicas-not-sold",
+                hint=f"choose from: {', '.join(str(each) for each in self.replicas)}",
             )
+        return chosen
 
     def _built_image(self) -> str:
         if self.image is None:
@@ -279,7 +293,11 @@ class BundleDefinition(_Frozen):
         return self.image
 
     # --- what a run needs
-    # -------------------------------------------------------------------------------------
+
+    @property
+    def replica_choices(self) -> str:
+        """The numbers of replicas that are sold, in words: "1" or "1 or 3"."""
+        return " or ".join(str(count) for count in self.replicas)
 
     @property
     def unit(self) -> str:
@@ -331,8 +349,8 @@ class BundleDefinition(_Frozen):
                 hint=f"bundle {self.id} takes {', '.join(self.parameters.get('properties', {}))}",
                 parameter="parameters",
             )
-        completed = {**_defaults(self.parameters), **parameters}
-        found = min(_validator(self.parameters).iter_errors(completed), key=_place, default=None)
+        completed = {**defaults(self.parameters), **parameters}
+        found = min(validator(self.parameters).iter_errors(completed), key=place_of, default=None)
         if found is not None:
             place = ".".join(str(part) for part in found.absolute_path) or "parameters"
             raise InvalidInput(
@@ -378,49 +396,3 @@ def parse(document: Mapping[str, Any], source: str = "the bundle's definition") 
             for fault in error.errors(include_url=False, include_context=False)
         )
         raise ConfigurationError(f"{source} is not a bundle: {faults}", hint="see docs/bundles") from error
-
-
-def _check_schema(schema: Mapping[str, Any]) -> None:
-    """ValueError unless it is a JSON Schema (2020-12) of an object that refuses unknown names."""
-    from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise ValueError(f"no JSON Schema: {error.message}") from error
-    if schema.get("type") != "object" or schema.get("additionalProperties") is not False:
-        raise ValueError("parameters are an object with additionalProperties = false")
-    if any(not reference.startswith("#") for reference in _references(schema)):
-        raise ValueError("a schema refers to nothing outside of itself")
-    canonical_json(dict(schema))
-
-
-def _references(schema: Any) -> list[str]:
-    if isinstance(schema, Mapping):
-        own = [str(value) for key, value in schema.items() if key in ("$ref", "$dynamicRef")]
-        return own + [found for value in schema.values() for found in _references(value)]
-    if isinstance(schema, list | tuple):
-        return [found for value in schema for found in _references(value)]
-    return []
-
-
-def _validator(schema: Mapping[str, Any]) -> Any:
-    """A validator that reads nothing but the schema at hand."""
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
-
-    return Draft202012Validator(schema, registry=Registry())
-
-
-def _place(error: Any) -> tuple[str, ...]:
-    """Where an error is: the first one by its path is the one to say, so that it does not change between
-    runs."""
-    return (*(str(part) for part in error.absolute_path), str(error.message))
-
-
-def _defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: part["default"]
-        for name, part in schema.get("properties", {}).items()
-        if isinstance(part, Mapping) and "default" in part
-    }

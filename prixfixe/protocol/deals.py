@@ -156,6 +156,12 @@ class Deal(AbiStruct):
         """What the customer paid for the lot."""
         return Money(self.price * self.count)
 
+    def given_back(self, done: int, signed: int) -> Money:
+        """What a settlement gives back to the customer: the price of tasks that are not done, and of those
+        that are what the legs without a bit in `signed` would have earned, up to the price."""
+        unpaid = sum(leg.pay for at, leg in enumerate(self.legs) if not signed >> at & 1)
+        return Money(self.price * (self.count - done) + min(unpaid, self.price) * done)
+
     def to_json(self) -> dict[str, Any]:
         return {**AbiStruct.to_json(self), "legs": [leg.to_json() for leg in self.legs]}
 

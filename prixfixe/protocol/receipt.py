@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
+from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import (
     Address,
     CaseState,
     ClaimField,
     DealField,
+    LegSignature,
     Message,
     MoneyField,
     OutputManifestField,
@@ -67,10 +69,21 @@ class ReceiptDispute(Message):
     returned: MoneyField | None
 
 
+class ReceiptLeg(Message):
+    """One of several replicas: whether its word counted, and if not, why. pay: what it earned or would have
+    earned for a task."""
+
+    provider: Address
+    pay: MoneyField
+    signed: bool
+    reason: Reason | None
+
+
 class ReceiptLot(Message):
     """One deal of one lot: opened, and then settled, refused or expired; settled, it may have been disputed.
 
-    fact: what the contract remembers of the settlement, packed, as of the receipt; None unless settled.
+    signatures: one a leg, "0x" for who did not sign. legs: only of a deal with several. fact: what the
+    contract remembers of the settlement, packed, as of the receipt; None unless settled.
     """
 
     deal_id: Word
@@ -81,8 +94,9 @@ class ReceiptLot(Message):
     ended: TransactionReference
     root: Word | None
     done: int
-    signatures: tuple[Signature, ...]
+    signatures: tuple[LegSignature, ...]
     tasks: tuple[ReceiptTask, ...]
+    legs: Annotated[tuple[ReceiptLeg, ...], Field(exclude_if=lambda legs: not legs)] = ()
     fact: Digits | None = None
     disputes: tuple[ReceiptDispute, ...] = ()
 
@@ -90,6 +104,16 @@ class ReceiptLot(Message):
     def overturned(self) -> bool:
         """Whether the arbiter found it guilty: what it had kept went back to the customer."""
         return any(dispute.outcome == "guilty" for dispute in self.disputes)
+
+    @property
+    def signed(self) -> int:
+        """A bit for each leg that signed, the first leg lowest."""
+        return sum(1 << at for at, signature in enumerate(self.signatures) if signature != "0x")
+
+    @property
+    def kept(self) -> Money:
+        """What the contract keeps of the customer's money when it is settled like this."""
+        return self.deal.total - self.deal.given_back(min(self.done, self.deal.count), self.signed)
 
 
 class Receipt(Message):

@@ -31,11 +31,16 @@ from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, Purchase, Result
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.replicas import MOST_REPLICAS, Commitment
 
 Address = Annotated[str, PlainValidator(parse_address)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^0x(?:[0-9a-f]{128}|[0-9a-f]{130})$")]
+# Of one leg among several: "0x" where it did not sign.
+LegSignature = Annotated[str, StringConstraints(pattern=r"^0x(?:[0-9a-f]{128}|[0-9a-f]{130})?$")]
+# Left out when it is one, so that what was signed before there were more keeps its bytes.
+Replicas = Annotated[int, Field(ge=1, le=MOST_REPLICAS, exclude_if=lambda count: count == 1)]
 Seconds = Annotated[int, Field(ge=0, lt=2**40)]
 # Of a report's reason and cage together; an honest worker's have some hundreds.
 MAX_WORDS_BYTES: Final = 32_768
@@ -151,15 +156,21 @@ class Session(Message):
 
 
 class ListedTier(Message):
-    """One tier of a published bundle version: an offer of its own on chain."""
+    """One tier of a published bundle version with one number of replicas: an offer of its own on chain."""
 
     name: str
+    replicas: int = 1
     unit: str
     up_to: int
     price: MoneyField
     offer_id: Word
     offer: OfferField
     until: Seconds
+
+    @property
+    def label(self) -> str:
+        """The tier's name, with its replicas when there are several."""
+        return self.name if self.replicas == 1 else f"{self.name} x{self.replicas}"
 
 
 class BundlePublication(Message):
@@ -192,6 +203,7 @@ class QuoteRequest(Message):
     parameters: dict[str, Any]
     inputs: Annotated[tuple[InputFile, ...], Field(max_length=1000)]
     units: Annotated[int, Field(ge=0)]  # counted by the client's preflight; checked again inside the cage
+    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None  # the bundle's usual number
 
 
 class Quote(Message):
@@ -206,7 +218,8 @@ class Quote(Message):
     unit: str
     units: int
     total: MoneyField
-    price: MoneyField  # per task
+    price: MoneyField  # per task, all replicas included
+    replicas: Replicas = 1
     tasks: int
     lot: int
     offer_id: Word
@@ -219,7 +232,7 @@ class Quote(Message):
     era: int  # the customer's, as the chain has it
     balance: MoneyField  # the customer's free balance, as the chain has it
     terms: Sha256  # digest of the refund terms that the definition states
-    live_asks: int  # how many asks could run it now
+    live_asks: int  # how many providers could run it now
     signature: Signature
 
 
@@ -396,6 +409,37 @@ class TaskReport(Message):
 
 class ReportAnswer(Message):
     accepted: bool
+    reason: Reason | None = None
+
+
+class CommitRequest(Message):
+    """What a worker gives before it shows its result. signature: over `protocol.replicas.Commitment`."""
+
+    hash: Word
+    signature: Signature
+
+    def commitment(self, deal: bytes, provider: str) -> Commitment:
+        return Commitment(deal, provider, bytes.fromhex(self.hash[2:]))
+
+
+class OpenRequest(Message):
+    """The result behind a commitment, and the salt that proves it."""
+
+    result: ResultField
+    salt: Word
+    signature: Signature  # over the result
+
+
+class Round(Message):
+    """How a deal of several replicas stands for one of its workers.
+
+    committing: others have not committed yet. opening: show the result now. agreed: a quorum signed this
+    worker's root; deliver. outvoted, split, over: nothing is paid for it, `reason` says why; stop.
+    """
+
+    state: Literal["committing", "opening", "agreed", "outvoted", "split", "over"]
+    signatures: tuple[LegSignature, ...] = ()  # one a leg, when agreed: what settles the deal
+    delivered: bool = False  # the outputs are at the service already
     reason: Reason | None = None
 
 

@@ -44,10 +44,15 @@ def test_a_plan_names_every_tier_before_anything_is_signed(market: LocalMarket) 
 
 
 @pytest.mark.chain
-def test_replicas_that_nobody_can_run_yet_are_refused_before_anything_is_signed(market: LocalMarket) -> None:
-    with pytest.raises(InvalidInput, match="3 replicas") as caught:
-        plan(market, definition(replicas=3))
-    assert caught.value.code == "replicas-unsupported"
+def test_each_number_of_replicas_is_an_offer_of_its_own(market: LocalMarket) -> None:
+    made = plan(market, definition(replicas=[1, 3]))
+    assert [(tier.label, tier.price, tier.offer.quorum) for tier in made.new] == [
+        ("small", Money.parse("4"), 1),
+        ("small x3", Money.parse("12"), 2),
+        ("large", Money.parse("9"), 1),
+        ("large x3", Money.parse("27"), 2),
+    ]
+    assert len({tier.id for tier in made.tiers}) == 4
 
 
 @pytest.mark.chain

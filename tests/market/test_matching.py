@@ -106,10 +106,10 @@ def test_a_lot_of_many_tasks_takes_as_many_rounds_as_the_slots_leave() -> None:
 def test_a_worker_that_failed_the_lot_is_out_and_one_that_was_lost_on_it_is_the_last_choice() -> None:
     cheap, dear = offered(10, price=1), offered(11, price=2)
     failed = replace(WANTED, failed_on=frozenset({cheap.worker}))
-    assert match([failed], [cheap, dear], CONDITIONS, b"").pairs[0].offered == dear
+    assert match([failed], [cheap, dear], CONDITIONS, b"").pairs[0].offered == (dear,)
     lost = replace(WANTED, lost_on=frozenset({cheap.worker}))
-    assert match([lost], [cheap, dear], CONDITIONS, b"").pairs[0].offered == dear
-    assert match([lost], [cheap], CONDITIONS, b"").pairs[0].offered == cheap
+    assert match([lost], [cheap, dear], CONDITIONS, b"").pairs[0].offered == (dear,)
+    assert match([lost], [cheap], CONDITIONS, b"").pairs[0].offered == (cheap,)
 
 
 def test_the_reason_counts_every_ask_of_the_product() -> None:
@@ -157,9 +157,9 @@ def test_each_way_out_names_its_figures(lot: Wanted, ask: Offered, way_out: str)
 
 def test_equal_prices_are_decided_by_the_seed_and_not_by_the_order_of_the_asks() -> None:
     asks = [offered(number) for number in range(10, 20)]
-    forwards = match([WANTED], asks, CONDITIONS, b"seed").pairs[0].offered.worker
-    assert match([WANTED], asks[::-1], CONDITIONS, b"seed").pairs[0].offered.worker == forwards
-    chosen = {match([WANTED], asks, CONDITIONS, bytes([n])).pairs[0].offered.worker for n in range(40)}
+    forwards = match([WANTED], asks, CONDITIONS, b"seed").pairs[0].offered[0].worker
+    assert match([WANTED], asks[::-1], CONDITIONS, b"seed").pairs[0].offered[0].worker == forwards
+    chosen = {match([WANTED], asks, CONDITIONS, bytes([n])).pairs[0].offered[0].worker for n in range(40)}
     assert len(chosen) > 3, "another seed, another winner"
 
 
@@ -184,13 +184,45 @@ def test_every_lot_is_matched_once_or_told_why_and_no_worker_gets_more_than_its_
     served = [pair.wanted for pair in found.pairs]
     assert sorted(lot.lot for lot in [*served, *(lot for lot, _ in found.waiting)]) == list(range(lots))
     for ask in resting:
-        taken = sum(pair.offered.worker == ask.worker for pair in found.pairs)
+        taken = sum(pair.offered[0].worker == ask.worker for pair in found.pairs)
         assert taken <= ask.free_slots
     for pair in found.pairs:
-        assert why_not(pair.wanted, pair.offered, CONDITIONS) is None
+        assert why_not(pair.wanted, pair.offered[0], CONDITIONS) is None
     # In their order of arrival, lots get dearer and dearer workers: nobody later is served more cheaply.
-    prices = [pair.offered.ask.price for pair in found.pairs]
+    prices = [pair.offered[0].ask.price for pair in found.pairs]
     assert prices == sorted(prices)
     # A lot waits only when every fitting slot is taken.
     fitting = sum(ask.free_slots for ask in resting if why_not(WANTED, ask, CONDITIONS) is None)
     assert len(found.pairs) == min(lots, fitting)
+
+
+class TestReplicas:
+    """A lot of three replicas."""
+
+    THREE = replace(WANTED, replicas=3, max_cost=6_000_000)
+
+    def test_the_three_cheapest_of_distinct_providers_serve_it_together(self) -> None:
+        asks = [offered(number, price=1_000_000 + number) for number in (10, 11, 12, 13)]
+        second_of_ten = offered(14, provider=address(110), price=1)
+        pair = match([self.THREE], [*asks, second_of_ten], CONDITIONS, b"").pairs[0]
+        assert [ask.worker for ask in pair.offered] == [address(14), address(11), address(12)]
+
+    def test_two_are_not_enough_and_the_reason_says_so(self) -> None:
+        asks = [offered(10), offered(11), offered(12, draining=True)]
+        found = match([self.THREE], asks, CONDITIONS, b"")
+        assert found.pairs == ()
+        assert found.waiting[0][1] == "3 providers are needed and 2 could take it; 1 ask: 1 draining"
+
+    def test_what_they_cost_together_stays_within_the_most(self) -> None:
+        asks = [offered(number, price=2_000_001) for number in (10, 11, 12)]
+        assert match([self.THREE], asks, CONDITIONS, b"").waiting[0][1] == (
+            "the best 3 asks together are above the price"
+        )
+        assert match([replace(self.THREE, max_cost=6_000_003)], asks, CONDITIONS, b"").pairs
+
+    def test_each_of_them_gives_a_slot_and_a_lot_that_waits_gives_none(self) -> None:
+        asks = [offered(10), offered(11), offered(12, free_slots=2)]
+        one = replace(WANTED, lot=1)
+        found = match([self.THREE, self.THREE, one], asks, CONDITIONS, b"")
+        assert [pair.wanted for pair in found.pairs] == [self.THREE, one]
+        assert found.pairs[1].offered[0].worker == address(12)

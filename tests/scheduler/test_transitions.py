@@ -11,7 +11,7 @@ from marketplace.store import deals as deal_events
 from marketplace.store import outbox, transitions
 from marketplace.store.tables import attempts, deals, job_events, tasks
 from prixfixe.errors import Conflict
-from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.deals import Deal, Fact
 from prixfixe.protocol.wire import Reason
 from tests.support.market import PRICE
 from tests.support.scheduling import Service
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.chain
 
 ROOT = "0x" + "22" * 32
 WHERE: dict[str, Any] = {"transaction": "0x" + "11" * 32, "block": 1, "log_index": 0, "time": 1}
+FACT = Fact(1, 1, 1).pack()
 
 
 def open_all(service: Service, tasks_: int) -> str:
@@ -44,6 +45,7 @@ def test_a_job_of_several_lots_ends_with_the_last_and_is_charged_for_the_settled
                 done=1,
                 paid=1,
                 returned=0,
+                fact=FACT,
                 signatures=None,
                 where=WHERE,
             )
@@ -68,6 +70,7 @@ def test_an_event_that_comes_twice_moves_nothing_twice(service: Service) -> None
                 done=1,
                 paid=1,
                 returned=0,
+                fact=FACT,
                 signatures=None,
                 where=WHERE,
             )
@@ -140,6 +143,7 @@ def test_the_report_of_a_worker_that_settled_by_itself_brings_the_outputs(servic
             done=1,
             paid=1,
             returned=0,
+            fact=FACT,
             signatures=None,
             where=WHERE,
         )

@@ -75,3 +75,31 @@ def test_a_migrations_revision_is_its_files_number() -> None:
     assert files
     for file in files:
         assert f'revision = "{file.name.partition("_")[0]}"' in file.read_text(encoding="utf-8")
+
+
+def test_the_replicas_step_keeps_offers_that_jobs_name_and_what_was_settled(store: Store) -> None:
+    migrations.upgrade(store, "0002")
+    with store.write() as connection:
+        for statement in (
+            "INSERT INTO quotes VALUES ('q', 'c', '{}', 0, 0)",
+            "INSERT INTO offers VALUES ('0x1', 'pivot', '1.0.0', 'small', 0, '{}', '0x2', 5, 10, 99)",
+            "INSERT INTO jobs (id, number, customer, quote, purchase, signature, manifest, offer_id, state,"
+            " stage, charged, expiry, deliver_by, created_at, ended_at)"
+            " VALUES ('j', 1, 'c', 'q', '{}', 's', '{}', '0x1', 'settled', '', 5, 0, 0, 0, 1)",
+            "INSERT INTO deals (id, opening, job, lot, deal, due, deadline, state, opened, ended)"
+            " VALUES ('d', 1, 'j', 0, '{}', 1, 1, 'settled', '{}', '{}')",
+            "INSERT INTO attempts (id, deal, opening, job, lot, worker, provider, state, created_at,"
+            " log_bytes) VALUES ('a', 'd', 1, 'j', 0, 'w', 'p', 'succeeded', 0, 7)",
+        ):
+            connection.execute(text(statement))
+    store.migrate()
+    with store.read() as connection:
+        assert connection.execute(text("SELECT tier, replicas, until FROM offers")).all() == [
+            ("small", 1, 99)
+        ]
+        assert connection.execute(text("SELECT state, log_bytes, commitment FROM attempts")).all() == [
+            ("succeeded", 7, None)
+        ]
+    migrations.downgrade(store, "0002")
+    with store.read() as connection:
+        assert connection.execute(text("SELECT tier, until FROM offers")).all() == [("small", 99)]

@@ -18,7 +18,6 @@ from prixfixe.protocol.typed_data import format_bytes32
 from tests.support.service import (
     CHAIN_TIME,
     CUSTOMER,
-    DEFINITION,
     DOLLAR,
     DOMAIN,
     GRACE,
@@ -194,18 +193,23 @@ def test_the_surety_of_waiting_earnings_counts_against_the_balance(world: World)
     assert "$5.00 is kept as surety" in problem["detail"]
 
 
-def test_a_bundle_with_replicas_is_not_listed(world: World) -> None:
-    definition = BundleDefinition.model_validate({**DEFINITION, "replicas": 3})
-    for tier in definition.tiers:
-        world.chain.offers[definition.offer(tier.name).id] = CHAIN_TIME + 10**6
-    body = {"definition": definition.to_json(), "image_archive": world.upload(PRICING, b"an image")}
-    problem = _refused(
-        world,
-        world.http.post("/v1/bundles", json=body, headers=world.sign_in(PRICING)),
-        422,
-        "replicas-unsupported",
+def test_replicas_are_quoted_at_their_multiple_with_the_majority_as_quorum(world: World) -> None:
+    listing = world.publish(replicas=[1, 3])
+    assert [(tier.label, tier.price.plain) for tier in listing.tiers] == [
+        ("small", "4.00"),
+        ("small x3", "12.00"),
+        ("large", "9.00"),
+        ("large x3", "27.00"),
+    ]
+    one, three = world.quote(), world.quote(replicas=3)
+    assert (one.replicas, one.offer.quorum, one.total.plain) == (1, 1, "4.00")
+    assert (three.replicas, three.offer.quorum, three.total.plain) == (3, 2, "12.00")
+    assert three.offer_id == listing.tiers[1].offer_id != one.offer_id
+    assert "replicas" not in one.model_dump(mode="json"), (
+        "what was signed before there were more stays as it was"
     )
-    assert "replicas = 1" in problem["hint"]
+    problem = _refused(world, world.ask_quote(replicas=2), 422, "replicas-not-sold")
+    assert problem["hint"] == "choose from: 1, 3"
 
 
 def test_an_expired_quote_is_refused(world: World) -> None:

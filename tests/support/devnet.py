@@ -124,18 +124,29 @@ class Devnet:
             wait_for(lambda: _quietly(client.health), 30, "the service's health")
 
     def quote(
-        self, client: Client, mode: str, number: int = 0, *, units: int = 3, bundle: str = "probe"
+        self,
+        client: Client,
+        mode: str,
+        number: int = 0,
+        *,
+        units: int = 3,
+        bundle: str = "probe",
+        replicas: int | None = None,
     ) -> Quote:
         data = self.table.read_bytes()
         import hashlib
 
         described = InputFile(name="table.csv", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
         return client.quote(
-            bundle, parameters={"mode": mode, "number": number}, inputs=[described], units=units
+            bundle,
+            parameters={"mode": mode, "number": number},
+            inputs=[described],
+            units=units,
+            replicas=replicas,
         )
 
-    def buy(self, client: Client, mode: str, number: int = 0) -> Job:
-        quote = self.quote(client, mode, number)
+    def buy(self, client: Client, mode: str, number: int = 0, *, replicas: int | None = None) -> Job:
+        quote = self.quote(client, mode, number, replicas=replicas)
         client.upload(self.table)
         return client.buy(quote)
 

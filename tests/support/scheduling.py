@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 from marketplace.chain import MarketReader
 from marketplace.store import transitions
 from marketplace.store.database import Store
+from marketplace.store.reports import attempt_reported
 from marketplace.store.tables import (
     asks,
     attempts,
@@ -148,6 +149,7 @@ class Service:
                     bundle=bundle,
                     version="1",
                     tier="only",
+                    replicas=1,
                     position=0,
                     offer=offer.to_json(),
                     product="0x" + offer.product.hex(),
@@ -281,7 +283,7 @@ class Service:
             reason=reason,
         )
         with self.store.write() as connection:
-            transitions.attempt_reported(connection, row["id"], report, report.signature)
+            attempt_reported(connection, row["id"], report, report.signature)
 
     # --------------------------------------------------------------------------------------- what one sees
 

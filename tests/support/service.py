@@ -186,8 +186,8 @@ class World:
     def publish(self, **changes: Any) -> wire.BundleListing:
         """The echo bundle, its offers live for a long time."""
         definition = BundleDefinition.model_validate({**DEFINITION, **changes})
-        for tier in definition.tiers:
-            self.chain.offers[definition.offer(tier.name).id] = CHAIN_TIME + 10**6
+        for _, _, offer in definition.offers():
+            self.chain.offers[offer.id] = CHAIN_TIME + 10**6
         body = {"definition": definition.to_json(), "image_archive": self.upload(PRICING, b"an image")}
         answer = self.http.post("/v1/bundles", json=body, headers=self.sign_in(PRICING))
         assert answer.status_code == 201, answer.text

@@ -48,4 +48,5 @@ if mode in ("wait", "silent"):
 if mode == "link":
     (job / "outputs" / "leak").symlink_to("/etc/shadow")
 rows = sum(len(path.read_bytes().splitlines()) for path in sorted((job / "inputs").iterdir()))
-result.write_text(f"{mode} {number} {rows}\n")
+chance = os.urandom(8).hex() if mode == "random" else ""
+result.write_text(f"{mode} {number} {rows}{chance}\n")

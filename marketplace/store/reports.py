@@ -1,0 +1,100 @@
+"""What a worker's report does: the end of its attempt, and of the deal when there is nobody to wait for."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import Connection, func, update
+from sqlalchemy.engine import RowMapping
+
+from marketplace.store import rounds
+from marketplace.store.events import add_event
+from marketplace.store.settling import PAID_STATES, Standing, settle_when_signed, standing_of
+from marketplace.store.tables import attempts, tasks
+from marketplace.store.transitions import attempt_row, change, stage_said, worker_name
+from prixfixe.errors import Conflict
+from prixfixe.protocol.typed_data import format_bytes32
+from prixfixe.protocol.wire import TaskReport
+
+
+def attempt_reported(connection: Connection, attempt: str, report: TaskReport, signature: str) -> None:
+    """assigned, running, opened or lost -> succeeded or failed, and `settle` in the outbox when that can be.
+
+    The caller has checked signature, root and outputs. Conflict when the attempt has ended, its deal ended
+    in another way than this report says (a worker that settled by itself reports the same root afterwards),
+    or it is one of several replicas and no quorum has agreed on its result.
+    """
+    row = attempt_row(connection, attempt)
+    standing = standing_of(connection, row["deal"], row["opening"])
+    deal, done = standing.row, report.result.done > 0
+    root = format_bytes32(report.result.root)
+    if deal["state"] != "open" and not (deal["state"] in PAID_STATES and deal["root"] == root):
+        raise Conflict(
+            f"the deal is {deal['state']}: this result came too late",
+            code="deal-over",
+            hint="nothing is paid for it; stop working on it",
+            fault="provider",
+        )
+    if standing.round is not None:
+        _require_agreed(standing, row, root, done=done)
+    reason = None if report.reason is None else report.reason.model_dump(mode="json")
+    now = int(time.time())
+    change(
+        connection,
+        attempts,
+        {"id": attempt},
+        ("assigned", "running", "opened", "lost"),
+        state="succeeded" if done else "failed",
+        status=report.status,
+        exit_code=report.exit_code,
+        seconds=report.seconds,
+        outputs=report.outputs.to_json(),
+        result=report.result.to_json(),
+        signature=signature,
+        reason=reason,
+        cage=report.cage,
+        started_at=func.coalesce(attempts.c.started_at, now),
+        ended_at=now,
+    )
+    if deal["state"] != "open":
+        _tasks_ended(connection, row, report)
+        add_event(connection, row["job"], "state", {"state": "settled", "stage": "outputs delivered"})
+        return
+    move = settle_when_signed if standing.round is None else rounds.advance
+    settled = move(connection, row["deal"], row["opening"])
+    if done or settled or standing.round is None:
+        _tasks_ended(connection, row, report)
+        stage_said(connection, row["job"], "settling" if done else "giving the money back")
+    else:
+        stage_said(connection, row["job"], f"{worker_name(connection, row['worker'])} could not run it")
+
+
+def _require_agreed(standing: Standing, row: RowMapping, root: str, *, done: bool) -> None:
+    """Of several replicas one reports what a quorum signed, its own word among it; or that it could not."""
+    assert standing.round is not None
+    agreed = root in (standing.round["root"], standing.row["root"])
+    if done and (not agreed or row["result"] is None or row["result"]["root"] != root):
+        raise Conflict(
+            "no quorum of replicas has signed this result",
+            code="not-agreed",
+            hint="commit, open, and wait for the round to agree before delivering",
+            fault="provider",
+        )
+    if not done and row["commitment"] is not None:
+        raise Conflict(
+            "a result was committed to: it cannot be refused any more",
+            code="committed-already",
+            fault="provider",
+        )
+
+
+def _tasks_ended(connection: Connection, row: RowMapping, report: TaskReport) -> None:
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state.in_(("queued", "running")))
+        .values(
+            state="succeeded" if report.result.done else "failed",
+            status=report.status,
+            outputs=report.outputs.to_json(),
+        )
+    )

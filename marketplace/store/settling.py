@@ -1,0 +1,121 @@
+"""When an open deal can be settled, and with which signatures.
+
+With one leg its report is enough. With several, a quorum must have opened the same root and one of them must
+have brought the outputs; those who committed and have not opened yet are waited for a little, so that who did
+the work is paid. A refusal counts when a quorum refuses. Signatures are given one a leg, "0x" for none: with
+all of them anyone could settle, with fewer the contract takes it from its scheduler.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.store import outbox
+from marketplace.store.tables import attempts, deals, rounds
+from prixfixe.market.quorum import Replica
+from prixfixe.protocol.deals import Deal, refusal_root
+from prixfixe.protocol.typed_data import format_bytes32
+
+NO_SIGNATURE: Final = "0x"
+PAID_STATES: Final = ("settled", "disputed")  # of a deal: its result is paid, or about to be judged
+PATIENCE_SECONDS: Final = 5.0  # after a quorum, for those who have committed and not opened yet
+_GONE: Final = ("failed", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A deal with all that its workers have said. attempts: in the order of its legs."""
+
+    row: RowMapping
+    deal: Deal
+    attempts: Sequence[RowMapping]
+    round: RowMapping | None
+
+    @property
+    def replicas(self) -> list[Replica]:
+        """The legs as the rules of a round see them."""
+        return [
+            Replica(
+                key=each["worker"],
+                committed=each["commitment"] is not None,
+                root=self._opened(each),
+                gone=each["state"] in _GONE,
+            )
+            for each in self.attempts
+        ]
+
+    def signatures(self, root: str, done: int | None = None) -> list[str]:
+        """One a leg: over a result with this root."""
+        return [each["signature"] if _says(each, root, done) else NO_SIGNATURE for each in self.attempts]
+
+    @staticmethod
+    def _opened(attempt: RowMapping) -> str | None:
+        result = attempt["result"]
+        return result["root"] if result is not None and result["done"] else None
+
+
+def standing_of(connection: Connection, deal: str, opening: int) -> Standing:
+    """Read it; both rows must exist."""
+    row = (
+        connection.execute(select(deals).where(deals.c.id == deal, deals.c.opening == opening))
+        .mappings()
+        .one()
+    )
+    value = Deal.from_json(row["deal"])
+    found = connection.execute(select(attempts).where(attempts.c.deal == deal, attempts.c.opening == opening))
+    by_key = {each["worker"]: each for each in found.mappings()}
+    of_round = select(rounds).where(rounds.c.deal == deal, rounds.c.opening == opening)
+    several = len(value.legs) > 1
+    return Standing(
+        row,
+        value,
+        [by_key[leg.key] for leg in value.legs if leg.key in by_key],
+        connection.execute(of_round).mappings().one_or_none() if several else None,
+    )
+
+
+def settle_when_signed(connection: Connection, deal: str, opening: int) -> bool:
+    """Put `settle` of an open deal in the outbox as soon as it can be paid or given back."""
+    standing = standing_of(connection, deal, opening)
+    result = _result(standing)
+    if standing.row["state"] != "open" or result is None:
+        return False
+    root, done = result
+    return outbox.queue_settle(
+        connection, deal, opening, root=root, done=done, signatures=standing.signatures(root, done)
+    )
+
+
+def _result(standing: Standing) -> tuple[str, int] | None:
+    """(root, done) to settle with now; None while there is none."""
+    legs, quorum = len(standing.deal.legs), standing.deal.quorum
+    if len(standing.attempts) != legs:
+        return None
+    refusal = format_bytes32(refusal_root(standing.row["due"]))
+    if sum(_says(each, refusal, 0) for each in standing.attempts) >= quorum:
+        return refusal, 0
+    if standing.round is None:
+        result = standing.attempts[0]["result"]
+        return (result["root"], result["done"]) if result is not None and result["done"] else None
+    if standing.round["state"] != "delivered":
+        return None
+    waited = time.time() - standing.round["agreed_at"] >= PATIENCE_SECONDS
+    if any(replica.committed and replica.may_open for replica in standing.replicas) and not waited:
+        return None
+    root = standing.round["root"]
+    signed = next(each["result"] for each in standing.attempts if _says(each, root))
+    return root, signed["done"]
+
+
+def _says(attempt: RowMapping, root: str, done: int | None = None) -> bool:
+    """Whether the attempt's worker signed a result with this root."""
+    result: dict[str, Any] | None = attempt["result"]
+    if result is None or attempt["signature"] is None:
+        return False
+    return bool(result["root"] == root and done in (None, result["done"]))

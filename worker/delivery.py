@@ -1,0 +1,108 @@
+"""From a finished task to the service: of several replicas first an agreement, then outputs, then the report.
+
+Every step may be repeated, so a restart begins again with the first; the journal keeps what must stay the
+same.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from prixfixe.errors import Conflict, EngineError
+from prixfixe.keys import sign_typed
+from prixfixe.protocol.deals import open_word, refusal_root
+from prixfixe.protocol.orders import Result
+from prixfixe.protocol.outputs import OutputFile
+from prixfixe.protocol.uploads import PartRange
+from prixfixe.protocol.wire import Assignment, TaskReport
+from worker.outputs import open_output
+from worker.replica import agree
+from worker.room import Room
+from worker.scratch import Disk
+
+log = logging.getLogger("prixfixe.worker")
+
+WORD_SECONDS: Final = 3.0  # how long our node may be behind the service's
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One attempt's way to the service. disk: where its outputs lie, None when there are none. abandoned:
+    set when it is given up."""
+
+    room: Room
+    assignment: Assignment
+    disk: Disk | None
+    abandoned: threading.Event
+
+    def send(self, report: TaskReport) -> None:
+        """Outputs first, since the service settles only what it can deliver; then the report. A silent
+        service is waited for until the deal's deadline has passed; after it, once more.
+
+        One of several replicas gives its outputs only for a quorum of signatures; NotPaid without.
+        """
+        attempt, wait = self.assignment.attempt, max(30.0, self.assignment.deadline - time.time())
+        delivered = False
+        if len(self.assignment.deal.legs) > 1 and report.result.done:
+            delivered = agree(self.room, self.assignment, report, wait, self.abandoned).delivered
+        if report.outputs.files and not delivered:
+            self._upload_all(report.outputs.files, wait)
+        try:
+            answer = self.room.client.report(attempt, report, wait)
+        except Conflict as error:
+            if error.code == "outputs-missing" and delivered:
+                self._upload_all(report.outputs.files, wait)
+            elif error.code == "due-changed" and not report.result.done:
+                report = self._with_new_due(report, int(error.values["due"]))
+            else:
+                raise
+            answer = self.room.client.report(attempt, report, wait)
+        if not answer.accepted:
+            told = answer.reason.message if answer.reason else "no reason given"
+            log.warning("attempt %s: the service did not take the result: %s", attempt, told)
+        else:
+            log.info("attempt %s: reported, status %d", attempt, report.status)
+
+    def sign(self, result: Result, due: int) -> str:
+        """The signature over a result, promised in the journal before it exists."""
+        self.room.journal.promise(result, due)
+        return "0x" + sign_typed(self.room.signer, result, self.room.domain).hex()
+
+    def _with_new_due(self, report: TaskReport, due: int) -> TaskReport:
+        """A refusal signed anew for a deal that was hastened meanwhile, once the chain says so too."""
+        deal = self.assignment.deal
+        expected = open_word(deal.id, due)
+        found = self.room.chain.wait_for_word(deal.order, deal.lot, expected, WORD_SECONDS)
+        if found != expected:
+            raise Conflict(
+                f"deal {self.assignment.deal_id} is not open with the due {due} that the service names"
+            )
+        result = Result(deal.id, refusal_root(due), 0)
+        renewed = report.model_copy(update={"result": result, "signature": self.sign(result, due)})
+        self.room.journal.finished(self.assignment.attempt, renewed.model_dump_json())
+        return renewed
+
+    def _upload_all(self, files: tuple[OutputFile, ...], wait: float) -> None:
+        if self.disk is None:
+            raise EngineError("the outputs of a finished task are gone", code="outputs-gone")
+        one, *more = files
+        sent = [self.room.pool.submit(self._upload, self.disk, file, wait) for file in more]
+        self._upload(self.disk, one, wait)
+        for upload in sent:
+            upload.result()
+
+    def _upload(self, disk: Disk, file: OutputFile, wait: float) -> None:
+        def content(part: PartRange) -> Iterable[bytes]:
+            with open_output(disk.outputs, file.path) as stream:
+                stream.seek(part.offset)
+                left = part.length
+                while chunk := stream.read(min(1 << 20, left)):
+                    left -= len(chunk)
+                    yield chunk
+
+        self.room.client.upload(file.sha256, file.size, content, wait)

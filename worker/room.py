@@ -1,0 +1,50 @@
+"""What the attempts of one worker share."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from prixfixe.errors import PrixfixeError
+from prixfixe.keys import Signer
+from prixfixe.protocol.typed_data import Domain
+from worker.chain import ChainReader
+from worker.client import ServiceClient
+from worker.engine import Engine
+from worker.images import ImageStore
+from worker.inputs import InputCache
+from worker.journal import Journal
+from worker.scratch import ScratchPool
+from worker.settings import WorkerSettings
+from worker.space import Space
+
+
+class Abandoned(PrixfixeError):
+    """The attempt was stopped; what the journal says of it stands."""
+
+    default_code = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Everything that attempts share."""
+
+    settings: WorkerSettings
+    installation: str  # names this data folder on the engine: a key may run on two machines of one engine
+    domain: Domain
+    grace: int  # the contract's: seconds that a deal has beside its run time
+    signer: Signer
+    client: ServiceClient
+    space: Space
+    chain: ChainReader
+    engine: Engine
+    journal: Journal
+    images: ImageStore
+    inputs: InputCache
+    scratch: ScratchPool
+    pool: ThreadPoolExecutor  # uploads, and cleaning that nobody waits for
+
+    @property
+    def runs(self) -> Path:
+        return self.settings.data / "runs"
