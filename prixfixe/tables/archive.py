@@ -18,9 +18,8 @@ MAX_CELLS = 60_000_000
 """Cells between the first and the last used one; they are held in memory, empty ones too."""
 
 _SMALL_XML = 16 << 20
-_ERROR = re.compile(
-    rb'<c [^>]*?r="([A-Z]+)([0-9]+)"[^>]*?t="e"[^>]*?>(?:<f.*?(?:</f>|/>))?<v>([^<]{0,20})', re.S
-)
+_ERROR = re.compile(rb'<c ([^>]*\bt="e"[^>]*)>(?:<f.*?(?:</f>|/>))?<v>([^<]{0,20})', re.S)
+_PLACE = re.compile(rb'\br="([A-Z]+)([0-9]+)"')
 _WIDE = re.compile(rb'<c r="([A-Z]{2,3})')
 _ROW = re.compile(rb'<row r="([0-9]+)')
 
@@ -100,6 +99,9 @@ def measure(path: Path, archive: zipfile.ZipFile, sheet_part: str, sheet: str) -
         size, kept, width, last = 0, b"", b"A", 1
         with archive.open(info) as file:
             while chunk := file.read(1 << 20):
+                if not size and b"<!DOCTYPE" in chunk:
+                    # No workbook has one, and the reader would call a cell empty whose entity it ignores.
+                    raise refused(path, f"defines entities in its part {name}", "save it again", value=name)
                 size += len(chunk)
                 if size > MAX_XML_BYTES:
                     raise _bomb(path, name, size)
@@ -127,10 +129,11 @@ def measure(path: Path, archive: zipfile.ZipFile, sheet_part: str, sheet: str) -
 
 def _refuse_error(path: Path, window: bytes, sheet: str) -> None:
     for found in _ERROR.finditer(window):
-        column, row, value = found[1].decode(), int(found[2]), found[3].decode("utf-8", "replace")
+        value, place = found[2].decode("utf-8", "replace"), _PLACE.search(found[1])
+        column, row = (place[1].decode(), int(place[2])) if place else (None, None)
         raise refused(
             path,
-            f"has the error {value} in cell {column}{row} of sheet {sheet!r}",
+            f"has the error {value} in cell {column or '?'}{row or ''} of sheet {sheet!r}",
             "correct the formula, or clear the cell",
             row=row,
             column=column,

@@ -15,7 +15,7 @@ import duckdb
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.source import BadParameters
-from prixfixe.tables.table import NoRoom
+from prixfixe.tables.table import NoRoom, disk_errors
 
 WRONG_PARAMETERS, WRONG_DATA, OUR_FAULT = 64, 65, 70
 
@@ -33,7 +33,8 @@ def main(work: Work, job: Path = Path("/job")) -> int:
         parameters = json.loads((job / "parameters.json").read_bytes())
         task = json.loads((job / "task.json").read_bytes())
         files = sorted(path for path in (job / "inputs").iterdir() if path.is_file())
-        sentences = work(files, parameters, job / "outputs", engine_here(), task.get("limit_units"))
+        with disk_errors():
+            sentences = work(files, parameters, job / "outputs", engine_here(), task.get("limit_units"))
     except BadParameters as error:
         return _ended(job, WRONG_PARAMETERS, refusal(error))
     except InvalidInput as error:

@@ -170,14 +170,16 @@ def disk_errors() -> Iterator[None]:
     """NoRoom for a full disk, whoever met it: Python or DuckDB."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise NoRoom("the disk for temporary files is full") from error
-        raise
     except duckdb.Error as error:
         text = str(error).lower()
         if any(sign in text for sign in ("no space left", "file too large", "max_temp_directory_size")):
             raise NoRoom("the disk for temporary files is full") from error
+        raise
+    except Exception as error:
+        # A writer of workbooks hands the system's error on inside of its own.
+        met = next((each for each in (error, *error.args) if isinstance(each, OSError)), None)
+        if met is not None and met.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise NoRoom("the disk is full") from error
         raise
 
 
