@@ -162,7 +162,7 @@ class ColumnUse:
     `blanks` are cells that mean "no value" (such as `NA`), beside the empty cell. A text key has none:
     there the cell is taken as it stands, and only an empty one is blank. `stored` is the SQL type that the
     file itself gives the column: VARCHAR in a CSV, anything in Parquet. `longest`: characters that a text may
-    have, 0 for any number.
+    have, 0 for any number. `trusted` texts are not looked at: whoever trusts them looks later.
     """
 
     index: int
@@ -172,6 +172,7 @@ class ColumnUse:
     notation: Notation = PLAIN
     stored: str = "VARCHAR"
     longest: int = 0
+    trusted: bool = False
 
     def describe(self) -> str:
         """What a cell must be, in words."""
@@ -241,7 +242,7 @@ class ColumnUse:
     def sql_bad(self, text: str, value: str) -> str:
         """SQL that is true for a cell which is neither blank nor readable; `value` is its `sql_value`."""
         if self.type.kind == "text":
-            if self.stored != "VARCHAR":
+            if self.stored != "VARCHAR" or self.trusted:
                 return "false"
             # Bytes are known without counting, and there are at least as many as characters.
             most = self.longest

@@ -205,9 +205,14 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: Table, selected: str, ta
 def _preflight(
     connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, first: Path
 ) -> Preflight:
-    """What a preflight of the original says, reckoned from what was taken of it."""
+    """What a preflight of the original says, reckoned from what was taken of it. It looks through the texts,
+    too: most columns have few different ones, and in Parquet each of them is looked at once."""
     made = replace(ParquetTable.open(first), origin=table.origin, stamp=table.stamp)
-    return preflight_of(connection, made, request)
+    try:
+        return preflight_of(connection, made, request)
+    except InvalidInput:
+        measured(connection, table, request, all_uses(table, request))  # says where in the original
+        raise
 
 
 def _pseudonymised_copy(

@@ -27,7 +27,7 @@ FIRST_ROWS = 20_000
 def guessed(
     connection: duckdb.DuckDBPyConnection, table: Table, uses: Sequence[ColumnUse]
 ) -> tuple[ColumnUse, ...]:
-    """The uses with the narrow types that the first rows fit. Nothing is checked."""
+    """The uses with the narrow types that the first rows fit, and texts trusted. Nothing is checked."""
     wanted = [f"max({use.sql_decimals(f'text_{i}')})" for i, use in enumerate(uses) if use.type.open_scale]
     decimals: list[int] = []
     if wanted:
@@ -40,7 +40,9 @@ def guessed(
         decimals = [int(places or 0) for places in found]
     scales = iter(decimals)
     return tuple(
-        narrowed(use, next(scales) if use.type.open_scale else use.type.scale, 0) if use.type.numeric else use
+        narrowed(use, next(scales) if use.type.open_scale else use.type.scale, 0)
+        if use.type.numeric
+        else replace(use, trusted=True)
         for use in uses
     )
 
