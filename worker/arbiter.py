@@ -13,19 +13,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from prixfixe.chain.client import MarketClient
 from prixfixe.chain.events import Challenged, DealOpened, Judged, Lapsed, MarketEvent, Settled
-from prixfixe.errors import ChainError, ConfigurationError, NotFound, PrixfixeError
+from prixfixe.errors import ChainError, ConfigurationError, NotFound, PrixfixeError, Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol.deals import Fact
 from prixfixe.protocol.disputes import Case, Claim, Ground
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from prixfixe.protocol.wire import CaseFile
-from worker.client import ServiceClient
+from worker.client import ServiceClient, Stopped, require_market
 from worker.daemon import Emit, only_one
 from worker.judging import Finding, Rerun, judge_count, judge_missing, judge_wrong
 from worker.rerun import Bench, BenchSettings
@@ -34,8 +34,10 @@ log = logging.getLogger("prixfixe.worker")
 
 _AGAIN: Final = 64  # blocks that are read again at each look, so that a short re-organisation is followed
 _CHUNK: Final = 5000
+_FOREVER: Final = 10 * 365 * 86400.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
+_TRIES_IN_A_WINDOW: Final = 120  # at least, so that a short window is not slept through
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,14 @@ class ArbiterSettings:
     from_block: int = 0
     poll_seconds: float = 1.0
     missing_after: int = 86_400
+
+
+class Runs(Protocol):
+    """What the arbiter needs of `worker.rerun.Bench`."""
+
+    def run(self, file: CaseFile, task: int, name: str) -> Rerun: ...
+
+    def stop(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -71,7 +81,9 @@ class Arbiter:
         client: ServiceClient,
         signer: Signer,
         emit: Emit = lambda event, facts: None,
+        open_bench: Callable[[], AbstractContextManager[Runs]] | None = None,
     ) -> None:
+        """open_bench: where tasks are run; by default on this machine's engine."""
         self._settings = settings
         self._market = market
         self._client = client
@@ -81,7 +93,8 @@ class Arbiter:
         self._read_to = settings.from_block - 1
         self._cases: dict[bytes, _Open] = {}
         self._stack = ExitStack()
-        self._bench: Bench | None = None
+        self._open_bench = open_bench or (lambda: Bench.open(settings.bench, client))
+        self._bench: Runs | None = None
         self._window = 0
 
     def stop(self) -> None:
@@ -92,22 +105,35 @@ class Arbiter:
 
     def run(self) -> None:
         """Until stopped. ConfigurationError when the key is not the market's arbiter."""
-        policy = self._market.policy()
-        if policy.arbiter != self._signer.address:
-            raise ConfigurationError(
-                f"the key given is {self._signer.address}, and the market's arbiter is {policy.arbiter}",
-                code="not-the-arbiter",
-                hint="start with the arbiter's key; another arbiter is another contract",
-            )
-        self._window = policy.window
         data = self._settings.bench.data
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         with only_one(data), self._stack:
-            self._client.sign_in(self._signer)
+            if not self._ready():
+                return
             self._emit("ready", {"arbiter": self._signer.address, "market": self._market.contract})
             while not self._stopping.is_set():
                 self._turn()
                 self._stopping.wait(self._settings.poll_seconds)
+
+    def _ready(self) -> bool:
+        """Chain and service know us; waited for while they are silent. False when told to stop."""
+        while not self._stopping.is_set():
+            try:
+                _ = self._market.chain_id  # refused here when the node serves another chain
+                policy = self._market.policy()
+                if policy.arbiter != self._signer.address:
+                    raise ConfigurationError(
+                        f"the key given is {self._signer.address}, the market's arbiter is {policy.arbiter}",
+                        code="not-the-arbiter",
+                        hint="start with the arbiter's key; another arbiter is another contract",
+                    )
+                self._window = policy.window
+                self._client.sign_in(self._signer)
+                return True
+            except Unavailable as error:
+                log.warning("waiting: %s", error)
+                self._stopping.wait(self._settings.poll_seconds)
+        return False
 
     def _turn(self) -> None:
         try:
@@ -180,7 +206,8 @@ class Arbiter:
         if finding.guilty is None:
             log.info("case of deal %s: no judgement yet: %s", deal, finding.why)
             opened.not_before = time.monotonic() + opened.pause
-            opened.pause = min(2 * opened.pause, _LONGEST_PAUSE)
+            longest = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, self._window / _TRIES_IN_A_WINDOW))
+            opened.pause = min(2 * opened.pause, longest)
             return
         self._judge(opened, finding)
 
@@ -260,10 +287,10 @@ class Arbiter:
             return False
         return digest.hexdigest() == sha256 and seen == size
 
-    def _bench_now(self) -> Bench:
+    def _bench_now(self) -> Runs:
         """The bench; the engine is looked for when it is first needed."""
         if self._bench is None:
-            self._bench = self._stack.enter_context(Bench.open(self._settings.bench, self._client))
+            self._bench = self._stack.enter_context(self._open_bench())
         return self._bench
 
 
@@ -273,14 +300,30 @@ def _place(event: MarketEvent) -> tuple[int, int]:
 
 def serve(
     settings: ArbiterSettings,
-    service: str,
-    market: MarketClient,
-    signer: Signer,
+    where: tuple[str, str, str | None],
+    signer_for: Callable[[int], Signer],
     emit: Emit,
-    handle: Callable[[Arbiter], None],
+    handle: Callable[[Callable[[], None]], None],
 ) -> None:
-    """Run an arbiter over HTTP to `service`. handle: is given the arbiter before it runs, to stop it."""
-    with closing(ServiceClient(service)) as client, closing(market):
-        arbiter = Arbiter(settings, market, client, signer, emit)
-        handle(arbiter)
-        arbiter.run()
+    """Run an arbiter for the market of a service. where: service, chain node, contract that is meant.
+    signer_for: the key for a chain. handle: is given what stops it, before it begins."""
+    service, rpc, contract = where
+    stopping = threading.Event()
+    running: list[Arbiter] = []
+
+    def stop() -> None:
+        stopping.set()
+        for arbiter in running:
+            arbiter.stop()
+
+    handle(stop)
+    with closing(ServiceClient(service, stopping=stopping)) as client:
+        try:
+            market = client.market(wait=_FOREVER)
+        except Stopped:
+            return
+        require_market(market, contract)
+        with closing(MarketClient(rpc, market.contract, chain_id=market.chain_id)) as node:
+            running.append(Arbiter(settings, node, client, signer_for(market.chain_id), emit))
+            if not stopping.is_set():
+                running[0].run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,13 @@ from worker.options import (
     emitter,
     json_option,
     log_to_stderr,
-    market_of,
     rpc_option,
     service_option,
     where,
 )
 
 if TYPE_CHECKING:
-    from worker.arbiter import Arbiter
+    from prixfixe.keys import Signer
 
 _WORDS = {
     "ready": "arbiter {arbiter} ready for the market {market}",
@@ -107,35 +107,39 @@ def start(
 
     It keeps nothing that matters: after a restart open cases are read from the chain again.
     """
-    from prixfixe.development_keys import is_local_chain
-    from prixfixe.devnet.settings import arbiter_key
-    from prixfixe.errors import ConfigurationError
-    from prixfixe.keys import load_signer
     from worker.arbiter import ArbiterSettings, serve
     from worker.rerun import BenchSettings
 
     log_to_stderr(as_json)
-    service, rpc, contract = where(service, rpc, contract)
-    market, client = market_of(service, rpc, contract)
-    if key is None and not is_local_chain(market.chain_id):
-        raise ConfigurationError(
-            f"chain {market.chain_id} is not a local one: name the arbiter's key",
-            code="no-key",
-            hint="--key KEY; `prixfixe chain show` names the arbiter",
-        )
     settings = ArbiterSettings(
         bench=BenchSettings(data=data.absolute(), runtime=runtime, scratch=scratch),
         from_block=from_block,
         missing_after=missing_after,
     )
-    signer = load_signer(key or arbiter_key(), chain_id=market.chain_id)
-    serve(settings, service, client, signer, emitter(as_json, _WORDS), _stop_on_signals)
+    market = where(service, rpc, contract)
+    serve(settings, market, lambda chain: _signer(key, chain), emitter(as_json, _WORDS), _on_signals)
 
 
-def _stop_on_signals(running: Arbiter) -> None:
+def _signer(key: str | None, chain_id: int) -> Signer:
+    """The key that was named; a local chain's own arbiter when none was."""
+    from prixfixe.development_keys import is_local_chain
+    from prixfixe.devnet.settings import arbiter_key
+    from prixfixe.errors import ConfigurationError
+    from prixfixe.keys import load_signer
+
+    if key is None and not is_local_chain(chain_id):
+        raise ConfigurationError(
+            f"chain {chain_id} is not a local one: name the arbiter's key",
+            code="no-key",
+            hint="--key KEY; `prixfixe chain show` names the arbiter",
+        )
+    return load_signer(key or arbiter_key(), chain_id=chain_id)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
     def handle(number: int, frame: FrameType | None) -> None:
         # In a thread: a handler runs between two instructions of the thread that may hold a lock.
-        threading.Thread(target=running.stop, daemon=True).start()
+        threading.Thread(target=stop, daemon=True).start()
 
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)

@@ -230,10 +230,15 @@ def reset(folder: Folder) -> None:
         if state is not None and state.running:
             raise Conflict("the devnet runs", hint="stop it first: prixfixe dev stop")
         runners = [*folder.root.glob("worker-*"), *folder.root.glob("arbiter")]
-        for data in runners:
-            # What killed workers left on the engine and among the mounts; without an engine there is nothing.
-            command = [*prixfixe_command(), "worker", "clean", "--data", str(data)]
-            subprocess.run(command, capture_output=True, check=False)
+        # What killed ones left on the engine and among the mounts; without an engine there is nothing.
+        clean = [*prixfixe_command(), "worker", "clean", "--data"]
+        with ThreadPoolExecutor(max(1, len(runners))) as together:
+            list(
+                together.map(
+                    lambda data: subprocess.run([*clean, str(data)], capture_output=True, check=False),
+                    runners,
+                )
+            )
         for part in (folder.chain, folder.service, folder.logs, *runners):
             shutil.rmtree(part, ignore_errors=True)
         for file in (folder.state, folder.manifest):

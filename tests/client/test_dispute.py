@@ -8,62 +8,28 @@ from typing import Any
 
 import pytest
 
-from prixfixe.chain import events
 from prixfixe.client import dispute
 from prixfixe.client.onchain_reader import NodeEvidence
 from prixfixe.errors import Conflict, InsufficientFunds, InvalidInput, NotFound, PrixfixeError, Unavailable
-from prixfixe.keys import sign_typed
 from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.disputes import Ground
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Result
-from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
-from prixfixe.protocol.receipt import Receipt, ReceiptLot, ReceiptTask, TransactionReference
+from prixfixe.protocol.receipt import Receipt
+from tests.support.disputed import TASKS, settled_lot
 from tests.support.market import DISPUTABLE, OFFER, PRICE, LocalMarket
 
 pytestmark = pytest.mark.chain
 
 BOND = Money.parse("5")
-TASKS = 3
-
-
-def manifest(name: str) -> OutputManifest:
-    return OutputManifest((OutputFile(name, "ab" * 32, 10),))
 
 
 def settled(
     market: LocalMarket, offer: Offer = DISPUTABLE, *, statuses: tuple[int, ...] = (0, 0, 0)
 ) -> Receipt:
-    """The receipt of an order of three tasks in one lot that was paid whole."""
-    client = market.client
-    if offer is not OFFER:
-        client.publish(market.pricing, offer, market.chain.time + 86_400, Money(0))
-    order = market.purchase(tasks=TASKS, lot=TASKS, offer=offer)
-    opened = client.match_purchase(market.scheduler, order, market.sign(order), offer, 0, [market.ask()]).one(
-        events.DealOpened
-    )
-    outputs = [manifest(f"{task}.csv") for task in range(TASKS)]
-    root = merkle_root([leaf(at, status, outputs[at].digest) for at, status in enumerate(statuses)])
-    signature = sign_typed(market.worker, Result(opened.deal, root, TASKS), client.domain)
-    ended = client.settle(market.stranger, opened.data, opened.due, root, TASKS, [signature])
-    place = TransactionReference(transaction="0x" + "00" * 32, block=1, log_index=0, time=1)
-    lot = ReceiptLot(
-        deal_id="0x" + opened.deal.hex(),
-        deal=opened.data,
-        due=opened.due,
-        opened=place,
-        outcome="settled",
-        ended=place,
-        root="0x" + root.hex(),
-        done=TASKS,
-        signatures=("0x" + signature.hex(),),
-        tasks=tuple(
-            ReceiptTask(index=at, status=status, outputs=outputs[at]) for at, status in enumerate(statuses)
-        ),
-        fact=str(ended.one(events.Settled).fact),
-    )
+    """As much of a receipt as a challenge needs."""
+    lot = settled_lot(market, offer, statuses)
     quote: Any = SimpleNamespace(bundle="probe")
-    return Receipt.model_construct(job="0x" + opened.order.hex(), lots=(lot,), quote=quote)
+    return Receipt.model_construct(job="0x" + lot.deal.order.hex(), lots=(lot,), quote=quote)
 
 
 def planned(market: LocalMarket, receipt: Receipt, **how: Any) -> dispute.Challenge:

@@ -109,5 +109,10 @@ def test_the_main_job_runs_through_a_composed_market(composed: Composed, tmp_pat
     types = ("--types", "amount:decimal(18,2)")
     files = ("--out", str(out), "--receipt", str(receipt))
     ran = composed.types("run", "pivot", str(table), *arguments, *types, *files, "--yes", "--json")
-    assert json.loads(ran.splitlines()[-1])["state"] == "settled"
+    ended = json.loads(ran.splitlines()[-1])
+    assert ended["state"] == "settled"
     assert json.loads(composed.types("verify", str(receipt), str(out), "--json"))["valid"] is True
+
+    # The arbiter runs it again in a container of its own, and finds the very same workbook.
+    judged = composed.types("challenge", ended["job"], "--receipt", str(receipt), "--yes", "--json")
+    assert json.loads(judged)["outcome"] == "acquitted"
