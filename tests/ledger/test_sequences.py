@@ -30,17 +30,7 @@ from tests.ledger.people import (
     WORKER,
     sign,
 )
-from tests.ledger.play import (
-    BARE_POLICY,
-    GIFT,
-    JUDGED,
-    JUDGED_PAIR,
-    PLAIN,
-    POLICY,
-    Play,
-    root_of,
-    wrong_leaf,
-)
+from tests.ledger.play import BARE_POLICY, GIFT, JUDGED, JUDGED_PAIR, PLAIN, POLICY, Play, root_of, wrong_leaf
 from tests.ledger.sides import Contract
 
 P0, P1, P2, _ = PROVIDERS
