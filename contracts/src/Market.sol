@@ -2,85 +2,61 @@
 pragma solidity ^0.8.28;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {ICourt} from "./interfaces/ICourt.sol";
-import {IMarket} from "./interfaces/IMarket.sol";
-import {Case, Claim, Deal, Policy, Roles} from "./interfaces/Types.sol";
-import {Account} from "./libraries/Accounts.sol";
-import {Lots} from "./libraries/Lots.sol";
+import {Desk} from "./Desk.sol";
+import {ILots} from "./interfaces/ILots.sol";
+import {Policy, Roles} from "./interfaces/Types.sol";
+import {Given} from "./libraries/Given.sol";
 import {Core} from "./market/Core.sol";
 import {Court} from "./market/Court.sol";
 import {Matching} from "./market/Matching.sol";
 import {Settling} from "./market/Settling.sol";
 
 /// @title Market
-/// @notice See `IMarket`, where each function, event and error is described. Here are batches, roles and views.
-contract Market is Matching, Settling {
-    address private immutable _court;
+/// @notice See `IMarket`, where each function, event and error is described. Here is the way of a task, with disputes;
+/// everything else is the desk's code, which the market makes when it is deployed and calls on its own storage.
+contract Market is Matching, Settling, Court {
+    address private immutable _desk;
 
-    constructor(IERC20 token_, Policy memory policy_, Roles memory roles) Core(token_, policy_) {
+    constructor(IERC20 token, Policy memory policy, Roles memory roles) Core(policy) {
         if (roles.admin == address(0)) revert MarketPolicy("admin");
-        _court = address(new Court(token_, policy_));
-        _limit.cap = policy_.depositCap;
-        emit DepositCapRaised(policy_.depositCap);
-        _config.scheduler = roles.scheduler;
-        emit SchedulerSet(roles.scheduler);
-        _grantRole(DEFAULT_ADMIN_ROLE, roles.admin);
-        _grantRole(PRICING_ROLE, roles.pricing);
-        _grantRole(PAUSER_ROLE, roles.pauser);
+        _desk = address(new Desk(token, policy));
+        (bool begun,) = _desk.delegatecall(abi.encodeCall(Desk.begin, (roles, policy.depositCap)));
+        assert(begun);
     }
 
-    // -------------------------------------------------------------------------------------------- disputes
-
-    /// @inheritdoc ICourt
-    function challenge(Deal calldata, bytes32, uint96, Claim calldata, bytes32[] calldata) external {
-        _inCourt();
-    }
-
-    /// @inheritdoc ICourt
-    function judge(Case calldata, bool) external {
-        _inCourt();
-    }
-
-    /// @inheritdoc ICourt
-    function lapse(Case calldata) external {
-        _inCourt();
-    }
-
-    /// @dev Passes the call, its sender and this storage to the court's code.
-    function _inCourt() private {
-        address court = _court;
-        // Ends the call, so that the memory it overwrites is nobody's any more.
-        assembly {
-            calldatacopy(0, 0, calldatasize())
-            let ok := delegatecall(gas(), court, 0, calldatasize(), 0, 0)
-            returndatacopy(0, 0, returndatasize())
-            if iszero(ok) { revert(0, returndatasize()) }
-            return(0, returndatasize())
+    /// @notice Whatever is not here is at the desk.
+    fallback() external {
+        address desk = _desk;
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            calldatacopy(start, 0, calldatasize())
+            let ok := delegatecall(gas(), desk, start, calldatasize(), 0, 0)
+            returndatacopy(start, 0, returndatasize())
+            if iszero(ok) { revert(start, returndatasize()) }
+            return(start, returndatasize())
         }
     }
 
-    // --------------------------------------------------------------------------------------------- batches
-
-    /// @inheritdoc IMarket
+    /// @inheritdoc ILots
     function matchMany(bytes[] calldata calls) external {
-        _each(calls, IMarket.matchPurchase.selector, IMarket.matchBid.selector);
+        _each(calls, ILots.matchPurchase.selector, ILots.matchBid.selector);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc ILots
     function settleMany(bytes[] calldata calls) external {
-        _each(calls, IMarket.settle.selector, IMarket.settle.selector);
+        _each(calls, ILots.settle.selector, ILots.settle.selector);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc ILots
     function expireMany(bytes[] calldata calls) external {
-        _each(calls, IMarket.expire.selector, IMarket.expire.selector);
+        _each(calls, ILots.expire.selector, ILots.expire.selector);
     }
 
     /// @dev Each item is a call of its own, by the same sender on the same storage, so that a failing one undoes only
     /// itself. It is skipped and reported, unless what failed is the gas: that says nothing about the item.
     function _each(bytes[] calldata calls, bytes4 one, bytes4 other) internal override {
         for (uint256 i = 0; i < calls.length; ++i) {
-            bytes calldata item = calls[i];
+            bytes calldata item = Given.at(calls, i);
             bytes4 selector = bytes4(item);
             if (selector != one && selector != other) revert MarketBatchCall(i, selector);
             uint256 before = gasleft();
@@ -99,70 +75,5 @@ contract Market is Matching, Settling {
             if (code == MarketGas.selector || (!told && gasleft() < before / 32)) revert MarketGas();
             emit Skipped(i, code);
         }
-    }
-
-    // ----------------------------------------------------------------------------------------------- roles
-
-    /// @inheritdoc IMarket
-    function pause() external onlyRole(PAUSER_ROLE) {
-        _config.paused = true;
-        emit PausedSet(true);
-    }
-
-    /// @inheritdoc IMarket
-    function unpause() external onlyRole(PAUSER_ROLE) {
-        _config.paused = false;
-        emit PausedSet(false);
-    }
-
-    /// @inheritdoc IMarket
-    function setFee(uint16 feeBps) external onlyRole(DEFAULT_ADMIN_ROLE) {
-        if (feeBps > _maxFeeBps) revert MarketFeeTooHigh(feeBps, _maxFeeBps);
-        _config.feeBps = feeBps;
-        emit FeeSet(feeBps);
-    }
-
-    /// @inheritdoc IMarket
-    function setScheduler(address scheduler) external onlyRole(DEFAULT_ADMIN_ROLE) {
-        _config.scheduler = scheduler;
-        emit SchedulerSet(scheduler);
-    }
-
-    /// @inheritdoc IMarket
-    function raiseDepositCap(uint64 depositCap) external onlyRole(DEFAULT_ADMIN_ROLE) {
-        if (depositCap <= _limit.cap) revert MarketCapNotRaised(_limit.cap, depositCap);
-        _limit.cap = depositCap;
-        emit DepositCapRaised(depositCap);
-    }
-
-    /// @inheritdoc IMarket
-    function withdrawTreasury(address to, uint64 amount) external nonReentrant onlyRole(DEFAULT_ADMIN_ROLE) {
-        _accounts[address(this)] = _load(address(this)).debit(amount, address(this));
-        _send(address(this), to, amount);
-    }
-
-    // ----------------------------------------------------------------------------------------------- views
-
-    /// @inheritdoc IMarket
-    function policy() external view returns (Policy memory) {
-        return Policy(
-            _window, _grace, _notice, _surety, _bond, _arbiterFee, _maxFeeBps, _arbiter, _limit.cap
-        );
-    }
-
-    /// @inheritdoc IMarket
-    function config() external view returns (address, uint16, bool, uint64, uint64) {
-        return (_config.scheduler, _config.feeBps, _config.paused, _limit.cap, _limit.held);
-    }
-
-    /// @inheritdoc IMarket
-    function account(address owner) external view returns (uint64 free, uint64 cur, uint64 prev, uint32 era) {
-        Account a = _load(owner);
-        return (uint64(a.free()), uint64(a.cur()), uint64(a.prev()), a.era());
-    }
-
-    /// @inheritdoc IMarket
-    function lot(bytes32 order, uint32 index) external view returns (bytes32 word) {
-        return lots[Lots.key(order, index)];
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IDesk} from "../src/interfaces/IDesk.sol";
+import {ILots} from "../src/interfaces/ILots.sol";
 import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Purchase} from "../src/interfaces/Types.sol";
@@ -20,7 +21,7 @@ contract BatchesTest is Crowd {
     function _item(uint64 nonce) private view returns (bytes memory) {
         Purchase memory purchase = _purchaseOf(offer, 1, nonce);
         return abi.encodeCall(
-            IMarket.matchPurchase, (purchase, _signPurchase(purchase), offer, 0, _asks(_pays(1, EACH)))
+            ILots.matchPurchase, (purchase, _signPurchase(purchase), offer, 0, _asks(_pays(1, EACH)))
         );
     }
 
@@ -29,7 +30,7 @@ contract BatchesTest is Crowd {
     }
 
     function _settling(Opened memory o) private view returns (bytes memory) {
-        return abi.encodeCall(IMarket.settle, (o.deal, o.due, ROOT, 1, _signedBy(o, 1, ROOT, 1)));
+        return abi.encodeCall(ILots.settle, (o.deal, o.due, ROOT, 1, _signedBy(o, 1, ROOT, 1)));
     }
 
     function _matchThree() private returns (Opened[] memory opened) {
@@ -51,8 +52,8 @@ contract BatchesTest is Crowd {
         market.settleMany(calls);
         vm.assertEq(_cur(_provider(0)), 2 * EACH);
         vm.warp(uint40(o[2].due) + 1);
-        calls[0] = abi.encodeCall(IMarket.expire, (o[1].deal, o[1].due));
-        calls[1] = abi.encodeCall(IMarket.expire, (o[2].deal, o[2].due));
+        calls[0] = abi.encodeCall(ILots.expire, (o[1].deal, o[1].due));
+        calls[1] = abi.encodeCall(ILots.expire, (o[2].deal, o[2].due));
         vm.expectEmit();
         emit IMarketEvents.Skipped(0, IMarketErrors.MarketNotOpen.selector);
         vm.prank(stranger);
@@ -81,9 +82,9 @@ contract BatchesTest is Crowd {
 
     function test_a_batch_calls_nothing_but_what_it_is_for() public {
         bytes[] memory calls = new bytes[](1);
-        calls[0] = abi.encodeCall(IMarket.withdraw, (stranger, 1));
+        calls[0] = abi.encodeCall(IDesk.withdraw, (stranger, 1));
         vm.expectRevert(
-            abi.encodeWithSelector(IMarketErrors.MarketBatchCall.selector, 0, IMarket.withdraw.selector)
+            abi.encodeWithSelector(IMarketErrors.MarketBatchCall.selector, 0, IDesk.withdraw.selector)
         );
         market.settleMany(calls);
         calls[0] = hex"01";
@@ -118,7 +119,7 @@ contract BatchesTest is Crowd {
     function _walletItem(Wallet wallet) private view returns (bytes memory) {
         Purchase memory purchase = _purchaseOf(offer, 1, 1);
         purchase.customer = address(wallet);
-        return abi.encodeCall(IMarket.matchPurchase, (purchase, "yes", offer, 0, _asks(_pays(1, EACH))));
+        return abi.encodeCall(ILots.matchPurchase, (purchase, "yes", offer, 0, _asks(_pays(1, EACH))));
     }
 
     function _wallet() private returns (Wallet wallet) {

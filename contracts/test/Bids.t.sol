@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {ILots} from "../src/interfaces/ILots.sol";
 import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Bid, Cancel, SignedAsk} from "../src/interfaces/Types.sol";
@@ -19,7 +19,7 @@ contract BidsTest is Crowd {
     }
 
     function _call(Bid memory bid, SignedAsk[] memory asks) private view returns (bytes memory) {
-        return abi.encodeCall(IMarket.matchBid, (bid, _signBid(bid), 0, asks));
+        return abi.encodeCall(ILots.matchBid, (bid, _signBid(bid), 0, asks));
     }
 
     function _try(Bid memory bid, uint96[] memory pays, bytes memory why) private {

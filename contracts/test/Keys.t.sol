@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IDesk} from "../src/interfaces/IDesk.sol";
 import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Ask, Deal, Purchase, Result, SignedAsk} from "../src/interfaces/Types.sol";
@@ -286,7 +286,7 @@ contract KeysTest is Fixture {
     function test_a_wallet_contract_authorises_a_key() public {
         Wallet wallet = _wallet();
         wallet.set(Wallet.Mood.No);
-        wallet.run(address(market), abi.encodeCall(IMarket.authorise, (worker, type(uint40).max)));
+        wallet.run(address(market), abi.encodeCall(IDesk.authorise, (worker, type(uint40).max)));
         Ask memory ask = _ask();
         ask.provider = address(wallet);
         _settle(_match(_purchase(), 0, ask), "root", 1);

@@ -2,7 +2,7 @@
 pragma solidity ^0.8.28;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {IMarket} from "../src/interfaces/IMarket.sol";
+import {IDesk} from "../src/interfaces/IDesk.sol";
 import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {Dollar} from "./support/Dollars.sol";
 import {Fixture} from "./support/Fixture.sol";
@@ -75,12 +75,12 @@ contract TokensTest is Fixture {
         _fund(address(odd), 5); // so that the token has an account of its own to play with
 
         bytes4 locked = ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector;
-        odd.reenter(address(market), abi.encodeCall(IMarket.withdraw, (stranger, 5)));
+        odd.reenter(address(market), abi.encodeCall(IDesk.withdraw, (stranger, 5)));
         _deposit(10);
         vm.assertFalse(odd.entered());
         vm.assertEq(bytes32(odd.answer()), bytes32(locked));
 
-        odd.reenter(address(market), abi.encodeCall(IMarket.depositFor, (stranger, 5)));
+        odd.reenter(address(market), abi.encodeCall(IDesk.depositFor, (stranger, 5)));
         vm.prank(stranger);
         market.withdraw(stranger, 4);
         vm.assertFalse(odd.entered());

@@ -53,7 +53,7 @@ contract TypedDataTest {
         Cancel calldata cancel,
         Bump calldata bump
     ) public pure {
-        vm.assertEq(TypedData.hash(result), keccak256(abi.encode(TypedData.RESULT, result)));
+        vm.assertEq(TypedData.result(result.deal, result.root, result.done), keccak256(abi.encode(TypedData.RESULT, result)));
         vm.assertEq(TypedData.hash(withdraw), keccak256(abi.encode(TypedData.WITHDRAW, withdraw)));
         vm.assertEq(TypedData.hash(cancel), keccak256(abi.encode(TypedData.CANCEL, cancel)));
         vm.assertEq(TypedData.hash(bump), keccak256(abi.encode(TypedData.BUMP, bump)));
@@ -97,9 +97,7 @@ contract TypedDataTest {
         if (kind == keccak256("Bid")) return this.hash(_bid(json, m));
         if (kind == keccak256("Purchase")) return this.hash(_purchase(json, m));
         if (kind == keccak256("Result")) {
-            return TypedData.hash(
-                Result(_bytes32(json, m, "deal"), _bytes32(json, m, "root"), uint16(_uint(json, m, "done")))
-            );
+            return TypedData.result(_bytes32(json, m, "deal"), _bytes32(json, m, "root"), uint16(_uint(json, m, "done")));
         }
         if (kind == keccak256("Withdraw")) return this.hash(_withdraw(json, m));
         if (kind == keccak256("Cancel")) {

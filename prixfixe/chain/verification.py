@@ -18,11 +18,11 @@ from prixfixe.chain.placing import first_creation_of
 
 
 def describe(deployment: Deployment) -> list[dict[str, Any]]:
-    """One entry a contract: the market, its court, and the play dollar where one was made."""
+    """One entry a contract: the market, its desk, and the play dollar where one was made."""
     arguments = constructor_arguments(deployment.token, deployment.policy, deployment.roles)
     contracts = [
         ("Market", deployment.market, arguments),
-        ("Court", first_creation_of(deployment.market), arguments[:2]),
+        ("Desk", first_creation_of(deployment.market), arguments[:2]),
     ]
     if "DevDollar" in deployment.transactions:
         contracts.append(("DevDollar", deployment.token, []))

@@ -25,6 +25,8 @@ CONTRACTS = ROOT / "contracts"
 COMPILER = ROOT / "scripts" / "solc"
 INPUT = "input.json"
 IMPORT = re.compile(r'^\s*import\s+(?:[^"\';]*?\s+from\s+)?["\']([^"\']+)["\']', re.MULTILINE)
+# Contracts whose fallback is another's code: callers need the functions of both.
+BEHIND = {"Market": "Desk"}
 # Where a deployed contract's code must fit (EIP-170).
 LARGEST_CODE = 24_576
 
@@ -106,8 +108,21 @@ def compile_all() -> dict[str, str]:
             if source.startswith("src/") and contract["evm"]["bytecode"]["object"] and contract["abi"]:
                 if f"{name}.json" in files:
                     raise ScriptError(f"two contracts are called {name}: artefacts go by name")
+                contract["abi"] = _whole_abi(name, output["contracts"])
                 files[f"{name}.json"] = _artefact(name, source, contract, version, given)
     return files
+
+
+def _whole_abi(name: str, compiled: dict[str, Any]) -> list[dict[str, Any]]:
+    """A contract's interface, with what it answers by the code behind its fallback."""
+    found = {each: contract["abi"] for contracts in compiled.values() for each, contract in contracts.items()}
+    own: list[dict[str, Any]] = found[name]
+    if name not in BEHIND:
+        return own
+    own = [entry for entry in own if entry["type"] != "fallback"]
+    # `begin` answers only while the contract is made.
+    beyond = [entry for entry in found[BEHIND[name]] if entry.get("name", "begin") != "begin"]
+    return own + [entry for entry in beyond if entry not in own]
 
 
 def _artefact(name: str, source: str, contract: dict[str, Any], version: str, given: dict[str, Any]) -> str:

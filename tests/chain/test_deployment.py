@@ -144,7 +144,7 @@ def test_beside_the_manifest_lies_what_proves_its_sources(market: LocalMarket, t
     entries = {entry["contract"]: entry for entry in json.loads(told.read_text(encoding="utf-8"))}
     assert set(entries) == {
         "src/Market.sol:Market",
-        "src/market/Court.sol:Court",
+        "src/Desk.sol:Desk",
         "src/dev/DevDollar.sol:DevDollar",
     }
     for contract, entry in entries.items():

@@ -15,7 +15,7 @@ from prixfixe.chain.sentences import SENTENCES
 
 MARKET = sorted(
     {
-        error.name: error for name in ("Market", "Court") for error in artefacts.load(name).errors.values()
+        error.name: error for name in ("Market", "Desk") for error in artefacts.load(name).errors.values()
     }.items()
 )
 
@@ -45,7 +45,7 @@ def test_an_error_of_the_market_is_told_with_its_values_and_a_way_out(name: str,
 def test_no_sentence_is_about_an_error_that_nothing_answers() -> None:
     known = {
         error.name
-        for name in ("Market", "Court", "DevDollar")
+        for name in ("Market", "Desk", "DevDollar")
         for error in artefacts.load(name).errors.values()
     }
     assert set(SENTENCES) <= known

@@ -13,7 +13,6 @@ using Accounts for Account global;
 /// @notice The arithmetic of the account word. A word is rolled once after it is loaded and before it is used.
 library Accounts {
     uint256 private constant MASK = type(uint64).max;
-    uint256 private constant EPOCH_AND_ERA = uint256(type(uint64).max) << 192;
 
     function free(Account a) internal pure returns (uint256) {
         return Account.unwrap(a) & MASK;
@@ -35,64 +34,60 @@ library Accounts {
         return uint32(Account.unwrap(a) >> 224);
     }
 
-    /// @notice Moves the word to epoch `to`: one epoch later `cur` becomes `prev` and `prev` free; two or more
-    /// later both are free.
+    /// @notice Moves the word to epoch `to`, which is not before its own: one epoch later `cur` becomes `prev` and `prev`
+    /// free; two or more later both are free.
     function roll(Account a, uint256 to) internal pure returns (Account) {
-        uint256 passed = to - a.epoch();
-        if (passed == 0) return a;
+        if (to == a.epoch()) return a;
         uint256 free_ = a.free() + a.prev();
         uint256 prev_ = a.cur();
-        if (passed > 1) {
+        if (to - a.epoch() > 1) {
             free_ += prev_;
             prev_ = 0;
         }
-        return Account.wrap(
-            _fit(free_) | (prev_ << 128) | (uint256(uint32(to)) << 192) | (uint256(a.era()) << 224)
-        );
+        if (free_ > MASK) revert IMarketErrors.MarketAmountTooLarge(free_);
+        return Account.wrap(free_ | (prev_ << 128) | (uint256(uint32(to)) << 192) | (uint256(a.era()) << 224));
     }
 
     /// @notice Adds to what can be spent.
     function creditFree(Account a, uint256 amount) internal pure returns (Account) {
-        uint256 free_ = _fit(a.free() + amount);
-        return Account.wrap((Account.unwrap(a) & ~MASK) | free_);
+        return _credit(a, a.free(), amount, 0);
     }
 
     /// @notice Adds to the earnings that wait.
     function creditCur(Account a, uint256 amount) internal pure returns (Account) {
-        uint256 cur_ = _fit(a.cur() + amount);
-        return Account.wrap((Account.unwrap(a) & ~(MASK << 64)) | (cur_ << 64));
+        return _credit(a, a.cur(), amount, 64);
     }
 
     /// @notice Adds to the earnings of the window before.
     function creditPrev(Account a, uint256 amount) internal pure returns (Account) {
-        uint256 prev_ = _fit(a.prev() + amount);
-        return Account.wrap((Account.unwrap(a) & ~(MASK << 128)) | (prev_ << 128));
+        return _credit(a, a.prev(), amount, 128);
     }
 
     /// @notice Takes back earnings of this window; they are there, since nothing else takes them.
     function takeCur(Account a, uint256 amount) internal pure returns (Account) {
-        uint256 cur_ = a.cur() - amount;
-        return Account.wrap((Account.unwrap(a) & ~(MASK << 64)) | (cur_ << 64));
+        return _take(a, a.cur(), amount, 64);
     }
 
     /// @notice Takes back earnings of the window before.
     function takePrev(Account a, uint256 amount) internal pure returns (Account) {
-        uint256 prev_ = a.prev() - amount;
-        return Account.wrap((Account.unwrap(a) & ~(MASK << 128)) | (prev_ << 128));
+        return _take(a, a.prev(), amount, 128);
     }
 
     /// @notice Takes up to `most` of what can be spent.
     function takeFree(Account a, uint256 most) internal pure returns (Account left, uint256 taken) {
         taken = a.free();
         if (taken > most) taken = most;
-        left = Account.wrap(Account.unwrap(a) - taken);
+        unchecked {
+            left = Account.wrap(Account.unwrap(a) - taken); // at most the lowest field
+        }
     }
 
     /// @notice Takes from what can be spent; `owner` is named in the error.
     function debit(Account a, uint256 amount, address owner) internal pure returns (Account) {
-        uint256 free_ = a.free();
-        if (amount > free_) revert IMarketErrors.MarketFundsShort(owner, free_, amount);
-        return Account.wrap(Account.unwrap(a) - amount);
+        if (amount > a.free()) revert IMarketErrors.MarketFundsShort(owner, a.free(), amount);
+        unchecked {
+            return Account.wrap(Account.unwrap(a) - amount); // at most the lowest field
+        }
     }
 
     /// @notice As `debit`, but while earnings wait, at least `surety` stays.
@@ -102,8 +97,9 @@ library Accounts {
         returns (Account left)
     {
         left = a.debit(amount, owner);
-        uint256 waiting = (Account.unwrap(left) & ~EPOCH_AND_ERA) >> 64;
-        if (waiting != 0 && left.free() < surety) revert IMarketErrors.MarketSuretyLocked(owner, left.free(), surety);
+        if (left.free() < surety && Account.unwrap(left) << 64 >> 128 != 0) {
+            revert IMarketErrors.MarketSuretyLocked(owner, left.free(), surety);
+        }
     }
 
     /// @notice The word one era later.
@@ -111,8 +107,19 @@ library Accounts {
         return Account.wrap(Account.unwrap(a) + (1 << 224)); // reverts after 2^32 eras
     }
 
-    function _fit(uint256 amount) private pure returns (uint256) {
-        if (amount > MASK) revert IMarketErrors.MarketAmountTooLarge(amount);
-        return amount;
+    /// @dev Adds to the field at bit `at`, which is `field`.
+    function _credit(Account a, uint256 field, uint256 amount, uint256 at) private pure returns (Account) {
+        if (amount > MASK - field) revert IMarketErrors.MarketAmountTooLarge(field + amount);
+        unchecked {
+            return Account.wrap(Account.unwrap(a) + (amount << at)); // the sum fits the field
+        }
+    }
+
+    /// @dev Takes from the field at bit `at`, which is `field`.
+    function _take(Account a, uint256 field, uint256 amount, uint256 at) private pure returns (Account) {
+        uint256 left = field - amount; // reverts when there is less
+        unchecked {
+            return Account.wrap(Account.unwrap(a) - ((field - left) << at));
+        }
     }
 }

@@ -17,16 +17,17 @@ using Deals for Share global;
 /// @notice The packed words of a deal. Few words make calldata, logs and hashes small; a word that is passed back is
 /// proven by the deal's id, so nothing is checked again when it is read.
 library Deals {
+    /// @dev Like the other two that pack, it takes words that have no bits above their place.
     /// @param lot_ Index of the lot in its order.
     /// @param count_ Tasks in the lot.
     /// @param quorum_ Legs that must agree.
-    function head(address customer_, uint256 lot_, uint256 count_, uint256 quorum_, bool disputable_)
+    /// @param disputable_ 1: the settled deal can be challenged; 0: it cannot.
+    function head(uint256 customer_, uint256 lot_, uint256 count_, uint256 quorum_, uint256 disputable_)
         internal
         pure
         returns (Head)
     {
-        uint256 last = disputable_ ? 1 << 216 : 0;
-        return Head.wrap(uint160(customer_) | lot_ << 160 | count_ << 192 | quorum_ << 208 | last);
+        return Head.wrap(customer_ | lot_ << 160 | count_ << 192 | quorum_ << 208 | disputable_ << 216);
     }
 
     function customer(Head h) internal pure returns (address) {
@@ -62,8 +63,8 @@ library Deals {
         return Charge.unwrap(c) >> 96;
     }
 
-    function share(address provider_, uint256 pay_) internal pure returns (Share) {
-        return Share.wrap(uint160(provider_) | pay_ << 160);
+    function share(uint256 provider_, uint256 pay_) internal pure returns (Share) {
+        return Share.wrap(provider_ | pay_ << 160);
     }
 
     function provider(Share s) internal pure returns (address) {

@@ -57,7 +57,7 @@ library Drafts {
     }
 
     /// @notice Emits `DealOpened`. The draft is no draft any more.
-    function log(Draft memory draft, bytes32 deal, bytes32 bundle, uint48 due) internal {
+    function log(Draft memory draft, bytes32 deal, bytes32 bundle, uint256 due) internal {
         bytes32 topic = IMarketEvents.DealOpened.selector;
         assembly ("memory-safe") {
             let order := mload(draft)

@@ -2,7 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
-import {Case, Deal, Leg, Offer} from "../interfaces/Types.sol";
+import {Case, Deal, Offer} from "../interfaces/Types.sol";
+import {LegWords} from "./Given.sol";
 
 /// @notice The words whose hash is a lot's state, and the ids that they are made of.
 /// @dev Open hashes 64 bytes, settled 96 and disputed 224, so one can never be read as the other.
@@ -19,8 +20,7 @@ library Lots {
 
     /// @dev For a deal that is passed back: its id straight from calldata; see `Deal`. Words with bits that none of
     /// ours has are hashed as they are and so belong to no deal.
-    function givenDealId(Deal calldata deal) internal pure returns (bytes32 id) {
-        Leg[] calldata legs = deal.legs;
+    function givenDealId(Deal calldata deal, LegWords[] calldata legs) internal pure returns (bytes32 id) {
         assembly ("memory-safe") {
             let start := mload(0x40)
             calldatacopy(start, deal, 96) // order, head and money
@@ -67,8 +67,40 @@ library Lots {
         uint40 until,
         bytes32 claim,
         bytes32 fees
-    ) internal pure returns (bytes32) {
-        return keccak256(abi.encode(deal, root, fact_, challenger, until, claim, fees));
+    ) internal pure returns (bytes32 word) {
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, deal)
+            mstore(add(start, 32), root)
+            mstore(add(start, 64), fact_)
+            mstore(add(start, 96), challenger)
+            mstore(add(start, 128), until)
+            mstore(add(start, 160), claim)
+            mstore(add(start, 192), fees)
+            word := keccak256(start, 224)
+        }
+    }
+
+    /// @dev `keccak256(abi.encodePacked(fees))`: an array's items are packed to whole words.
+    function feesHash(uint64[] memory fees) internal pure returns (bytes32 hash) {
+        assembly ("memory-safe") {
+            hash := keccak256(add(fees, 32), shl(5, mload(fees)))
+        }
+    }
+
+    /// @notice What of one task's `cost` and `price`, the larger of which is held, is not the signers': it goes to the
+    /// treasury, and `back` to the customer for the legs that did not sign, up to its price.
+    function rest(uint256 price, uint256 cost, uint256 signers)
+        internal
+        pure
+        returns (uint256 treasury, uint256 back)
+    {
+        unchecked {
+            // `signers` is part of `cost`, and `back` of both cost and price.
+            back = cost - signers;
+            if (back > price) back = price;
+            treasury = (cost > price ? cost : price) - signers - back;
+        }
     }
 
     /// @notice What a settled word says beside the root: done 16 | agreed 16 | time 40 | past cases 8, lowest first.

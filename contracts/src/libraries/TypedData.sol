@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Ask, Bid, Bump, Cancel, Purchase, Result, Withdraw} from "../interfaces/Types.sol";
+import {Ask, Bid, Bump, Cancel, Purchase, Withdraw} from "../interfaces/Types.sol";
 
 /// @notice EIP-712 type hashes and struct hashes of everything that can be signed.
 /// @dev All fields are static, so a struct's words in calldata are what EIP-712 hashes after the type hash. A word
@@ -67,8 +67,17 @@ library TypedData {
         return _hash(BUMP, start, 2);
     }
 
-    function hash(Result memory result) internal pure returns (bytes32) {
-        return keccak256(abi.encode(RESULT, result.deal, result.root, result.done));
+    /// @dev Of a `Result`.
+    function result(bytes32 deal, bytes32 root, uint256 done) internal pure returns (bytes32 structHash) {
+        bytes32 typeHash = RESULT;
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, typeHash)
+            mstore(add(start, 32), deal)
+            mstore(add(start, 64), root)
+            mstore(add(start, 96), done)
+            structHash := keccak256(start, 128)
+        }
     }
 
     /// @dev Hashes the type and `words` words of calldata from `at`, in memory that stays free.

@@ -3,26 +3,21 @@ pragma solidity ^0.8.28;
 
 import {IArbiter} from "../interfaces/IArbiter.sol";
 import {ICourt} from "../interfaces/ICourt.sol";
-import {Case, Claim, Deal, Policy} from "../interfaces/Types.sol";
+import {Case, Claim, Deal} from "../interfaces/Types.sol";
 import {Account} from "../libraries/Accounts.sol";
+import {Given, LegWords} from "../libraries/Given.sol";
 import {Lots} from "../libraries/Lots.sol";
 import {Merkle} from "../libraries/Merkle.sol";
 import {Core} from "./Core.sol";
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
-/// @title Court
 /// @notice Challenges of settled disputable deals, and their ends.
 /// @dev While a case runs, it holds what the deal paid out, taken from the buckets of the deal's time, the signers'
 /// shares of the arbiter's fee, and the bond. A deal's time is at most a window ago, so its money is in `cur` or
 /// `prev`; after a case its time is moved on by the length of the case, so this stays so.
-/// Its code is a contract apart, which the market makes when it is deployed and calls on its own storage, so that the
-/// rest fits a contract. Called by itself it has nothing settled and no money.
-contract Court is ICourt, Core {
+abstract contract Court is ICourt, Core {
     uint8 private constant GROUND_FEWER = 2;
     /// @dev No account could pay a bond doubled this often.
     uint256 private constant MOST_CASES = 64;
-
-    constructor(IERC20 token_, Policy memory policy_) Core(token_, policy_) {}
 
     /// @inheritdoc ICourt
     function challenge(
@@ -32,39 +27,41 @@ contract Court is ICourt, Core {
         Claim calldata claim,
         bytes32[] calldata proof
     ) external nonReentrant {
-        bytes32 id = Lots.givenDealId(deal);
-        bytes32 key = Lots.key(deal.order, deal.head.lot());
-        if (lots[key] != Lots.settled(id, root, fact)) revert MarketNotSettled(id, lots[key]);
+        LegWords[] calldata legs = Given.legs(deal);
+        bytes32 id = Lots.givenDealId(deal, legs);
+        Lot storage lot = _lots[Lots.key(deal.order, deal.head.lot())];
+        bytes32 word = lot.word;
+        if (word != Lots.settled(id, root, fact)) revert MarketNotSettled(id, word);
         if (!deal.head.disputable()) revert MarketNotDisputable(id);
         uint256 last = Lots.time(fact) + _window;
         if (block.timestamp > last) revert MarketTooLate(uint40(last));
 
         bytes32 claimed = _claim(claim, root, deal.head.count(), proof);
         uint256 bond = _bondAfter(Lots.pastCases(fact));
-        _accounts[msg.sender] = _load(msg.sender).debitAboveSurety(bond, msg.sender, _surety);
-        uint64[] memory fees = _seize(deal, fact);
+        Held storage held = _accounts[msg.sender];
+        held.word = _load(held).debitAboveSurety(bond, msg.sender, _surety);
+        uint64[] memory fees = _seize(deal, legs, fact);
         uint40 until = uint40(block.timestamp + _window);
-        lots[key] = Lots.disputed(
-            id, root, fact, msg.sender, until, claimed, keccak256(abi.encodePacked(fees))
-        );
+        lot.word = Lots.disputed(id, root, fact, msg.sender, until, claimed, Lots.feesHash(fees));
         emit Challenged(id, msg.sender, claim, until, uint64(bond), fees);
+        // Where there is no code, nobody is asked.
         if (_arbiter.code.length != 0) IArbiter(_arbiter).open(id, claimed, until);
     }
 
     /// @inheritdoc ICourt
     function judge(Case calldata case_, bool guilty) external {
         if (msg.sender != _arbiter) revert MarketNotArbiter(msg.sender);
-        (bytes32 id, bytes32 key) = _case(case_);
+        (bytes32 id, LegWords[] calldata legs, Lot storage lot) = _case(case_);
         if (block.timestamp > case_.until) revert MarketTooLate(case_.until);
         uint256 bond = _bondAfter(Lots.pastCases(case_.fact));
         if (guilty) {
-            lots[key] = Lots.GUILTY;
-            uint256 fee = _convict(case_);
+            lot.word = Lots.GUILTY;
+            uint256 fee = _convict(case_, legs);
             _creditFree(case_.challenger, bond);
             _creditFree(msg.sender, fee);
             emit Judged(id, true, uint64(fee), 0);
         } else {
-            uint96 fact = _acquit(case_, id, key);
+            uint96 fact = _acquit(case_, legs, id, lot);
             _creditFree(msg.sender, bond);
             emit Judged(id, false, uint64(bond), fact);
         }
@@ -72,17 +69,24 @@ contract Court is ICourt, Core {
 
     /// @inheritdoc ICourt
     function lapse(Case calldata case_) external {
-        (bytes32 id, bytes32 key) = _case(case_);
+        (bytes32 id, LegWords[] calldata legs, Lot storage lot) = _case(case_);
         if (block.timestamp <= case_.until) revert MarketTooEarly(case_.until);
-        uint96 fact = _acquit(case_, id, key);
+        uint96 fact = _acquit(case_, legs, id, lot);
         _creditFree(case_.challenger, _bondAfter(Lots.pastCases(case_.fact)));
         emit Lapsed(id, fact);
     }
 
-    function _case(Case calldata case_) private view returns (bytes32 id, bytes32 key) {
-        id = Lots.givenDealId(case_.deal);
-        key = Lots.key(case_.deal.order, case_.deal.head.lot());
-        if (lots[key] != Lots.disputed(id, case_)) revert MarketNoCase(id, lots[key]);
+    function _case(Case calldata case_)
+        private
+        view
+        returns (bytes32 id, LegWords[] calldata legs, Lot storage lot)
+    {
+        Deal calldata deal = case_.deal;
+        legs = Given.legs(deal);
+        id = Lots.givenDealId(deal, legs);
+        lot = _lots[Lots.key(deal.order, deal.head.lot())];
+        bytes32 word = lot.word;
+        if (word != Lots.disputed(id, case_)) revert MarketNoCase(id, word);
     }
 
     /// @dev The claim's hash. Its leaf, where the ground names one, must be under the root.
@@ -109,65 +113,95 @@ contract Court is ICourt, Core {
 
     /// @dev Takes what the deal paid out from the buckets of its time, and each signer's share of the arbiter's fee, or
     /// what there is of it, from its free money.
-    function _seize(Deal calldata deal, uint96 fact) private returns (uint64[] memory fees) {
+    function _seize(Deal calldata deal, LegWords[] calldata legs, uint96 fact)
+        private
+        returns (uint64[] memory fees)
+    {
         uint256 agreed = Lots.agreed(fact);
         uint256 done = Lots.done(fact);
         bool recent = Lots.time(fact) / _window == _epoch();
         uint256 signers = _ones(agreed);
         uint256 share = _arbiterFee / signers;
         fees = new uint64[](signers);
-        uint256 next = 0;
-        for (uint256 i = 0; agreed >> i != 0; ++i) {
-            if (agreed >> i & 1 == 0) continue;
-            address provider = deal.legs[i].share.provider();
-            (Account a, uint256 fee) =
-                _take(_load(provider), deal.legs[i].share.pay() * done, recent).takeFree(share);
-            _accounts[provider] = a;
-            fees[next++] = uint64(fee);
-        }
-        (, uint256 treasury,) = _shares(deal, agreed);
-        if (treasury != 0) {
-            _accounts[address(this)] = _take(_load(address(this)), treasury * done, recent);
+        unchecked {
+            uint256 next = 0;
+            for (uint256 i = 0; agreed >> i != 0; ++i) {
+                if (agreed >> i & 1 == 0) continue;
+                Held storage held = _accounts[legs[i].share.provider()];
+                // 96 and 16 bits, as it was paid.
+                (Account a, uint256 fee) =
+                    _take(_load(held), legs[i].share.pay() * done, recent).takeFree(share);
+                held.word = a;
+                fees[next++] = uint64(fee);
+            }
+            (, uint256 treasury,) = _shares(deal, legs, agreed);
+            if (treasury != 0) {
+                Held storage own = _accounts[address(this)];
+                own.word = _take(_load(own), treasury * done, recent);
+            }
         }
     }
 
     /// @dev The customer gets what it paid, the treasury the float's part, both from what the deal had paid out; the
     /// arbiter's fee is what the signers gave and the treasury adds.
-    function _convict(Case calldata case_) private returns (uint256 fee) {
+    function _convict(Case calldata case_, LegWords[] calldata legs) private returns (uint256 fee) {
         Deal calldata deal = case_.deal;
         uint256 done = Lots.done(case_.fact);
-        (uint256 signers, uint256 treasury, uint256 back) = _shares(deal, Lots.agreed(case_.fact));
+        (uint256 signers, uint256 treasury, uint256 back) = _shares(deal, legs, Lots.agreed(case_.fact));
         uint256 refund = deal.money.price() - back;
         _creditFree(deal.head.customer(), refund * done);
         for (uint256 i = 0; i < case_.fees.length; ++i) {
             fee += case_.fees[i];
         }
-        (Account a, uint256 added) = _load(address(this)).creditFree((signers + treasury - refund) * done)
-            .takeFree(_arbiterFee - fee);
-        _accounts[address(this)] = a;
+        Held storage held = _accounts[address(this)];
+        (Account a, uint256 added) =
+            _load(held).creditFree((signers + treasury - refund) * done).takeFree(_arbiterFee - fee);
+        held.word = a;
         fee += added;
     }
 
     /// @dev Everything but the bond goes back where it was, and the lot is settled again.
-    function _acquit(Case calldata case_, bytes32 id, bytes32 key) private returns (uint96 fact) {
-        Deal calldata deal = case_.deal;
+    function _acquit(Case calldata case_, LegWords[] calldata legs, bytes32 id, Lot storage lot)
+        private
+        returns (uint96 fact)
+    {
         // The case began one window before its `until`.
         fact = Lots.afterCase(case_.fact, block.timestamp + _window - case_.until);
-        lots[key] = Lots.settled(id, case_.root, fact);
+        lot.word = Lots.settled(id, case_.root, fact);
         uint256 agreed = Lots.agreed(fact);
         uint256 done = Lots.done(fact);
         bool recent = Lots.time(fact) / _window == _epoch();
         uint256 next = 0;
         for (uint256 i = 0; agreed >> i != 0; ++i) {
             if (agreed >> i & 1 == 0) continue;
-            address provider = deal.legs[i].share.provider();
-            _accounts[provider] = _put(_load(provider), deal.legs[i].share.pay() * done, recent)
-                .creditFree(case_.fees[next++]);
+            Held storage held = _accounts[legs[i].share.provider()];
+            held.word =
+                _put(_load(held), legs[i].share.pay() * done, recent).creditFree(case_.fees[next++]);
         }
-        (, uint256 treasury,) = _shares(deal, agreed);
+        (, uint256 treasury,) = _shares(case_.deal, legs, agreed);
         if (treasury != 0) {
-            _accounts[address(this)] = _put(_load(address(this)), treasury * done, recent);
+            Held storage own = _accounts[address(this)];
+            own.word = _put(_load(own), treasury * done, recent);
         }
+    }
+
+    /// @dev What each task that is done paid, when the legs in the mask `agreed` signed: to them, to the treasury, and
+    /// back to the customer for the legs that did not sign.
+    function _shares(Deal calldata deal, LegWords[] calldata legs, uint256 agreed)
+        private
+        pure
+        returns (uint256 signers, uint256 treasury, uint256 back)
+    {
+        uint256 cost = 0;
+        unchecked {
+            // At most 16 pays of 96 bits.
+            for (uint256 i = 0; i < legs.length; ++i) {
+                uint256 pay = legs[i].share.pay();
+                cost += pay;
+                if (agreed >> i & 1 == 1) signers += pay;
+            }
+        }
+        (treasury, back) = Lots.rest(deal.money.price(), cost, signers);
     }
 
     function _take(Account a, uint256 amount, bool recent) private pure returns (Account) {

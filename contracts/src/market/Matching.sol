@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {IMarket} from "../interfaces/IMarket.sol";
+import {ILots} from "../interfaces/ILots.sol";
 import {Ask, Bid, Offer, Purchase, SignedAsk} from "../interfaces/Types.sol";
 import {Account} from "../libraries/Accounts.sol";
+import {Config} from "../libraries/Config.sol";
 import {Deals, Head} from "../libraries/Deals.sol";
 import {Draft, Drafts} from "../libraries/Drafts.sol";
+import {AskWords, BidWords, Given, OfferWords, PurchaseWords} from "../libraries/Given.sol";
 import {Lots} from "../libraries/Lots.sol";
 import {Products} from "../libraries/Products.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {TypedData} from "../libraries/TypedData.sol";
-import {Bundles} from "./Bundles.sol";
-import {Money} from "./Money.sol";
+import {Core} from "./Core.sol";
 
 /// @notice Opens deals on free lots of purchases and bids.
-abstract contract Matching is Bundles, Money {
-    uint8 private constant KIND_BID = 1;
-    uint8 private constant KIND_BUNDLE = 2;
+abstract contract Matching is ILots, Core {
+    uint256 private constant MOST_LEGS = 16;
+    uint256 private constant KIND_BID = 1;
+    uint256 private constant KIND_BUNDLE = 2;
 
     /// @dev While `clear` runs, the one price of its legs plus one. Transient, so it costs no storage and cannot stay.
     uint256 private transient _clearing;
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc ILots
     function matchPurchase(
         Purchase calldata purchase,
         bytes calldata signature,
@@ -30,79 +31,100 @@ abstract contract Matching is Bundles, Money {
         uint32 index,
         SignedAsk[] calldata asks
     ) external returns (bytes32) {
-        Config memory config_ = _config;
-        if (msg.sender != config_.scheduler) revert MarketNotScheduler(msg.sender);
-        if (config_.paused) revert MarketPaused();
+        Config config = _config;
+        if (msg.sender != config.scheduler()) revert MarketNotScheduler(msg.sender);
+        if (config.paused()) revert MarketPaused();
 
-        bytes32 bundle = _accepted(purchase, offer);
-        uint256 count = _count(purchase.tasks, purchase.lot, index);
-        Draft memory draft = Drafts.begin(_order(purchase), asks.length);
-        bytes32 key = _freeLot(draft.order, index);
-        draft.head = Deals.head(purchase.customer, index, count, offer.quorum, offer.disputable);
+        PurchaseWords calldata p = Given.words(purchase);
+        (OfferWords calldata o, bytes32 bundle) = _accepted(p, offer);
+        uint256 count = _count(p.tasks, p.lot, index);
+        Draft memory draft = Drafts.begin(_digest(TypedData.hash(purchase)), asks.length);
+        Lot storage lot = _freeLot(draft.order, index);
+        draft.head = Deals.head(p.customer, index, count, o.quorum, o.disputable);
 
         (uint256 cost, uint256 deadline) =
-            _legs(draft, offer.product, KIND_BUNDLE, 0, config_.scheduler, asks);
-        if (deadline > purchase.deliverBy) revert MarketDeliverBy(deadline, purchase.deliverBy);
-        if (cost > offer.maxCost) revert MarketCost(cost, offer.maxCost);
-        uint256 price = offer.price;
-        uint256 fee = 0;
-        if (cost < price) fee = Math.min(price - cost, price * config_.feeBps / BPS);
-        else if (cost > price) _takeFloat(bundle, (cost - price) * count);
-        draft.money = Deals.charge(price, fee);
-        return _open(draft, bundle, key, uint48(deadline), purchase.era, signature);
+            _legs(draft, o.product, KIND_BUNDLE, 0, config.scheduler(), asks);
+        if (deadline > p.deliverBy) revert MarketDeliverBy(deadline, uint40(p.deliverBy));
+        if (cost > o.maxCost) revert MarketCost(cost, uint96(o.maxCost));
+        draft.money = Deals.charge(o.price, 0);
+        unchecked {
+            // Prices have 96 bits, the fee 16, a cost the sum of 16 prices.
+            if (cost < o.price) {
+                uint256 fee = o.price * config.feeBps() / BPS;
+                uint256 margin = o.price - cost;
+                draft.money = Deals.charge(o.price, fee < margin ? fee : margin);
+            } else if (cost > o.price) {
+                _takeFloat(bundle, (cost - o.price) * count);
+            }
+        }
+        return _open(draft, bundle, lot, deadline, p.era, signature);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc ILots
     function matchBid(Bid calldata bid, bytes calldata signature, uint32 index, SignedAsk[] calldata asks)
         external
         returns (bytes32)
     {
-        Config memory config_ = _config;
-        if (config_.paused) revert MarketPaused();
-        if (!_mayMatch(bid.matcher, config_.scheduler)) revert MarketBidMatcher(bid.matcher, msg.sender);
-        if (block.timestamp > bid.expiry) revert MarketExpired(bid.expiry);
-        if (bid.quorum == 0) revert MarketQuorumUnsupported(0);
-        Products.check(bid.product);
+        Config config = _config;
+        if (config.paused()) revert MarketPaused();
+        BidWords calldata b = Given.words(bid);
+        if (!_mayMatch(b.matcher, config.scheduler())) {
+            revert MarketBidMatcher(address(uint160(b.matcher)), msg.sender);
+        }
+        if (block.timestamp > b.expiry) revert MarketExpired(uint40(b.expiry));
+        if (b.quorum == 0) revert MarketQuorumUnsupported(0);
+        Products.check(b.product);
 
-        uint256 count = _count(bid.tasks, bid.lot, index);
-        Draft memory draft = Drafts.begin(_order(bid), asks.length);
-        bytes32 key = _freeLot(draft.order, index);
-        draft.head = Deals.head(bid.customer, index, count, bid.quorum, false);
+        uint256 count = _count(b.tasks, b.lot, index);
+        Draft memory draft = Drafts.begin(_digest(TypedData.hash(bid)), asks.length);
+        Lot storage lot = _freeLot(draft.order, index);
+        draft.head = Deals.head(b.customer, index, count, b.quorum, 0);
 
         (uint256 cost, uint256 deadline) =
-            _legs(draft, bid.product, KIND_BID, _clearing, config_.scheduler, asks);
-        if (deadline > bid.deliverBy) revert MarketDeliverBy(deadline, bid.deliverBy);
-        uint256 fee = cost * config_.feeBps / BPS;
-        if (cost + fee > bid.price) revert MarketCost(cost + fee, bid.price);
-        draft.money = Deals.charge(cost + fee, fee);
-        return _open(draft, 0, key, uint48(deadline), bid.era, signature);
+            _legs(draft, b.product, KIND_BID, _clearing, config.scheduler(), asks);
+        if (deadline > b.deliverBy) revert MarketDeliverBy(deadline, uint40(b.deliverBy));
+        unchecked {
+            // A cost is the sum of 16 prices of 96 bits, the fee has 16.
+            uint256 fee = cost * config.feeBps() / BPS;
+            if (cost + fee > b.price) revert MarketCost(cost + fee, uint96(b.price));
+            draft.money = Deals.charge(cost + fee, fee);
+        }
+        return _open(draft, 0, lot, deadline, b.era, signature);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc ILots
     function clear(uint96 price, bytes32 batch, bytes[] calldata bids) external onlyScheduler {
         emit Cleared(batch, price);
         _clearing = uint256(price) + 1;
-        _each(bids, IMarket.matchBid.selector, IMarket.matchBid.selector);
+        _each(bids, ILots.matchBid.selector, ILots.matchBid.selector);
         _clearing = 0;
     }
 
     /// @dev Calls each item; see `Market`.
     function _each(bytes[] calldata calls, bytes4 one, bytes4 other) internal virtual;
 
-    /// @dev The id of the offer, which must be live and be what the purchase accepts.
-    function _accepted(Purchase calldata purchase, Offer calldata offer) private view returns (bytes32 id) {
+    /// @dev The offer and its id; it must be live and be what the purchase accepts. What is live was checked field by
+    /// field when it was published, so its words are read as they are.
+    function _accepted(PurchaseWords calldata p, Offer calldata offer)
+        private
+        view
+        returns (OfferWords calldata o, bytes32 id)
+    {
+        assembly ("memory-safe") {
+            o := offer
+        }
         id = Lots.offerId(offer);
-        if (purchase.bundle != id) revert MarketBundleMismatch(purchase.bundle, id);
-        if (purchase.price != offer.price) revert MarketPrice(purchase.price, offer.price);
-        uint40 until = bundles[id].until;
+        if (p.bundle != id) revert MarketBundleMismatch(p.bundle, id);
+        if (p.price != o.price) revert MarketPrice(uint96(p.price), uint96(o.price));
+        uint40 until = _bundles[id].until;
         if (block.timestamp > until) revert MarketBundleNotLive(id, until);
-        if (block.timestamp > purchase.expiry) revert MarketExpired(purchase.expiry);
+        if (block.timestamp > p.expiry) revert MarketExpired(uint40(p.expiry));
     }
 
     /// @dev Zero names anyone, the market its scheduler.
-    function _mayMatch(address matcher, address scheduler) private view returns (bool) {
-        return matcher == address(0) || matcher == msg.sender
-            || (matcher == address(this) && msg.sender == scheduler);
+    function _mayMatch(uint256 matcher, address scheduler) private view returns (bool) {
+        if (matcher == uint160(address(this))) return msg.sender == scheduler || msg.sender == address(this);
+        return matcher == 0 || matcher == uint160(msg.sender);
     }
 
     /// @dev Puts the legs that the asks give into the deal; what they cost together for one task, and the latest
@@ -110,7 +132,7 @@ abstract contract Matching is Bundles, Money {
     function _legs(
         Draft memory draft,
         bytes32 product,
-        uint8 kind,
+        uint256 kind,
         uint256 uniform,
         address scheduler,
         SignedAsk[] calldata asks
@@ -119,80 +141,101 @@ abstract contract Matching is Bundles, Money {
         uint8 quorum = draft.head.quorum();
         if (n < quorum || n > MOST_LEGS) revert MarketLegCount(n, quorum);
         uint256 slots = type(uint16).max;
-        for (uint256 i = 0; i < n; ++i) {
-            Ask calldata ask = asks[i].ask;
-            _checkAsk(ask, draft.head, product, kind, scheduler);
-            address provider = ask.provider;
-            for (uint256 j = 0; j < i; ++j) {
-                if (draft.share(j).provider() == provider) revert MarketLegTwice(provider);
-            }
-            uint96 pay = ask.price;
-            if (uniform != 0) {
-                if (uniform <= pay) revert MarketBelowAsk(provider, pay, uint96(uniform - 1));
-                pay = uint96(uniform - 1);
-            }
-            draft.put(i, Deals.share(provider, pay), _askKey(ask, asks[i].signature));
-            cost += pay;
-            if (ask.slots < slots) slots = ask.slots;
-        }
         unchecked {
-            // 40, 32, and 32 + 16 bits; `slots` is not zero: checked for each ask.
-            deadline = block.timestamp + _grace
-                + Products.maxSeconds(product) * ((draft.head.count() + slots - 1) / slots);
+            for (uint256 i = 0; i < n; ++i) {
+                (Ask calldata ask, bytes calldata signature) = Given.at(asks, i);
+                AskWords calldata a = Given.words(ask);
+                _checkAsk(a, draft.head, product, kind, scheduler);
+                uint256 provider = a.provider;
+                for (uint256 j = 0; j < i; ++j) {
+                    if (uint160(draft.share(j).provider()) == provider) {
+                        revert MarketLegTwice(address(uint160(provider)));
+                    }
+                }
+                uint256 pay = a.price;
+                if (uniform != 0) {
+                    if (uniform <= pay) {
+                        revert MarketBelowAsk(address(uint160(provider)), uint96(pay), uint96(uniform - 1));
+                    }
+                    pay = uniform - 1;
+                }
+                draft.put(i, Deals.share(provider, pay), _askKey(ask, provider, signature));
+                cost += pay; // at most 16 of 96 bits
+                if (a.slots < slots) slots = a.slots;
+            }
+            // 40, 32, and 32 + 16 bits.
+            uint256 rounds = draft.head.count() + slots - 1;
+            assembly ("memory-safe") {
+                rounds := div(rounds, slots) // not zero: checked for each ask
+            }
+            deadline = block.timestamp + _grace + Products.maxSeconds(product) * rounds;
         }
     }
 
-    function _checkAsk(Ask calldata ask, Head head, bytes32 product, uint8 kind, address scheduler) private view {
-        if (ask.kinds & kind == 0) revert MarketAskKinds(ask.kinds);
-        if (ask.product != product) revert MarketAskProduct(ask.product, product);
-        address customer = head.customer();
-        address only = ask.customer;
-        if (only != address(0) && only != customer) revert MarketAskCustomer(only, customer);
-        if (!_mayMatch(ask.matcher, scheduler)) revert MarketAskMatcher(ask.matcher, msg.sender);
-        if (block.timestamp > ask.expiry) revert MarketExpired(ask.expiry);
-        address provider = ask.provider;
-        if (provider == customer) revert MarketSelfDeal(provider);
-        if (ask.price == 0 && head.disputable()) revert MarketAskFree(provider);
-        if (ask.slots == 0) revert MarketAskSlots(provider);
-        Account a = _load(provider);
-        if (ask.era != a.era()) revert MarketEra(provider, ask.era, a.era());
-        if (a.free() < _surety) revert MarketSuretyMissing(provider, a.free(), _surety);
+    function _checkAsk(AskWords calldata a, Head head, bytes32 product, uint256 kind, address scheduler)
+        private
+        view
+    {
+        if (a.kinds & kind == 0) revert MarketAskKinds(uint8(a.kinds));
+        if (a.product != product) revert MarketAskProduct(a.product, product);
+        uint256 customer = uint160(head.customer());
+        uint256 only = a.customer;
+        if (only != 0 && only != customer) revert MarketAskCustomer(address(uint160(only)), head.customer());
+        if (!_mayMatch(a.matcher, scheduler)) {
+            revert MarketAskMatcher(address(uint160(a.matcher)), msg.sender);
+        }
+        if (block.timestamp > a.expiry) revert MarketExpired(uint40(a.expiry));
+        address provider = address(uint160(a.provider));
+        if (a.provider == customer) revert MarketSelfDeal(provider);
+        if (a.price == 0 && head.disputable()) revert MarketAskFree(provider);
+        if (a.slots == 0) revert MarketAskSlots(provider);
+        Account held = _load(provider);
+        if (a.era != held.era()) revert MarketEra(provider, uint32(a.era), held.era());
+        if (held.free() < _surety) revert MarketSuretyMissing(provider, held.free(), _surety);
     }
 
     /// @dev Who signed the ask: the provider, a key that it authorised, or the provider as a wallet contract.
-    function _askKey(Ask calldata ask, bytes calldata signature) private view returns (address key) {
-        bytes32 digest = _hashTypedDataV4(TypedData.hash(ask));
+    function _askKey(Ask calldata ask, uint256 provider_, bytes calldata signature)
+        private
+        view
+        returns (address key)
+    {
+        address provider = address(uint160(provider_));
+        bytes32 digest = _digest(TypedData.hash(ask));
         key = Signatures.recover(digest, signature);
         if (key != address(0)) {
-            if (key == ask.provider || block.timestamp <= workers[ask.provider][key]) return key;
+            if (key == provider || block.timestamp <= _workers[provider][key]) return key;
         }
-        if (Signatures.isByWallet(ask.provider, digest, signature)) return ask.provider;
-        revert MarketSignature(ask.provider, digest);
+        if (Signatures.isByWallet(provider, digest, signature)) return provider;
+        revert MarketSignature(provider, digest);
     }
 
     function _takeFloat(bytes32 bundle, uint256 needed) private {
-        uint96 float_ = bundles[bundle].float_;
+        uint96 float_ = _bundles[bundle].float_;
         if (needed > float_) revert MarketFloatShort(bundle, float_, needed);
-        bundles[bundle].float_ = float_ - uint96(needed);
+        _bundles[bundle].float_ = float_ - uint96(needed);
     }
 
     /// @dev Takes the whole price from the customer, whose signature it must be, and opens the lot.
     function _open(
         Draft memory draft,
         bytes32 bundle,
-        bytes32 key,
-        uint48 due,
-        uint32 era,
+        Lot storage lot,
+        uint256 deadline,
+        uint256 era,
         bytes calldata signature
     ) private returns (bytes32 id) {
         address customer = draft.head.customer();
-        Account a = _load(customer);
-        if (era != a.era()) revert MarketEra(customer, era, a.era());
-        uint256 total = draft.money.price() * draft.head.count();
-        _accounts[customer] = a.debitAboveSurety(total, customer, _surety);
+        Held storage held = _accounts[customer];
+        Account a = _load(held);
+        if (era != a.era()) revert MarketEra(customer, uint32(era), a.era());
+        unchecked {
+            uint256 total = draft.money.price() * draft.head.count(); // 96 and 16 bits
+            held.word = a.debitAboveSurety(total, customer, _surety);
+        }
         _mustSign(customer, draft.order, signature);
         id = draft.id();
-        lots[key] = Lots.open(id, due);
-        draft.log(id, bundle, due);
+        lot.word = Lots.open(id, uint48(deadline));
+        draft.log(id, bundle, deadline);
     }
 }

@@ -5,7 +5,8 @@ import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC2
 import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {IMarket} from "../interfaces/IMarket.sol";
+import {IDesk} from "../interfaces/IDesk.sol";
+import {IMarketState} from "../interfaces/IMarketState.sol";
 import {Bid, Bump, Cancel, Purchase, Withdraw} from "../interfaces/Types.sol";
 import {Account} from "../libraries/Accounts.sol";
 import {Lots} from "../libraries/Lots.sol";
@@ -13,20 +14,28 @@ import {TypedData} from "../libraries/TypedData.sol";
 import {Core} from "./Core.sol";
 
 /// @notice What the owner of an account does: money in and out, keys, eras, closed lots; each also by signature.
-abstract contract Money is IMarket, Core {
+abstract contract Money is IDesk, Core {
     using SafeERC20 for IERC20;
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IMarketState
+    IERC20 public immutable token;
+
+    constructor(IERC20 token_) {
+        if (address(token_).code.length == 0) revert MarketPolicy("token");
+        token = token_;
+    }
+
+    /// @inheritdoc IDesk
     function deposit(uint64 amount) external {
         _deposit(msg.sender, amount);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function depositFor(address owner, uint64 amount) external {
         _deposit(owner, amount);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function depositWithPermit(uint64 amount, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external {
         // Whoever saw the permit could use it first; then the allowance is there, and else the transfer fails.
         // slither-disable-next-line unused-return
@@ -34,7 +43,7 @@ abstract contract Money is IMarket, Core {
         _deposit(msg.sender, amount);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function depositWithAuthorization(
         address owner,
         address from,
@@ -54,67 +63,70 @@ abstract contract Money is IMarket, Core {
         _afterPull(owner, from, amount, before);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function withdraw(address to, uint64 amount) external nonReentrant {
-        _accounts[msg.sender] = _load(msg.sender).debitAboveSurety(amount, msg.sender, _surety);
+        Held storage held = _accounts[msg.sender];
+        held.word = _load(held).debitAboveSurety(amount, msg.sender, _surety);
         _send(msg.sender, to, amount);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function withdrawBySig(Withdraw calldata order, bytes calldata signature) external nonReentrant {
         if (block.timestamp > order.deadline) revert MarketExpired(order.deadline);
-        bytes32 digest = _hashTypedDataV4(TypedData.hash(order));
-        if (lots[digest] != Lots.FREE) revert MarketSpent(digest);
+        bytes32 digest = _digest(TypedData.hash(order));
+        Lot storage spent = _lots[digest];
+        if (spent.word != Lots.FREE) revert MarketSpent(digest);
         _mustSign(order.account, digest, signature);
-        lots[digest] = Lots.CANCELLED;
+        spent.word = Lots.CANCELLED;
         emit Spent(digest);
         uint256 whole = uint256(order.amount) + order.fee;
-        _accounts[order.account] = _load(order.account).debitAboveSurety(whole, order.account, _surety);
+        Held storage held = _accounts[order.account];
+        held.word = _load(held).debitAboveSurety(whole, order.account, _surety);
         // Both fit 64 bits: their sum was in the account.
         _send(order.account, order.to, uint64(order.amount));
         if (order.fee != 0) _send(order.account, msg.sender, uint64(order.fee));
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function authorise(address key, uint40 until) external {
-        workers[msg.sender][key] = until;
+        _workers[msg.sender][key] = until;
         emit Authorised(msg.sender, key, until);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function bump(uint32 era) external {
         _bump(msg.sender, era);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function bumpBySig(Bump calldata order, bytes calldata signature) external {
-        _mustSign(order.account, _hashTypedDataV4(TypedData.hash(order)), signature);
+        _mustSign(order.account, _digest(TypedData.hash(order)), signature);
         _bump(order.account, order.era);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function cancel(Purchase calldata purchase, uint32 index) external {
         _mustBeCustomer(purchase.customer);
         _close(_order(purchase), index, purchase.tasks, purchase.lot);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function cancelBid(Bid calldata bid, uint32 index) external {
         _mustBeCustomer(bid.customer);
         _close(_order(bid), index, bid.tasks, bid.lot);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function cancelBySig(Purchase calldata purchase, uint32 index, bytes calldata signature) external {
         bytes32 order = _order(purchase);
-        _mustSign(purchase.customer, _hashTypedDataV4(TypedData.hash(Cancel(order, index))), signature);
+        _mustSign(purchase.customer, _digest(TypedData.hash(Cancel(order, index))), signature);
         _close(order, index, purchase.tasks, purchase.lot);
     }
 
-    /// @inheritdoc IMarket
+    /// @inheritdoc IDesk
     function cancelBidBySig(Bid calldata bid, uint32 index, bytes calldata signature) external {
         bytes32 order = _order(bid);
-        _mustSign(bid.customer, _hashTypedDataV4(TypedData.hash(Cancel(order, index))), signature);
+        _mustSign(bid.customer, _digest(TypedData.hash(Cancel(order, index))), signature);
         _close(order, index, bid.tasks, bid.lot);
     }
 
@@ -122,25 +134,26 @@ abstract contract Money is IMarket, Core {
         if (msg.sender != customer) revert MarketNotCustomer(msg.sender, customer);
     }
 
-    function _order(Purchase calldata purchase) internal view returns (bytes32) {
-        return _hashTypedDataV4(TypedData.hash(purchase));
+    function _order(Purchase calldata purchase) private view returns (bytes32) {
+        return _digest(TypedData.hash(purchase));
     }
 
-    function _order(Bid calldata bid) internal view returns (bytes32) {
-        return _hashTypedDataV4(TypedData.hash(bid));
+    function _order(Bid calldata bid) private view returns (bytes32) {
+        return _digest(TypedData.hash(bid));
     }
 
     function _close(bytes32 order, uint32 index, uint256 tasks, uint256 size) private {
         _count(tasks, size, index);
-        lots[_freeLot(order, index)] = Lots.CANCELLED;
+        _freeLot(order, index).word = Lots.CANCELLED;
         emit Cancelled(order, index);
     }
 
     function _bump(address owner, uint32 era) private {
-        Account a = _load(owner);
+        Held storage held = _accounts[owner];
+        Account a = _load(held);
         if (era != a.era()) revert MarketEra(owner, era, a.era());
         a = a.nextEra();
-        _accounts[owner] = a;
+        held.word = a;
         emit Bumped(owner, a.era());
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../../../src/interfaces/IMarket.sol";
+import {ILots} from "../../../src/interfaces/ILots.sol";
 import {Deal, Leg, Result} from "../../../src/interfaces/Types.sol";
 import {Merkle} from "../../../src/libraries/Merkle.sol";
 import {TypedData} from "../../../src/libraries/TypedData.sol";
@@ -123,7 +123,7 @@ abstract contract Ends is Orders {
             Lot memory l = _get(lots[i]);
             results[i] = _result(l, true);
             calls[i] = abi.encodeCall(
-                IMarket.settle, (l.deal, l.due, results[i].root, results[i].done, results[i].signatures)
+                ILots.settle, (l.deal, l.due, results[i].root, results[i].done, results[i].signatures)
             );
         }
         calls[n] = calls[0];
@@ -216,7 +216,7 @@ abstract contract Ends is Orders {
         bytes[] memory calls = new bytes[](lots.length);
         for (uint256 i = 0; i < lots.length; ++i) {
             Lot memory l = _get(lots[i]);
-            calls[i] = abi.encodeCall(IMarket.expire, (l.deal, l.due));
+            calls[i] = abi.encodeCall(ILots.expire, (l.deal, l.due));
         }
         market.expireMany(calls);
         for (uint256 i = 0; i < lots.length; ++i) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {IMarket} from "../../../src/interfaces/IMarket.sol";
+import {IDesk} from "../../../src/interfaces/IDesk.sol";
+import {ILots} from "../../../src/interfaces/ILots.sol";
 import {Ask, Bid, Cancel, Deal, Leg, Offer, Purchase, SignedAsk} from "../../../src/interfaces/Types.sol";
 import {TypedData} from "../../../src/libraries/TypedData.sol";
 import {dealId, packCharge, packHead, packLeg} from "../Packed.sol";
@@ -269,11 +270,11 @@ abstract contract Orders is Offices {
     function _call(Lot memory l, SignedAsk[] memory asks) private view returns (bytes memory) {
         if (l.offer == BID) {
             bytes memory bids = _sign(l.who, keccak256(abi.encode(TypedData.BID, l.bid)));
-            return abi.encodeCall(IMarket.matchBid, (l.bid, bids, l.index, asks));
+            return abi.encodeCall(ILots.matchBid, (l.bid, bids, l.index, asks));
         }
         bytes memory signature = _sign(l.who, keccak256(abi.encode(TypedData.PURCHASE, l.purchase)));
         Offer memory offer = _offers[l.offer];
-        return abi.encodeCall(IMarket.matchPurchase, (l.purchase, signature, offer, l.index, asks));
+        return abi.encodeCall(ILots.matchPurchase, (l.purchase, signature, offer, l.index, asks));
     }
 
     /// @dev Books a deal that was opened.
@@ -383,8 +384,8 @@ abstract contract Orders is Offices {
         Lot memory l = _get(lot);
         vm.prank(person((l.who + 1) % PEOPLE));
         bytes memory call = l.offer == BID
-            ? abi.encodeCall(IMarket.cancelBid, (l.bid, l.index))
-            : abi.encodeCall(IMarket.cancel, (l.purchase, l.index));
+            ? abi.encodeCall(IDesk.cancelBid, (l.bid, l.index))
+            : abi.encodeCall(IDesk.cancel, (l.purchase, l.index));
         (bool ok,) = address(market).call(call);
         require(!ok, "another's lot closed");
         _did();
