@@ -26,7 +26,6 @@ from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import Deal, Due, Offer, refusal_root
 from prixfixe.protocol.disputes import Case, Claim, Ground
 from prixfixe.protocol.hashing import keccak256
-from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BOTH, Ask, Bid, Purchase, Result, SignedAsk
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.signatures import address_of_key, compact, sign
@@ -300,7 +299,9 @@ def measure(town: Town) -> list[Row]:
             1_348,
             771_919,
         ),
-        Row("lots of 20 in batches of 16, a task", 4_400, alone(lambda: town.batch(20, singles)) / 320, 4_308),
+        Row(
+            "lots of 20 in batches of 16, a task", 4_400, alone(lambda: town.batch(20, singles)) / 320, 4_308
+        ),
         Row("refund by a stranger", 33_000, alone(town.refund), 31_363, 170_882),
         Row("refusal", 41_000, alone(town.refusal), 39_089),
         Row("challenge", 55_000, challenge, 52_320),
