@@ -29,7 +29,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 def rows(seed: int, count: int) -> list[tuple[str, ...]]:
-    """Enough rows that several threads share them."""
+    """Cells of every kind."""
     source = random.Random(seed)
     return [
         (
@@ -44,7 +44,7 @@ def rows(seed: int, count: int) -> list[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def records() -> list[tuple[str, ...]]:
-    return rows(7, 300_000)
+    return rows(7, 100_000)
 
 
 HEAD = ("account", "text", "year", "amount")
