@@ -18,7 +18,7 @@ from prixfixe.chain.client import Account, MarketClient
 from prixfixe.client import Client
 from prixfixe.client.contexts import Context
 from prixfixe.devnet.anvil import LocalChain
-from prixfixe.devnet.processes import send, wait_gone
+from prixfixe.devnet.processes import alive, send, spawn, stop, wait_gone
 from prixfixe.devnet.state import DevnetState, Folder, require
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.money import Money
@@ -27,6 +27,7 @@ from prixfixe.protocol.wire import Job, Quote
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = ROOT / "tests" / "support" / "bundles" / "probe"
 PIVOT = ROOT / "bundles" / "pivot"
+LYING_WORKER = ROOT / "tests" / "support" / "lying_worker.py"
 T = TypeVar("T")
 
 
@@ -113,10 +114,23 @@ class Devnet:
     def start(self, name: str) -> None:
         self.dev("start", name)
 
+    @contextmanager
+    def lying(self, name: str) -> Iterator[None]:
+        """The worker of that name is replaced by one that lies about what its tasks wrote, for the length of
+        the block."""
+        record = self.state.process(name)
+        assert record is not None, name
+        self.kill(name)
+        argv = [sys.executable, str(LYING_WORKER), *record.argv[record.argv.index("worker") :]]
+        liar = spawn("liar", argv, self.folder.logs / "liar.log", env={"PYTHONPATH": str(ROOT)})
+        try:
+            assert alive(liar)
+            yield
+        finally:
+            stop(liar)
+
     def heal(self) -> None:
         """Everything that was killed runs again, and answers."""
-        from prixfixe.devnet.processes import alive
-
         for record in self.state.processes:
             if not alive(record):
                 self.start(record.name)

@@ -4,7 +4,6 @@ challenger."""
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 
 from prixfixe.development_keys import ADDRESSES
 from prixfixe.devnet import settings as numbers
-from prixfixe.devnet.processes import alive, spawn, stop
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Job
 from tests.support import lying_worker
@@ -29,19 +27,10 @@ LIAR = ADDRESSES[numbers.FIRST_PROVIDER]
 @pytest.fixture
 def liar(devnet: Devnet) -> Iterator[Devnet]:
     """The devnet with one worker only, which lies."""
-    record = devnet.state.process("worker-1")
-    assert record is not None
-    for name in ("worker-1", "worker-2", "worker-3"):
+    for name in ("worker-2", "worker-3"):
         devnet.kill(name)
-    at = record.argv.index("worker")
-    script = str(Path(lying_worker.__file__))
-    argv = [sys.executable, script, *record.argv[at:]]
-    made = spawn("liar", argv, devnet.folder.logs / "liar.log", env={"PYTHONPATH": str(Path.cwd())})
-    try:
-        assert alive(made)
+    with devnet.lying("worker-1"):
         yield devnet
-    finally:
-        stop(made)
 
 
 def challenged(devnet: Devnet, job: str, *options: str) -> dict[str, Any]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,14 +9,8 @@ import pytest
 from prixfixe.cli.receipts import write_receipt
 from prixfixe.development_keys import ADDRESSES
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.outputs import OutputFile, OutputManifest
 from prixfixe.protocol.wire import Job
 from tests.support.devnet import Devnet, wait_for
-from worker import attempt as attempts
-from worker.daemon import Daemon
-from worker.outputs import OutputLimits
-from worker.outputs import collect as collect_honestly
-from worker.settings import WorkerSettings
 
 PRICE = Money.parse("6.00")
 PROVIDERS = ADDRESSES[4:7]  # of worker-1, worker-2, worker-3
@@ -73,51 +63,10 @@ def test_three_replicas_are_bought_and_settled_with_three_signatures(devnet: Dev
     assert "The receipt is valid." in told
 
 
-@contextmanager
-def lying_worker(devnet: Devnet, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """worker-3 is replaced by one that says of every result that it has other bytes."""
-
-    def lie(place: Path, limits: OutputLimits) -> OutputManifest:
-        true = collect_honestly(place, limits)
-        return OutputManifest(tuple(OutputFile(file.path, "ab" * 32, file.size) for file in true.files))
-
-    monkeypatch.setattr(attempts, "collect", lie)
-    devnet.kill("worker-3")
-    state = devnet.state
-    settings = WorkerSettings(
-        service=state.service,
-        rpc=state.rpc,
-        contract=state.contract,
-        provider=PROVIDERS[2],
-        key="dev:12",
-        data=folder,
-        name="w3",
-        slots=1,
-        milli_vcpu=2000,
-        memory_mib=8192,
-        disk_mib=8192,
-        rate=Decimal("0.05"),
-        drain_seconds=5.0,
-    )
-    ready = threading.Event()
-    daemon = Daemon(settings, lambda event, facts: ready.set())
-    thread = threading.Thread(target=daemon.run)
-    thread.start()
-    try:
-        assert ready.wait(20)
-        yield
-    finally:
-        daemon.stop()
-        thread.join(30)
-    assert not thread.is_alive()
-
-
-def test_a_lying_worker_is_outvoted_unpaid_and_shown(
-    devnet: Devnet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lying_worker_is_outvoted_unpaid_and_shown(devnet: Devnet, tmp_path: Path) -> None:
     before = devnet.account().free
     purses = [earned(devnet, provider) for provider in PROVIDERS]
-    with lying_worker(devnet, tmp_path / "liar", monkeypatch):
+    with devnet.lying("worker-3"):
         rested(devnet)
         with devnet.client() as client:
             job = client.wait(devnet.buy(client, "ok", 7, replicas=3).id)
