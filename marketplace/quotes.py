@@ -8,15 +8,17 @@ from collections.abc import Callable
 from typing import Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import delete, insert, select
 
 from marketplace.bundles import Published, find
 from marketplace.chain import ChainReader
+from marketplace.resting import MarketTerms, resting_asks
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
-from marketplace.store.tables import asks, jobs, quotes, workers
+from marketplace.store.tables import jobs, quotes
 from prixfixe.errors import AboveTier, Conflict, InvalidInput
 from prixfixe.keys import Signer
+from prixfixe.market.rules import Wanted, diagnose, live_providers
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition, Tier
 from prixfixe.protocol.deals import Offer
@@ -40,7 +42,7 @@ class Quotes:
         chain: ChainReader,
         domain: Domain,
         signer: Signer,
-        grace: int,
+        terms: MarketTerms,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -48,7 +50,7 @@ class Quotes:
         self._chain = chain
         self._domain = domain
         self._signer = signer
-        self._grace = grace
+        self._terms = terms
         self._clock = clock
         self._purged = 0.0
 
@@ -66,14 +68,18 @@ class Quotes:
         replicas = definition.require_replicas(request.replicas)
         row = published.offers[tier.name, replicas]
         offer = Offer.from_json(row["offer"])
-        view = self._chain.look(accounts=(request.customer,), offers=(offer.id,))
+        with self._store.read() as connection:
+            resting = resting_asks(connection, (offer.product,))
+        view = self._chain.look(accounts=(request.customer, *resting.providers), offers=(offer.id,))
         deliver_by = view.time + definition.service_level
         if view.offers[offer.id] < deliver_by:
             raise _not_sold(published)
         account = view.accounts[request.customer]
         price = Money(offer.price)
-        with self._store.read() as connection:
-            live = self._live_asks(connection, offer, request.customer, view.time)
+        wanted = _wanted(offer, replicas, request.customer, deliver_by)
+        offered = resting.offered(view, self._clock())
+        conditions = self._terms.conditions(view.time)
+        why = diagnose(wanted, offered, conditions)
         unsigned = wire.Quote(
             id=secrets.token_hex(16),
             customer=request.customer,
@@ -93,12 +99,14 @@ class Quotes:
             job=format_bytes32(manifest.digest()),
             expires_at=int(self._clock()) + self._settings.quote_seconds,
             # A deal that opens then still ends within the service level, should it take all its time.
-            order_expiry=deliver_by - self._grace - definition.limits.max_seconds,
+            order_expiry=deliver_by - self._terms.grace - definition.limits.max_seconds,
             deliver_by=deliver_by,
             era=account.era,
             balance=Money(account.free),
             terms=definition.terms_digest(),
-            live_asks=live,
+            live_asks=live_providers(wanted, offered, conditions),
+            excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
+            nearest=why.nearest,
             signature=_UNSIGNED,
         )
         signature = self._signer.sign_digest(quote_digest(unsigned, self._domain))
@@ -127,21 +135,21 @@ class Quotes:
                 )
             )
 
-    def _live_asks(self, connection: Connection, offer: Offer, customer: str, chain_time: int) -> int:
-        """How many providers have a living worker whose resting ask could run it now."""
-        query = (
-            select(func.count(asks.c.provider.distinct()))
-            .select_from(asks.join(workers, workers.c.key == asks.c.worker))
-            .where(
-                asks.c.product == format_bytes32(offer.product),
-                asks.c.price <= min(offer.max_cost, 2**63 - 1),
-                asks.c.expiry >= chain_time,
-                asks.c.provider != customer,
-                workers.c.heartbeat_at >= self._clock() - self._settings.silence_seconds,
-                workers.c.draining.is_(False),
-            )
-        )
-        return int(connection.execute(query).scalar_one())
+
+def _wanted(offer: Offer, replicas: int, customer: str, deliver_by: int) -> Wanted:
+    """What the matcher would look for, so that the quote tells of the same asks."""
+    return Wanted(
+        job="",
+        lot=0,
+        customer=customer,
+        product=offer.product,
+        max_cost=offer.max_cost,
+        disputable=offer.disputable,
+        count=1,
+        expiry=deliver_by,
+        deliver_by=deliver_by,
+        replicas=replicas,
+    )
 
 
 def _tier(definition: BundleDefinition, units: int) -> Tier:

@@ -18,6 +18,7 @@ from marketplace.logs import Logs
 from marketplace.orders import Orders
 from marketplace.quotes import Quotes
 from marketplace.receipts import Receipts
+from marketplace.resting import MarketTerms
 from marketplace.rounds import Rounds
 from marketplace.sessions import Sessions
 from marketplace.settings import ServiceSettings
@@ -75,6 +76,13 @@ class Services:
             settings.max_unfinished_bytes, settings.max_unfinished_uploads, settings.upload_seconds
         )
         logs = Logs(settings.logs, settings.max_log_bytes)
+        terms = MarketTerms(
+            contract=market.contract,
+            operator=signer.address,
+            grace=policy.grace,
+            surety=policy.surety.units,
+            silence_seconds=settings.silence_seconds,
+        )
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
         return Services(
             settings=settings,
@@ -95,7 +103,7 @@ class Services:
                 clock,
             ),
             bundles=Bundles(store, chain, policy.grace, clock),
-            quotes=Quotes(store, settings, chain, domain, signer, policy.grace, clock),
+            quotes=Quotes(store, settings, chain, domain, signer, terms, clock),
             orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
             cases=cases,

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
-from marketplace.store import outbox, transitions
+from marketplace.resting import MarketTerms, resting_asks
+from marketplace.store import transitions
 from marketplace.store.database import Store
-from marketplace.store.tables import asks, attempts, cursor, deals, jobs, lots, offers, workers
+from marketplace.store.tables import attempts, cursor, jobs, lots, offers
 from prixfixe.errors import Conflict
 from prixfixe.market.matching import Round, match
-from prixfixe.market.rules import Conditions, Offered, Wanted
-from prixfixe.protocol.orders import Ask
+from prixfixe.market.rules import Wanted
 from scheduler.duty import Duty
 
 _LOTS_A_ROUND: Final = 500
 _WAITING_SECONDS: Final = 0.5  # heartbeats, cool-downs and back-offs end without a notification
 _IDLE_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class MatcherSettings:
-    """contract, operator: addresses. grace, surety: the contract's policy. silence_seconds: after which a
-    worker is lost."""
-
-    contract: str
-    operator: str
-    grace: int
-    surety: int
-    silence_seconds: float
 
 
 class Matcher(Duty):
@@ -44,10 +30,10 @@ class Matcher(Duty):
     name = "matcher"
     topics = ("lots", "asks")
 
-    def __init__(self, store: Store, chain: ChainReader, settings: MatcherSettings) -> None:
+    def __init__(self, store: Store, chain: ChainReader, terms: MarketTerms) -> None:
         super().__init__(store)
         self._chain: Final = chain
-        self._settings: Final = settings
+        self._terms: Final = terms
 
     def run_once(self) -> float:
         now = time.time()
@@ -56,33 +42,11 @@ class Matcher(Duty):
             if not waiting:
                 return _WAITING_SECONDS if _any_free_lot(connection) else _IDLE_SECONDS
             wanted = [_wanted(connection, row) for row in waiting]
-            resting = _resting_asks(connection, {each.product for each in wanted})
-            busy = _busy(connection)
+            resting = resting_asks(connection, {each.product for each in wanted})
             seed = _seed(connection)
-        view = self._chain.look(accounts=sorted({row["provider"] for row in resting}))
-        conditions = Conditions(
-            now=view.time,
-            contract=self._settings.contract,
-            matcher=self._settings.operator,
-            grace=self._settings.grace,
-            surety=self._settings.surety,
-            heartbeat_seconds=self._settings.silence_seconds,
-        )
-        offered = [
-            Offered(
-                worker=row["worker"],
-                ask=Ask.from_json(row["ask"]),
-                silent_seconds=now - row["heartbeat_at"],
-                draining=row["draining"],
-                cooling=row["cool_until"] > now,
-                free_slots=row["resources"]["slots"] - busy[row["worker"]],
-                provider_free=view.accounts[row["provider"]].free,
-                provider_era=view.accounts[row["provider"]].era,
-            )
-            for row in resting
-        ]
-        matched = match(wanted, offered, conditions, seed)
-        self._store(matched, resting, waiting)
+        view = self._chain.look(accounts=resting.providers)
+        matched = match(wanted, resting.offered(view, now), self._terms.conditions(view.time), seed)
+        self._store(matched, resting.rows, waiting)
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
 
     def _store(self, matched: Round, resting: Sequence[RowMapping], waiting: Sequence[RowMapping]) -> None:
@@ -173,34 +137,3 @@ def _wanted(connection: Connection, row: RowMapping) -> Wanted:
         lost_on=frozenset(worker for worker, state in past.items() if state == "lost"),
         replicas=row["replicas"],
     )
-
-
-def _resting_asks(connection: Connection, products: set[bytes]) -> Sequence[RowMapping]:
-    return (
-        connection.execute(
-            select(
-                asks, workers.c.heartbeat_at, workers.c.draining, workers.c.cool_until, workers.c.resources
-            )
-            .join(workers, workers.c.key == asks.c.worker)
-            .where(asks.c.product.in_(["0x" + product.hex() for product in products]))
-        )
-        .mappings()
-        .all()
-    )
-
-
-def _busy(connection: Connection) -> Counter[str]:
-    """Slots taken by worker: open deals that it has not reported on, and matches that are under way."""
-    running = connection.execute(
-        select(attempts.c.worker, func.count().label("slots"))
-        .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-        .where(deals.c.state == "open", attempts.c.state.in_((*transitions.ALIVE, "lost")))
-        .group_by(attempts.c.worker)
-    )
-    busy: Counter[str] = Counter({row.worker: row.slots for row in running})
-    matching = connection.execute(select(lots.c.job, lots.c.lot).where(lots.c.state == "matching")).all()
-    for row in matching:
-        under_way = outbox.last_match(connection, row.job, row.lot)
-        if under_way is not None:
-            busy.update(leg["worker"] for leg in under_way["arguments"]["asks"])
-    return busy

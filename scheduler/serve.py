@@ -25,6 +25,7 @@ import uvicorn
 
 from marketplace.api import create_app
 from marketplace.chain import MarketReader
+from marketplace.resting import MarketTerms
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
@@ -43,7 +44,7 @@ from scheduler import checks
 from scheduler.cleaner import Cleaner
 from scheduler.duty import Duty, stop_all
 from scheduler.indexer import Indexer, IndexerSettings
-from scheduler.matcher import Matcher, MatcherSettings
+from scheduler.matcher import Matcher
 from scheduler.reaper import Reaper, ReaperSettings
 from scheduler.relayer import Relayer, RelayerSettings
 
@@ -158,7 +159,7 @@ def build_duties(
         Matcher(
             store,
             reader,
-            MatcherSettings(
+            MarketTerms(
                 contract=client.contract,
                 operator=signer.address,
                 grace=policy.grace,

@@ -199,6 +199,7 @@ def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> s
     """What the person decides on."""
     left = f"{quote.balance - quote.total}" if quote.balance >= quote.total else "not enough"
     enough = quote.live_asks >= quote.replicas
+    others = ", ".join(f"{each.asks} {each.reason}" for each in quote.excluded)
     workers = f"{quote.live_asks or 'none'} " + (
         "can take it now" if enough else "right now; it waits, or is refunded"
     )
@@ -216,6 +217,8 @@ def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> s
             f"the contract gives the full {quote.total} back: no result, bad input, a worker that fails",
         ),
         ("workers", workers),
+        *([("others", others)] if others and not enough else []),
+        *([("nearest", quote.nearest)] if quote.nearest and not enough else []),
         ("balance", f"{quote.balance}, then {left}"),
     ]
     return table(("  " + name, text) for name, text in rows)

@@ -221,10 +221,14 @@ def why_not(wanted: Wanted, offered: Offered, conditions: Conditions) -> str | N
     return None
 
 
-def live_asks(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) -> int:
-    """How many asks could serve the lot now, or once they are idle: what a quote shows."""
-    return sum(
-        1 for offered in asks if (why := why_not(wanted, offered, conditions)) is None or why in _MOMENTARY
+def live_providers(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) -> int:
+    """How many providers could run the lot now, or once they are idle: what a quote shows."""
+    return len(
+        {
+            offered.ask.provider
+            for offered in asks
+            if (why := why_not(wanted, offered, conditions)) is None or why in _MOMENTARY
+        }
     )
 
 

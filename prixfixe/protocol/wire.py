@@ -206,6 +206,13 @@ class QuoteRequest(Message):
     replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None  # the bundle's usual number
 
 
+class Excluded(Message):
+    """How many resting asks a rule of the market keeps from an order."""
+
+    reason: str
+    asks: int
+
+
 class Quote(Message):
     """A price before any money moves. Signed by the operator: typed data `Quote` (see
     `prixfixe.protocol.quotes`)."""
@@ -233,6 +240,8 @@ class Quote(Message):
     balance: MoneyField  # the customer's free balance, as the chain has it
     terms: Sha256  # digest of the refund terms that the definition states
     live_asks: int  # how many providers could run it now
+    excluded: tuple[Excluded, ...] = ()  # the asks of this product that could not, and why
+    nearest: str | None = None  # of those, what would admit the one that fewest rules keep out
     signature: Signature
 
 

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe.market.matching import match
-from prixfixe.market.rules import RULES, Conditions, Offered, Wanted, diagnose, explain, live_asks, why_not
+from prixfixe.market.rules import (
+    RULES,
+    Conditions,
+    Offered,
+    Wanted,
+    diagnose,
+    explain,
+    live_providers,
+    why_not,
+)
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
@@ -123,9 +132,9 @@ def test_without_any_ask_nobody_offers_the_product() -> None:
     assert explain([RULES[0].reason]) == "no worker offers this product"
 
 
-def test_a_quote_counts_asks_that_are_only_busy() -> None:
+def test_a_quote_counts_providers_that_are_only_busy_and_each_once() -> None:
     asks = [offered(10), offered(11, free_slots=0), offered(12, price=3_000_000)]
-    assert live_asks(WANTED, asks, CONDITIONS) == 2
+    assert live_providers(WANTED, asks, CONDITIONS) == 2
 
 
 def test_the_nearest_miss_says_what_would_admit_it() -> None:

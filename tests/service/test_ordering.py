@@ -66,13 +66,17 @@ def test_the_units_choose_the_tier(world: World) -> None:
     assert str(world.quote(units=101).total) == "$9.00"
 
 
-def test_live_asks_are_counted(world: World) -> None:
+def test_live_asks_are_counted_and_the_others_are_told_of(world: World) -> None:
     world.publish()
     world.register()
     assert world.beat([world.ask()]).json()["refused"] == []
-    assert world.quote().live_asks == 1
+    able = world.quote()
+    assert (able.live_asks, able.excluded, able.nearest) == (1, (), None)
     world.clock.now += 60  # the worker falls silent
-    assert world.quote().live_asks == 0
+    silent = world.quote()
+    assert silent.live_asks == 0
+    assert [(each.reason, each.asks) for each in silent.excluded] == [("heartbeat lost", 1)]
+    assert silent.nearest == "heartbeat lost: it comes back when its worker answers again"
 
 
 @pytest.mark.parametrize(

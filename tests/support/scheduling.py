@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from marketplace.chain import MarketReader
+from marketplace.resting import MarketTerms
 from marketplace.store import transitions
 from marketplace.store.database import Store
 from marketplace.store.reports import attempt_reported
@@ -37,7 +38,7 @@ from prixfixe.protocol.orders import Purchase, Result, SignedAsk
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
 from prixfixe.protocol.wire import Reason, TaskReport
 from scheduler.indexer import Indexer, IndexerSettings
-from scheduler.matcher import Matcher, MatcherSettings
+from scheduler.matcher import Matcher
 from scheduler.reaper import Reaper, ReaperSettings
 from scheduler.relayer import Relayer, RelayerSettings
 from tests.support.market import OFFER, PAY, LocalMarket
@@ -81,7 +82,7 @@ class Service:
         self.matcher = Matcher(
             self.store,
             reader,
-            MatcherSettings(
+            MarketTerms(
                 contract=client.contract,
                 operator=self.market.scheduler.address,
                 grace=policy.grace,

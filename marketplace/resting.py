@@ -1,0 +1,102 @@
+"""The resting asks as the market's rules see them: what the matcher takes from, and what a quote tells of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.chain import ChainView
+from marketplace.store import outbox, transitions
+from marketplace.store.tables import asks, attempts, deals, lots, workers
+from prixfixe.market.rules import Conditions, Offered
+from prixfixe.protocol.orders import Ask
+from prixfixe.protocol.typed_data import format_bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTerms:
+    """contract, operator: addresses. grace, surety: the contract's policy. silence_seconds: after which a
+    worker is lost."""
+
+    contract: str
+    operator: str
+    grace: int
+    surety: int
+    silence_seconds: float
+
+    def conditions(self, now: int) -> Conditions:
+        """What holds at the chain's time `now`."""
+        return Conditions(
+            now=now,
+            contract=self.contract,
+            matcher=self.operator,
+            grace=self.grace,
+            surety=self.surety,
+            heartbeat_seconds=self.silence_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """rows: of asks with their workers. busy: slots that each worker has taken."""
+
+    rows: Sequence[RowMapping]
+    busy: Counter[str]
+
+    @property
+    def providers(self) -> list[str]:
+        """Whose accounts the rules ask for."""
+        return sorted({row["provider"] for row in self.rows})
+
+    def offered(self, view: ChainView, now: float) -> list[Offered]:
+        """The asks at the service's time `now`; `view` knows the providers' accounts."""
+        return [
+            Offered(
+                worker=row["worker"],
+                ask=Ask.from_json(row["ask"]),
+                silent_seconds=now - row["heartbeat_at"],
+                draining=row["draining"],
+                cooling=row["cool_until"] > now,
+                free_slots=row["resources"]["slots"] - self.busy[row["worker"]],
+                provider_free=view.accounts[row["provider"]].free,
+                provider_era=view.accounts[row["provider"]].era,
+            )
+            for row in self.rows
+        ]
+
+
+def resting_asks(connection: Connection, products: Collection[bytes]) -> Resting:
+    """All asks that rest for these products."""
+    rows = (
+        connection.execute(
+            select(
+                asks, workers.c.heartbeat_at, workers.c.draining, workers.c.cool_until, workers.c.resources
+            )
+            .join(workers, workers.c.key == asks.c.worker)
+            .where(asks.c.product.in_([format_bytes32(product) for product in products]))
+        )
+        .mappings()
+        .all()
+    )
+    return Resting(rows, _busy(connection))
+
+
+def _busy(connection: Connection) -> Counter[str]:
+    """Slots taken by worker: open deals that it has not reported on, and matches that are under way."""
+    running = connection.execute(
+        select(attempts.c.worker, func.count().label("slots"))
+        .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+        .where(deals.c.state == "open", attempts.c.state.in_((*transitions.ALIVE, "lost")))
+        .group_by(attempts.c.worker)
+    )
+    busy: Counter[str] = Counter({row.worker: row.slots for row in running})
+    matching = connection.execute(select(lots.c.job, lots.c.lot).where(lots.c.state == "matching")).all()
+    for row in matching:
+        under_way = outbox.last_match(connection, row.job, row.lot)
+        if under_way is not None:
+            busy.update(leg["worker"] for leg in under_way["arguments"]["asks"])
+    return busy
