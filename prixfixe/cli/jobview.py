@@ -31,18 +31,25 @@ class BadInputFound(PrixfixeError):
 
 
 def follow(events: Iterable[JobEvent], progress: Progress) -> frozenset[str]:
-    """Show events as they come, until the job's end. The lines of the log that were shown."""
+    """Show events as they come, until the job's end. The lines of the log that were shown: of several
+    replicas, those of the first to speak."""
     stage, logged = "waiting", set()
+    speaker: object = None
     for event in events:
         data = event.data
         if event.kind == "state":
             stage = clean(str(data.get("stage") or data.get("state") or stage))
             progress.show(stage)
+            if stage.startswith("assigned"):
+                speaker = None  # a new deal: others run it
         elif event.kind == "progress":
             fraction = data.get("fraction")
             known = float(fraction) if isinstance(fraction, int | float) else None
             progress.show(stage, known, clean(str(data.get("text") or "")))
         elif event.kind == "log":
+            speaker = speaker or data.get("attempt")
+            if data.get("attempt") != speaker:
+                continue
             for line in clean(str(data.get("text") or "")).splitlines():
                 # Progress lines of the application have moved the bar already.
                 if not line.startswith("progress:"):
@@ -63,7 +70,8 @@ def money_sentence(job: Job) -> str:
         return (
             f"{job.charged} was charged, as quoted"
             if job.charged == job.quoted
-            else f"{job.charged} was charged"
+            else f"{job.charged} was charged; {job.quoted - job.charged} came back for a replica or task that "
+            "does not count"
         )
     if job.state == "refunded":
         return f"nothing was charged: {job.quoted} is back in your account"

@@ -75,6 +75,23 @@ def test_each_tier_is_an_offer_of_its_own() -> None:
     assert (offers[1].quorum, offers[1].disputable) == (1, True)
 
 
+def test_each_number_of_replicas_is_an_offer_of_its_own_at_its_multiple() -> None:
+    built = parse(changed(replicas=[1, 3])).with_image(IMAGE)
+    one, three = built.offer("small"), built.offer("small", 3)
+    assert (three.price, three.max_cost, three.quorum) == (3 * one.price, 3 * one.max_cost, 2)
+    assert (three.product, three.application) == (one.product, one.application)
+    assert len({offer.id for _, _, offer in built.offers()}) == 6
+    with pytest.raises(InvalidInput, match="is not sold with 2 replicas") as refused:
+        built.offer("small", 2)
+    assert refused.value.hint == "choose from: 1, 3"
+
+
+def test_one_number_of_replicas_is_hashed_as_it_was_before_there_could_be_several() -> None:
+    assert parse(changed(replicas=1)).to_json()["replicas"] == 1
+    assert parse(changed(replicas=[1])).digest() == parse(changed(replicas=1)).digest()
+    assert parse(changed(replicas=[3, 1])).to_json()["replicas"] == [3, 1]
+
+
 def test_without_an_image_there_is_no_offer() -> None:
     with pytest.raises(ConfigurationError, match="has no image yet"):
         PIVOT.offer("small")
@@ -116,6 +133,10 @@ def test_above_the_tier_that_was_asked_for_the_next_price_is_named() -> None:
         ({"limits__milli_vcpu": "2000"}, "limits.milli_vcpu"),
         ({"limits__gpu_count": 1}, "limits"),
         ({"replicas": 0}, "replicas"),
+        ({"replicas": []}, "replicas"),
+        ({"replicas": [1, 1]}, "replicas"),
+        ({"replicas": [1, 17]}, "replicas"),
+        ({"replicas": True}, "replicas"),
         ({"rollout": 50}, "rollout"),
         ({"refunds": ["timeout"]}, "refunds"),
         ({"placement": "anywhere"}, "placement"),

@@ -13,7 +13,9 @@ from sqlalchemy import select, update
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
 from marketplace.store import rounds
+from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import attempts, deals, transactions, workers
+from marketplace.store.tables import rounds as round_table
 from marketplace.store.transitions import attempt_lost, lot_matched
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
@@ -375,20 +377,35 @@ def test_a_straggler_is_waited_for_and_not_for_ever(world: World, three: list[Re
     for each in three[:2]:
         each.commit()
     deal = format_bytes32(three[0].deal.id)
-    from marketplace.store.settling import standing_of
-    from marketplace.store.tables import rounds as table
-
     with world.store.write() as connection:
         standing = standing_of(connection, deal, 1)
         assert standing.round is not None
         quorum_at = standing.round["quorum_at"]
         assert not rounds.is_late(standing, quorum_at + rounds.STRAGGLER_SECONDS - 1)
         assert rounds.is_late(standing, quorum_at + rounds.STRAGGLER_SECONDS + 1)
-        connection.execute(update(table).values(created_at=quorum_at - 100))
+        connection.execute(update(round_table).values(created_at=quorum_at - 100))
         assert not rounds.is_late(standing_of(connection, deal, 1), quorum_at + 99), "as long again"
         rounds.close_commitments(connection, deal, 1)
     assert three[2].row.state == "lost"
     assert three[0].look().state == "opening"
+
+
+def test_who_commits_and_does_not_open_holds_the_others_up_for_seconds_only(
+    world: World, three: list[Replica]
+) -> None:
+    for each in three:
+        each.commit()
+    for each in three[:2]:
+        each.open()
+    three[0].report()
+    assert settlement(world) is None, "the third may still show that it agrees"
+    deal = format_bytes32(three[0].deal.id)
+    with world.store.write() as connection:
+        connection.execute(update(round_table).values(agreed_at=0.0))
+        assert settle_when_signed(connection, deal, 1)
+    queued = settlement(world)
+    assert queued is not None
+    assert [signature == "0x" for signature in queued["signatures"]] == [False, False, True]
 
 
 def test_a_deal_of_one_leg_has_no_round(world: World) -> None:
