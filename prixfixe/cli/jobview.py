@@ -70,8 +70,8 @@ def money_sentence(job: Job) -> str:
         return (
             f"{job.charged} was charged, as quoted"
             if job.charged == job.quoted
-            else f"{job.charged} was charged; {job.quoted - job.charged} came back for a replica or task that "
-            "does not count"
+            else f"{job.charged} was charged; {job.quoted - job.charged} came back for a replica or task "
+            "that does not count"
         )
     if job.state == "refunded":
         return f"nothing was charged: {job.quoted} is back in your account"
