@@ -77,9 +77,12 @@ class AccountActions(Choices):
 
     def money_goes(self) -> None:
         waiting = [owner for owner in PROVIDERS if self.ledger.account(owner).cur]
-        owner = self.pick(*SENDERS, *PROVIDERS, *waiting * 5)
+        booked = [leg.provider for lot in self.play.open_lots() for leg in lot.deal.legs]
+        owner = self.pick(*SENDERS, *PROVIDERS, *waiting * 5, *[one for one in booked if one != WALLET] * 2)
         free, surety = self.ledger.account(owner).free, self.ledger.policy.surety
-        amount = self.pick(0, 1, free, free + 1, max(0, free - surety), max(0, free - surety + 1), MOST_64)
+        amount = self.pick(
+            0, 1, *[free, max(0, free - surety)] * 3, free + 1, max(0, free - surety + 1), MOST_64
+        )
         to = self.pick(owner, owner, owner, BOB, ZERO_ADDRESS, self.play.market)
         self.call(on.withdraw, owner, to, min(amount, MOST_64))
 

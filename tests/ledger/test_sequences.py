@@ -1,4 +1,4 @@
-"""Ten short stories with sums, told to the ledger and to the contract: in pyrevm, and as real transactions on
+"""Short stories with sums, told to the ledger and to the contract: in pyrevm, and as real transactions on
 anvil."""
 
 from __future__ import annotations
@@ -205,6 +205,24 @@ def test_a_truth_that_is_challenged_keeps_its_pay_and_its_window(play: Play) -> 
     play.does(on.lapse, STRANGER, case)
     assert play.ledger.account(ALICE).free == 20_000 - 300
     assert sum(play.money(P0)) == 200 + 240
+
+
+def test_a_surety_that_is_gone_stops_the_pay_and_is_made_up_for_by_the_treasury(play: Play) -> None:
+    purchase = play.purchase(ALICE, JUDGED)
+    lots = [play.opened(purchase, JUDGED, play.ask(P0, 80), lot=lot) for lot in (0, 1)]
+    play.does(on.withdraw, P0, P0, 200)
+    root = root_of(3, 3)
+    whole = (lots[0].deal, lots[0].due, root, 3, play.results(lots[0].deal, root, 3))
+    play.refuses("MarketSuretyMissing", on.settle, STRANGER, *whole)
+    play.does(on.deposit_for, ADMIN, P0, 50)
+    fees = []
+    for settled in [play.settled(lot, 3) for lot in lots]:
+        play.does(on.challenge, BOB, settled.deal, settled.root, settled.fact, *wrong_leaf(settled))
+        fees.append(play.state(Case, settled.deal.order, settled.deal.lot).fees)
+    assert fees == [(31,), (19,)]
+    play.does(on.judge, ARBITER, play.state(Case, lots[1].deal.order, 1), True)
+    assert play.ledger.account(ARBITER).free == 31
+    assert play.money(play.market) == (700 - 12, 0, 0)
 
 
 def test_bids_are_cleared_at_one_price_and_what_does_not_fit_is_skipped(play: Play) -> None:
