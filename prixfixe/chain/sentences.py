@@ -214,12 +214,12 @@ SENTENCES: Final[dict[str, Sentence]] = {
         "order again with a later delivery",
     ),
     "MarketTooLate": Sentence(
-        "the time for it ended at {deadline}",
+        "the deadline {deadline} has passed",
         "provider",
         "nothing can be done about it any more",
     ),
     "MarketTooEarly": Sentence(
-        "the time for it begins after {deadline}",
+        "the deadline {deadline} has not passed",
         "platform",
         "send it again after that",
         True,

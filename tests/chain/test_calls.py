@@ -223,7 +223,7 @@ def test_not_guilty_settles_the_lot_again_and_doubles_the_next_bond(market: Loca
 def test_silence_ends_a_case_by_anyones_call_and_gives_the_bond_back(market: LocalMarket) -> None:
     case, _ = challenged(market)
     client = market.client
-    with pytest.raises(ChainError, match="begins after"):
+    with pytest.raises(ChainError, match="has not passed"):
         client.lapse(market.stranger, case)
     market.chain.move_to(case.until + 1)
     lapsed = client.lapse(market.stranger, case).one(events.Lapsed)
