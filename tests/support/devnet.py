@@ -122,8 +122,12 @@ class Devnet:
         assert record is not None, name
         self.kill(name)
         argv = [sys.executable, str(LYING_WORKER), *record.argv[record.argv.index("worker") :]]
-        liar = spawn("liar", argv, self.folder.logs / "liar.log", env={"PYTHONPATH": str(ROOT)})
+        log = self.folder.logs / "liar.log"
+        log.unlink(missing_ok=True)
+        liar = spawn("liar", argv, log, env={"PYTHONPATH": str(ROOT)})
         try:
+            # Not before: the ask of the one that it replaces rests, and its silence would be the liar's.
+            wait_for(lambda: " ready: key" in log.read_text(), 60, "the liar's start")
             assert alive(liar)
             yield
         finally:
