@@ -49,6 +49,7 @@ def test_codes_and_exit_codes_are_stable() -> None:
         "development-key-refused": (5, 403),
         "unavailable": (7, 503),
         "storage-full": (7, 507),
+        "too-many-requests": (7, 429),
         "chain-error": (8, 502),
         "engine-error": (9, 500),
         "verification-failed": (10, 422),
