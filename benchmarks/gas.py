@@ -28,7 +28,7 @@ from prixfixe.protocol.disputes import Case, Claim, Ground
 from prixfixe.protocol.hashing import keccak256
 from prixfixe.protocol.orders import KIND_BOTH, Ask, Bid, Purchase, Result, SignedAsk
 from prixfixe.protocol.product import Product
-from prixfixe.protocol.signatures import address_of_key, compact, sign
+from prixfixe.protocol.signatures import address_of_key, sign
 from prixfixe.protocol.typed_data import TypedStruct
 
 ADMIN, PRICING, SCHEDULER, ARBITER, STRANGER = (development_signer(index).address for index in range(5))
@@ -136,8 +136,7 @@ class Town:
     # ---- what is signed
 
     def signed(self, who: Person, struct: TypedStruct) -> bytes:
-        """In the short form (EIP-2098), as the scheduler sends what is an ordinary key's."""
-        return compact(sign(struct.digest(self.client.domain), who.key))
+        return sign(struct.digest(self.client.domain), who.key)
 
     def ask(self, index: int, slots: int = 1) -> SignedAsk:
         ask = Ask(

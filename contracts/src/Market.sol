@@ -56,7 +56,7 @@ contract Market is Matching, Settling, Court {
     /// itself. It is skipped and reported, unless what failed is the gas: that says nothing about the item.
     function _each(bytes[] calldata calls, bytes4 one, bytes4 other) internal override {
         for (uint256 i = 0; i < calls.length; ++i) {
-            bytes calldata item = Given.at(calls, i);
+            bytes calldata item = Given.item(calls, i);
             bytes4 selector = bytes4(item);
             if (selector != one && selector != other) revert MarketBatchCall(i, selector);
             uint256 before = gasleft();

@@ -35,6 +35,27 @@ contract GasCrowdTest is Crowd {
     }
 
     function test_gas_of_a_case() public {
+        Case memory c = _challenged();
+        vm.prank(arbiter);
+        market.judge(c, true);
+        vm.snapshotGasLastCall(GROUP, "judge");
+    }
+
+    function test_gas_of_a_case_without_guilt() public {
+        Case memory c = _challenged();
+        vm.prank(arbiter);
+        market.judge(c, false);
+        vm.snapshotGasLastCall(GROUP, "judge, not guilty");
+    }
+
+    function test_gas_of_a_case_that_nobody_judged() public {
+        Case memory c = _challenged();
+        vm.warp(c.until + 1);
+        market.lapse(c);
+        vm.snapshotGasLastCall(GROUP, "lapse");
+    }
+
+    function _challenged() private returns (Case memory c) {
         offer = _offerOf(1, true, 3e6);
         Opened memory o = _openWith(offer, 1, _pays(1, 1e6));
         market.settle(o.deal, o.due, ROOT, 1, _signedBy(o, 1, ROOT, 1));
@@ -46,9 +67,6 @@ contract GasCrowdTest is Crowd {
         uint64[] memory fees = new uint64[](1);
         fees[0] = 2e6;
         bytes32 claimed = keccak256(abi.encode(uint8(2), uint32(0), bytes32(0), bytes32("secret")));
-        Case memory c = Case(o.deal, ROOT, fact, stranger, uint40(_now() + WINDOW), claimed, fees);
-        vm.prank(arbiter);
-        market.judge(c, true);
-        vm.snapshotGasLastCall(GROUP, "judge");
+        c = Case(o.deal, ROOT, fact, stranger, uint40(_now() + WINDOW), claimed, fees);
     }
 }

@@ -38,6 +38,8 @@ def forge_command(env: dict[str, str], _: Path) -> Command | None:
     if not any((ROOT / "contracts" / "test").rglob("*.t.sol")):
         return None
     words = (str(TOOLS / "bin" / "forge"), "test", "--color", "never")
+    # A cost that differs from contracts/snapshots is a failure; plain `forge test` there writes them anew.
+    env = {**env, "FORGE_SNAPSHOT_CHECK": "true"}
     return Command(words, env, ROOT / "contracts", read_closing)
 
 

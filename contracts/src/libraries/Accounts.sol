@@ -107,19 +107,19 @@ library Accounts {
         return Account.wrap(Account.unwrap(a) + (1 << 224)); // reverts after 2^32 eras
     }
 
-    /// @dev Adds to the field at bit `at`, which is `field`.
-    function _credit(Account a, uint256 field, uint256 amount, uint256 at) private pure returns (Account) {
+    /// @dev Adds to the field at `bit`, which is `field`.
+    function _credit(Account a, uint256 field, uint256 amount, uint256 bit) private pure returns (Account) {
         if (amount > MASK - field) revert IMarketErrors.MarketAmountTooLarge(field + amount);
         unchecked {
-            return Account.wrap(Account.unwrap(a) + (amount << at)); // the sum fits the field
+            return Account.wrap(Account.unwrap(a) + (amount << bit)); // the sum fits the field
         }
     }
 
-    /// @dev Takes from the field at bit `at`, which is `field`.
-    function _take(Account a, uint256 field, uint256 amount, uint256 at) private pure returns (Account) {
+    /// @dev Takes from the field at `bit`, which is `field`.
+    function _take(Account a, uint256 field, uint256 amount, uint256 bit) private pure returns (Account) {
         uint256 left = field - amount; // reverts when there is less
         unchecked {
-            return Account.wrap(Account.unwrap(a) - ((field - left) << at));
+            return Account.wrap(Account.unwrap(a) - ((field - left) << bit));
         }
     }
 }

@@ -34,11 +34,11 @@ library Drafts {
     }
 
     /// @notice Writes leg `i`, which is below the draft's size.
-    function put(Draft memory draft, uint256 i, Share share, address key) internal pure {
+    function put(Draft memory draft, uint256 i, Share share_, address key) internal pure {
         assembly ("memory-safe") {
-            let at := add(add(draft, HEAD_BYTES), mul(i, LEG_BYTES))
-            mstore(at, share)
-            mstore(add(at, 32), key)
+            let place := add(add(draft, HEAD_BYTES), mul(i, LEG_BYTES))
+            mstore(place, share_)
+            mstore(add(place, 32), key)
         }
     }
 

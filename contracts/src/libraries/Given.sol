@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Ask, Bid, Deal, Purchase, SignedAsk} from "../interfaces/Types.sol";
+import {Ask, Bid, Claim, Deal, Purchase, SignedAsk} from "../interfaces/Types.sol";
 import {Share} from "./Deals.sol";
 
 // The structs of `Types`, word by word as they lie in calldata. The compiler checks a field of fewer than 32 bytes each
@@ -47,6 +47,14 @@ struct PurchaseWords {
     uint256 nonce;
 }
 
+struct ClaimWords {
+    uint256 ground;
+    uint256 index;
+    uint256 status;
+    bytes32 digest;
+    bytes32 commitment;
+}
+
 struct OfferWords {
     bytes32 product;
     bytes32 application;
@@ -65,9 +73,9 @@ struct LegWords {
 /// @dev An offset that points outside of calldata finds zeros there, as the compiler's own would after a longer way to a
 /// refusal: what is read is always a signed or hashed struct, and zeros are neither.
 library Given {
-    function words(Ask calldata ask) internal pure returns (AskWords calldata w) {
+    function words(Ask calldata given) internal pure returns (AskWords calldata w) {
         assembly ("memory-safe") {
-            w := ask
+            w := given
         }
         uint256 dirty = (w.provider | w.customer | w.matcher) >> 160 | w.price >> 96 | w.slots >> 16 | w.kinds >> 8
             | w.expiry >> 40 | w.era >> 32;
@@ -92,15 +100,22 @@ library Given {
         _clean(dirty);
     }
 
+    function words(Claim calldata claim) internal pure returns (ClaimWords calldata w) {
+        assembly ("memory-safe") {
+            w := claim
+        }
+        _clean((w.ground | w.status) >> 8 | w.index >> 32);
+    }
+
     /// @notice Ask `i` with its signature; `i` is below the length.
-    function at(SignedAsk[] calldata asks, uint256 i)
+    function ask(SignedAsk[] calldata asks, uint256 i)
         internal
         pure
-        returns (Ask calldata ask, bytes calldata signature)
+        returns (Ask calldata found, bytes calldata signature)
     {
         assembly ("memory-safe") {
-            ask := add(asks.offset, calldataload(add(asks.offset, shl(5, i))))
-            let start := add(ask, calldataload(add(ask, 288))) // behind the ask's nine words
+            found := add(asks.offset, calldataload(add(asks.offset, shl(5, i))))
+            let start := add(found, calldataload(add(found, 288))) // behind the ask's nine words
             signature.offset := add(start, 32)
             signature.length := calldataload(start)
             if gt(signature.length, calldatasize()) { revert(0, 0) }
@@ -108,12 +123,12 @@ library Given {
     }
 
     /// @notice Item `i`, which is below the length.
-    function at(bytes[] calldata items, uint256 i) internal pure returns (bytes calldata item) {
+    function item(bytes[] calldata items, uint256 i) internal pure returns (bytes calldata found) {
         assembly ("memory-safe") {
             let start := add(items.offset, calldataload(add(items.offset, shl(5, i))))
-            item.offset := add(start, 32)
-            item.length := calldataload(start)
-            if gt(item.length, calldatasize()) { revert(0, 0) }
+            found.offset := add(start, 32)
+            found.length := calldataload(start)
+            if gt(found.length, calldatasize()) { revert(0, 0) }
         }
     }
 

@@ -3,9 +3,10 @@ pragma solidity ^0.8.28;
 
 import {IArbiter} from "../interfaces/IArbiter.sol";
 import {ICourt} from "../interfaces/ICourt.sol";
+import {IMarketEvents} from "../interfaces/IMarketEvents.sol";
 import {Case, Claim, Deal} from "../interfaces/Types.sol";
 import {Account} from "../libraries/Accounts.sol";
-import {Given, LegWords} from "../libraries/Given.sol";
+import {ClaimWords, Given, LegWords} from "../libraries/Given.sol";
 import {Lots} from "../libraries/Lots.sol";
 import {Merkle} from "../libraries/Merkle.sol";
 import {Core} from "./Core.sol";
@@ -15,7 +16,7 @@ import {Core} from "./Core.sol";
 /// shares of the arbiter's fee, and the bond. A deal's time is at most a window ago, so its money is in `cur` or
 /// `prev`; after a case its time is moved on by the length of the case, so this stays so.
 abstract contract Court is ICourt, Core {
-    uint8 private constant GROUND_FEWER = 2;
+    uint256 private constant GROUND_FEWER = 2;
     /// @dev No account could pay a bond doubled this often.
     uint256 private constant MOST_CASES = 64;
 
@@ -36,14 +37,14 @@ abstract contract Court is ICourt, Core {
         uint256 last = Lots.time(fact) + _window;
         if (block.timestamp > last) revert MarketTooLate(uint40(last));
 
-        bytes32 claimed = _claim(claim, root, deal.head.count(), proof);
+        bytes32 claimed = _claim(Given.words(claim), root, deal.head.count(), proof);
         uint256 bond = _bondAfter(Lots.pastCases(fact));
         Held storage held = _accounts[msg.sender];
         held.word = _load(held).debitAboveSurety(bond, msg.sender, _surety);
         uint64[] memory fees = _seize(deal, legs, fact);
         uint40 until = uint40(block.timestamp + _window);
         lot.word = Lots.disputed(id, root, fact, msg.sender, until, claimed, Lots.feesHash(fees));
-        emit Challenged(id, msg.sender, claim, until, uint64(bond), fees);
+        _log(id, claim, until, bond, fees);
         // Where there is no code, nobody is asked.
         if (_arbiter.code.length != 0) IArbiter(_arbiter).open(id, claimed, until);
     }
@@ -89,21 +90,44 @@ abstract contract Court is ICourt, Core {
         if (word != Lots.disputed(id, case_)) revert MarketNoCase(id, word);
     }
 
+    /// @dev Emits `Challenged`, with the claim straight from calldata; it was checked.
+    function _log(bytes32 id, Claim calldata claim, uint40 until, uint256 bond, uint64[] memory fees) private {
+        bytes32 topic = IMarketEvents.Challenged.selector;
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            calldatacopy(start, claim, 160)
+            mstore(add(start, 160), until)
+            mstore(add(start, 192), bond)
+            mstore(add(start, 224), 256) // offset of the fees
+            let size := shl(5, add(mload(fees), 1)) // their number, and a word each
+            mcopy(add(start, 256), fees, size)
+            log3(start, add(size, 256), topic, id, caller())
+        }
+    }
+
     /// @dev The claim's hash. Its leaf, where the ground names one, must be under the root.
-    function _claim(Claim calldata claim, bytes32 root, uint256 count, bytes32[] calldata proof)
+    function _claim(ClaimWords calldata claim, bytes32 root, uint256 count, bytes32[] calldata proof)
         private
         pure
-        returns (bytes32)
+        returns (bytes32 hash)
     {
-        if (claim.ground > GROUND_FEWER) revert MarketGround(claim.ground);
+        uint256 ground = claim.ground;
+        uint256 index = claim.index;
+        if (ground > GROUND_FEWER) revert MarketGround(uint8(ground));
         bytes32 leaf = 0;
-        if (claim.ground != GROUND_FEWER) {
-            leaf = Merkle.leaf(claim.index, claim.status, claim.digest);
-            if (!Merkle.verify(proof, root, leaf, claim.index, count)) {
-                revert MarketProof(root, leaf, claim.index);
-            }
+        if (ground != GROUND_FEWER) {
+            leaf = Merkle.leaf(uint32(index), uint8(claim.status), claim.digest);
+            if (!Merkle.verify(proof, root, leaf, index, count)) revert MarketProof(root, leaf, uint32(index));
         }
-        return keccak256(abi.encode(claim.ground, claim.index, leaf, claim.commitment));
+        bytes32 commitment = claim.commitment;
+        assembly ("memory-safe") {
+            let start := mload(0x40)
+            mstore(start, ground)
+            mstore(add(start, 32), index)
+            mstore(add(start, 64), leaf)
+            mstore(add(start, 96), commitment)
+            hash := keccak256(start, 128)
+        }
     }
 
     function _bondAfter(uint256 cases) private view returns (uint256 bond) {
@@ -120,21 +144,26 @@ abstract contract Court is ICourt, Core {
         uint256 agreed = Lots.agreed(fact);
         uint256 done = Lots.done(fact);
         bool recent = Lots.time(fact) / _window == _epoch();
-        uint256 signers = _ones(agreed);
-        uint256 share = _arbiterFee / signers;
-        fees = new uint64[](signers);
+        uint256 share = _ones(agreed);
+        fees = new uint64[](share);
+        share = _arbiterFee / share;
         unchecked {
             uint256 next = 0;
-            for (uint256 i = 0; agreed >> i != 0; ++i) {
+            uint256 cost = 0;
+            uint256 paid = 0;
+            // 16 pays of 96 bits, times 16 bits, as it was paid.
+            for (uint256 i = 0; i < legs.length; ++i) {
+                LegWords calldata leg = legs[i];
+                uint256 pay = leg.share.pay();
+                cost += pay;
                 if (agreed >> i & 1 == 0) continue;
-                Held storage held = _accounts[legs[i].share.provider()];
-                // 96 and 16 bits, as it was paid.
-                (Account a, uint256 fee) =
-                    _take(_load(held), legs[i].share.pay() * done, recent).takeFree(share);
+                paid += pay;
+                Held storage held = _accounts[leg.share.provider()];
+                (Account a, uint256 fee) = _take(_load(held), pay * done, recent).takeFree(share);
                 held.word = a;
                 fees[next++] = uint64(fee);
             }
-            (, uint256 treasury,) = _shares(deal, legs, agreed);
+            (uint256 treasury,) = Lots.rest(deal.money.price(), cost, paid);
             if (treasury != 0) {
                 Held storage own = _accounts[address(this)];
                 own.word = _take(_load(own), treasury * done, recent);

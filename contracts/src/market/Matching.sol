@@ -143,7 +143,7 @@ abstract contract Matching is ILots, Core {
         uint256 slots = type(uint16).max;
         unchecked {
             for (uint256 i = 0; i < n; ++i) {
-                (Ask calldata ask, bytes calldata signature) = Given.at(asks, i);
+                (Ask calldata ask, bytes calldata signature) = Given.ask(asks, i);
                 AskWords calldata a = Given.words(ask);
                 _checkAsk(a, draft.head, product, kind, scheduler);
                 uint256 provider = a.provider;

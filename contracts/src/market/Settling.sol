@@ -84,7 +84,7 @@ abstract contract Settling is ILots, Core {
         uint256 signed = 0;
         unchecked {
             for (uint256 i = 0; i < n; ++i) {
-                bytes calldata signature = Given.at(signatures, i);
+                bytes calldata signature = Given.item(signatures, i);
                 if (signature.length == 0) continue;
                 _mustSign(address(uint160(legs[i].key)), digest, signature);
                 agreed |= 1 << i;
