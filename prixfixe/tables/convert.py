@@ -1,8 +1,8 @@
 """A table made smaller before it travels: only the columns that are used, typed, as Parquet.
 
-The result of a run is the same to the last byte, whether it reads the original or this; and the same table
-makes the same bytes, so that an upload that was cut goes on. Named columns can be replaced by pseudonyms on
-the way: HMAC-SHA256 of the text under a key that never leaves the machine.
+The result of a run is the same to the last byte, whether it reads the original or this. Rows keep their
+order; a table of more than some hundred MB may be cut into other row groups each time. Named columns can be
+replaced by pseudonyms on the way: HMAC-SHA256 of the text under a key that never leaves the machine.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from prixfixe.tables.source import kind_by_name
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_RECORDS = 1_000
+_PIECE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -89,21 +90,34 @@ def _encoding(path: Path, head: bytes) -> Guess | None:
         even, odd = sample[0::2].count(0), sample[1::2].count(0)
         name = "utf-16-le" if odd > even else "utf-16-be"
         return Guess("encoding", name, "every other byte is zero")
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    at = _first_odd_byte(path)
+    if at is None or 0 in sample:
+        return None
     line = 1
     with path.open("rb") as file:
+        while left := at - file.tell():
+            line += file.read(min(left, _PIECE_BYTES)).count(b"\n")
+        byte = file.read(1)[0]
+    return Guess("encoding", "cp1252", f"line {line} is not UTF-8 (byte {byte:#04x})")
+
+
+def _first_odd_byte(path: Path) -> int | None:
+    """Where the file is no UTF-8, None when all of it is. The whole file is looked at: text that is ASCII,
+    as most of it is, need not be decoded for that, which would take as long as pivoting it."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    done = 0
+    with path.open("rb") as file:
         while True:
-            data = file.read(1 << 20)
-            try:
-                line += decoder.decode(data, final=not data).count("\n")
-            except UnicodeDecodeError as error:
-                line += error.object[: error.start].count(b"\n")
-                byte = error.object[error.start]
-                if 0 in sample:
-                    return None
-                return Guess("encoding", "cp1252", f"line {line} is not UTF-8 (byte {byte:#04x})")
+            data = file.read(_PIECE_BYTES)
+            pending = decoder.getstate()[0]
+            if pending or not data.isascii():
+                try:
+                    decoder.decode(data, final=not data)
+                except UnicodeDecodeError as error:
+                    return done - len(pending) + error.start
             if not data:
                 return None
+            done += len(data)
 
 
 def _delimiter(text: str, quote: str) -> Guess | None:

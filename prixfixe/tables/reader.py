@@ -70,8 +70,8 @@ class Engine:
     def connect(self, *, ordered: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own, in memory, that loads no extension and leaves nothing in `spill`.
 
-        ordered: rows are written in the order in which they are read, so that a copy is the same every time;
-        aggregates and queries that order their rows need none."""
+        ordered: rows are written in the order in which they are read; aggregates and queries that order their
+        rows need none."""
         with tempfile.TemporaryDirectory(prefix="prixfixe-", dir=self.spill) as folder:
             settings: dict[str, Any] = {
                 "threads": self.threads,

@@ -125,7 +125,7 @@ def test_a_wrong_cell_is_found_on_the_way_with_its_place(tmp_path: Path) -> None
     assert (refused.value.row, refused.value.column, refused.value.value) == (10, "amount", "1.5")
 
 
-def test_the_same_table_makes_the_same_bytes_whatever_the_threads(table: Path, tmp_path: Path) -> None:
+def test_a_table_of_one_piece_makes_the_same_bytes_whatever_the_threads(table: Path, tmp_path: Path) -> None:
     request, made = PivotRequest.from_parameters(PARAMETERS), []
     for threads in (1, 2, 4):
         target = tmp_path / f"{threads}.parquet"

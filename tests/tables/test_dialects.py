@@ -11,6 +11,7 @@ import pytest
 
 from prixfixe.errors import InvalidInput
 from prixfixe.tables import Engine, PivotRequest, Preflight, open_table
+from prixfixe.tables import guess as guessing
 from prixfixe.tables.guess import guess
 from prixfixe.tables.notation import DATE_FORMATS, Notation
 from prixfixe.tables.survey import survey
@@ -164,3 +165,22 @@ def test_a_notation_reads_alike_in_python_and_in_words() -> None:
     notation = Notation(",", ".")
     assert notation.plain("1.234,5") == "1234.5"
     assert notation.plain("1.23,5") is None
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 1 << 20])
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ("a,b\né,1\n日本,2\n".encode(), None),
+        (b"a,b\nx,1\n\xe9,2\n", "line 3 is not UTF-8 (byte 0xe9)"),
+        ("a,b\né,1\n".encode() + b"y,\xc3", "line 3 is not UTF-8 (byte 0xc3)"),
+    ],
+)
+def test_the_first_byte_that_is_no_utf8_is_found_wherever_pieces_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, data: bytes, place: str | None
+) -> None:
+    monkeypatch.setattr(guessing, "_PIECE_BYTES", piece)
+    path = tmp_path / "t.csv"
+    path.write_bytes(data)
+    found = guessing.guess(path, {}, ("encoding",))
+    assert [one.reason for one in found] == ([] if place is None else [place])
