@@ -19,7 +19,6 @@ def _lie(folder: Path, limits: OutputLimits) -> OutputManifest:
     return _honest(folder, limits)
 
 
-worker.attempt.collect = _lie
-
-if __name__ == "__main__":
+if __name__ == "__main__":  # only here: whoever imports this for the lie must not become a liar
+    worker.attempt.collect = _lie
     main()
