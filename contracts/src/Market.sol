@@ -20,6 +20,8 @@ contract Market is Matching, Settling, Court {
     constructor(IERC20 token, Policy memory policy, Roles memory roles) Core(policy) {
         if (roles.admin == address(0)) revert MarketPolicy("admin");
         _desk = address(new Desk(token, policy));
+        // To code that was made the line before.
+        // slither-disable-next-line controlled-delegatecall
         (bool begun,) = _desk.delegatecall(abi.encodeCall(Desk.begin, (roles, policy.depositCap)));
         assert(begun);
     }

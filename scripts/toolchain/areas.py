@@ -13,13 +13,17 @@ TESTS = ROOT / "tests"
 
 @dataclass(frozen=True)
 class Area:
-    """A name to type. `paths` go to the one pytest process; the areas of another runner have none."""
+    """A name to type. `paths` go to the one pytest process; the areas of another runner have none.
+
+    asked: only runs when it is named.
+    """
 
     name: str
     about: str
     paths: tuple[Path, ...] = ()
     engine: bool = False
     runner: str = "pytest"
+    asked: bool = False
 
 
 def _folder(name: str, about: str, *, engine: bool = False) -> Area:
@@ -53,11 +57,15 @@ KNOWN = (
     _folder("scripts", "set-up, lock files, these scripts"),
     _folder("docs", "documentation that says what is so"),
     Area("ape", "deploy script and console under ape, in its own environment", runner="ape"),
+    # Its environment takes as long to set up as many tests take to run, and sources change seldom.
+    Area("slither", "slither over the contract, only when asked for by name", runner="slither", asked=True),
+    Area("halmos", "proofs by halmos, only when asked for by name", runner="halmos", asked=True),
 )
 
 
 def choose(words: list[str]) -> list[Area]:
-    """The areas that words name; all of them for no word. A path under tests/ is an area of its own.
+    """The areas that words name; for no word all but those that must be asked for. A path under tests/ is an
+    area of its own.
 
     Folders of tests/ that nobody listed above run too: no test may be forgotten. Raises ScriptError for a
     word that is neither.
@@ -67,7 +75,7 @@ def choose(words: list[str]) -> list[Area]:
         if folder.name not in named and any(folder.rglob("test_*.py")):
             named[folder.name] = Area(folder.name, "", (folder,))
     if not words:
-        return list(named.values())
+        return [area for area in named.values() if not area.asked]
     chosen = []
     for word in words:
         path = Path(word.partition("::")[0])

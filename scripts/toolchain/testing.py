@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toolchain import areas, node, setup, signals
+from toolchain import analysis, areas, node, setup, signals
 from toolchain.areas import Area
 from toolchain.beside import Command, Runs
 from toolchain.counting import NO_TESTS, Counts, believed, read_closing, read_junit
-from toolchain.project import APE_VENV, ROOT, TOOLS, VENV, ScriptError, environment, say
+from toolchain.project import ANALYSIS_VENV, APE_VENV, ROOT, TOOLS, VENV, ScriptError, environment, say
 
+# What set-up calls what an area needs, where that is not the area's own name.
+NEEDED = {"slither": "analysis", "halmos": "analysis"}
 ABOUT = "Runs the tests on a real chain and a real container engine, after setting up what they need."
 
 
@@ -62,11 +64,23 @@ def ape_command(env: dict[str, str], reports: Path) -> Command | None:
     return Command(words, ape_env, found[0].parent, lambda _: read_junit(report), (NO_TESTS,))
 
 
+def slither_command(env: dict[str, str], _: Path) -> Command:
+    return Command(analysis.slither(), env, ROOT / "contracts", analysis.read_slither)
+
+
+def halmos_command(env: dict[str, str], _: Path) -> Command:
+    path = f"{ANALYSIS_VENV / 'bin'}:{env['PATH']}"  # where its solvers are
+    proofs = {**env, "PATH": path, "VIRTUAL_ENV": str(ANALYSIS_VENV), "FOUNDRY_PROFILE": "halmos"}
+    return Command(analysis.halmos(), proofs, ROOT / "contracts", analysis.read_halmos)
+
+
 # Every runner but pytest, in the order in which they run.
 COMMANDS: dict[str, Callable[[dict[str, str], Path], Command | None]] = {
     "check": check_command,
     "forge": forge_command,
     "ape": ape_command,
+    "slither": slither_command,
+    "halmos": halmos_command,
 }
 
 
@@ -85,7 +99,7 @@ def run(chosen: Sequence[Area], options: Sequence[str], *, named: bool) -> int:
     """Set up, run each runner once over its areas, and close with one line that is true. named: the areas
     were asked for one by one."""
     began = time.monotonic()
-    names = {area.name for area in chosen}
+    names = {NEEDED.get(area.name, area.name) for area in chosen}
     extras = [name for name in setup.OPTIONAL if name in names and (named or name not in setup.ON_REQUEST)]
     results: dict[str, Counts] = {}
     with tempfile.TemporaryDirectory(prefix="prixfixe-test-") as folder:

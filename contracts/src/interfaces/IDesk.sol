@@ -7,6 +7,8 @@ import {Bid, Bump, Offer, Policy, Purchase, Withdraw} from "./Types.sol";
 /// @title Desk
 /// @notice Everything that happens less often than a task: accounts, keys, bundles, roles, views.
 interface IDesk is IMarketState {
+    // Parameters are called what they are, like the views `account` and `lot`: an interface has no code to mistake them.
+    // slither-disable-start shadowing-local
     // -------------------------------------------------------------------------------------------- accounts
 
     /// @notice Moves `amount` from the caller's wallet to its account.
@@ -116,4 +118,5 @@ interface IDesk is IMarketState {
     /// 2 judged guilty, where `deal` is the deal's id.
     /// @param order EIP-712 digest of the order.
     function lot(bytes32 order, uint32 index) external view returns (bytes32 word);
+    // slither-disable-end shadowing-local
 }

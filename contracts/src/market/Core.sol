@@ -46,11 +46,14 @@ abstract contract Core is IMarketEvents, IMarketErrors, Domain, ReentrancyGuardT
     uint16 internal immutable _maxFeeBps;
     address internal immutable _arbiter;
 
+    // The desk writes it, and the workers below.
+    // slither-disable-next-line uninitialized-state
     Config internal _config;
     Limit internal _limit;
     mapping(address owner => Held) internal _accounts;
     mapping(bytes32 key => Lot) internal _lots;
     mapping(bytes32 id => Bundle) internal _bundles;
+    // slither-disable-next-line uninitialized-state
     mapping(address provider => mapping(address key => uint40 until)) internal _workers;
 
     constructor(Policy memory policy_) {

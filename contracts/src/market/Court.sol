@@ -163,6 +163,8 @@ abstract contract Court is ICourt, Core {
                 held.word = a;
                 fees[next++] = uint64(fee);
             }
+            // What went back to the customer is not seized.
+            // slither-disable-next-line unused-return
             (uint256 treasury,) = Lots.rest(deal.money.price(), cost, paid);
             if (treasury != 0) {
                 Held storage own = _accounts[address(this)];
@@ -189,6 +191,8 @@ abstract contract Court is ICourt, Core {
         fee += added;
     }
 
+    // What is compared are bits of a mask and whole epochs.
+    // slither-disable-start incorrect-equality
     /// @dev Everything but the bond goes back where it was, and the lot is settled again.
     function _acquit(Case calldata case_, LegWords[] calldata legs, bytes32 id, Lot storage lot)
         private
@@ -232,6 +236,7 @@ abstract contract Court is ICourt, Core {
         }
         (treasury, back) = Lots.rest(deal.money.price(), cost, signers);
     }
+    // slither-disable-end incorrect-equality
 
     function _take(Account a, uint256 amount, bool recent) private pure returns (Account) {
         return recent ? a.takeCur(amount) : a.takePrev(amount);

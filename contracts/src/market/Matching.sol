@@ -164,11 +164,14 @@ abstract contract Matching is ILots, Core {
                 if (a.slots < slots) slots = a.slots;
             }
             // 40, 32, and 32 + 16 bits.
+            // Rounds are whole, so the division comes before the multiplication.
+            // slither-disable-start divide-before-multiply
             uint256 rounds = draft.head.count() + slots - 1;
             assembly ("memory-safe") {
                 rounds := div(rounds, slots) // not zero: checked for each ask
             }
             deadline = block.timestamp + _grace + Products.maxSeconds(product) * rounds;
+            // slither-disable-end divide-before-multiply
         }
     }
 

@@ -1,0 +1,70 @@
+"""slither and halmos over the contract."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+
+from toolchain import contracts, node
+from toolchain.counting import Counts
+from toolchain.project import ANALYSIS_VENV, ROOT, ScriptError, write_last
+
+# Below contracts/, in the folder that holds nothing but what can be made again.
+BUILD_INFO = "cache/slither"
+CONFIG = "slither.config.json"
+FOUND = re.compile(r"(\d+) result\(s\) found")
+PROVEN = re.compile(r"Symbolic test result: (\d+) passed; (\d+) failed")
+
+
+def build_info() -> dict[str, Any]:
+    """What slither reads: the compiler's input and output, as forge would write them.
+
+    Only syntax trees and interfaces are asked for: code, which takes most of the time, slither does not need.
+    Raises ScriptError with the compiler's errors.
+    """
+    told, remappings = contracts.settings()
+    told["outputSelection"] = {"*": {"": ["ast"], "*": ["abi", "evm.methodIdentifiers"]}}
+    given = {"language": "Solidity", "sources": {}, "settings": told}
+    given["sources"] = {name: {"content": text} for name, text in contracts.sources(remappings).items()}
+    done = subprocess.run(
+        [contracts.COMPILER], input=json.dumps(given), capture_output=True, text=True, check=True
+    )
+    output = json.loads(done.stdout)
+    errors = [told for told in output.get("errors", []) if told["severity"] == "error"]
+    if errors:
+        raise ScriptError("\n".join(told["formattedMessage"] for told in errors))
+    for declared in output["contracts"].values():
+        for contract in declared.values():
+            empty = {"object": "", "linkReferences": {}, "opcodes": "", "sourceMap": ""}
+            contract["evm"] |= {"bytecode": empty, "deployedBytecode": empty}
+            contract |= {"metadata": "", "userdoc": {}, "devdoc": {}}
+    return {"input": given, "output": output, "solcVersion": node.SOLC_VERSION}
+
+
+def slither() -> tuple[str, ...]:
+    """Writes what slither reads; returns how to run it. Its status is 0 when it finds nothing."""
+    write_last(contracts.CONTRACTS / BUILD_INFO / "sources.json", json.dumps(build_info()))
+    program = str(ANALYSIS_VENV / "bin" / "slither")
+    options = ["--ignore-compile", "--foundry-build-info-directory", BUILD_INFO, "--config-file", CONFIG]
+    return (program, str(ROOT / "contracts"), *options)
+
+
+def read_slither(text: str) -> Counts:
+    """One test, which fails once a finding that is not answered."""
+    found = FOUND.search(text)
+    return Counts(passed=int(found[1] == "0"), failed=int(found[1])) if found else Counts()
+
+
+def halmos() -> tuple[str, ...]:
+    """How to run the proofs of contracts/halmos, with forge's profile of that name."""
+    program = str(ANALYSIS_VENV / "bin" / "halmos")
+    built = ("--root", ".", "--forge-build-out", "cache/halmos/out")
+    # The proofs' own loops go to three.
+    return (program, *built, "--loop", "4", "--solver-timeout-assertion", "60000")
+
+
+def read_halmos(text: str) -> Counts:
+    """One test a proof; what the solver gave up is failed."""
+    return sum((Counts(int(told[0]), int(told[1])) for told in PROVEN.findall(text)), Counts())
