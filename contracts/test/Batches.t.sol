@@ -7,7 +7,7 @@ import {IMarketErrors} from "../src/interfaces/IMarketErrors.sol";
 import {IMarketEvents} from "../src/interfaces/IMarketEvents.sol";
 import {Purchase} from "../src/interfaces/Types.sol";
 import {Crowd} from "./support/Crowd.sol";
-import {Wallet} from "./support/Wallets.sol";
+import {SlowWallet, Wallet} from "./support/Wallets.sol";
 
 /// @notice Many in one call: a failing item undoes only itself and is reported, and no item starves the rest.
 contract BatchesTest is Crowd {
@@ -147,7 +147,8 @@ contract BatchesTest is Crowd {
     /// @dev A wallet that had too little gas to answer has not said no.
     /// forge-config: default.fuzz.runs = 100
     function testFuzz_a_wallet_is_never_skipped_for_want_of_gas(uint256 gas_) public {
-        Wallet wallet = _wallet();
+        Wallet wallet = Wallet(address(new SlowWallet()));
+        _fund(address(wallet), 100e6);
         bytes[] memory calls = new bytes[](1);
         calls[0] = _walletItem(wallet);
         gas_ = 20_000 + gas_ % 600_000;

@@ -307,6 +307,18 @@ contract KeysTest is Fixture {
         }
     }
 
+    /// @dev 65 bytes with which the precompile answers nothing, so that nothing of it is left where answers are read.
+    function test_a_wallets_answer_of_31_bytes_is_none_whatever_lies_behind_it() public {
+        Wallet wallet = _wallet();
+        wallet.set(Wallet.Mood.Short);
+        Purchase memory purchase = _purchase();
+        purchase.customer = address(wallet);
+        SignedAsk[] memory asks = _signAsk(_ask(), WORKER_KEY);
+        bytes memory nothing = abi.encodePacked(bytes32(0), bytes32(uint256(1)), uint8(27));
+        vm.expectPartialRevert(IMarketErrors.MarketSignature.selector);
+        this.tryMatch(purchase, nothing, asks);
+    }
+
     function test_an_account_with_code_still_signs_with_its_key() public {
         vm.etch(customer, vm.getDeployedCode("Wallets.sol:Wallet")); // as EIP-7702 does
         Wallet(customer).set(Wallet.Mood.No);

@@ -117,6 +117,25 @@ contract RolesTest is Fixture {
         _open();
     }
 
+    function test_the_first_roles_are_given_once_at_the_market_and_never_at_its_desk() public {
+        bytes memory call = abi.encodeWithSignature(
+            "begin((address,address,address,address),uint64)",
+            Roles(stranger, stranger, stranger, stranger),
+            uint64(1)
+        );
+        address desk = address(uint160(uint256(keccak256(abi.encodePacked(hex"d694", market, hex"01")))));
+        vm.assertTrue(desk.code.length != 0);
+        vm.startPrank(stranger);
+        (bool ok,) = address(market).call(call);
+        vm.assertFalse(ok);
+        (ok,) = desk.call(call);
+        vm.assertFalse(ok);
+        vm.stopPrank();
+        vm.assertFalse(market.hasRole(market.DEFAULT_ADMIN_ROLE(), stranger));
+        (address present,,,,) = market.config();
+        vm.assertEq(present, scheduler);
+    }
+
     function test_each_role_is_needed() public {
         bytes32 role = market.PAUSER_ROLE();
         vm.prank(admin);

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from toolchain import mutants
+
 TESTS = Path(__file__).parents[2] / "contracts" / "test"
 CASE = re.compile(r"(\w+): ((?:`test\w+`(?:, )?)+)")
 
@@ -19,3 +21,9 @@ def test_every_hostile_case_is_played_by_a_test_that_exists() -> None:
             source = (TESTS / f"{file}.t.sol").read_text()
             for name in re.findall(r"\w+", names):
                 assert f"function {name}(" in source, f"{file}.t.sol has no {name}"
+
+
+def test_every_fault_still_has_its_place_in_the_sources() -> None:
+    faults = mutants.load()
+    assert len(faults) >= 40
+    assert mutants.stale(faults) == []
