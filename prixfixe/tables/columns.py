@@ -236,6 +236,8 @@ class ColumnUse:
             return text
         if self.type.kind == "date" and not self.native and self._notation.date_format != "YYYY-MM-DD":
             return f"CAST(try_strptime(trim({text}, ' '), {literal(self._notation.strptime)}) AS DATE)"
+        if self.type.kind == "boolean" and not self.native:
+            return f"try_cast(trim({text}, ' ') AS BOOLEAN)"  # the cast alone reads '0' and not '0 '
         plain = self._notation.sql_plain(text) if self.type.numeric and not self.native else text
         return f"try_cast({plain} AS {self.type.sql_type})"
 

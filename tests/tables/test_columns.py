@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from prixfixe.tables.columns import ColumnUse, parse_type
@@ -53,6 +53,8 @@ def connection() -> duckdb.DuckDBPyConnection:
         st.text(max_size=6),
     ),
 )
+@example(written="boolean", notation=NOTATIONS[0], cell="0 ")
+@example(written="boolean", notation=NOTATIONS[0], cell=" true ")
 @settings(max_examples=400, deadline=None)
 def test_python_and_sql_accept_the_same_cells(
     connection: duckdb.DuckDBPyConnection, written: str, notation: Notation, cell: str
