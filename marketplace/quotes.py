@@ -18,7 +18,7 @@ from marketplace.store.database import Store
 from marketplace.store.tables import jobs, quotes
 from prixfixe.errors import AboveTier, Conflict, InvalidInput
 from prixfixe.keys import Signer
-from prixfixe.market.rules import Wanted, diagnose, live_providers
+from prixfixe.market.rules import Wanted, diagnose
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition, Tier
 from prixfixe.protocol.deals import Offer
@@ -77,9 +77,7 @@ class Quotes:
         account = view.accounts[request.customer]
         price = Money(offer.price)
         wanted = _wanted(offer, replicas, request.customer, deliver_by)
-        offered = resting.offered(view, self._clock())
-        conditions = self._terms.conditions(view.time)
-        why = diagnose(wanted, offered, conditions)
+        why = diagnose(wanted, resting.offered(view, self._clock()), self._terms.conditions(view.time))
         unsigned = wire.Quote(
             id=secrets.token_hex(16),
             customer=request.customer,
@@ -104,7 +102,7 @@ class Quotes:
             era=account.era,
             balance=Money(account.free),
             terms=definition.terms_digest(),
-            live_asks=live_providers(wanted, offered, conditions),
+            live_asks=why.providers,
             excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
             nearest=why.nearest,
             signature=_UNSIGNED,

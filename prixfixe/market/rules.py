@@ -221,17 +221,6 @@ def why_not(wanted: Wanted, offered: Offered, conditions: Conditions) -> str | N
     return None
 
 
-def live_providers(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) -> int:
-    """How many providers could run the lot now, or once they are idle: what a quote shows."""
-    return len(
-        {
-            offered.ask.provider
-            for offered in asks
-            if (why := why_not(wanted, offered, conditions)) is None or why in _MOMENTARY
-        }
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Excluded:
     """How many asks a rule kept out, each counted under the first that did."""
@@ -242,27 +231,32 @@ class Excluded:
 
 @dataclass(frozen=True, slots=True)
 class WhyNot:
-    """Why a lot waits. asks: of its product. able: that could serve it. excluded: the rest, most first.
-    nearest: of the excluded, the one that fewest rules keep out, its reasons and what would admit it, in
-    words; None when there is none."""
+    """Why a lot waits. asks: of its product. able: that could serve it. providers: that could serve it now
+    or once they are idle. excluded: the asks that could not, most first. nearest: of the excluded, the one
+    that fewest rules keep out, its reasons and what would admit it, in words; None when there is none."""
 
     asks: int
     able: int
+    providers: int
     excluded: tuple[Excluded, ...]
     nearest: str | None
 
     def __str__(self) -> str:
         """One line: "3 asks: 2 above the price, 1 heartbeat lost"."""
-        return explain(each.reason for each in self.excluded for _ in range(each.asks))
+        return _line(Counter({each.reason: each.asks for each in self.excluded}))
 
 
 def diagnose(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) -> WhyNot:
     """Every ask of the product against every rule."""
     able = 0
+    providers: set[str] = set()
     counts: Counter[str] = Counter()
     nearest: tuple[tuple[int, int, str], str] | None = None
     for offered in asks:
         rules = excluding(wanted, offered, conditions)
+        # What is momentary comes last among the rules: the first that excludes tells for all.
+        if not rules or rules[0].reason in _MOMENTARY:
+            providers.add(offered.ask.provider)
         if not rules:
             able += 1
         elif rules[0] is not RULES[0]:
@@ -270,11 +264,11 @@ def diagnose(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) ->
             rank = (len(rules), max(offered.ask.price - wanted.max_cost, 0), offered.worker)
             if nearest is None or rank < nearest[0]:
                 nearest = (rank, "; ".join(rule.says(wanted, offered, conditions) for rule in rules))
-    listed = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return WhyNot(
         asks=able + counts.total(),
         able=able,
-        excluded=tuple(Excluded(reason, count) for reason, count in listed),
+        providers=len(providers),
+        excluded=tuple(Excluded(reason, count) for reason, count in _most_first(counts)),
         nearest=nearest[1] if nearest else None,
     )
 
@@ -284,10 +278,16 @@ def explain(excluded: Iterable[str]) -> str:
 
     Asks for another product say nothing about this one and are not counted.
     """
-    counts = Counter(reason for reason in excluded if reason != RULES[0].reason)
+    return _line(Counter(reason for reason in excluded if reason != RULES[0].reason))
+
+
+def _line(counts: Counter[str]) -> str:
     if not counts:
         return "no worker offers this product"
     total = counts.total()
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    listed = ", ".join(f"{count} {reason}" for reason, count in ordered)
+    listed = ", ".join(f"{count} {reason}" for reason, count in _most_first(counts))
     return f"{total} ask{'' if total == 1 else 's'}: {listed}"
+
+
+def _most_first(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

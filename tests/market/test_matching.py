@@ -16,7 +16,6 @@ from prixfixe.market.rules import (
     Wanted,
     diagnose,
     explain,
-    live_providers,
     why_not,
 )
 from prixfixe.protocol.addresses import ZERO_ADDRESS
@@ -134,7 +133,7 @@ def test_without_any_ask_nobody_offers_the_product() -> None:
 
 def test_a_quote_counts_providers_that_are_only_busy_and_each_once() -> None:
     asks = [offered(10), offered(11, free_slots=0), offered(12, price=3_000_000)]
-    assert live_providers(WANTED, asks, CONDITIONS) == 2
+    assert diagnose(WANTED, asks, CONDITIONS).providers == 2
 
 
 def test_the_nearest_miss_says_what_would_admit_it() -> None:

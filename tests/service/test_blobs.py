@@ -152,5 +152,5 @@ def test_a_worker_reads_images_and_the_inputs_of_its_attempt_only(world: World) 
     assert world.register().status_code == 200
     assert world.http.get(f"/v1/blobs/{listing.image_archive}", headers=worker).content == b"an image"
     assert world.http.get(f"/v1/blobs/{NAME}", headers=worker).status_code == 404
-    world.open_deal(job)
+    world.open_deal(job.id)
     assert world.http.get(f"/v1/blobs/{NAME}", headers=worker).content == CONTENT

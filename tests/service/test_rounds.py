@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +15,11 @@ from marketplace.store import rounds
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import attempts, deals, transactions, workers
 from marketplace.store.tables import rounds as round_table
-from marketplace.store.transitions import attempt_lost, lot_matched
+from marketplace.store.transitions import attempt_lost
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
-from prixfixe.protocol.deals import Deal, Due, Fact, Leg, refusal_root
-from prixfixe.protocol.orders import Purchase, Result
+from prixfixe.protocol.deals import Deal, Due, Fact, refusal_root
+from prixfixe.protocol.orders import Result
 from prixfixe.protocol.outputs import OutputManifest, leaf, merkle_root
 from prixfixe.protocol.replicas import Commitment, commitment
 from prixfixe.protocol.typed_data import format_bytes32
@@ -130,35 +129,14 @@ def three(world: World) -> list[Replica]:
             "version": "0.1.0",
         }
         assert world.http.post("/v1/workers", json=body, headers=world.sign_in(key)).status_code == 200
-    deal = _open(world, job, people)
+    legs = [(provider, key.address) for key, provider in people]
+    deal = world.open_deal(job, people=legs, quorum=2)
     found = []
     for at, (key, provider) in enumerate(people):
         attempt = chain_deals.attempt_id(format_bytes32(deal.id), 1, key.address)
         found.append(Replica(world, deal, key, provider, attempt, bytes([at + 1]) * 32))
         assert found[-1].post("start", None).status_code == 204
     return found
-
-
-def _open(world: World, job: str, people: list[tuple[LocalSigner, str]]) -> Deal:
-    with world.store.read() as connection:
-        row = connection.exec_driver_sql("SELECT purchase FROM jobs WHERE id = ?", (job,)).scalar_one()
-    purchase = Purchase.from_json(json.loads(row))
-    deal = Deal(
-        order=purchase.digest(DOMAIN),
-        customer=purchase.customer,
-        bundle=purchase.bundle,
-        lot=0,
-        count=1,
-        quorum=2,
-        disputable=True,
-        price=purchase.price,
-        fee=0,
-        legs=tuple(Leg(provider, key.address, DOLLAR) for key, provider in people),
-    )
-    with world.store.write() as connection:
-        lot_matched(connection, job, 0, [world.ask().model_dump(mode="json")])
-        chain_deals.deal_opened(connection, deal, DUE, where(1))
-    return deal
 
 
 def settlement(world: World) -> dict[str, Any] | None:

@@ -121,7 +121,7 @@ def test_a_waiting_worker_hears_of_its_deal_at_once(world: World) -> None:
         waiting = threading.Thread(target=poll)
         waiting.start()
         # Whether the poll has begun or not, it must not miss the deal.
-        world.open_deal(job)
+        world.open_deal(job.id)
         opened = time.monotonic()
         waiting.join(20)
     ((heard, answer),) = answers

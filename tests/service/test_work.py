@@ -157,7 +157,7 @@ def test_an_assignment_has_all_that_the_worker_checks(world: World) -> None:
     listing = world.publish()
     job = world.placed()
     world.register()
-    deal = world.open_deal(job)
+    deal = world.open_deal(job.id)
     assignment = world.assignment()
     assert assignment.deal == deal
     assert assignment.deal_id == format_bytes32(deal.id)

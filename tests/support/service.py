@@ -272,11 +272,18 @@ class World:
             "/v1/workers/heartbeat", json=body.model_dump(mode="json"), headers=self.sign_in(WORKER)
         )
 
-    def open_deal(self, job: wire.Job, deadline: int = CHAIN_TIME + 124) -> Deal:
+    def open_deal(
+        self,
+        job: str,
+        deadline: int = CHAIN_TIME + 124,
+        *,
+        people: Sequence[tuple[str, str]] = ((PROVIDER.address, WORKER.address),),
+        quorum: int = 1,
+    ) -> Deal:
         """What matcher, relayer and indexer do: the lot is matched with the worker's ask and its deal
-        opens."""
+        opens. job: its id. people: provider and key of each leg."""
         with self.store.read() as connection:
-            row = connection.exec_driver_sql("SELECT purchase FROM jobs WHERE id = ?", (job.id,)).scalar_one()
+            row = connection.exec_driver_sql("SELECT purchase FROM jobs WHERE id = ?", (job,)).scalar_one()
         purchase = Purchase.from_json(json.loads(row))
         deal = Deal(
             order=purchase.digest(DOMAIN),
@@ -284,14 +291,14 @@ class World:
             bundle=purchase.bundle,
             lot=0,
             count=1,
-            quorum=1,
+            quorum=quorum,
             disputable=True,
             price=purchase.price,
             fee=0,
-            legs=(Leg(PROVIDER.address, WORKER.address, DOLLAR),),
+            legs=tuple(Leg(provider, key, DOLLAR) for provider, key in people),
         )
         with self.store.write() as connection:
-            lot_matched(connection, job.id, 0, [self.ask().model_dump(mode="json")])
+            lot_matched(connection, job, 0, [self.ask().model_dump(mode="json")])
             chain_deals.deal_opened(connection, deal, Due(deadline).pack(), where(1))
         return deal
 
@@ -306,7 +313,7 @@ class World:
     def running(self, job: wire.Job) -> wire.Assignment:
         """The job's assignment, registered, opened and started."""
         assert self.register().status_code == 200
-        self.open_deal(job)
+        self.open_deal(job.id)
         assignment = self.assignment()
         assert self.worker_post(f"{assignment.attempt}/start").status_code == 204
         return assignment
