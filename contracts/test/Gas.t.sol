@@ -36,7 +36,7 @@ contract GasTest is Fixture {
         o.due = _due(tasks, tasks);
         vm.prank(scheduler);
         o.id = market.matchPurchase(purchase, signature, offer, 0, asks);
-        gas = _gas(string.concat("match, tasks: ", vm.toString(tasks)));
+        gas = _gas(string.concat("matchPurchase, tasks: ", vm.toString(tasks)));
     }
 
     function test_gas_of_one_task_from_order_to_paid() public {

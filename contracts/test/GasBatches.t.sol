@@ -84,6 +84,6 @@ contract GasBatchesTest is Crowd {
         SignedAsk[] memory asks = _askOf(0);
         vm.prank(scheduler);
         market.matchBid(bid, signature, 0, asks);
-        vm.snapshotGasLastCall(GROUP, "match, bid");
+        vm.snapshotGasLastCall(GROUP, "matchBid");
     }
 }

@@ -27,7 +27,7 @@ contract GasCrowdTest is Crowd {
         Opened memory o = _dealOf(purchase, offer, _pays(3, 0.5e6));
         vm.prank(scheduler);
         market.matchPurchase(purchase, signature, offer, 0, asks);
-        uint256 matched = vm.snapshotGasLastCall(GROUP, "match, replicas: 3");
+        uint256 matched = vm.snapshotGasLastCall(GROUP, "matchPurchase, replicas: 3");
         bytes[] memory signatures = _signedBy(o, 7, ROOT, 1);
         market.settle(o.deal, o.due, ROOT, 1, signatures);
         uint256 settled = vm.snapshotGasLastCall(GROUP, "settle, replicas: 3");

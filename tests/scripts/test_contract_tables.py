@@ -1,13 +1,15 @@
-"""The tables about the contract's tests name tests that exist."""
+"""The tables about the contract's tests name tests that exist, and no entry point is left out of them."""
 
 from __future__ import annotations
 
+import json
 import re
-from pathlib import Path
 
 from toolchain import mutants
+from toolchain.contracts import CONTRACTS
+from toolchain.project import ARTEFACTS
 
-TESTS = Path(__file__).parents[2] / "contracts" / "test"
+TESTS = CONTRACTS / "test"
 CASE = re.compile(r"(\w+): ((?:`test\w+`(?:, )?)+)")
 
 
@@ -27,3 +29,17 @@ def test_every_fault_still_has_its_place_in_the_sources() -> None:
     faults = mutants.load()
     assert len(faults) >= 40
     assert mutants.stale(faults) == []
+
+
+def test_every_function_that_changes_something_has_its_gas_in_the_snapshots() -> None:
+    interface = json.loads((ARTEFACTS / "Market.json").read_text())["abi"]
+    changing = {
+        entry["name"]
+        for entry in interface
+        if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure")
+    }
+    measured = json.loads((CONTRACTS / "snapshots" / "Market.json").read_text())
+    # A snapshot is called as its function, with a scenario behind a comma.
+    names = {name.partition(", ")[0] for name in measured}
+    assert changing - names == set()
+    assert names - changing == {"bytes of code", "order to paid"}

@@ -16,6 +16,8 @@ interface MarketWithRoles is IMarket {
     function PAUSER_ROLE() external view returns (bytes32);
     function PRICING_ROLE() external view returns (bytes32);
     function grantRole(bytes32 role, address to) external;
+    function renounceRole(bytes32 role, address caller) external;
+    function revokeRole(bytes32 role, address from) external;
     function hasRole(bytes32 role, address of_) external view returns (bool);
     function eip712Domain()
         external
