@@ -24,6 +24,7 @@ from marketplace.sessions import Sessions
 from marketplace.settings import ServiceSettings
 from marketplace.shares import Shares
 from marketplace.store.database import Store
+from marketplace.trades import Trades
 from marketplace.uploads import UploadLimits, Uploads
 from marketplace.workers import Workers
 from prixfixe.keys import Signer
@@ -55,6 +56,7 @@ class Services:
     assignments: Assignments
     rounds: Rounds
     receipts: Receipts
+    trades: Trades
     closing: threading.Event
 
     @staticmethod
@@ -111,6 +113,7 @@ class Services:
             assignments=Assignments(store, logs, domain, workers),
             rounds=Rounds(store, domain),
             receipts=Receipts(store, domain, signer),
+            trades=Trades(store, chain),
             closing=threading.Event(),
         )
 

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from marketplace.api import blobs, bundles, cases, jobs, market, problems, quotes, sessions, uploads, workers
+from marketplace.api import (
+    blobs,
+    bundles,
+    cases,
+    jobs,
+    market,
+    problems,
+    quotes,
+    sessions,
+    trades,
+    uploads,
+    workers,
+)
 from marketplace.api.limits import BodyLimit
 from marketplace.services import Services
 
-_ROUTERS = (market, sessions, bundles, blobs, uploads, quotes, jobs, cases, workers)
+_ROUTERS = (market, sessions, bundles, blobs, uploads, quotes, jobs, cases, trades, workers)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import rounds, transitions
+from marketplace.store import rounds, trades, transitions
 from marketplace.store.database import notify
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
@@ -125,6 +125,7 @@ def deal_settled(
     )
     if row is None:
         return
+    trades.lot_traded(connection, row, fact, where)
     signed = Fact.unpack(fact).signed
     unpaid = [leg.key for at, leg in enumerate(Deal.from_json(row["deal"]).legs) if not signed >> at & 1]
     _lose_attempts(connection, row, "its replicas were paid without it", of=unpaid)

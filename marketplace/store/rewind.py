@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import disputes, transitions
+from marketplace.store import disputes, trades, transitions
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
 from marketplace.store.settling import settle_when_signed
@@ -72,6 +72,7 @@ def _reopen(connection: Connection, deal: str) -> None:
             ended=None,
         )
     )
+    trades.lot_untraded(connection, deal, row["opening"])
     _revive(connection, row["job"], row["lot"], "open")
     # Of several replicas the one that delivered says how the tasks ended, after all that failed.
     for attempt in _attempts(connection, row, ("failed",)) + _attempts(connection, row, ("succeeded",)):

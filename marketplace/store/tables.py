@@ -305,6 +305,31 @@ rounds = Table(  # of a deal with several legs: how they come to one answer with
     CheckConstraint("(agreed_at IS NULL) = (root IS NULL)", name="agreed_at_with_root"),
 )
 
+TRADE_KINDS = ("bundle", "flat", "auction")
+trades = Table(  # paid legs of settled lots, in the chain's order
+    "trades",
+    metadata,
+    Column("block", BigInteger, primary_key=True),  # of `Settled`
+    Column("log_index", Integer, primary_key=True),
+    Column("leg", Integer, primary_key=True),
+    Column("time", BigInteger, nullable=False),  # of the block
+    Column("deal", String(66), nullable=False),
+    Column("opening", Integer, nullable=False),
+    Column("product", String(66), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("price", BigInteger, nullable=False),  # of one task, to this leg
+    Column("tasks", Integer, nullable=False),
+    Column("provider", String(42), nullable=False),
+    Column("worker", String(42), nullable=False),  # the leg's key
+    Column("customer", String(42), nullable=False),
+    Column("bundle", String(66)),  # offer's id; of a bundle
+    Column("batch", String(66)),  # hash of the published batch; of an auction
+    _states("kind", *TRADE_KINDS),
+    Index("ix_trades_product_time", "product", "time"),
+    Index("ix_trades_worker_time", "worker", "time"),
+    Index("ix_trades_deal", "deal", "opening"),
+)
+
 tasks = Table(
     "tasks",
     metadata,

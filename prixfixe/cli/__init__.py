@@ -22,6 +22,7 @@ HELP_LINES = {
     "verify": "Check a receipt and results without trusting the service.",
     "challenge": "Dispute a result that was paid.",
     "jobs": "List, watch, download, cancel and refund your jobs.",
+    "market": "See what is paid on this market.",
     "account": "Show your balance; move money in and out.",
     "keys": "Make and list the keys that sign for you.",
     "context": "Choose which market the commands talk to.",
@@ -37,7 +38,7 @@ HELP_LINES = {
 
 # Who uses what, in the order in which the help shows it.
 SECTIONS = (
-    ("Buy", ("run", "jobs", "verify", "challenge", "account", "keys", "context")),
+    ("Buy", ("run", "jobs", "verify", "challenge", "market", "account", "keys", "context")),
     ("Sell", ("worker", "bundle", "pricing")),
     ("Operate", ("dev", "serve", "admin", "chain", "arbiter")),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prixfixe.cli.failures import Interrupted
+from prixfixe.cli.market_trades import index
 from prixfixe.cli.options import (
     MoneyType,
     chosen_context,
@@ -43,6 +44,9 @@ def pricing() -> None:
       prixfixe pricing list
       prixfixe pricing retire pivot --version 1.0.0 --key dev:1
     """
+
+
+pricing.add_command(index)
 
 
 @pricing.command()

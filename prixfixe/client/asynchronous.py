@@ -33,6 +33,8 @@ from prixfixe.errors import Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
 from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.prices import PriceIndex, Trade
+from prixfixe.protocol.product import Product
 from prixfixe.protocol.receipt import Receipt
 
 T = TypeVar("T")
@@ -184,6 +186,20 @@ class AsyncClient:
         """Dispute a task's result for a bond, and wait for the arbiter. ground: wrong, missing or count."""
         operation = self.operations.challenge(id_of(job), task=task, ground=ground, receipt=receipt)
         return await self.run(operation)
+
+    async def trades(
+        self, product: Product | str | None = None, limit: int | None = None
+    ) -> tuple[Trade, ...]:
+        """What providers were paid for settled lots, newest first; of one product, or of all."""
+        return await self.run(self.operations.trades(product, limit))
+
+    async def index(self, product: Product | str) -> PriceIndex:
+        """The price index of a product, such as `cpu-2x4/10m`."""
+        return await self.run(self.operations.index(product))
+
+    async def indexes(self) -> tuple[PriceIndex, ...]:
+        """The price index of every product."""
+        return await self.run(self.operations.indexes())
 
     async def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return await self.run(self.operations.publish_bundle(publication))

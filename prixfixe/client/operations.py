@@ -26,6 +26,7 @@ from prixfixe.client.conversation import items_of, parsed
 from prixfixe.client.dispute import Verdict
 from prixfixe.client.files import named_input, require_free_target
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
+from prixfixe.client.prices import Prices
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
 from prixfixe.client.refund import Returned, expire_late, lot_states
 from prixfixe.client.uploading import Uploading
@@ -40,7 +41,7 @@ from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
 
-class Operations(Uploading):
+class Operations(Uploading, Prices):
     """All operations of one customer on one market."""
 
     def __init__(

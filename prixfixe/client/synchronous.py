@@ -32,6 +32,8 @@ from prixfixe.errors import Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
 from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.prices import PriceIndex, Trade
+from prixfixe.protocol.product import Product
 from prixfixe.protocol.receipt import Receipt
 
 T = TypeVar("T")
@@ -193,6 +195,18 @@ class Client:
         """Dispute a task's result for a bond, and wait for the arbiter. ground: wrong, missing or count."""
         operation = self.operations.challenge(id_of(job), task=task, ground=ground, receipt=receipt)
         return self.run(operation)
+
+    def trades(self, product: Product | str | None = None, limit: int | None = None) -> tuple[Trade, ...]:
+        """What providers were paid for settled lots, newest first; of one product, or of all."""
+        return self.run(self.operations.trades(product, limit))
+
+    def index(self, product: Product | str) -> PriceIndex:
+        """The price index of a product, such as `cpu-2x4/10m`."""
+        return self.run(self.operations.index(product))
+
+    def indexes(self) -> tuple[PriceIndex, ...]:
+        """The price index of every product."""
+        return self.run(self.operations.indexes())
 
     def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return self.run(self.operations.publish_bundle(publication))

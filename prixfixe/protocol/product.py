@@ -114,6 +114,16 @@ class Product:
             max_seconds=int(found["time"]) * _SECONDS[found["unit"]],
         )
 
+    @staticmethod
+    def read(text: str) -> Product:
+        """The product that a person means: its catalogue name, or its code as 0x-hex."""
+        if not text.startswith("0x"):
+            return Product.parse(text)
+        try:
+            return Product.from_bytes(bytes.fromhex(text[2:]))
+        except ValueError as error:
+            raise _bad(f"{text[:80]!r} is not a product code") from error
+
     @property
     def name(self) -> str:
         """The catalogue name; `parse` reads it back to the same product."""

@@ -62,6 +62,36 @@ def test_one_account_that_trades_with_itself_moves_the_median_by_no_more_than_th
     assert 130 <= index.p50 <= 160
 
 
+def highest_median(honest: list[Trade], share: Fraction) -> int:
+    """The most that the median can be when so much of the weight is an attacker's and all of it lies above:
+    then half of all is this part of what is honest."""
+    part = Fraction(1, 2) / (1 - share)
+    prices = sorted(each.price for each in honest for _ in range(each.tasks))
+    return prices[min(-(-part.numerator * len(prices) // part.denominator), len(prices)) - 1]
+
+
+@given(st.integers(1, 10**6), st.integers(1, 100), st.booleans())
+def test_a_hundred_names_that_buy_of_each_other_through_one_customer_are_bounded_by_the_cap(
+    tasks: int, names: int, honest_crowd: bool
+) -> None:
+    """Providers cost a surety each and can be many; who pays them is one, and weighs a fifth at most."""
+    honest = HONEST if honest_crowd else [replace(each, tasks=1) for each in HONEST]
+    attack = [trade(10**9, 1000 + each, 98, tasks) for each in range(names)]
+    index = price_index(honest + attack, NOW)
+    assert index.p50 is not None
+    # Caps round down: an attacker's true share is never above it, the honest lose less than a millionth.
+    assert index.p50 <= highest_median(honest, Fraction(RULES.cap_bps, BPS) + Fraction(1, 10**6))
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=100))
+def test_wash_trades_of_one_provider_are_bounded_by_the_cap_however_they_are_cut(volumes: list[int]) -> None:
+    attack = [trade(10**9, 99, 200 + at, tasks) for at, tasks in enumerate(volumes)]
+    honest = [trade(100 + each, each, each, tasks=3) for each in range(40)]
+    index = price_index(honest + attack, NOW)
+    assert index.p50 is not None
+    assert index.p50 <= highest_median(honest, Fraction(RULES.cap_bps, BPS) + Fraction(1, 10**6))
+
+
 trades = st.lists(
     st.builds(
         trade,

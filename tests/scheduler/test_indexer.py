@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marketplace.store.tables import chain_events, cursor, deals, jobs, lots, offers
+from marketplace.store.tables import chain_events, cursor, deals, jobs, lots, offers, trades
 from prixfixe.devnet.anvil import running_anvil
 from prixfixe.errors import ConfigurationError
 from tests.support.market import OFFER, PRICE, deploy_local_market
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.chain
 def everything(service: Service) -> dict[str, list[dict[str, object]]]:
     """What the indexer keeps, to compare."""
     plain = {}
-    for table in (deals, lots, jobs, chain_events, cursor):
+    for table in (deals, lots, jobs, trades, chain_events, cursor):
         rows = service.rows(table, *table.primary_key.columns)
         plain[table.name] = [dict(row) for row in rows]
     return plain
@@ -105,11 +105,13 @@ def test_a_settlement_that_the_chain_takes_back_is_undone_and_settled_again(serv
     service.report(worker)
     service.step()
     assert service.job(job)["state"] == "settled"
+    trade = dict(service.rows(trades)[0])
 
     chain.rpc.call("evm_revert", snapshot)
     chain.rpc.call("evm_mine")
     service.indexer.run_once()
     assert service.rows(deals)[0]["state"] == "open"
+    assert service.rows(trades) == []
     assert service.job(job)["state"] == "running"
     service.step()
     service.step()
@@ -117,6 +119,9 @@ def test_a_settlement_that_the_chain_takes_back_is_undone_and_settled_again(serv
     assert service.job(job)["state"] == "settled"
     assert service.job(job)["charged"] == PRICE.units
     assert [deal["state"] for deal in service.rows(deals)] == ["settled"]
+    place = ("block", "log_index", "time")
+    now = [{**row, **{name: trade[name] for name in place}} for row in service.rows(trades)]
+    assert now == [trade]
 
 
 def test_a_deal_that_the_chain_takes_back_is_matched_again_and_its_result_still_counts(

@@ -1,0 +1,38 @@
+"""`/v1/trades`, `/v1/index`: what the market has paid."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from marketplace.api.access import ServicesDep
+from prixfixe.protocol.prices import PriceIndex
+from prixfixe.protocol.product import Product
+
+router = APIRouter(tags=["market"])
+
+
+@router.get("/trades")
+def page(
+    services: ServicesDep,
+    product: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: Annotated[str | None, Query(max_length=40)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> dict[str, Any]:
+    """What providers were paid for settled lots, newest first; of one product (name or code), or of all."""
+    chosen = None if product is None else Product.read(product)
+    items, following = services.trades.page(chosen, cursor, limit)
+    return {"items": items, "next": following}
+
+
+@router.get("/index")
+def indexes(services: ServicesDep) -> dict[str, Any]:
+    """The price index of every product."""
+    return {"items": services.trades.indexes(), "next": None}
+
+
+@router.get("/index/{product:path}")
+def index(services: ServicesDep, product: str) -> PriceIndex:
+    """The price index of a product, by its name (`cpu-2x4/10m`) or its code (0x-hex)."""
+    return services.trades.index(Product.read(product))

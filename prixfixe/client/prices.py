@@ -1,0 +1,44 @@
+"""What the market has paid, asked of the service: trades and price indexes."""
+
+from __future__ import annotations
+
+from urllib.parse import quote as url_quote
+
+from prixfixe.client.calls import Operation, Request
+from prixfixe.client.conversation import Conversation, items_of, parsed
+from prixfixe.protocol.prices import PriceIndex, Trade
+from prixfixe.protocol.product import Product
+
+_PAGE = 500
+
+
+class Prices(Conversation):
+    """Operations that anyone may do: no session is needed."""
+
+    def trades(self, product: Product | str | None, limit: int | None) -> Operation[tuple[Trade, ...]]:
+        """Paid legs of settled lots, newest first; all of them when limit is None."""
+        query = {"limit": str(min(limit or _PAGE, _PAGE))}
+        if product is not None:
+            query["product"] = _name(product)
+        found: list[Trade] = []
+        while True:
+            page = (yield from self.send(Request("GET", "/v1/trades", query=query))).json()
+            found += [parsed(Trade, item) for item in items_of(page)]
+            cursor = page.get("next") if isinstance(page, dict) else None
+            if cursor is None or (limit is not None and len(found) >= limit):
+                return tuple(found[:limit])
+            query = {**query, "cursor": str(cursor)}
+
+    def index(self, product: Product | str) -> Operation[PriceIndex]:
+        """The price index of a product."""
+        path = f"/v1/index/{url_quote(_name(product))}"
+        return (yield from self.ask(PriceIndex, Request("GET", path)))
+
+    def indexes(self) -> Operation[tuple[PriceIndex, ...]]:
+        """The price index of every product."""
+        answer = yield from self.send(Request("GET", "/v1/index"))
+        return tuple(parsed(PriceIndex, item) for item in items_of(answer.json()))
+
+
+def _name(product: Product | str) -> str:
+    return Product.read(product).name if isinstance(product, str) else product.name

@@ -1,0 +1,45 @@
+"""What the market has paid, as it crosses HTTP: trades and the price index."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prixfixe.protocol.wire import Address, Message, MoneyField, ProductField, Seconds, Word
+
+
+class Trade(Message):
+    """What one provider was paid for one settled lot. A lot with several replicas is several trades of one
+    deal."""
+
+    deal: Word
+    leg: int
+    product: ProductField
+    kind: Literal["bundle", "flat", "auction"]
+    price: MoneyField  # of one task, to this provider
+    tasks: int
+    provider: Address
+    customer: Address
+    bundle: Word | None  # the offer's id, of a bundle
+    batch: Word | None  # hash of the published batch, of an auction
+    block: int
+    time: Seconds  # of the block
+
+
+class PriceIndex(Message):
+    """The price index of a product (`prixfixe.market.index`).
+
+    status: live; stale, nothing was paid lately; fallback, too few makers to speak of a market, and the
+    prices are of `source`: the plain percentiles of what trades there are, or of the asks that rest now.
+    """
+
+    product: ProductField
+    status: Literal["live", "stale", "fallback"]
+    source: Literal["index", "trades", "asks", "none"]
+    p10: MoneyField | None
+    p50: MoneyField | None
+    p90: MoneyField | None
+    trades: int  # paid legs that counted
+    makers: int  # distinct providers among them
+    newest: Seconds | None  # when the newest was paid
+    block: int  # the last one that was read
+    time: Seconds  # for which the index was computed
