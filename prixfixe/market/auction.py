@@ -24,10 +24,14 @@ left out and the auction is run again without it, so that what does not trade do
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+import gc
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from itertools import accumulate
+from operator import attrgetter
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from prixfixe.market.book import Buy, Sell
 from prixfixe.market.spreading import Spreading
@@ -37,6 +41,7 @@ WHOLE_ROUNDS: Final = 16
 SHORTEST_BATCH: Final = 1.0  # seconds
 LONGEST_BATCH: Final = 5.0
 
+Order = TypeVar("Order", Buy, Sell)
 Exclusion = Literal[
     "admits no provider that is here",
     "admits no customer that is here",
@@ -60,9 +65,11 @@ class Collar:
         return min(max(price, self.low), self.high)
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """One lot of a bid, with one ask for each replica. lot: which of the bid's free lots, from 0."""
+class Fill(NamedTuple):
+    """One lot of a bid, with one ask for each replica. lot: which of the bid's free lots, from 0.
+
+    A tuple, because a large batch makes a hundred thousand of them.
+    """
 
     bid: bytes
     lot: int
@@ -102,8 +109,28 @@ def batch_seconds(orders: int) -> float:
 def clear(buys: Iterable[Buy], sells: Iterable[Sell], seed: bytes, collar: Collar = Collar()) -> Cleared:
     """Clear one batch. Orders of no volume are passed over. O(n log n) in orders and traded legs, times the
     rounds that bids marked `whole` need."""
-    bids = sorted((buy for buy in buys if buy.lots > 0), key=lambda buy: buy.id)
-    asks = sorted((sell for sell in sells if sell.slots > 0), key=lambda sell: sell.id)
+    with _no_collector():
+        return _clear(buys, sells, seed, collar)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """The many small values of a large batch hold no cycles: looking for some is a fifth of its time, and
+    grows with the rest of the process."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _clear(buys: Iterable[Buy], sells: Iterable[Sell], seed: bytes, collar: Collar) -> Cleared:
+    bids = sorted([buy for buy in buys if buy.lots > 0], key=_fall)
+    asks = sorted([sell for sell in sells if sell.slots > 0], key=attrgetter("price"))
+    _equals_by_id(bids, [buy.limit for buy in bids])
+    _equals_by_id(asks, [sell.price for sell in asks])
     excluded: dict[bytes, Exclusion] = {}
     rounds = 0
     while True:
@@ -112,14 +139,14 @@ def clear(buys: Iterable[Buy], sells: Iterable[Sell], seed: bytes, collar: Colla
         price = _price(live_bids, live_asks, collar)
         if price is None:
             return Cleared(None, (), excluded | alone)
-        taking = [buy for buy in live_bids if buy.limit >= price]
-        giving = [sell for sell in live_asks if sell.price <= price]
+        taking = live_bids[: bisect_right(live_bids, -price, key=_fall)]
+        giving = live_asks[: bisect_right(live_asks, price, key=attrgetter("price"))]
         spreading = Spreading(taking, giving, seed)
         fills = spreading.fills()
         short = spreading.short()
         if not short:
             done = tuple(
-                Fill(buy.id, lot, legs) for buy in taking for lot, legs in enumerate(fills.get(buy.id, ()))
+                [Fill(bid, lot, legs) for bid in sorted(fills) for lot, legs in enumerate(fills[bid])]
             )
             return Cleared(price if done else None, done, excluded | alone)
         left_out = set(short if rounds > WHOLE_ROUNDS else short[:1])
@@ -128,21 +155,45 @@ def clear(buys: Iterable[Buy], sells: Iterable[Sell], seed: bytes, collar: Colla
         bids = [buy for buy in bids if buy.id not in left_out]
 
 
+def _equals_by_id(orders: list[Order], values: list[int]) -> None:
+    """Puts orders of one value, which stand together, into the order of their ids: cheaper than sorting all
+    by id, since few are equal in a large book."""
+    same = [at for at in range(1, len(values)) if values[at] == values[at - 1]]
+    end = 0
+    for at in same:
+        if at < end:
+            continue
+        end = at + 1
+        while end < len(values) and values[end] == values[at]:
+            end += 1
+        orders[at - 1 : end] = sorted(orders[at - 1 : end], key=attrgetter("id"))
+
+
+def _fall(buy: Buy) -> int:
+    """Ascends where the limits descend."""
+    return -buy.limit
+
+
 def _able(bids: list[Buy], asks: list[Sell]) -> tuple[list[Buy], list[Sell], dict[bytes, Exclusion]]:
     """Without the orders whose own conditions leave them nobody to trade with at any price."""
     excluded: dict[bytes, Exclusion] = {}
-    highest: dict[str, int] = {}
-    for buy in bids:
-        if buy.limit > highest.get(buy.customer, -1):
-            highest[buy.customer] = buy.limit
-    able_asks = []
-    for sell in asks:
-        if sell.customer is not None and highest.get(sell.customer, -1) < sell.price:
-            excluded[sell.id] = "admits no customer that is here"
-        else:
-            able_asks.append(sell)
+    named = {sell.customer for sell in asks if sell.customer is not None}
+    if named:
+        highest: dict[str, int] = dict.fromkeys(named, -1)
+        for buy in bids:
+            if buy.customer in named and buy.limit > highest[buy.customer]:
+                highest[buy.customer] = buy.limit
+        able_asks = []
+        for sell in asks:
+            if sell.customer is not None and highest[sell.customer] < sell.price:
+                excluded[sell.id] = "admits no customer that is here"
+            else:
+                able_asks.append(sell)
+        asks = able_asks
+    if all(buy.providers is None for buy in bids):
+        return bids, asks, excluded
     lowest: dict[str, int] = {}
-    for sell in able_asks:
+    for sell in asks:
         if sell.price < lowest.get(sell.provider, sell.price + 1):
             lowest[sell.provider] = sell.price
     known: dict[frozenset[str], list[int]] = {}  # the lowest asks of a list of providers, sorted
@@ -157,48 +208,46 @@ def _able(bids: list[Buy], asks: list[Sell]) -> tuple[list[Buy], list[Sell], dic
                 excluded[buy.id] = "admits no provider that is here"
                 continue
         able_bids.append(buy)
-    return able_bids, able_asks, excluded
+    return able_bids, asks, excluded
 
 
 def _price(bids: list[Buy], asks: list[Sell], collar: Collar) -> int | None:
-    """The middle of the marginal pair inside the collar; None when no bid reaches an ask there."""
+    """The middle of the marginal pair inside the collar; None when no bid reaches an ask there. bids: highest
+    first. asks: lowest first."""
     if not bids or not asks:
         return None
-    lots = sum(buy.lots for buy in bids)
-    supply = _slots_that_count(asks, lots)
-    total = sum(slots for _, slots in supply)
-    values = [(buy.limit, buy.lots * buy.replicas) for buy in bids]
-    values += supply
-    values.sort(reverse=True)
-    # The M-th and the (M+1)-th highest; there is an (M+1)-th because there is at least one bid.
-    upper = lower = -1
-    passed = 0
-    for value, units in values:
-        passed += units
-        if upper < 0 and passed >= total:
-            upper = value
-        if passed > total:
-            lower = value
-            break
-    price = collar.clamp((upper + lower) // 2)
-    reached = any(buy.limit >= price for buy in bids) and any(sell.price <= price for sell in asks)
-    return price if reached else None
+    limits = [-buy.limit for buy in bids]
+    wanted = [0, *accumulate([buy.lots * buy.replicas for buy in bids])]
+    prices = [sell.price for sell in asks]
+    offered = [0, *accumulate(_slots_that_count(asks, sum([buy.lots for buy in bids])))]
+
+    def surplus(value: int) -> int:
+        """Legs that would pay `value` less the slots that ask for less; falls as the value rises."""
+        return wanted[bisect_right(limits, -value)] - offered[bisect_left(prices, value)]
+
+    def highest(least: int) -> int:
+        """The highest of all values with at least this surplus."""
+        of_bids = bisect_left(limits, True, key=lambda limit: surplus(-limit) >= least)
+        of_asks = bisect_left(prices, True, key=lambda price: surplus(price) < least)
+        found = [] if of_bids == len(limits) else [-limits[of_bids]]
+        return max(found + prices[max(of_asks - 1, 0) : of_asks])
+
+    # As many legs and slots are worth the M-th highest value or more as there are slots: surplus 0. There is
+    # an (M+1)-th, with a surplus of 1, because there is at least one bid.
+    price = collar.clamp((highest(0) + highest(1)) // 2)
+    return price if bids[0].limit >= price >= asks[0].price else None
 
 
-def _slots_that_count(asks: list[Sell], lots: int) -> list[tuple[int, int]]:
-    """(price, slots) of the asks, of each provider the cheapest `lots` slots and no more."""
-    by_provider: dict[str, list[tuple[int, int]]] = {}
+def _slots_that_count(asks: list[Sell], lots: int) -> list[int]:
+    """The slots of each ask, of each provider the cheapest `lots` slots and no more."""
+    slots = [sell.slots for sell in asks]
+    of_provider: dict[str, int] = {}
     for sell in asks:
-        by_provider.setdefault(sell.provider, []).append((sell.price, sell.slots))
-    counted = []
-    for offers in by_provider.values():
-        left = lots
-        if len(offers) > 1:
-            offers.sort()
-        for price, slots in offers:
-            if slots >= left:
-                counted.append((price, left))
-                break
-            counted.append((price, slots))
-            left -= slots
-    return counted
+        of_provider[sell.provider] = of_provider.get(sell.provider, 0) + sell.slots
+    left = {provider: lots for provider, total in of_provider.items() if total > lots}
+    if left:
+        for at, sell in enumerate(asks):
+            if sell.provider in left:
+                slots[at] = min(sell.slots, left[sell.provider])
+                left[sell.provider] -= slots[at]
+    return slots
