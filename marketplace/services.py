@@ -13,6 +13,7 @@ from marketplace.blobs import Blobs
 from marketplace.bundles import Bundles
 from marketplace.cases import Cases
 from marketplace.chain import ChainReader
+from marketplace.earnings import Income
 from marketplace.jobs import Jobs
 from marketplace.logs import Logs
 from marketplace.orders import Orders
@@ -57,6 +58,7 @@ class Services:
     rounds: Rounds
     receipts: Receipts
     trades: Trades
+    income: Income
     closing: threading.Event
 
     @staticmethod
@@ -114,6 +116,7 @@ class Services:
             rounds=Rounds(store, domain),
             receipts=Receipts(store, domain, signer),
             trades=Trades(store, chain),
+            income=Income(store, chain, policy.window),
             closing=threading.Event(),
         )
 

@@ -33,6 +33,8 @@ from prixfixe.errors import (
 from prixfixe.keys import Signer
 from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.addresses import parse_address
+from prixfixe.protocol.prices import Earnings, PriceIndex
+from prixfixe.protocol.product import Product
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.uploads import SMALL_BYTES, PartRange, UploadState, upload_path
 
@@ -140,6 +142,13 @@ class ServiceClient:
 
     def status(self, key: str) -> wire.WorkerStatus:
         return self._model(wire.WorkerStatus, "GET", f"/v1/workers/{key}")
+
+    def earnings(self, key: str, days: int) -> Earnings:
+        return _parsed(Earnings, self._call("GET", f"/v1/workers/{key}/earnings", params={"days": days}))
+
+    def index(self, product: Product) -> PriceIndex:
+        """The price index of a product."""
+        return self._model(PriceIndex, "GET", f"/v1/index/{product.name}")
 
     @contextmanager
     def download(self, sha256: str) -> Iterator[Iterable[bytes]]:

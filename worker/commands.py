@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from worker import income_commands
 from worker.options import (
     contract_option,
     data_option,
@@ -49,6 +50,10 @@ def worker() -> None:
     Jobs run in containers without network, root or capabilities, within limits of memory, processor, disk,
     time and log. You are paid the price that the worker asks, for tasks that succeed.
     """
+
+
+worker.add_command(income_commands.price)
+worker.add_command(income_commands.earnings)
 
 
 @worker.command()

@@ -16,6 +16,7 @@ from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.wire import Heartbeat, HeartbeatAnswer, Market, SignedAsk
 from worker.client import Stopped
+from worker.pricing import Pricing
 from worker.quoting import Standing, due_asks, slot_fits
 from worker.room import Room
 
@@ -42,6 +43,7 @@ class Heart:
         self._market = market
         self._running = running
         self._give_up = give_up
+        self._pricing = Pricing(room.settings, room.client.index, room.pool)
         self._wake = threading.Event()
         self._over = threading.Event()
         self._draining = False
@@ -149,7 +151,8 @@ class Heart:
             self._say_once("standing", f"no new asks while the chain is silent: {error}")
             return []
         self._told.discard("standing")
-        return due_asks(self._room.settings, self._wanted, standing, self._resting)
+        self._pricing.refresh()
+        return due_asks(self._room.settings, self._wanted, standing, self._resting, self._pricing.of)
 
     def _read_standing(self) -> Standing:
         if self._standing is None or time.monotonic() - self._standing_read > _STANDING_SECONDS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
@@ -56,16 +56,16 @@ def price(settings: WorkerSettings, product: Product) -> Money:
     return max(settings.minimum, Money(units))
 
 
-def make_ask(settings: WorkerSettings, product: Product, standing: Standing) -> Ask:
+def make_ask(settings: WorkerSettings, product: Product, standing: Standing, pay: Money | None = None) -> Ask:
     """The ask for a product: for bundles, matched by the market's scheduler only, alive for `ask_seconds`.
 
-    `slots` is how many tasks of one lot run side by side, so it is 1: lots have one task, and another slot
-    takes another lot.
+    pay: of one task; the worker's rate when None. `slots` is how many tasks of one lot run side by side, so
+    it is 1: lots have one task, and another slot takes another lot.
     """
     return Ask(
         provider=settings.provider,
         product=product.to_bytes(),
-        price=price(settings, product).units,
+        price=(price(settings, product) if pay is None else pay).units,
         slots=1,
         kinds=KIND_BUNDLES,
         customer=ZERO_ADDRESS,
@@ -76,15 +76,21 @@ def make_ask(settings: WorkerSettings, product: Product, standing: Standing) -> 
 
 
 def due_asks(
-    settings: WorkerSettings, wanted: Iterable[Product], standing: Standing, resting: Mapping[bytes, Ask]
+    settings: WorkerSettings,
+    wanted: Iterable[Product],
+    standing: Standing,
+    resting: Mapping[bytes, Ask],
+    price_of: Callable[[Product], Money] | None = None,
 ) -> list[Ask]:
     """New asks for the wanted products that fit: those never asked, past half of their life, or of another
-    era or price than now. resting: product code -> the ask that the market holds."""
+    era or price than now. resting: product code -> the ask that the market holds. price_of: pay of one task;
+    the worker's rate when None."""
     asks = []
     for product in wanted:
         if slot_fits(settings, product) is not None:
             continue
-        fresh = make_ask(settings, product, standing)
+        pay = None if price_of is None else price_of(product)
+        fresh = make_ask(settings, product, standing, pay)
         known = resting.get(fresh.product)
         if (
             known is None

@@ -12,6 +12,7 @@ from marketplace.api.access import AttemptId, Caller, ServicesDep
 from marketplace.services import CLOSING
 from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
+from prixfixe.protocol.prices import Earnings
 
 router = APIRouter(tags=["workers"])
 
@@ -34,6 +35,17 @@ def heartbeat(services: ServicesDep, caller: Caller, beat: wire.Heartbeat) -> wi
 def status(services: ServicesDep, caller: Caller, key: wire.Address) -> wire.WorkerStatus:
     """Heartbeat, deals and earnings, for the worker and its provider."""
     return services.workers.status(key, caller)
+
+
+@router.get("/workers/{key}/earnings")
+def earnings(
+    services: ServicesDep,
+    caller: Caller,
+    key: wire.Address,
+    days: Annotated[int, Query(ge=1, le=366)] = 30,
+) -> Earnings:
+    """What it was paid by day, product and bundle, and what still waits, for the worker and its provider."""
+    return services.income.earnings(key, caller, days)
 
 
 @router.get("/assignments", response_model=None, responses={200: {"model": wire.Assignment}})

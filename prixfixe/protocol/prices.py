@@ -43,3 +43,34 @@ class PriceIndex(Message):
     newest: Seconds | None  # when the newest was paid
     block: int  # the last one that was read
     time: Seconds  # for which the index was computed
+
+
+class EarningsLine(Message):
+    """What a worker did on one day for one product and bundle. earned: all that settlements paid, `waiting`
+    of it can still be disputed; taken: pay of results that were judged wrong, which is not in `earned`;
+    fees: what guilty cases cost beside that."""
+
+    day: str  # of the chain's clock, UTC, such as 2026-11-22
+    product: ProductField
+    kind: Literal["bundle", "flat", "auction"]
+    bundle: str | None  # "pivot 1.0.0 small", of a bundle
+    lots: int
+    tasks: int
+    seconds: float  # that its runs took, by its own clock
+    earned: MoneyField
+    waiting: MoneyField
+    taken: MoneyField
+    fees: MoneyField
+
+
+class Earnings(Message):
+    """A worker's income, by the trades that the chain tells of; newest day first. slots: how many tasks it
+    runs at once. since, until: the chain's clock."""
+
+    key: Address
+    provider: Address
+    slots: int
+    since: Seconds
+    until: Seconds
+    lines: tuple[EarningsLine, ...]
+    more: bool = False  # there were more trades than one answer adds up; the oldest are left out

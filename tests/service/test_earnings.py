@@ -1,0 +1,79 @@
+"""What a worker is told of its income: paid, waiting, and taken again."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, update
+
+from marketplace.store.tables import attempts, cases, deals
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.prices import Earnings
+from tests.support.service import (
+    CHAIN_TIME,
+    DOLLAR,
+    PROVIDER,
+    STRANGER,
+    WORKER,
+    World,
+    manifest_of,
+    settle_on_chain,
+    success,
+)
+
+WINDOW = 600
+
+
+def earnings(world: World, **params: int) -> Earnings:
+    path = f"/v1/workers/{WORKER.address}/earnings"
+    answer = world.http.get(path, params=params, headers=world.sign_in(PROVIDER))
+    assert answer.status_code == 200, answer.text
+    return Earnings.model_validate(answer.json())
+
+
+def settled(world: World) -> str:
+    """A deal of the worker that is paid; its id."""
+    world.publish()
+    assignment = world.running(world.placed())
+    settle_on_chain(world, assignment.deal, success(assignment.deal, manifest_of(out_csv=b"x")))
+    with world.store.write() as connection:
+        connection.execute(update(attempts).values(seconds=90.0))
+    return assignment.deal_id
+
+
+def test_pay_of_a_disputable_deal_waits_until_the_next_window_is_over(world: World) -> None:
+    settled(world)
+    found = earnings(world)
+    assert (found.key, found.provider, found.slots) == (WORKER.address, PROVIDER.address, 2)
+    (line,) = found.lines
+    assert (line.bundle, line.lots, line.tasks, line.seconds) == ("echo 1.0.0 small", 1, 1, 90.0)
+    assert line.day == "2030-03-17"
+    assert (line.earned, line.waiting, line.taken) == (Money(DOLLAR), Money(DOLLAR), Money(0))
+    free_at = ((CHAIN_TIME + 2) // WINDOW + 2) * WINDOW
+    world.chain.time = free_at - 1
+    assert earnings(world).lines[0].waiting == Money(DOLLAR)
+    world.chain.time = free_at
+    assert earnings(world).lines[0].waiting == Money(0)
+    assert earnings(world).lines[0].earned == Money(DOLLAR)
+    world.chain.time += 2 * 86_400
+    assert earnings(world, days=1).lines == ()
+
+
+def test_what_a_judgement_took_is_not_earned_and_its_fee_is_told(world: World) -> None:
+    deal = settled(world)
+    with world.store.write() as connection:
+        row = connection.execute(update(deals).values(state="guilty").returning(deals.c.job)).one()
+        connection.execute(
+            insert(cases).values(
+                deal=deal, number=1, opening=1, job=row.job, lot=0, challenger=STRANGER.address, claim={},
+                until=0, bond=1, fees=["250000"], fact="0", state="guilty", opened={}, ended={},
+            )
+        )  # fmt: skip
+    (line,) = earnings(world).lines
+    assert (line.lots, line.tasks, line.earned, line.waiting) == (1, 0, Money(0), Money(0))
+    assert (line.taken, line.fees) == (Money(DOLLAR), Money(250_000))
+
+
+def test_a_stranger_learns_nothing(world: World) -> None:
+    settled(world)
+    path = f"/v1/workers/{WORKER.address}/earnings"
+    assert world.http.get(path, headers=world.sign_in(STRANGER)).status_code == 404
+    assert world.http.get(path).status_code == 401
