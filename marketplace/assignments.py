@@ -22,7 +22,7 @@ from prixfixe.errors import Conflict, InvalidInput, NotFound, Unavailable
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.manifest import JobManifest
-from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.orders import order_from_json
 from prixfixe.protocol.outputs import leaf, merkle_root
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.signatures import parse_signature, require_signer
@@ -145,28 +145,34 @@ class Assignments:
 def _assignment(connection: Connection, row: RowMapping) -> wire.Assignment:
     deal = deal_of(connection, row)
     job = connection.execute(select(jobs).where(jobs.c.id == row["job"])).mappings().one()
-    offer = connection.execute(select(offers).where(offers.c.offer_id == job["offer_id"])).mappings().one()
-    bundle = (
-        connection.execute(
-            select(bundles).where(bundles.c.id == offer["bundle"], bundles.c.version == offer["version"])
-        )
-        .mappings()
-        .one()
-    )
+    definition, limit = _sold(connection, job["offer_id"])
     return wire.Assignment(
         attempt=row["id"],
         deal=Deal.from_json(deal["deal"]),
         deal_id=deal["id"],
         due=deal["due"],
         deadline=deal["deadline"],
-        purchase=Purchase.from_json(job["purchase"]),
+        order=order_from_json(job["order"]),
         manifest=JobManifest.model_validate(job["manifest"]),
-        definition=bundle["definition"],
-        image_archive=bundle["image_archive"],
-        product=Product.from_bytes(bytes.fromhex(offer["product"][2:])),
+        definition=definition,
+        image_archive=job["image_archive"],
+        product=Product.from_bytes(bytes.fromhex(job["product"][2:])),
         tasks=tuple(_positions(connection, row)),
-        limit_units=offer["up_to"],
+        limit_units=limit,
     )
+
+
+def _sold(connection: Connection, offer_id: str | None) -> tuple[dict[str, Any] | None, int | None]:
+    """The definition and the largest number of units of an offer; neither for a bid."""
+    if offer_id is None:
+        return None, None
+    query = (
+        select(bundles.c.definition, offers.c.up_to)
+        .join(bundles, (bundles.c.id == offers.c.bundle) & (bundles.c.version == offers.c.version))
+        .where(offers.c.offer_id == offer_id)
+    )
+    found = connection.execute(query).one()
+    return found.definition, found.up_to
 
 
 def own_attempt(connection: Connection, attempt: str, key: str) -> RowMapping:
@@ -232,12 +238,8 @@ def _require_outputs(connection: Connection, report: wire.TaskReport, deal: RowM
     for file in files:
         if sizes[file.sha256] != file.size:
             raise _bad(f"output {file.path!r} has {sizes[file.sha256]} bytes, the manifest says {file.size}")
-    offer = connection.execute(
-        select(offers.c.product)
-        .join(jobs, jobs.c.offer_id == offers.c.offer_id)
-        .where(jobs.c.id == deal["job"])
-    ).scalar_one()
-    room = Product.from_bytes(bytes.fromhex(offer[2:])).disk_mib << 20
+    product = connection.execute(select(jobs.c.product).where(jobs.c.id == deal["job"])).scalar_one()
+    room = Product.from_bytes(bytes.fromhex(product[2:])).disk_mib << 20
     if report.outputs.total_size > room:
         raise _bad(f"the outputs have {report.outputs.total_size} bytes, the product's disk {room}")
 

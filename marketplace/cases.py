@@ -50,7 +50,7 @@ def _file(connection: Connection, case: RowMapping) -> wire.CaseFile:
     bundle = _bundle(connection, job)
     return wire.CaseFile(
         deal_id=case["deal"],
-        purchase=Purchase.from_json(job["purchase"]),
+        purchase=Purchase.from_json(job["order"]),
         manifest=JobManifest.model_validate(job["manifest"]),
         definition=bundle["definition"],
         image_archive=bundle["image_archive"],

@@ -33,7 +33,7 @@ class ChainView:
 
     time: the second that a block made now would have, which is what a deadline is compared with. offers:
     until when each lives, 0 when it was never published. workers: until when each (provider, key) may sign,
-    0 for never.
+    0 for never. fee_bps: of a match made now, hundredths of a percent; 0 when it was not asked for.
     """
 
     block: int
@@ -41,6 +41,7 @@ class ChainView:
     accounts: Mapping[str, AccountView] = field(default_factory=dict)
     offers: Mapping[bytes, int] = field(default_factory=dict)
     workers: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    fee_bps: int = 0
 
 
 class ChainReader(Protocol):
@@ -52,6 +53,7 @@ class ChainReader(Protocol):
         accounts: Sequence[str] = (),
         offers: Sequence[bytes] = (),
         workers: Sequence[tuple[str, str]] = (),
+        fee: bool = False,
     ) -> ChainView:
         """Everything named, in one exchange."""
         ...
@@ -77,11 +79,13 @@ class MarketReader:
         accounts: Sequence[str] = (),
         offers: Sequence[bytes] = (),
         workers: Sequence[tuple[str, str]] = (),
+        fee: bool = False,
     ) -> ChainView:
         questions = [
             *(("account", (each,)) for each in accounts),
             *(("bundles", (each,)) for each in offers),
             *(("workers", each) for each in workers),
+            *([("config", ())] if fee else ()),
         ]
         # On a quiet chain the latest block may be old, and a local chain's clock can be moved: what counts is
         # the block that is to come.
@@ -102,6 +106,7 @@ class MarketReader:
             accounts={each: _account(next(results)) for each in accounts},
             offers={each: next(results)["until"] for each in offers},
             workers={each: next(results) for each in workers},
+            fee_bps=tuple(next(results).values())[1] if fee else 0,
         )
 
     def may_price(self, address: str) -> bool:

@@ -20,7 +20,7 @@ from prixfixe.errors import Conflict, InvalidInput, NotFound
 from prixfixe.protocol import wire
 from prixfixe.protocol.disputes import Claim, Ground
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.orders import order_from_json
 
 _OVER = ("settled", "refunded")
 
@@ -149,10 +149,13 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
     tried = connection.execute(select(func.count()).select_from(deals).where(deals.c.job == row["id"]))
     return wire.Job(
         id=row["id"],
+        kind=row["kind"],
         state=row["state"],
-        bundle=quote["bundle"],
-        version=quote["version"],
-        tier=quote["tier"],
+        bundle=quote.get("bundle"),
+        version=quote.get("version"),
+        tier=quote.get("tier"),
+        image=row["manifest"]["image"],
+        tasks=row["manifest"]["tasks"],
         quoted=Money(int(quote["total"])),
         charged=Money(row["charged"]),
         created_at=row["created_at"],
@@ -167,7 +170,7 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
 
 
 def _dispute(case: RowMapping, job: RowMapping) -> wire.JobDispute:
-    claim, lot = Claim.from_json(case["claim"]), Purchase.from_json(job["purchase"]).lot
+    claim, lot = Claim.from_json(case["claim"]), order_from_json(job["order"]).lot
     return wire.JobDispute(
         state=case["state"],
         ground=Ground(claim.ground).word,

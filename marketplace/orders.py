@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
@@ -12,8 +12,8 @@ from sqlalchemy import Connection, func, insert, select
 from marketplace.blobs import known_sizes, owned
 from marketplace.chain import AccountView, ChainReader, ChainView
 from marketplace.store.database import Store
-from marketplace.store.tables import idempotency, jobs, lots, offers, quotes
-from marketplace.store.transitions import job_placed
+from marketplace.store.tables import bundles, idempotency, jobs, lots, quotes
+from marketplace.store.transitions import OrderTerms, job_placed
 from prixfixe.errors import (
     Conflict,
     InsufficientFunds,
@@ -26,17 +26,18 @@ from prixfixe.errors import (
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.orders import Bid, Order
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.quotes import not_as_quoted
 from prixfixe.protocol.signatures import parse_signature, require_signer
-from prixfixe.protocol.typed_data import Domain, format_bytes32
+from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
 
 WAITING_LOTS = ("free", "matching")  # their money is still in the account
 MATCH_SECONDS = 10  # an offer that ends sooner may end before a worker is found
 
 
 class Orders:
-    """The door for signed purchases."""
+    """The door for signed orders."""
 
     def __init__(
         self,
@@ -60,55 +61,57 @@ class Orders:
         SignatureError, NotFound (quote), InvalidInput (not as quoted), QuoteExpired, PriceChanged, Conflict
         (inputs, era, key) or InsufficientFunds: then nothing was stored.
         """
-        purchase = request.purchase
-        digest = purchase.digest(self._domain)
+        order = request.order
+        digest = order.digest(self._domain)
         self._require_signature(digest, request)
         job = format_bytes32(digest)
         with self._store.read() as connection:
             if _exists(connection, job):
-                _require_same_key(connection, purchase.customer, idempotency_key, request)
+                _require_same_key(connection, order.customer, idempotency_key, request)
                 return job, False
             quote = _quote(connection, request.quote)
-            require_as_quoted(purchase, quote)
-            _require_inputs(connection, quote, purchase.customer)
+            require_as_quoted(order, quote, self._domain.verifying_contract)
+            _require_inputs(connection, quote, order.customer)
+            terms = _terms(connection, quote)
         if quote.expires_at < self._clock():
             raise QuoteExpired(f"the quote's time was over at {quote.expires_at}; nothing was charged")
-        offer = bytes.fromhex(quote.offer_id[2:])
-        view = self._chain.look(accounts=(purchase.customer,), offers=(offer,))
-        self._require_price_stands(quote, view.offers[offer], view.time)
-        self._require_time(purchase, quote, view)
-        account = view.accounts[purchase.customer]
-        if account.era != purchase.era:
+        asked = () if isinstance(order, Bid) else (order.bundle,)
+        view = self._chain.look(accounts=(order.customer,), offers=asked)
+        if isinstance(quote, wire.Quote):
+            self._require_price_stands(quote, view.offers[parse_bytes32(quote.offer_id)], view.time)
+        self._require_time(order, terms, view)
+        account = view.accounts[order.customer]
+        if account.era != order.era:
             raise Conflict(
-                f"the order is of era {purchase.era}, the account is in era {account.era}",
+                f"the order is of era {order.era}, the account is in era {account.era}",
                 code="era-changed",
                 hint="ask for a new quote and sign it: orders of older eras cannot be paid",
             )
         with self._store.write() as connection:
             if _exists(connection, job):
                 return job, False
-            self._require_balance(connection, account, purchase)
+            self._require_balance(connection, account, order)
             if idempotency_key is not None:
-                _remember_key(
-                    connection, purchase.customer, idempotency_key, request, job, int(self._clock())
-                )
+                _remember_key(connection, order.customer, idempotency_key, request, job, int(self._clock()))
             job_placed(
                 connection,
                 job=job,
                 quote=quote.id,
-                purchase=purchase,
+                order=order,
                 signature=request.signature,
                 manifest=quote.manifest.model_dump(mode="json"),
+                terms=terms,
             )
         return job, True
 
     def _require_signature(self, digest: bytes, request: wire.JobRequest) -> None:
         try:
-            require_signer(digest, parse_signature(request.signature), request.purchase.customer)
+            require_signer(digest, parse_signature(request.signature), request.order.customer)
         except SignatureError as error:
+            error.values.setdefault("digest", format_bytes32(digest))
             if "expected" in error.values:
                 error.hint = (
-                    f"sign as {request.purchase.customer}, for chain {self._domain.chain_id} and contract "
+                    f"sign as {request.order.customer}, for chain {self._domain.chain_id} and contract "
                     f"{self._domain.verifying_contract}; a contract wallet (EIP-1271) cannot order here yet"
                 )
             raise
@@ -123,28 +126,28 @@ class Orders:
                 quoted=str(quote.total.units),
             )
 
-    def _require_time(self, purchase: Purchase, quote: wire.Quote, view: ChainView) -> None:
+    def _require_time(self, order: Order, terms: OrderTerms, view: ChainView) -> None:
         """A run begun now and as long as it may be must end before the customer's deadline."""
-        seconds = Product.from_bytes(quote.offer.product).max_seconds
-        if view.time > purchase.expiry or view.time + self._grace + seconds > purchase.deliver_by:
+        seconds = Product.from_bytes(terms.product).max_seconds
+        if view.time > order.expiry or view.time + self._grace + seconds > order.deliver_by:
             raise QuoteExpired(
-                f"a result by {purchase.deliver_by} can no longer be promised: it is {view.time}, and a run "
+                f"a result by {order.deliver_by} can no longer be promised: it is {view.time}, and a run "
                 f"may take {seconds} s; nothing was charged",
                 code="too-late-to-deliver",
                 hint="ask for a new quote; what was uploaded is kept",
             )
 
-    def _require_balance(self, connection: Connection, account: AccountView, purchase: Purchase) -> None:
-        waiting = waiting_money(connection, purchase.customer)
+    def _require_balance(self, connection: Connection, account: AccountView, order: Order) -> None:
+        waiting = waiting_money(connection, order.customer)
         # While earnings wait in a dispute window the contract keeps the surety back.
         kept = self._surety if account.held else Money(0)
-        needed = purchase.total + waiting + kept
+        needed = order.total + waiting + kept
         if needed.units > account.free:
             short = Money(needed.units - account.free)
             also = f", {waiting} waits for orders before it" if waiting else ""
             also += f", {kept} is kept as surety" if kept else ""
             raise InsufficientFunds(
-                f"the order costs {purchase.total} and the account holds {Money(account.free)}{also}: "
+                f"the order costs {order.total} and the account holds {Money(account.free)}{also}: "
                 f"{short} is missing; nothing was charged",
                 hint=f"deposit at least {short} (`prixfixe account deposit {short.plain}`) and order again",
                 needed=str(needed.units),
@@ -153,25 +156,9 @@ class Orders:
             )
 
 
-def require_as_quoted(purchase: Purchase, quote: wire.Quote) -> None:
-    """InvalidInput unless the order is the quote's, field by field."""
-    differing = [
-        f"{name} is {given}, quoted {quoted}"
-        for name, given, quoted in (
-            ("customer", purchase.customer, quote.customer),
-            ("bundle", format_bytes32(purchase.bundle), quote.offer_id),
-            ("price", purchase.price, quote.price.units),
-            ("tasks", purchase.tasks, quote.tasks),
-            ("lot", purchase.lot, quote.lot),
-            ("job", format_bytes32(purchase.job), quote.job),
-            ("deliverBy", purchase.deliver_by, quote.deliver_by),
-            ("era", purchase.era, quote.era),
-        )
-        if given != quoted
-    ]
-    if purchase.expiry > quote.order_expiry:
-        differing.append(f"expiry is {purchase.expiry}, quoted at most {quote.order_expiry}")
-    if differing:
+def require_as_quoted(order: Order, quote: wire.Quote | wire.BidQuote, contract: str) -> None:
+    """InvalidInput unless the order is the quote's, field by field. contract: the market's address."""
+    if differing := not_as_quoted(order, quote, contract):
         raise InvalidInput(
             f"the order is not the quote's: {'; '.join(differing)}",
             code="not-as-quoted",
@@ -182,10 +169,8 @@ def require_as_quoted(purchase: Purchase, quote: wire.Quote) -> None:
 def waiting_money(connection: Connection, customer: str) -> Money:
     """What the customer's unmatched lots will cost: promised, and still in the account."""
     query = (
-        select(func.coalesce(func.sum(lots.c["count"] * offers.c.price), 0))
-        .select_from(
-            lots.join(jobs, jobs.c.id == lots.c.job).join(offers, offers.c.offer_id == jobs.c.offer_id)
-        )
+        select(func.coalesce(func.sum(lots.c["count"] * jobs.c.price), 0))
+        .select_from(lots.join(jobs, jobs.c.id == lots.c.job))
         .where(
             jobs.c.customer == customer,
             jobs.c.state.in_(("queued", "running")),
@@ -199,7 +184,33 @@ def _exists(connection: Connection, job: str) -> bool:
     return connection.execute(select(jobs.c.id).where(jobs.c.id == job)).first() is not None
 
 
-def _quote(connection: Connection, quote: str) -> wire.Quote:
+def quote_of(stored: Mapping[str, Any]) -> wire.Quote | wire.BidQuote:
+    """A quote as it was stored."""
+    return (wire.BidQuote if "product" in stored else wire.Quote).model_validate(stored)
+
+
+def _terms(connection: Connection, quote: wire.Quote | wire.BidQuote) -> OrderTerms:
+    if isinstance(quote, wire.BidQuote):
+        return OrderTerms(
+            kind=quote.kind,
+            product=quote.product.to_bytes(),
+            replicas=quote.replicas,
+            image_archive=quote.image_archive,
+            whole=quote.whole,
+            providers=quote.providers,
+        )
+    archive = select(bundles.c.image_archive).where(
+        bundles.c.id == quote.bundle, bundles.c.version == quote.version
+    )
+    return OrderTerms(
+        kind="bundle",
+        product=quote.offer.product,
+        replicas=quote.replicas,
+        image_archive=connection.execute(archive).scalar_one(),
+    )
+
+
+def _quote(connection: Connection, quote: str) -> wire.Quote | wire.BidQuote:
     stored = connection.execute(select(quotes.c.quote).where(quotes.c.id == quote)).scalar_one_or_none()
     if stored is None:
         raise NotFound(
@@ -207,10 +218,10 @@ def _quote(connection: Connection, quote: str) -> wire.Quote:
             code="quote-unknown",
             hint="ask for a new quote",
         )
-    return wire.Quote.model_validate(stored)
+    return quote_of(stored)
 
 
-def _require_inputs(connection: Connection, quote: wire.Quote, customer: str) -> None:
+def _require_inputs(connection: Connection, quote: wire.Quote | wire.BidQuote, customer: str) -> None:
     wanted = quote.manifest.inputs
     digests = [file.sha256 for file in wanted]
     sizes, own = known_sizes(connection, digests), owned(connection, digests, customer)

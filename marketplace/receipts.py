@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, cast
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.orders import quote_of
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
 from marketplace.store.settling import NO_SIGNATURE, Standing, standing_of
@@ -17,7 +18,7 @@ from prixfixe.protocol import wire
 from prixfixe.protocol.deals import refusal_root
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.orders import order_from_json
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.quotes import receipt_digest
 from prixfixe.protocol.receipt import (
@@ -67,21 +68,16 @@ class Receipts:
 
     def _build(self, connection: Connection, job: RowMapping) -> Receipt:
         stored = connection.execute(select(quotes.c.quote).where(quotes.c.id == job["quote"])).scalar_one()
-        quote = wire.Quote.model_validate(stored)
-        definition = connection.execute(
-            select(bundles.c.definition).where(
-                bundles.c.id == quote.bundle, bundles.c.version == quote.version
-            )
-        ).scalar_one()
+        quote = quote_of(stored)
         return Receipt(
             job=job["id"],
             chain_id=self._domain.chain_id,
             contract=self._domain.verifying_contract,
             operator=self._signer.address,
             quote=quote,
-            purchase=Purchase.from_json(job["purchase"]),
-            purchase_signature=job["signature"],
-            definition=definition,
+            order=order_from_json(job["order"]),
+            order_signature=job["signature"],
+            definition=_definition(connection, quote),
             lots=_lots(connection, job["id"]),
             outcome=job["state"],
             quoted=quote.total,
@@ -89,6 +85,15 @@ class Receipts:
             reason=None if job["reason"] is None else wire.Reason.model_validate(exact(job["reason"])),
             signature=_UNSIGNED,
         )
+
+
+def _definition(connection: Connection, quote: wire.Quote | wire.BidQuote) -> dict[str, Any] | None:
+    if isinstance(quote, wire.BidQuote):
+        return None
+    query = select(bundles.c.definition).where(
+        bundles.c.id == quote.bundle, bundles.c.version == quote.version
+    )
+    return cast(dict[str, Any], connection.execute(query).scalar_one())
 
 
 def exact(value: Any) -> Any:

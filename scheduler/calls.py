@@ -11,7 +11,7 @@ from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import deals, jobs, lots, offers
 from prixfixe.chain import artefacts
 from prixfixe.protocol.deals import Deal, Due, Offer
-from prixfixe.protocol.orders import Ask, Purchase, SignedAsk
+from prixfixe.protocol.orders import Ask, Bid, SignedAsk, order_from_json
 from prixfixe.protocol.signatures import parse_signature
 from prixfixe.protocol.typed_data import parse_bytes32
 
@@ -29,9 +29,9 @@ def call_data(connection: Connection, row: RowMapping) -> bytes:
 
 def _match(connection: Connection, arguments: dict[str, Any]) -> bytes:
     found = connection.execute(
-        select(lots.c.state, jobs.c.purchase, jobs.c.signature, offers.c.offer)
+        select(lots.c.state, jobs.c.order, jobs.c.signature, offers.c.offer)
         .join(jobs, jobs.c.id == lots.c.job)
-        .join(offers, offers.c.offer_id == jobs.c.offer_id)
+        .join(offers, offers.c.offer_id == jobs.c.offer_id, isouter=True)
         .where(lots.c.job == arguments["job"], lots.c.lot == arguments["lot"])
     ).one()
     if found.state != "matching":
@@ -39,14 +39,10 @@ def _match(connection: Connection, arguments: dict[str, Any]) -> bytes:
     asks = [
         SignedAsk(Ask.from_json(leg["ask"]), parse_signature(leg["signature"])) for leg in arguments["asks"]
     ]
-    return _encode(
-        "matchPurchase",
-        Purchase.from_json(found.purchase),
-        parse_signature(found.signature),
-        Offer.from_json(found.offer),
-        arguments["lot"],
-        asks,
-    )
+    order, signature, lot = order_from_json(found.order), parse_signature(found.signature), arguments["lot"]
+    if isinstance(order, Bid):
+        return _encode("matchBid", order, signature, lot, asks)
+    return _encode("matchPurchase", order, signature, Offer.from_json(found.offer), lot, asks)
 
 
 def _end_of_deal(connection: Connection, call: str, arguments: dict[str, Any]) -> bytes:

@@ -15,8 +15,10 @@ from marketplace.store import transitions
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, cursor, jobs, lots, offers
 from prixfixe.errors import Conflict
+from prixfixe.market.auction import leg_limit
 from prixfixe.market.matching import Round, match
 from prixfixe.market.rules import Wanted
+from prixfixe.protocol.orders import KIND_BIDS, KIND_BUNDLES
 from scheduler.duty import Duty
 
 _LOTS_A_ROUND: Final = 500
@@ -41,10 +43,11 @@ class Matcher(Duty):
             waiting = _free_lots(connection, now)
             if not waiting:
                 return _WAITING_SECONDS if _any_free_lot(connection) else _IDLE_SECONDS
-            wanted = [_wanted(connection, row) for row in waiting]
-            resting = resting_asks(connection, {each.product for each in wanted})
+            resting = resting_asks(connection, {bytes.fromhex(row["product"][2:]) for row in waiting})
+            past = [_tried(connection, row) for row in waiting]
             seed = _seed(connection)
-        view = self._chain.look(accounts=resting.providers)
+        view = self._chain.look(accounts=resting.providers, fee=True)
+        wanted = [_wanted(row, tried, view.fee_bps) for row, tried in zip(waiting, past, strict=True)]
         matched = match(wanted, resting.offered(view, now), self._terms.conditions(view.time), seed)
         self._store(matched, resting.rows, waiting)
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
@@ -95,12 +98,16 @@ def _free_lots(connection: Connection, now: float) -> Sequence[RowMapping]:
                 jobs.c.customer,
                 jobs.c.expiry,
                 jobs.c.deliver_by,
+                jobs.c.kind,
+                jobs.c.product,
+                jobs.c.price,
+                jobs.c.replicas,
+                jobs.c.providers,
                 offers.c.offer,
-                offers.c.replicas,
             )
             .join(jobs, jobs.c.id == lots.c.job)
-            .join(offers, offers.c.offer_id == jobs.c.offer_id)
-            .where(lots.c.state == "free", lots.c.not_before <= now)
+            .join(offers, offers.c.offer_id == jobs.c.offer_id, isouter=True)
+            .where(lots.c.state == "free", lots.c.not_before <= now, jobs.c.kind != "auction")
             .order_by(jobs.c.number, lots.c.lot)
             .limit(_LOTS_A_ROUND)
         )
@@ -113,27 +120,33 @@ def _any_free_lot(connection: Connection) -> bool:
     return connection.execute(select(lots.c.job).where(lots.c.state == "free").limit(1)).first() is not None
 
 
-def _wanted(connection: Connection, row: RowMapping) -> Wanted:
-    offer = row["offer"]
-    past: dict[str, str] = {}
-    if row["tries"]:
-        tried = connection.execute(
-            select(attempts.c.worker, attempts.c.state).where(
-                attempts.c.job == row["job"], attempts.c.lot == row["lot"]
-            )
+def _tried(connection: Connection, row: RowMapping) -> dict[str, str]:
+    """How the lot's earlier attempts ended, by worker."""
+    if not row["tries"]:
+        return {}
+    tried = connection.execute(
+        select(attempts.c.worker, attempts.c.state).where(
+            attempts.c.job == row["job"], attempts.c.lot == row["lot"]
         )
-        past = {each.worker: each.state for each in tried}
+    )
+    return {each.worker: each.state for each in tried}
+
+
+def _wanted(row: RowMapping, tried: dict[str, str], fee_bps: int) -> Wanted:
+    offer = row["offer"]
     return Wanted(
         job=row["job"],
         lot=row["lot"],
         customer=row["customer"],
-        product=bytes.fromhex(offer["product"][2:]),
-        max_cost=int(offer["maxCost"]),
-        disputable=offer["disputable"],
+        product=bytes.fromhex(row["product"][2:]),
+        max_cost=leg_limit(row["price"], 1, fee_bps) if offer is None else int(offer["maxCost"]),
+        disputable=offer is not None and offer["disputable"],
         count=row["count"],
         expiry=row["expiry"],
         deliver_by=row["deliver_by"],
-        failed_on=frozenset(worker for worker, state in past.items() if state == "failed"),
-        lost_on=frozenset(worker for worker, state in past.items() if state == "lost"),
+        failed_on=frozenset(worker for worker, state in tried.items() if state == "failed"),
+        lost_on=frozenset(worker for worker, state in tried.items() if state == "lost"),
         replicas=row["replicas"],
+        kind=KIND_BIDS if offer is None else KIND_BUNDLES,
+        providers=None if row["providers"] is None else frozenset(row["providers"]),
     )

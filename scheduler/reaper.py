@@ -15,7 +15,7 @@ from marketplace.chain import ChainReader
 from marketplace.store import outbox, rounds, transitions
 from marketplace.store.database import Store
 from marketplace.store.settling import Standing, settle_when_signed, standing_of
-from marketplace.store.tables import attempts, deals, jobs, lots, offers, workers
+from marketplace.store.tables import attempts, deals, jobs, lots, workers
 from prixfixe.errors import Conflict
 from prixfixe.market import quorum
 from prixfixe.protocol.deals import Due
@@ -196,9 +196,8 @@ def _waiting_lots() -> Select[tuple[object, ...]]:
             lots.c.waiting_reason,
             jobs.c.expiry,
             jobs.c.deliver_by,
-            offers.c.product,
+            jobs.c.product,
         )
         .join(jobs, jobs.c.id == lots.c.job)
-        .join(offers, offers.c.offer_id == jobs.c.offer_id)
         .where(lots.c.state == "free")
     )

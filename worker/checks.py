@@ -16,7 +16,7 @@ from prixfixe.protocol.bundle import BundleDefinition
 from prixfixe.protocol.canonical import canonical_json, sha256_hex
 from prixfixe.protocol.deals import Due, Offer
 from prixfixe.protocol.manifest import JobManifest
-from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.orders import Bid, Purchase
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from prixfixe.protocol.wire import Assignment
 from worker.quoting import slot_fits
@@ -41,32 +41,35 @@ class NotAsBought(VerificationFailed):
 
 
 def check_deal(assignment: Assignment, key: str, provider: str, domain: Domain) -> None:
-    """NotOurs unless the deal is the one named, of the purchase given, with this worker as its leg."""
-    deal, purchase = assignment.deal, assignment.purchase
+    """NotOurs unless the deal is the one named, of the order given, with this worker as its leg."""
+    deal, order = assignment.deal, assignment.order
     if not _ATTEMPT.fullmatch(assignment.attempt):
         raise NotOurs(f"{assignment.attempt[:80]!r} is no attempt's id: it becomes the name of a folder")
     if format_bytes32(deal.id) != assignment.deal_id:
         raise NotOurs(f"the deal hashes to {format_bytes32(deal.id)}, not to {assignment.deal_id}")
-    if deal.order != purchase.digest(domain):
-        raise NotOurs(f"deal {assignment.deal_id} is of another order than the purchase given")
+    if deal.order != order.digest(domain):
+        raise NotOurs(f"deal {assignment.deal_id} is of another order than the one given")
     if not any((leg.key, leg.provider) == (key, provider) for leg in deal.legs):
         raise NotOurs(f"deal {assignment.deal_id} has no leg of key {key}")
     if Due.unpack(assignment.due).deadline != assignment.deadline:
         raise NotOurs(f"deal {assignment.deal_id} has another deadline than it says")
-    if (deal.bundle, deal.customer) != (purchase.bundle, purchase.customer):
-        raise NotOurs(f"deal {assignment.deal_id} is of another bundle or customer than its purchase")
+    bundle = bytes(32) if isinstance(order, Bid) else order.bundle
+    if (deal.bundle, deal.customer) != (bundle, order.customer):
+        raise NotOurs(f"deal {assignment.deal_id} is of another bundle or customer than its order")
 
 
 def check_job(assignment: Assignment, settings: WorkerSettings) -> None:
     """NotAsBought unless manifest, definition, offer and product agree with what the customer signed."""
-    manifest, purchase = assignment.manifest, assignment.purchase
-    if manifest.digest() != purchase.job:
+    manifest, order = assignment.manifest, assignment.order
+    if manifest.digest() != order.job:
         raise NotAsBought(
-            f"the manifest hashes to {manifest.digest().hex()}, the order is for {purchase.job.hex()}"
+            f"the manifest hashes to {manifest.digest().hex()}, the order is for {order.job.hex()}"
         )
-    if manifest.bundle is None or assignment.definition is None:
-        raise NotAsBought("the job names no bundle, and this worker quotes for bundles only")
-    _check_definition(assignment)
+    if isinstance(order, Bid):
+        _require_product(assignment, order.product)
+    else:
+        _, offer = as_bought(manifest, assignment.definition, order)
+        _require_product(assignment, offer.product)
     if len(assignment.tasks) != assignment.deal.count or any(
         not 0 <= task < manifest.tasks for task in assignment.tasks
     ):
@@ -77,22 +80,19 @@ def check_job(assignment: Assignment, settings: WorkerSettings) -> None:
         raise NotAsBought(unfit, fault="provider")
 
 
-def _check_definition(assignment: Assignment) -> None:
-    """The definition is the one that the manifest names, and manifest and product are what it says."""
-    assert assignment.definition is not None
-    _, offer = as_bought(assignment.manifest, assignment.definition, assignment.purchase)
-    if assignment.product.to_bytes() != offer.product:
-        raise NotAsBought(f"the job's product is {assignment.product}, the bundle's another")
+def _require_product(assignment: Assignment, product: bytes) -> None:
+    if assignment.product.to_bytes() != product:
+        raise NotAsBought(f"the job's product is {assignment.product}, the order's another")
 
 
 def as_bought(
-    manifest: JobManifest, definition: Mapping[str, Any], purchase: Purchase
+    manifest: JobManifest, definition: Mapping[str, Any] | None, purchase: Purchase
 ) -> tuple[BundleDefinition, Offer]:
     """The definition and the offer that a purchase accepted; NotAsBought unless the definition is the one
     that the manifest names, and manifest and offer are what it says."""
     reference = manifest.bundle
-    if reference is None:
-        raise NotAsBought("the job names no bundle")
+    if reference is None or definition is None:
+        raise NotAsBought("the order is for a bundle, and the job names none")
     canonical = canonical_json(definition)
     found = sha256_hex(canonical)
     if found != reference.definition:

@@ -12,6 +12,7 @@ from marketplace.api.access import AttemptId, Caller, ServicesDep
 from marketplace.services import CLOSING
 from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
+from prixfixe.protocol.fields import Address
 from prixfixe.protocol.prices import Earnings
 
 router = APIRouter(tags=["workers"])
@@ -32,7 +33,7 @@ def heartbeat(services: ServicesDep, caller: Caller, beat: wire.Heartbeat) -> wi
 
 
 @router.get("/workers/{key}")
-def status(services: ServicesDep, caller: Caller, key: wire.Address) -> wire.WorkerStatus:
+def status(services: ServicesDep, caller: Caller, key: Address) -> wire.WorkerStatus:
     """Heartbeat, deals and earnings, for the worker and its provider."""
     return services.workers.status(key, caller)
 

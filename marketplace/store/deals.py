@@ -206,14 +206,14 @@ def lot_cancelled(connection: Connection, job: str, lot: int) -> None:
 def account_bumped(connection: Connection, account: str, era: int) -> None:
     """What `account` signed under an older era is dead: its free lots end, its asks are forgotten."""
     found = connection.execute(
-        select(lots.c.job, lots.c.lot, jobs.c.purchase)
+        select(lots.c.job, lots.c.lot, jobs.c.order)
         .join(jobs, jobs.c.id == lots.c.job)
         .where(jobs.c.customer == account, lots.c.state == "free")
     ).all()
     message = "the customer ended all orders of that time (bump)"
     reason = Reason(code="order-ended", message=message, hint="order again", fault="customer")
     for row in found:
-        if row.purchase["era"] < era:
+        if row.order["era"] < era:
             transitions.lot_ended(connection, row.job, row.lot, reason)
     connection.execute(delete(asks).where(asks.c.provider == account))
 

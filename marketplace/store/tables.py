@@ -48,6 +48,11 @@ def _states(column: str, *values: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
 
+JOB_KINDS = (
+    "bundle",  # a purchase: the best live asks at the published price
+    "flat",  # a bid that takes the best live asks at once
+    "auction",  # a bid that waits for the next batch
+)
 JOB_STATES = (
     # -> running (first deal opened: indexer), -> refunded (never matched, or cancelled: reaper, api)
     "queued",
@@ -198,14 +203,21 @@ quotes = Table(
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", String(66), primary_key=True),  # the purchase's EIP-712 digest
+    Column("id", String(66), primary_key=True),  # the order's EIP-712 digest
     Column("number", Integer, unique=True, nullable=False),  # 1, 2, 3: newest last, cursor of the pages
     Column("customer", String(42), nullable=False),
     Column("quote", String(64), ForeignKey("quotes.id"), nullable=False),
-    Column("purchase", _JSON, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("order", _JSON, nullable=False),  # Purchase or Bid
     Column("signature", String(132), nullable=False),
     Column("manifest", _JSON, nullable=False),
-    Column("offer_id", String(66), ForeignKey("offers.offer_id"), nullable=False),
+    Column("image_archive", String(64), ForeignKey("blobs.sha256")),  # NULL: from its registry
+    Column("offer_id", String(66), ForeignKey("offers.offer_id")),  # of a purchase
+    Column("product", String(66), nullable=False),
+    Column("price", BigInteger, nullable=False),  # per task, all replicas: the most
+    Column("replicas", Integer, nullable=False),  # legs of each deal
+    Column("whole", Boolean, nullable=False, default=False),  # an auction fills all lots at once, or none
+    Column("providers", _JSON),  # whom the customer admits; NULL: anyone
     Column("state", String(16), nullable=False),
     Column("stage", String(200), nullable=False, default=""),
     Column("progress", Float),
@@ -215,10 +227,13 @@ jobs = Table(
     Column("deliver_by", BigInteger, nullable=False),  # chain clock
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    _states("kind", *JOB_KINDS),
     _states("state", *JOB_STATES),
+    CheckConstraint("(offer_id IS NOT NULL) = (kind = 'bundle')", name="purchase_of_an_offer"),
     CheckConstraint("(ended_at IS NULL) = (state IN ('queued', 'running'))", name="ended_when_over"),
     CheckConstraint("charged >= 0", name="charged_positive"),
     Index("ix_jobs_customer_number", "customer", "number"),
+    Index("ix_jobs_product_state", "product", "state"),
 )
 
 lots = Table(

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.settling import PAID_STATES
-from marketplace.store.tables import chain_events, deals, jobs, offers, trades
+from marketplace.store.tables import chain_events, deals, jobs, trades
 from prixfixe.protocol.deals import Deal, Fact
 from prixfixe.protocol.typed_data import format_bytes32
 
@@ -72,8 +72,7 @@ def executed(*columns: ColumnElement[Any]) -> Select[Any]:
 
 def _product(connection: Connection, job: str) -> str | None:
     """What was sold, 0x-hex."""
-    query = select(offers.c.product).join(jobs, jobs.c.offer_id == offers.c.offer_id).where(jobs.c.id == job)
-    return connection.execute(query).scalar_one_or_none()
+    return connection.execute(select(jobs.c.product).where(jobs.c.id == job)).scalar_one_or_none()
 
 
 def _batch(connection: Connection, opened: dict[str, Any]) -> str | None:

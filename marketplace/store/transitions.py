@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -24,7 +25,7 @@ from marketplace.store.events import add_event
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.protocol.deals import Deal
-from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.orders import Order, Purchase
 from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.typed_data import format_bytes32
 from prixfixe.protocol.wire import Reason
@@ -35,6 +36,20 @@ COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just fa
 ALIVE: Final = ("assigned", "running", "committed", "opened")  # attempts whose worker is at it
 
 
+@dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """What a job needs beside the signed order. kind: of `tables.JOB_KINDS`. product: 32 bytes. replicas:
+    legs of each deal. image_archive: blob that holds the image; None: it comes from its registry. whole,
+    providers: as in `market.book.Buy`."""
+
+    kind: str
+    product: bytes
+    replicas: int = 1
+    image_archive: str | None = None
+    whole: bool = False
+    providers: tuple[str, ...] | None = None
+
+
 # --- jobs ---------------------------------------------------------------------------------------------------
 
 
@@ -43,33 +58,40 @@ def job_placed(
     *,
     job: str,
     quote: str,
-    purchase: Purchase,
+    order: Order,
     signature: str,
     manifest: dict[str, Any],
+    terms: OrderTerms,
 ) -> int:
-    """A new job: queued, its lots free, its tasks queued. Gives its number. `job` is the purchase's
-    digest."""
+    """A new job: queued, its lots free, its tasks queued. Gives its number. `job` is the order's digest."""
     newest = select(func.coalesce(func.max(jobs.c.number), 0))
     number = int(connection.execute(newest).scalar_one()) + 1
     connection.execute(
         insert(jobs).values(
             id=job,
             number=number,
-            customer=purchase.customer,
+            customer=order.customer,
             quote=quote,
-            purchase=purchase.to_json(),
+            kind=terms.kind,
+            order=order.to_json(),
             signature=signature,
             manifest=manifest,
-            offer_id=format_bytes32(purchase.bundle),
+            image_archive=terms.image_archive,
+            offer_id=format_bytes32(order.bundle) if isinstance(order, Purchase) else None,
+            product=format_bytes32(terms.product),
+            price=order.price,
+            replicas=terms.replicas,
+            whole=terms.whole,
+            providers=None if terms.providers is None else list(terms.providers),
             state="queued",
             stage="waiting for a worker",
             charged=0,
-            expiry=purchase.expiry,
-            deliver_by=purchase.deliver_by,
+            expiry=order.expiry,
+            deliver_by=order.deliver_by,
             created_at=int(time.time()),
         )
     )
-    sizes = [purchase.lot_size(index) for index in range(purchase.lots)]
+    sizes = [order.lot_size(index) for index in range(order.lots)]
     connection.execute(
         insert(lots),
         [
@@ -80,8 +102,8 @@ def job_placed(
     connection.execute(
         insert(tasks),
         [
-            {"job": job, "position": position, "lot": position // purchase.lot, "state": "queued"}
-            for position in range(purchase.tasks)
+            {"job": job, "position": position, "lot": position // order.lot, "state": "queued"}
+            for position in range(order.tasks)
         ],
     )
     add_event(connection, job, "state", {"state": "queued", "stage": "waiting for a worker"})

@@ -275,7 +275,7 @@ def refund(
     market = open_market(context, rpc)
     chain = NodeEvidence(market.rpc, context.contract)
     order = kept_order(job)
-    lots = order.purchase.lots if order is not None else None
+    lots = order.order.lots if order is not None else None
     states = lot_states(chain, parse_bytes32(job, name="job"), lots)
     now = chain.now()
     late = [lot for lot in states if lot.can_expire(now)]
@@ -297,7 +297,7 @@ def refund(
             say(f"lot {each.lot}: {each.amount} is back in your account (see transaction {each.transaction})")
         for lot in free:
             assert order is not None
-            sent = market.cancel(signer, order.purchase, lot.index).transaction_hash
+            sent = market.cancel(signer, order.order, lot.index).transaction_hash
             done.append({"lot": lot.index, "returned": "0", "transaction": sent})
             say(f"lot {lot.index}: closed, it can never be matched (transaction {sent})")
     elif not as_json:

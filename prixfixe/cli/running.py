@@ -286,7 +286,7 @@ def deliver(client: Client, job: Job, where: Places, progress: Progress, context
         job, chosen.path, target, overwrite=where.force, progress=progress.bytes("downloading")
     )
     progress.close()
-    control = _control(client, job, receipt.definition)
+    control = _control(client, job, receipt.definition or {})
     verification = check(receipt, (target,), expectation_of(context))
     if not verification.valid:
         fault = verification.faults[0]

@@ -113,7 +113,7 @@ class AsyncClient:
         return await self.run(self.operations.upload(source, expected, progress))
 
     async def order(self, quote: wire.Quote, **where: str | None) -> KeptOrder:
-        """Sign the purchase and keep it on this machine; `buy` sends it."""
+        """Sign the order and keep it on this machine; `buy` sends it."""
         return await self.run(self.operations.order(quote, **where))
 
     async def buy(self, order: KeptOrder | wire.Quote) -> wire.Job:

@@ -128,7 +128,7 @@ def prepare(
     lot, place = _lot_of(receipt, task)
     if not lot.deal.disputable:
         raise Conflict(
-            f"bundle {receipt.quote.bundle} was sold as not disputable: its results cannot be challenged",
+            "it was sold as not disputable: its results cannot be challenged",
             code="not-disputable",
             hint="run it again on replicas, or compare with a run of your own",
         )

@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from prixfixe.client.files import unwritable
 from prixfixe.errors import ConfigurationError, NotFound
 from prixfixe.keys import home
-from prixfixe.protocol.orders import Purchase
-from prixfixe.protocol.wire import JobRequest, Quote, Session
+from prixfixe.protocol.orders import Order
+from prixfixe.protocol.wire import AnyQuote, BidQuote, JobRequest, Quote, Session
+
+_QUOTE: TypeAdapter[Quote | BidQuote] = TypeAdapter(AnyQuote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,14 @@ class KeptOrder:
     context: str
     chain_id: int
     contract: str
-    quote: Quote
+    quote: Quote | BidQuote
     request: JobRequest
     result: str | None = None
     receipt: str | None = None
 
     @property
-    def purchase(self) -> Purchase:
-        return self.request.purchase
+    def order(self) -> Order:
+        return self.request.order
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,7 +64,7 @@ class KeptOrder:
             context=data["context"],
             chain_id=data["chain_id"],
             contract=data["contract"],
-            quote=Quote.model_validate(data["quote"]),
+            quote=_QUOTE.validate_python(data["quote"]),
             request=JobRequest.model_validate(data["request"]),
             result=data.get("result"),
             receipt=data.get("receipt"),

@@ -7,6 +7,7 @@ from prixfixe.client.dispute_checks import check_disputes_on_chain, expected_wor
 from prixfixe.client.evidence import ChainEvidence, DealEvent
 from prixfixe.protocol.deals import LOT_CANCELLED, LOT_FREE, Due
 from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.receipt import Receipt, ReceiptLot, TransactionReference
 from prixfixe.protocol.typed_data import Domain, parse_bytes32
 
@@ -19,8 +20,10 @@ def check_chain(checks: Checks, receipt: Receipt, chain: ChainEvidence, domain: 
         require(found == domain.chain_id, f"the node is on chain {found}, not {domain.chain_id}")
     if not checks.done[mark].ok:
         return
-    with checks.check("offer on chain", "the offer was published by the market"):
-        require(chain.offer_until(receipt.purchase.bundle) > 0, "the contract does not know this offer")
+    if isinstance(receipt.order, Purchase):
+        offer = receipt.order.bundle
+        with checks.check("offer on chain", "the offer was published by the market"):
+            require(chain.offer_until(offer) > 0, "the contract does not know this offer")
     for number, lot in enumerate(receipt.lots):
         _check_deal(checks, f"deal {number + 1} on chain", lot, chain)
         check_disputes_on_chain(checks, lot, f"deal {number + 1} on chain", chain)
@@ -78,7 +81,7 @@ def _check_completeness(checks: Checks, receipt: Receipt, chain: ChainEvidence, 
     """The receipt tells every deal of the order, and not only those that look well."""
     told = {(lot.opened.transaction, lot.opened.log_index) for lot in receipt.lots}
     with checks.check("deals on chain", f"all {len(told)} deal(s) of this order are in the receipt"):
-        for event in chain.events_of(receipt.purchase.digest(domain)):
+        for event in chain.events_of(receipt.order.digest(domain)):
             place = (event.transaction, event.log_index)
             require(
                 event.kind != "opened" or place in told,
@@ -93,10 +96,10 @@ def _now(lot: ReceiptLot) -> str:
 
 def _check_lots(checks: Checks, receipt: Receipt, chain: ChainEvidence, domain: Domain) -> None:
     """The slots themselves, as they are now: they prove what was kept without any log."""
-    order = receipt.purchase.digest(domain)
+    order = receipt.order.digest(domain)
     settled = {lot.deal.lot: lot for lot in receipt.lots if lot.outcome == "settled"}
-    for index in range(receipt.purchase.lots):
-        name = "state on chain" if receipt.purchase.lots == 1 else f"lot {index} on chain"
+    for index in range(receipt.order.lots):
+        name = "state on chain" if receipt.order.lots == 1 else f"lot {index} on chain"
         lot = settled.get(index)
         if lot is not None:
             with checks.check(name, f"the contract's word of lot {index} is this {_now(lot)}"):
@@ -111,7 +114,7 @@ def _check_lots(checks: Checks, receipt: Receipt, chain: ChainEvidence, domain: 
         with checks.check(name, "nothing is charged for it"):
             word = chain.lot_word(order, index)
             require(word in (LOT_FREE, LOT_CANCELLED), "the contract holds or has paid its price")
-            open_for = receipt.purchase.expiry - chain.now()
+            open_for = receipt.order.expiry - chain.now()
         if checks.done[mark].ok and word == LOT_FREE and open_for >= 0:
             checks.skip(
                 f"{name}: order over",

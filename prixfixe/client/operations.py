@@ -35,8 +35,8 @@ from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import parse as parse_definition
 from prixfixe.protocol.manifest import InputFile
-from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.outputs import require_output_path
+from prixfixe.protocol.quotes import order_of
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
@@ -112,42 +112,36 @@ class Operations(Uploading, Prices):
         self._sources[quote.id] = tuple((file, path) for file, path in named if path is not None)
         return quote
 
-    def send_inputs(self, quote: wire.Quote) -> Operation[None]:
+    def send_inputs(self, quote: wire.Quote | wire.BidQuote) -> Operation[None]:
         """Upload what a quote was given as paths."""
         for file, path in self._sources.get(quote.id, ()):
             yield from self.upload(path, file)
 
     def order(
-        self, quote: wire.Quote, *, result: str | None = None, receipt: str | None = None
+        self,
+        quote: wire.Quote | wire.BidQuote,
+        *,
+        result: str | None = None,
+        receipt: str | None = None,
     ) -> Operation[KeptOrder]:
-        """Sign the purchase that accepts a quote, and keep it on this machine. Nothing is sent yet."""
+        """Sign the order that accepts a quote, and keep it on this machine. Nothing is sent yet."""
         market = yield from self.market()
         require_quote(quote, self.domain, market.operator)
-        purchase = Purchase(
-            customer=quote.customer,
-            bundle=parse_bytes32(quote.offer_id),
-            price=quote.price.units,
-            tasks=quote.tasks,
-            lot=quote.lot,
-            job=parse_bytes32(quote.job),
-            expiry=quote.order_expiry,
-            deliver_by=quote.deliver_by,
-            era=quote.era,
-            nonce=secrets.randbits(64),
-        )
+        contract = self.domain.verifying_contract
+        signed = order_of(quote, contract, expiry=quote.order_expiry, nonce=secrets.randbits(64))
         signer = yield from self.signer()
         if signer.address != quote.customer:
             raise ConfigurationError(
                 f"the quote is for {quote.customer}, and the key is {signer.address}", code="wrong-key"
             )
-        signature: bytes = yield Work(lambda: sign_typed(signer, purchase, self.domain))
+        signature: bytes = yield Work(lambda: sign_typed(signer, signed, self.domain))
         order = KeptOrder(
-            job=format_bytes32(purchase.digest(self.domain)),
+            job=format_bytes32(signed.digest(self.domain)),
             context=self.context.name,
             chain_id=self.domain.chain_id,
-            contract=self.domain.verifying_contract,
+            contract=contract,
             quote=quote,
-            request=wire.JobRequest(quote=quote.id, purchase=purchase, signature="0x" + signature.hex()),
+            request=wire.JobRequest(quote=quote.id, order=signed, signature="0x" + signature.hex()),
             result=result,
             receipt=receipt,
         )

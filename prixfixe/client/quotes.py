@@ -12,7 +12,7 @@ from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 
 
-def quote_faults(quote: wire.Quote, domain: Domain, operator: str) -> list[str]:
+def quote_faults(quote: wire.Quote | wire.BidQuote, domain: Domain, operator: str) -> list[str]:
     """Everything that does not hold in a quote by itself, in words; empty when it is sound."""
     faults = []
     try:
@@ -23,14 +23,28 @@ def quote_faults(quote: wire.Quote, domain: Domain, operator: str) -> list[str]:
         faults.append("its job is not the digest of its manifest")
     if quote.total != quote.price * quote.tasks:
         faults.append(f"its total {quote.total} is not {quote.tasks} x {quote.price}")
+    if quote.manifest.tasks != quote.tasks:
+        faults.append("its number of tasks is not its manifest's")
+    return faults + (_bid_faults(quote) if isinstance(quote, wire.BidQuote) else _bundle_faults(quote))
+
+
+def _bid_faults(quote: wire.BidQuote) -> list[str]:
+    faults = []
+    if quote.manifest.bundle is not None:
+        faults.append("its manifest is of a bundle")
+    if quote.expected is not None and quote.expected > quote.total:
+        faults.append(f"it expects {quote.expected}, more than its total {quote.total}")
+    return faults
+
+
+def _bundle_faults(quote: wire.Quote) -> list[str]:
+    faults = []
     if quote.offer_id != format_bytes32(quote.offer.id):
         faults.append("its offer id is not the hash of its offer")
     if quote.offer.price != quote.price.units:
         faults.append("its price is not its offer's")
     if quote.offer.quorum != quorum_of(quote.replicas):
         faults.append(f"its offer has a quorum of {quote.offer.quorum} for {quote.replicas} replicas")
-    if quote.manifest.tasks != quote.tasks:
-        faults.append("its number of tasks is not its manifest's")
     named = quote.manifest.bundle
     if named is None or (named.id, named.version, named.tier) != (quote.bundle, quote.version, quote.tier):
         faults.append("its manifest is of another bundle, version or tier")
@@ -39,7 +53,7 @@ def quote_faults(quote: wire.Quote, domain: Domain, operator: str) -> list[str]:
     return faults
 
 
-def require_quote(quote: wire.Quote, domain: Domain, operator: str) -> None:
+def require_quote(quote: wire.Quote | wire.BidQuote, domain: Domain, operator: str) -> None:
     """VerificationFailed unless the quote is sound."""
     if faults := quote_faults(quote, domain, operator):
         raise VerificationFailed(

@@ -122,7 +122,7 @@ class Client:
         return self.run(self.operations.upload(source, expected, progress))
 
     def order(self, quote: wire.Quote, **where: str | None) -> KeptOrder:
-        """Sign the purchase and keep it on this machine; `buy` sends it."""
+        """Sign the order and keep it on this machine; `buy` sends it."""
         return self.run(self.operations.order(quote, **where))
 
     def buy(self, order: KeptOrder | wire.Quote) -> wire.Job:

@@ -24,12 +24,14 @@ from prixfixe.protocol.canonical import canonical_digest_hex, canonical_json, pa
 from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.hashing import sha256_file
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Result
+from prixfixe.protocol.orders import Bid, Result
 from prixfixe.protocol.outputs import TaskStatus, leaf, merkle_root
-from prixfixe.protocol.quotes import receipt_digest
+from prixfixe.protocol.quotes import not_as_quoted, receipt_digest
 from prixfixe.protocol.receipt import Receipt, ReceiptLot
+from prixfixe.protocol.replicas import quorum_of
 from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
+from prixfixe.protocol.wire import BidQuote
 
 # A receipt holds a quote, a definition and lists of files; more than this is not one.
 MAX_RECEIPT_BYTES = 64 << 20
@@ -108,7 +110,7 @@ def verify(
 
 def _check_papers(checks: Checks, receipt: Receipt, domain: Domain, operator: str | None) -> None:
     """What customer and operator signed, and what it is about."""
-    quote, purchase = receipt.quote, receipt.purchase
+    quote, order = receipt.quote, receipt.order
     expected = operator or receipt.operator
     known = (
         "the market's operator" if operator else "who the receipt calls operator; not compared with the chain"
@@ -124,58 +126,65 @@ def _check_papers(checks: Checks, receipt: Receipt, domain: Domain, operator: st
             raise VerificationFailed(
                 f"the receipt was altered after {expected} issued it, or another issued it ({error.message})"
             ) from error
-    with checks.check("order", f"{purchase.customer} signed the purchase; its digest is the job's id"):
-        digest = purchase.digest(domain)
-        require(format_bytes32(digest) == receipt.job, "the job's id is not the digest of the purchase")
-        require_signer(digest, parse_signature(receipt.purchase_signature), purchase.customer)
-    with checks.check("manifest", f"the purchase is of this manifest: {quote.job}"):
-        require(quote.manifest.digest() == purchase.job, "the purchase names another job than the manifest")
+    with checks.check("order", f"{order.customer} signed the order; its digest is the job's id"):
+        digest = order.digest(domain)
+        require(format_bytes32(digest) == receipt.job, "the job's id is not the digest of the order")
+        require_signer(digest, parse_signature(receipt.order_signature), order.customer)
+    with checks.check("manifest", f"the order is of this manifest: {quote.job}"):
+        require(quote.manifest.digest() == order.job, "the order names another job than the manifest")
     with checks.check("quote", f"the operator signed the quote of {quote.total}"):
         faults = quote_faults(quote, domain, expected)
         require(not faults, "; ".join(faults))
-    with checks.check("terms", "the purchase says what the quote said"):
-        for name, signed, quoted in (
-            ("customer", purchase.customer, quote.customer),
-            ("offer", format_bytes32(purchase.bundle), quote.offer_id),
-            ("price", purchase.price, quote.price.units),
-            ("tasks", purchase.tasks, quote.tasks),
-            ("lot", purchase.lot, quote.lot),
-            ("deliver by", purchase.deliver_by, quote.deliver_by),
-            ("era", purchase.era, quote.era),
-        ):
-            require(signed == quoted, f"{name}: {signed} was signed and {quoted} was quoted")
-        require(purchase.expiry <= quote.order_expiry, "the order's expiry is later than the quote allows")
-    named = quote.manifest.bundle
+    with checks.check("terms", "the order says what the quote said"):
+        differing = not_as_quoted(order, quote, domain.verifying_contract)
+        require(not differing, "; ".join(differing))
     with checks.check("definition", "the bundle's definition and image are those that the offer names"):
-        digest_hex = canonical_digest_hex(receipt.definition)
-        # quote_faults has tied the offer's application to this definition digest, image and tier.
-        require(
-            named is not None and named.definition == digest_hex,
-            "the definition in the receipt is not the one that was sold",
-        )
-        sold = parse(receipt.definition).offer(quote.tier, quote.replicas)
-        require(quote.offer == sold, f"the offer is not tier {quote.tier} with {quote.replicas} replica(s)")
+        _require_definition(receipt)
+
+
+def _require_definition(receipt: Receipt) -> None:
+    """A purchase is of the definition in the receipt; a bid of none."""
+    quote, named = receipt.quote, receipt.quote.manifest.bundle
+    if isinstance(quote, BidQuote) or receipt.definition is None:
+        require(receipt.definition is None and named is None, "a bid has no definition, and a purchase has")
+        return
+    # quote_faults has tied the offer's application to this definition digest, image and tier.
+    require(
+        named is not None and named.definition == canonical_digest_hex(receipt.definition),
+        "the definition in the receipt is not the one that was sold",
+    )
+    sold = parse(receipt.definition).offer(quote.tier, quote.replicas)
+    require(quote.offer == sold, f"the offer is not tier {quote.tier} with {quote.replicas} replica(s)")
+
+
+def _require_terms(receipt: Receipt, lot: ReceiptLot) -> None:
+    """The deal is one that the order allows: a purchase at its price, a bid at most at its own."""
+    deal, order = lot.deal, receipt.order
+    require(deal.customer == order.customer, "the deal is of another customer")
+    require(deal.lot < order.lots, f"the order has no lot {deal.lot}")
+    require(deal.count == order.lot_size(deal.lot), f"lot {deal.lot} has not {deal.count} tasks")
+    if isinstance(order, Bid) or isinstance(receipt.quote, BidQuote):
+        bundle, quorum, disputable = bytes(32), quorum_of(receipt.quote.replicas), False
+        require(deal.price <= order.price, f"the deal's price is {Money(deal.price)}, above the bid's")
+    else:
+        offer = receipt.quote.offer
+        bundle, quorum, disputable = order.bundle, offer.quorum, offer.disputable
+        require(deal.price == order.price, f"the deal's price is {Money(deal.price)}")
+    require(deal.bundle == bundle, "the deal is of another offer")
+    require((deal.quorum, deal.disputable) == (quorum, disputable), "quorum or disputability is not as sold")
+    replicas = receipt.quote.replicas
+    require(len(deal.legs) == replicas, f"{len(deal.legs)} providers ran it, and {replicas} were bought")
+    require(len({leg.provider for leg in deal.legs}) == replicas, "a provider was its own replica")
 
 
 def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, domain: Domain) -> None:
     """One deal: opened for this order, and ended as its worker's signature says."""
-    deal, purchase, offer = lot.deal, receipt.purchase, receipt.quote.offer
+    deal = lot.deal
     name = f"deal {number + 1}"
     with checks.check(f"{name}: terms", f"deal {lot.deal_id} is of this order, at the price that was signed"):
         require(format_bytes32(deal.id) == lot.deal_id, "the deal's id is not its hash")
         require(format_bytes32(deal.order) == receipt.job, "the deal is of another order")
-        require(deal.customer == purchase.customer, "the deal is of another customer")
-        require(deal.bundle == purchase.bundle, "the deal is of another offer")
-        require(deal.price == purchase.price, f"the deal's price is {Money(deal.price)}")
-        require(deal.lot < purchase.lots, f"the order has no lot {deal.lot}")
-        require(deal.count == purchase.lot_size(deal.lot), f"lot {deal.lot} has not {deal.count} tasks")
-        require(
-            (deal.quorum, deal.disputable) == (offer.quorum, offer.disputable),
-            "quorum or disputability is not the offer's",
-        )
-        replicas = receipt.quote.replicas
-        require(len(deal.legs) == replicas, f"{len(deal.legs)} providers ran it, and {replicas} were bought")
-        require(len({leg.provider for leg in deal.legs}) == replicas, "a provider was its own replica")
+        _require_terms(receipt, lot)
     _check_legs(checks, lot, name)
     if lot.outcome == "expired":
         with checks.check(f"{name}: outcome", "no result came in time"):
@@ -198,7 +207,7 @@ def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, d
     of = f" of {len(deal.legs)}" if len(deal.legs) > 1 else ""
     with checks.check(name, f"{signers}{of} worker(s) signed it: {lot.done} of {deal.count} done"):
         root = parse_bytes32(lot.root, name="root")
-        _require_root(lot, root, first=deal.lot * purchase.lot)
+        _require_root(lot, root, first=deal.lot * receipt.order.lot)
         _require_signatures(deal, Result(deal.id, root, lot.done), lot.signatures, domain)
         require_fact(lot)
     check_disputes(checks, lot, f"deal {number + 1}")

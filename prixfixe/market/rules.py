@@ -1,10 +1,9 @@
 """May this ask serve this lot? A list of small pure rules, each with its own reason and way out in words.
 
 The same rules answer a quote ("how many workers could run it now") and explain a lot that waits. Each
-mirrors a check of the contract's `matchPurchase`, so that a match that would revert is not sent, or a
-policy of this service (heartbeat, capacity, cool-down). A reason reads after "N asks: K ..." and is stable,
-as people and tests see it.
-"""
+mirrors a check of the contract's `matchPurchase` and `matchBid`, so that a match that would revert is not
+sent, or a policy of this service (heartbeat, capacity, cool-down). A reason reads after "N asks: K ..." and
+is stable, as people and tests see it."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from typing import Final, TypeAlias
 
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import KIND_BUNDLES, Ask
+from prixfixe.protocol.orders import KIND_BIDS, KIND_BUNDLES, Ask
 from prixfixe.protocol.product import Product
 
 
@@ -40,10 +39,10 @@ class Conditions:
 class Wanted:
     """A lot that waits for workers.
 
-    product: 32 bytes. max_cost: the most that a task's legs may cost together, token units. failed_on:
-    worker keys whose attempt at this lot failed. lost_on: those that fell silent on it; they are taken only
-    when no other is left. replicas: how many distinct providers run it.
-    """
+    product: 32 bytes. max_cost: the most that a task's legs may cost together, token units. kind: of
+    `Ask.kinds`, what it is. providers: whom the customer admits; None: anyone. failed_on: worker keys whose
+    attempt at this lot failed. lost_on: those that fell silent on it; they are taken only when no other is
+    left. replicas: how many distinct providers run it."""
 
     job: str
     lot: int
@@ -57,6 +56,8 @@ class Wanted:
     failed_on: frozenset[str] = frozenset()
     lost_on: frozenset[str] = frozenset()
     replicas: int = 1
+    kind: int = KIND_BUNDLES
+    providers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,15 @@ def has_not_expired(wanted: Wanted, offered: Offered, conditions: Conditions) ->
 
 
 def sells_to_bundles(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
-    return bool(offered.ask.kinds & KIND_BUNDLES)
+    return wanted.kind != KIND_BUNDLES or bool(offered.ask.kinds & KIND_BUNDLES)
+
+
+def sells_to_bids(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
+    return wanted.kind != KIND_BIDS or bool(offered.ask.kinds & KIND_BIDS)
+
+
+def is_one_of_those_admitted(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
+    return wanted.providers is None or offered.ask.provider in wanted.providers
 
 
 def sells_to_this_customer(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
@@ -186,6 +195,12 @@ def _surety_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> 
 RULES: Final[tuple[Rule, ...]] = (
     Rule("for another product", sells_the_product, "it sells something else"),
     Rule("not for bundles", sells_to_bundles, "its provider would have to offer it to bundles too"),
+    Rule("not for bids", sells_to_bids, "its provider would have to offer it to bids too"),
+    Rule(
+        "not of the providers that the customer names",
+        is_one_of_those_admitted,
+        "name its provider too, or name none",
+    ),
     Rule("for another customer", sells_to_this_customer, "its provider names another customer"),
     Rule("for another market's operator", takes_this_matcher, "its provider names another operator"),
     Rule("the customer's own", is_not_the_customer, "nobody sells to himself: buy with another account"),

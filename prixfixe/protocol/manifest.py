@@ -15,6 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from prixfixe.protocol.canonical import canonical_json, sha256
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+# An image by its id, or by the digest that a registry knows it by.
+ImageName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(?:[a-z0-9][a-z0-9._:/-]{0,254}@)?sha256:[0-9a-f]{64}$",
+    ),
+]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -50,7 +57,7 @@ class BundleReference(_Frozen):
 
 class JobManifest(_Frozen):
     version: Literal[1] = 1
-    image: ImageId
+    image: ImageName
     command: Annotated[tuple[str, ...], Field(max_length=256)]
     environment: dict[str, str] = {}
     parameters: dict[str, Any] = {}

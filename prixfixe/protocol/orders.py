@@ -7,8 +7,9 @@ Times are unix seconds of the chain. `era` is the account's era under which it w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.money import Money
@@ -189,7 +190,15 @@ class Bump(TypedStruct):
     era: Uint32
 
 
+# What a customer signs to have a job run.
+Order: TypeAlias = Bid | Purchase
+
 SIGNED_STRUCTS: Final[tuple[type[TypedStruct], ...]] = (Ask, Bid, Purchase, Result, Withdraw, Cancel, Bump)
+
+
+def order_from_json(data: Mapping[str, Any]) -> Order:
+    """A bid or a purchase from its JSON: a bid names a product, a purchase a bundle's offer."""
+    return Bid.from_json(data) if "product" in data else Purchase.from_json(data)
 
 
 def _at_least_one(name: str, value: int) -> None:

@@ -1,4 +1,4 @@
-"""What the operator signs for customers, quotes and receipts: EIP-712 typed data in the market's own domain.
+"""Quotes and receipts as the operator signs them, and the order that accepts a quote: EIP-712 typed data.
 
 The first fields are what a person wants to see in a wallet; `document` is SHA-256 over the canonical JSON
 of the whole document without its signature, so that every field of it is bound and any altered byte shows.
@@ -7,10 +7,21 @@ of the whole document without its signature, so that every field of it is bound 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prixfixe.protocol.canonical import canonical_digest
-from prixfixe.protocol.typed_data import Address, Bytes32, Domain, TypedStruct, Uint40, Uint96, parse_bytes32
+from prixfixe.protocol.orders import Bid, Order, Purchase
+from prixfixe.protocol.replicas import quorum_of
+from prixfixe.protocol.typed_data import (
+    Address,
+    Bytes32,
+    Domain,
+    TypedStruct,
+    Uint40,
+    Uint96,
+    format_bytes32,
+    parse_bytes32,
+)
 
 if TYPE_CHECKING:
     from prixfixe.protocol import receipt as receipts
@@ -19,7 +30,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Quote(TypedStruct):
-    """The signed part of a `wire.Quote`. bundle: id of the offer. total: what the whole order costs."""
+    """The signed part of a quote. bundle: id of the offer; zero for a bid. total: the most that the whole
+    order can cost."""
 
     customer: Address
     bundle: Bytes32
@@ -31,7 +43,7 @@ class Quote(TypedStruct):
 
 @dataclass(frozen=True, slots=True)
 class Receipt(TypedStruct):
-    """The signed part of a `receipt.Receipt`. order: the purchase's digest. charged: of the customer's
+    """The signed part of a `receipt.Receipt`. order: the order's digest. charged: of the customer's
     money."""
 
     order: Bytes32
@@ -39,11 +51,46 @@ class Receipt(TypedStruct):
     document: Bytes32
 
 
-def quote_digest(quote: wire.Quote, domain: Domain) -> bytes:
+def order_of(quote: wire.Quote | wire.BidQuote, contract: str, *, expiry: int, nonce: int) -> Order:
+    """The order that accepts a quote. contract: the market's address: a bid names it as its matcher, so that
+    only this market's scheduler may match it."""
+    from prixfixe.protocol.wire import BidQuote
+
+    shared: dict[str, Any] = {
+        "customer": quote.customer,
+        "price": quote.price.units,
+        "tasks": quote.tasks,
+        "lot": quote.lot,
+        "job": parse_bytes32(quote.job, name="job"),
+        "expiry": expiry,
+        "deliver_by": quote.deliver_by,
+        "era": quote.era,
+        "nonce": nonce,
+    }
+    if isinstance(quote, BidQuote):
+        quorum = quorum_of(quote.replicas)
+        return Bid(product=quote.product.to_bytes(), quorum=quorum, matcher=contract, **shared)
+    return Purchase(bundle=parse_bytes32(quote.offer_id, name="offer_id"), **shared)
+
+
+def not_as_quoted(order: Order, quote: wire.Quote | wire.BidQuote, contract: str) -> list[str]:
+    """What a signed order says otherwise than its quote, in words; empty when it accepts it."""
+    expected = order_of(quote, contract, expiry=min(order.expiry, quote.order_expiry), nonce=order.nonce)
+    if type(order) is not type(expected):
+        return [f"a {type(order).__name__} was signed, and a {type(expected).__name__} was quoted"]
+    signed, quoted = order.to_json(), expected.to_json()
+    return [
+        f"{name} is {signed[name]}, quoted {'at most ' if name == 'expiry' else ''}{quoted[name]}"
+        for name in signed
+        if signed[name] != quoted[name]
+    ]
+
+
+def quote_digest(quote: wire.Quote | wire.BidQuote, domain: Domain) -> bytes:
     """The 32 bytes that the operator signs; the quote's `signature` may still be a placeholder."""
     return Quote(
         customer=quote.customer,
-        bundle=parse_bytes32(quote.offer_id, name="offer_id"),
+        bundle=parse_bytes32(getattr(quote, "offer_id", format_bytes32(bytes(32))), name="offer_id"),
         job=parse_bytes32(quote.job, name="job"),
         total=quote.total.units,
         expiry=quote.expires_at,

@@ -1,6 +1,6 @@
 """The receipt: everything needed to check a finished job without asking the service again.
 
-It carries the signed quote, the signed purchase, the manifest (inside the quote), the bundle's definition,
+It carries the signed quote, the signed order, the manifest (inside the quote), a bundle's definition,
 each lot's deal as the contract opened it, how it ended and the worker's signature over the result, and the
 list of output files with their digests, all sealed by the operator. `prixfixe.client.verification` checks it
 offline and against a chain that the verifier chose.
@@ -12,22 +12,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from prixfixe.protocol.money import Money
-from prixfixe.protocol.wire import (
+from prixfixe.protocol.fields import (
     Address,
-    CaseState,
     ClaimField,
     DealField,
     LegSignature,
     Message,
     MoneyField,
+    OrderField,
     OutputManifestField,
-    PurchaseField,
-    Quote,
-    Reason,
     Signature,
     Word,
 )
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.wire import AnyQuote, CaseState, Reason
 
 # A number that JSON cannot hold exactly.
 Digits = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,28})$")]
@@ -118,14 +116,14 @@ class ReceiptLot(Message):
 
 class Receipt(Message):
     version: Literal[1] = 1
-    job: Word  # the purchase's digest
+    job: Word  # the order's digest
     chain_id: int
     contract: Address
     operator: Address
-    quote: Quote
-    purchase: PurchaseField
-    purchase_signature: Signature
-    definition: dict[str, Any]
+    quote: AnyQuote
+    order: OrderField
+    order_signature: Signature
+    definition: dict[str, Any] | None  # the bundle's; None for a bid
     lots: tuple[ReceiptLot, ...]  # every deal that was ever opened for this job, in order
     outcome: Literal["settled", "refunded"]
     quoted: MoneyField

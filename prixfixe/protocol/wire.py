@@ -10,96 +10,34 @@ otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    StringConstraints,
-    model_validator,
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+
+from prixfixe.protocol.fields import (
+    Address,
+    AskField,
+    DealField,
+    LegSignature,
+    Message,
+    MoneyField,
+    OfferField,
+    OrderField,
+    OutputManifestField,
+    ProductField,
+    PurchaseField,
+    Replicas,
+    ResultField,
+    Seconds,
+    Sha256,
+    Signature,
+    Word,
 )
-
-from prixfixe.protocol.addresses import parse_address
-from prixfixe.protocol.deals import Deal, Offer
-from prixfixe.protocol.disputes import Claim
-from prixfixe.protocol.manifest import InputFile, JobManifest
-from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Ask, Purchase, Result
-from prixfixe.protocol.outputs import OutputManifest
-from prixfixe.protocol.product import Product
+from prixfixe.protocol.manifest import ImageName, InputFile, JobManifest
 from prixfixe.protocol.replicas import MOST_REPLICAS, Commitment
 
-Address = Annotated[str, PlainValidator(parse_address)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Word = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
-Signature = Annotated[str, StringConstraints(pattern=r"^0x(?:[0-9a-f]{128}|[0-9a-f]{130})$")]
-# Of one leg among several: "0x" where it did not sign.
-LegSignature = Annotated[str, StringConstraints(pattern=r"^0x(?:[0-9a-f]{128}|[0-9a-f]{130})?$")]
-# Left out when it is one, so that what was signed before there were more keeps its bytes.
-Replicas = Annotated[int, Field(ge=1, le=MOST_REPLICAS, exclude_if=lambda count: count == 1)]
-Seconds = Annotated[int, Field(ge=0, lt=2**40)]
 # Of a report's reason and cage together; an honest worker's have some hundreds.
 MAX_WORDS_BYTES: Final = 32_768
-
-
-class _Json(Protocol):
-    """A protocol value with its own exact JSON form."""
-
-    def to_json(self) -> dict[str, Any]: ...
-
-    @classmethod
-    def from_json(cls, data: Any) -> Self: ...
-
-
-_V = TypeVar("_V", bound=_Json)
-
-
-def _validator(cls: type[_V]) -> Callable[[Any], _V]:
-    return lambda value: value if isinstance(value, cls) else cls.from_json(value)
-
-
-def _money(value: Any) -> Money:
-    if isinstance(value, Money):
-        return value
-    if not isinstance(value, str) or not value.isascii() or not value.isdigit():
-        raise ValueError("money is a string of digits: the token's smallest unit")
-    return Money(int(value))
-
-
-def _product(value: Any) -> Product:
-    if isinstance(value, Product):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("a product is its 0x-hex code")
-    return Product.from_bytes(bytes.fromhex(value.removeprefix("0x")))
-
-
-_dump = PlainSerializer(lambda value: value.to_json(), return_type=dict)
-
-MoneyField = Annotated[
-    Money, PlainValidator(_money), PlainSerializer(lambda m: str(m.units), return_type=str)
-]
-ProductField = Annotated[
-    Product, PlainValidator(_product), PlainSerializer(lambda p: "0x" + p.to_bytes().hex(), return_type=str)
-]
-PurchaseField = Annotated[Purchase, PlainValidator(_validator(Purchase)), _dump]
-AskField = Annotated[Ask, PlainValidator(_validator(Ask)), _dump]
-ResultField = Annotated[Result, PlainValidator(_validator(Result)), _dump]
-DealField = Annotated[Deal, PlainValidator(_validator(Deal)), _dump]
-ClaimField = Annotated[Claim, PlainValidator(_validator(Claim)), _dump]
-OfferField = Annotated[Offer, PlainValidator(_validator(Offer)), _dump]
-OutputManifestField = Annotated[OutputManifest, PlainValidator(_validator(OutputManifest)), _dump]
-
-
-class Message(BaseModel):
-    """Base of all: frozen, strict about unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
 
 # --- the market -----------------------------------------------------------------------------------
 
@@ -206,6 +144,44 @@ class QuoteRequest(Message):
     replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] | None = None  # the bundle's usual number
 
 
+BidKind = Literal["flat", "auction"]
+JobKind = Literal["bundle", "flat", "auction"]
+
+
+def _is_bid(value: Any) -> str:
+    given = value if isinstance(value, dict) else vars(value)
+    return "bid" if "product" in given else "bundle"
+
+
+class BidQuoteRequest(Message):
+    """A wish for tasks of any image. Left out: `lot`, the service cuts the order so that the asks that rest
+    share it; `price`, flat: what the best asks cost now, auction: the same and half more."""
+
+    customer: Address
+    kind: BidKind
+    product: ProductField
+    image: ImageName
+    image_archive: Sha256 | None = None  # blob with `docker save` of the image; None: from its registry
+    command: Annotated[tuple[str, ...], Field(max_length=256)]
+    environment: dict[str, str] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    inputs: Annotated[tuple[InputFile, ...], Field(max_length=1000)] = ()
+    tasks: Annotated[int, Field(ge=1, le=65_536)] = 1
+    lot: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 1
+    determinism: Literal["exact", "none"] = "none"
+    price: MoneyField | None = None  # per task, all replicas and the fee: the most
+    wait_seconds: Annotated[int, Field(ge=10, le=30 * 86_400)] = 600  # for a match
+    deliver_seconds: Annotated[int, Field(ge=10, le=31 * 86_400)] | None = None  # from now to the result
+    whole: bool = False
+    providers: Annotated[tuple[Address, ...], Field(min_length=1, max_length=64)] | None = None
+
+
+AnyQuoteRequest = Annotated[
+    Annotated[QuoteRequest, Tag("bundle")] | Annotated[BidQuoteRequest, Tag("bid")], Discriminator(_is_bid)
+]
+
+
 class Excluded(Message):
     """How many resting asks a rule of the market keeps from an order."""
 
@@ -213,41 +189,75 @@ class Excluded(Message):
     asks: int
 
 
-class Quote(Message):
-    """A price before any money moves. Signed by the operator: typed data `Quote` (see
+class QuoteBase(Message):
+    """What every price says before any money moves. Signed by the operator: typed data `Quote` (see
     `prixfixe.protocol.quotes`)."""
 
     id: str
     customer: Address
-    bundle: str
-    version: str
-    tier: str
-    unit: str
-    units: int
-    total: MoneyField
+    total: MoneyField  # the most that the whole order can cost
     price: MoneyField  # per task, all replicas included
     replicas: Replicas = 1
     tasks: int
     lot: int
-    offer_id: Word
-    offer: OfferField
     manifest: JobManifest
     job: Word  # SHA-256 of the canonical manifest
     expires_at: Seconds
-    order_expiry: Seconds  # latest `Purchase.expiry` that the service takes
-    deliver_by: Seconds  # `Purchase.deliverBy`: result until then, or the full price back by the contract
+    order_expiry: Seconds  # latest `expiry` of the order that the service takes
+    deliver_by: Seconds  # the order's `deliverBy`: result until then, or the full price back by the contract
     era: int  # the customer's, as the chain has it
     balance: MoneyField  # the customer's free balance, as the chain has it
-    terms: Sha256  # digest of the refund terms that the definition states
     live_asks: int  # how many providers could run it now
     excluded: tuple[Excluded, ...] = ()  # the asks of this product that could not, and why
     nearest: str | None = None  # of those, what would admit the one that fewest rules keep out
     signature: Signature
 
 
+class Quote(QuoteBase):
+    """The flat price of a bundle's run: charged exactly, for each task that succeeds."""
+
+    bundle: str
+    version: str
+    tier: str
+    unit: str
+    units: int
+    offer_id: Word
+    offer: OfferField
+    terms: Sha256  # digest of the refund terms that the definition states
+
+
+class PastRuns(Message):
+    """How long tasks of the same image took: seconds that a tenth and nine tenths of `sample` runs stayed
+    below."""
+
+    low: float
+    high: float
+    sample: int
+
+
+class BidQuote(QuoteBase):
+    """The most that a bid for tasks of a product pays. flat: the best asks are taken at once, each paid what
+    it asks; auction: it waits for the next batch and pays that batch's price."""
+
+    kind: BidKind
+    product: ProductField
+    image_archive: Sha256 | None
+    fee_bps: int  # the market's, part of the price
+    expected: MoneyField | None  # the whole order by the asks that rest now; None when they are too few
+    starts_in: int | None  # seconds until enough of them are free; None when nobody knows
+    past: PastRuns | None  # None: this image has not run here yet
+    whole: bool  # all lots at once, or none
+    providers: Annotated[tuple[Address, ...], Field(max_length=64)] | None  # whom the customer admits
+
+
+AnyQuote = Annotated[
+    Annotated[Quote, Tag("bundle")] | Annotated[BidQuote, Tag("bid")], Discriminator(_is_bid)
+]
+
+
 class JobRequest(Message):
     quote: str
-    purchase: PurchaseField
+    order: OrderField
     signature: Signature
 
 
@@ -261,7 +271,7 @@ class Reason(Message):
     message: str
     hint: str = ""
     fault: Literal["none", "customer", "provider", "platform"] = "none"
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class OutputFileInfo(Message):
@@ -288,11 +298,14 @@ class JobDispute(Message):
 
 
 class Job(Message):
-    id: str  # the purchase's digest: the same order is the same job
+    id: str  # the order's digest: the same order is the same job
+    kind: JobKind
     state: JobState
-    bundle: str
-    version: str
-    tier: str
+    bundle: str | None  # of a purchase, as are version and tier
+    version: str | None
+    tier: str | None
+    image: ImageName
+    tasks: int
     quoted: MoneyField
     charged: MoneyField  # what the contract kept of the customer's money; exact once ended
     created_at: Seconds  # service clock
@@ -379,10 +392,10 @@ class Assignment(Message):
     deal_id: Word
     due: int  # packed as on chain
     deadline: Seconds
-    purchase: PurchaseField
+    order: OrderField
     manifest: JobManifest
-    definition: dict[str, Any] | None  # the bundle's, so that the worker checks image and parameters itself
-    image_archive: Sha256 | None
+    definition: dict[str, Any] | None  # a purchase's: the worker checks image and parameters itself
+    image_archive: Sha256 | None  # blob that holds the image; None: it comes from its registry
     product: ProductField
     tasks: tuple[int, ...]  # indexes of this lot
     limit_units: int | None
@@ -405,7 +418,7 @@ class TaskReport(Message):
     result: ResultField
     signature: Signature
     reason: Reason | None = None
-    cage: dict[str, Any] = {}
+    cage: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _short(self) -> Self:

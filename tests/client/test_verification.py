@@ -78,7 +78,7 @@ def first_fact(lot: ReceiptLot) -> int:
 
 def evidence_for(receipt: Receipt) -> FakeEvidence:
     """The chain as it must be when this receipt is true."""
-    made = FakeEvidence({}, [], receipt.purchase.digest(DOMAIN), offers={receipt.purchase.bundle})
+    made = FakeEvidence({}, [], receipt.order.digest(DOMAIN), offers={receipt.order.bundle})
     for lot in receipt.lots:
         for kind, place in (("opened", lot.opened), (lot.outcome, lot.ended)):
             whole = lot.deal.price * lot.deal.count
@@ -208,7 +208,7 @@ def test_a_refunded_job_shows_that_all_money_went_back(refunded: Receipt) -> Non
 
 def test_an_order_that_could_still_be_matched_is_not_called_over(refunded: Receipt) -> None:
     chain = evidence_for(refunded)
-    chain.time = refunded.purchase.expiry - 60
+    chain.time = refunded.order.expiry - 60
     found = checked(refunded, chain=chain)
     assert found.valid
     assert not found.complete
@@ -271,7 +271,7 @@ def test_even_the_operator_cannot_alter_what_others_signed(settled: Receipt) -> 
         "deal 1: terms": {"lots": (lot.model_copy(update={"deal_id": "0x" + "11" * 32}),)},
         "deal 1: result": {"lots": (lot.model_copy(update={"done": 2}),)},
         "quote": {"quote": settled.quote.model_copy(update={"units": 51})},
-        "order": {"purchase_signature": "0x" + "11" * 65},
+        "order": {"order_signature": "0x" + "11" * 65},
     }
     for name, change in cases.items():
         assert name in faults(checked(sealed(settled, **change))), name

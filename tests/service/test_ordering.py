@@ -333,8 +333,8 @@ def test_a_malformed_order_names_the_field(world: World) -> None:
     order = world.order(world.quote())
     problem = _refused(world, world.post_order({**order, "signature": "0x12"}), 422, "invalid-request")
     assert problem["field"] == "signature"
-    purchase = {**order["purchase"], "lot": 0}
-    answer = world.post_order({**order, "purchase": purchase})
+    purchase = {**order["order"], "lot": 0}
+    answer = world.post_order({**order, "order": purchase})
     assert (answer.status_code, answer.json()["code"]) == (422, "bad-struct")
     assert "Purchase.lot" in answer.json()["detail"]
     assert _count(world, jobs) == 0

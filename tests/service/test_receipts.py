@@ -49,8 +49,8 @@ def test_a_settled_job_has_a_receipt_that_holds_together(world: World) -> None:
     settle_on_chain(world, assignment.deal, report)
     receipt = _receipt(world, job.id)
     assert (receipt.outcome, receipt.quoted, receipt.charged) == ("settled", job.quoted, job.quoted)
-    assert receipt.job == format_bytes32(receipt.purchase.digest(DOMAIN)) == job.id
-    customer = recover(receipt.purchase.digest(DOMAIN), parse_signature(receipt.purchase_signature))
+    assert receipt.job == format_bytes32(receipt.order.digest(DOMAIN)) == job.id
+    customer = recover(receipt.order.digest(DOMAIN), parse_signature(receipt.order_signature))
     assert customer == CUSTOMER.address
     assert recover(quote_digest(receipt.quote, DOMAIN), parse_signature(receipt.quote.signature)) == (
         OPERATOR.address

@@ -161,7 +161,7 @@ def test_an_assignment_has_all_that_the_worker_checks(world: World) -> None:
     assignment = world.assignment()
     assert assignment.deal == deal
     assert assignment.deal_id == format_bytes32(deal.id)
-    assert assignment.purchase.job == assignment.manifest.digest()
+    assert assignment.order.job == assignment.manifest.digest()
     assert (assignment.definition, assignment.image_archive) == (listing.definition, listing.image_archive)
     assert (assignment.tasks, assignment.limit_units, assignment.deadline) == ((0,), 100, CHAIN_TIME + 124)
     assert assignment.product.max_seconds == 120

@@ -175,9 +175,10 @@ class Service:
                 connection,
                 job=job,
                 quote="q",
-                purchase=purchase,
+                order=purchase,
                 signature="0x" + self.market.sign(purchase).hex(),
-                manifest={},
+                manifest={"image": f"sha256:{'0' * 64}", "tasks": purchase.tasks},
+                terms=transitions.OrderTerms("bundle", OFFER.product),
             )
         return job
 

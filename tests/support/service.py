@@ -86,6 +86,7 @@ class FakeChain:
     offers: dict[bytes, int] = field(default_factory=dict)
     workers: dict[tuple[str, str], int] = field(default_factory=dict)
     pricing: set[str] = field(default_factory=lambda: {PRICING.address})
+    fee_bps: int = 0
     silent: bool = False
     looks: int = 0
 
@@ -95,6 +96,7 @@ class FakeChain:
         accounts: Sequence[str] = (),
         offers: Sequence[bytes] = (),
         workers: Sequence[tuple[str, str]] = (),
+        fee: bool = False,
     ) -> ChainView:
         self.looks += 1
         if self.silent:
@@ -106,6 +108,7 @@ class FakeChain:
             {each: self.accounts.get(each, nobody) for each in accounts},
             {each: self.offers.get(each, 0) for each in offers},
             {each: self.workers.get(each, 0) for each in workers},
+            self.fee_bps if fee else 0,
         )
 
     def may_price(self, address: str) -> bool:
@@ -226,7 +229,7 @@ class World:
         }
         purchase = Purchase(**{**fields, **changes})
         signature = sign_typed(signer, purchase, DOMAIN)
-        return {"quote": quote.id, "purchase": purchase.to_json(), "signature": "0x" + signature.hex()}
+        return {"quote": quote.id, "order": purchase.to_json(), "signature": "0x" + signature.hex()}
 
     def post_order(self, order: dict[str, Any], **headers: str) -> httpx.Response:
         return self.http.post("/v1/jobs", json=order, headers=headers)
@@ -283,7 +286,7 @@ class World:
         """What matcher, relayer and indexer do: the lot is matched with the worker's ask and its deal
         opens. job: its id. people: provider and key of each leg."""
         with self.store.read() as connection:
-            row = connection.exec_driver_sql("SELECT purchase FROM jobs WHERE id = ?", (job,)).scalar_one()
+            row = connection.exec_driver_sql('SELECT "order" FROM jobs WHERE id = ?', (job,)).scalar_one()
         purchase = Purchase.from_json(json.loads(row))
         deal = Deal(
             order=purchase.digest(DOMAIN),

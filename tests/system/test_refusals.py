@@ -52,7 +52,7 @@ def test_an_order_for_another_price_than_the_quote_is_refused(devnet: Devnet) ->
         quote = devnet.quote(client, "ok")
         client.upload(devnet.table)
         order = client.order(quote)
-        cheaper = order.request.model_copy(update={"purchase": replace(order.purchase, price=1)})
+        cheaper = order.request.model_copy(update={"order": replace(order.order, price=1)})
         forged = replace(order, request=cheaper)
         with pytest.raises(PrixfixeError):
             client.buy(forged)

@@ -137,7 +137,7 @@ def assignment(bought: Bought, deal: Deal, due: int, **changes: Any) -> wire.Ass
         "deal_id": format_bytes32(deal.id),
         "due": due,
         "deadline": Due.unpack(due).deadline,
-        "purchase": bought.purchase,
+        "order": bought.purchase,
         "manifest": bought.manifest,
         "definition": bought.definition.to_json(),
         "image_archive": None,
