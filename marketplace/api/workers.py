@@ -42,7 +42,7 @@ def status(services: ServicesDep, caller: Caller, key: Address) -> wire.WorkerSt
 def earnings(
     services: ServicesDep,
     caller: Caller,
-    key: wire.Address,
+    key: Address,
     days: Annotated[int, Query(ge=1, le=366)] = 30,
 ) -> Earnings:
     """What it was paid by day, product and bundle, and what still waits, for the worker and its provider."""

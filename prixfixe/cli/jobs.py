@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prixfixe.cli.failures import Interrupted
-from prixfixe.cli.jobview import follow, job_json, job_rows, money_sentence
+from prixfixe.cli.jobview import follow, job_json, job_rows, money_sentence, sold_as
 from prixfixe.cli.options import (
     chosen_context,
     context_option,
@@ -63,14 +63,14 @@ def list_jobs(limit: int, ids: bool, context_name: str | None, key: str | None, 
                     (
                         job.id if ids else job.id[:12],
                         job.state,
-                        f"{job.bundle} {job.tier}",
+                        sold_as(job, short=True),
                         str(job.quoted),
                         str(job.charged),
                         moment(job.created_at),
                     )
                     for job in found
                 ),
-                head=("JOB", "STATE", "BUNDLE", "QUOTED", "CHARGED", "BOUGHT"),
+                head=("JOB", "STATE", "OF", "QUOTED", "CHARGED", "BOUGHT"),
             )
         )
 

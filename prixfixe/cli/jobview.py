@@ -115,6 +115,16 @@ def require_delivered(job: Job) -> None:
     )
 
 
+def sold_as(job: Job, *, short: bool = False) -> str:
+    """What was bought: a bundle's tier, or an image. short: for a table."""
+    if job.kind == "bundle":
+        return f"{job.bundle} {job.tier}" if short else f"{job.bundle} {job.version}, tier {job.tier}"
+    image = job.image.rpartition("/")[2]
+    name = image[:19] if image.startswith("sha256:") else image.partition("@")[0]
+    tasks = f"{job.tasks} task{'' if job.tasks == 1 else 's'}"
+    return f"{name} {tasks}" if short else f"{tasks} of image {job.image}"
+
+
 def job_json(job: Job) -> dict[str, Any]:
     """A job for programs: the wire's own form, its id also as `job`."""
     return {"job": job.id, **job.model_dump(mode="json")}
@@ -125,7 +135,7 @@ def job_rows(job: Job) -> list[tuple[str, str]]:
     rows = [
         ("job", job.id),
         ("state", f"{job.state}" + (f": {clean(job.stage)}" if job.stage else "")),
-        ("bundle", f"{job.bundle} {job.version}, tier {job.tier}"),
+        ("bundle" if job.kind == "bundle" else job.kind, sold_as(job)),
         ("price", str(job.quoted)),
         ("money", money_sentence(job)),
         ("bought", moment(job.created_at)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prixfixe.protocol.wire import Address, Message, MoneyField, ProductField, Seconds, Word
+from prixfixe.protocol.fields import Address, Message, MoneyField, ProductField, Seconds, Word
 
 
 class Trade(Message):

@@ -37,7 +37,7 @@ def test_a_job_of_several_lots_ends_with_the_last_and_is_charged_for_the_settled
     job = open_all(service, 3)
     ids = [row["id"] for row in service.rows(deals, deals.c.lot)]
     with service.store.write() as connection:
-        for deal in ids[:2]:
+        for place, deal in enumerate(ids[:2]):
             deal_events.deal_settled(
                 connection,
                 deal,
@@ -47,7 +47,7 @@ def test_a_job_of_several_lots_ends_with_the_last_and_is_charged_for_the_settled
                 returned=0,
                 fact=FACT,
                 signatures=None,
-                where=WHERE,
+                where={**WHERE, "log_index": place},
             )
     assert service.job(job)["state"] == "running"
     lost = Reason(code="gone", message="nobody can run the third", fault="provider")

@@ -103,3 +103,43 @@ def test_the_replicas_step_keeps_offers_that_jobs_name_and_what_was_settled(stor
     migrations.downgrade(store, "0002")
     with store.read() as connection:
         assert connection.execute(text("SELECT tier, until FROM offers")).all() == [("small", 99)]
+
+
+def test_the_bids_step_gives_every_job_what_its_offer_said_and_takes_bids_away_again(store: Store) -> None:
+    archive = "a" * 64
+    migrations.upgrade(store, "0004")
+    with store.write() as connection:
+        for statement in (
+            "INSERT INTO quotes VALUES ('q', 'c', '{}', 0, 0)",
+            f"INSERT INTO blobs VALUES ('{archive}', 1, 0)",
+            "INSERT INTO bundles (id, version, definition, definition_digest, image, image_archive,"
+            f" published_by, published_at, note) VALUES ('pivot', '1.0.0', '{{}}', 'd', 'i', '{archive}',"
+            " 'p', 0, '')",
+            "INSERT INTO offers (offer_id, bundle, version, tier, replicas, position, offer, product, price,"
+            " up_to, until) VALUES ('0x1', 'pivot', '1.0.0', 'small', 3, 0, '{}', '0x2', 5, 10, 99)",
+            "INSERT INTO jobs (id, number, customer, quote, purchase, signature, manifest, offer_id, state,"
+            " stage, charged, expiry, deliver_by, created_at, ended_at)"
+            " VALUES ('j', 1, 'c', 'q', '{\"era\": 1}', 's', '{}', '0x1', 'settled', '', 5, 0, 0, 0, 1)",
+            "INSERT INTO lots (job, lot, count, state, tries, not_before)"
+            " VALUES ('j', 0, 1, 'settled', 1, 0)",
+        ):
+            connection.exec_driver_sql(statement)
+    store.migrate()
+    told = 'SELECT kind, product, price, replicas, whole, image_archive, providers, "order" FROM jobs'
+    with store.write() as connection:
+        assert connection.execute(text(told)).all() == [
+            ("bundle", "0x2", 5, 3, False, archive, None, '{"era": 1}')
+        ]
+        connection.exec_driver_sql(
+            'INSERT INTO jobs (id, number, customer, quote, "order", signature, manifest, state, stage,'
+            " charged, expiry, deliver_by, created_at, kind, product, price, replicas, whole)"
+            " VALUES ('bid', 2, 'c', 'q', '{}', 's', '{}', 'queued', '', 0, 0, 0, 0, 'auction', '0x2', 7,"
+            " 1, 0)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO lots (job, lot, count, state, tries, not_before) VALUES ('bid', 0, 1, 'free', 0, 0)"
+        )
+    migrations.downgrade(store, "0004")
+    with store.read() as connection:
+        assert connection.execute(text("SELECT id, purchase FROM jobs")).all() == [("j", '{"era": 1}')]
+        assert connection.execute(text("SELECT job FROM lots")).scalars().all() == ["j"]
