@@ -70,6 +70,7 @@ ENV PYTHONPATH=/app/bundle:/app/kit:/app/site PYTHONDONTWRITEBYTECODE=1 PYTHONHA
 COPY site/ /app/site/
 COPY kit/ /app/kit/
 COPY MODULE/ /app/bundle/MODULE/
+RUN ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/app"]
 USER 65532:65532
 WORKDIR /job
 CMD ["python3", "-m", "MODULE"]

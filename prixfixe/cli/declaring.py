@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,30 +18,50 @@ from prixfixe.errors import InvalidInput
 from prixfixe.protocol.bundle import BundleDefinition
 
 if TYPE_CHECKING:
+    from prixfixe.client.conversions import Conversions
+    from prixfixe.protocol.manifest import InputFile
+    from prixfixe.tables.convert import Conversion
     from prixfixe.tables.guess import Guess
+    from prixfixe.tables.progress import Report
 
 GUESSABLE = ("encoding", "delimiter", "decimal", "thousands", "date_format")
 
 
 @dataclass(frozen=True, slots=True)
 class Travel:
-    """How files leave this machine. `scratch`: a folder that lives until they are uploaded."""
+    """How files leave this machine. `scratch`: a folder that lives until they are uploaded. `kept`: where
+    what was made of them is kept until it is bought. `undeclared`: nobody said which encoding they are in."""
 
     scratch: Path
     as_is: bool = False
     pseudonymise: tuple[str, ...] = ()
     mapping: Path | None = None
+    kept: Conversions | None = None
+    undeclared: bool = False
+
+    def bought(self, inputs: Iterable[tuple[InputFile, Path]]) -> None:
+        """Forget what was kept of files that the service has and that are paid for."""
+        if self.kept is not None:
+            for _, path in inputs:
+                self.kept.forget(path)
 
 
 def confirm_guesses(
-    definition: BundleDefinition, typed: Typed, *, yes: bool, accept: bool, quiet: bool = False
+    definition: BundleDefinition,
+    typed: Typed,
+    *,
+    yes: bool,
+    accept: bool,
+    quiet: bool = False,
+    whole: bool = True,
 ) -> Typed:
-    """The parameters with what the files seem to ask for, once a person has agreed.
+    """The parameters with what the files seem to ask for, once a person has agreed. whole: not even a file
+    that will be converted is left for its conversion to find bytes in that are no UTF-8.
 
     InvalidInput when nobody may be asked (`yes`) and guesses were not accepted (`accept`): it says what to
     type instead.
     """
-    found = _guesses(definition, typed)
+    found = _guesses(definition, typed, whole)
     if not found:
         return typed
     options = " ".join(guess.option for guess in found)
@@ -62,7 +82,7 @@ def confirm_guesses(
     return Typed(typed.files, definition.validate_parameters({**values, **typed.declared}), typed.declared)
 
 
-def _guesses(definition: BundleDefinition, typed: Typed) -> Sequence[Guess]:
+def _guesses(definition: BundleDefinition, typed: Typed, whole: bool) -> Sequence[Guess]:
     if definition.inputs.preflight == "none":
         return ()
     from prixfixe.tables.guess import guess
@@ -70,7 +90,8 @@ def _guesses(definition: BundleDefinition, typed: Typed) -> Sequence[Guess]:
     takes = [name for name in GUESSABLE if name in definition.parameters.get("properties", {})]
     found: dict[str, Guess] = {}
     for path in typed.files:
-        for one in guess(path, typed.declared, takes):
+        every = whole or not _converts(definition, path, typed.parameters)
+        for one in guess(path, typed.declared, takes, whole=every):
             first = found.setdefault(one.parameter, one)
             if first.value != one.value:
                 raise InvalidInput(
@@ -112,37 +133,18 @@ def outgoing(
     A table of some size becomes Parquet with the columns that are used; the result of the run is the same.
     """
     wanted = bool(travel.pseudonymise)
-    if definition.inputs.preflight != "table" or "parquet" not in definition.inputs.formats:
+    if not _takes_parquet(definition):
         if wanted:
             raise InvalidInput(
                 f"bundle {definition.id} takes files as they are, without pseudonyms",
                 parameter="pseudonymise",
             )
         return Outgoing(path)
-    from prixfixe.tables.convert import WORTH_BYTES, convert, require_room
-    from prixfixe.tables.reader import Engine
-    from prixfixe.tables.request import PivotRequest
-
-    request = PivotRequest.from_parameters(parameters)
-    small = path.stat().st_size < WORTH_BYTES or path.suffix.lower() == ".parquet"
-    if not wanted and (travel.as_is or small or request.tolerate):
+    if not wanted and (travel.as_is or not _converts(definition, path, parameters)):
         return Outgoing(path)
-    if travel.mapping is not None and wanted:
-        require_room(travel.mapping)
     label = f"checking {path.name} and taking the columns that are used"
     progress.show(label)
-    target = travel.scratch / f"{path.stem}.parquet"
-    key = pseudonym_key() if wanted else b""
-    done = convert(
-        path,
-        request,
-        target,
-        engine=Engine(),
-        pseudonymise=travel.pseudonymise,
-        key=key,
-        mapping=travel.mapping,
-        report=lambda share: progress.show(label, share),
-    )
+    target, done = _converted(path, parameters, travel, lambda share: progress.show(label, share))
     if not wanted and done.bytes_after >= done.bytes_before:
         return Outgoing(path, None, done.found.units)
     sentence = (
@@ -154,6 +156,57 @@ def outgoing(
             f"; {', '.join(done.pseudonymised)} as pseudonyms, whose meaning stays in {travel.mapping}"
         )
     return Outgoing(target, sentence, done.found.units)
+
+
+def _takes_parquet(definition: BundleDefinition) -> bool:
+    return definition.inputs.preflight == "table" and "parquet" in definition.inputs.formats
+
+
+def _converts(definition: BundleDefinition, path: Path, parameters: Mapping[str, Any]) -> bool:
+    """Whether a file is made smaller before it travels, when nobody asks for anything else."""
+    from prixfixe.tables.convert import WORTH_BYTES
+
+    large = path.stat().st_size >= WORTH_BYTES and path.suffix.lower() != ".parquet"
+    return _takes_parquet(definition) and large and not parameters.get("tolerate")
+
+
+def _converted(
+    path: Path, parameters: Mapping[str, Any], travel: Travel, report: Report
+) -> tuple[Path, Conversion]:
+    """What is made of a file, and what that is; kept for the next run, unless pseudonyms are in it."""
+    from prixfixe.tables.convert import convert, require_room
+    from prixfixe.tables.reader import Engine
+    from prixfixe.tables.request import PivotRequest
+
+    request, hidden, kept = PivotRequest.from_parameters(parameters), travel.pseudonymise, travel.kept
+    if travel.mapping is not None and hidden:
+        require_room(travel.mapping)
+    if hidden:
+        kept = None
+    if kept is not None and (found := kept.find(path, parameters)) is not None:
+        say(f"  {path.name} was checked before; what was taken of it then is sent")
+        return found
+    room = None if kept is None else kept.room()
+    target = (room or travel.scratch) / f"{path.stem}.parquet"
+    try:
+        done = convert(
+            path,
+            request,
+            target,
+            engine=Engine(),
+            pseudonymise=hidden,
+            key=pseudonym_key() if hidden else b"",
+            mapping=travel.mapping,
+            undeclared=travel.undeclared,
+            report=report,
+        )
+    except BaseException:
+        if kept is not None:
+            kept.forget(target)
+        raise
+    if kept is not None and room is not None:
+        target = kept.keep(target, path, parameters, done)
+    return target, done
 
 
 def pseudonym_key() -> bytes:

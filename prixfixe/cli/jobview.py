@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from prixfixe.cli.output import Progress, clean, moment
+from prixfixe.cli.times import reached
 from prixfixe.errors import PrixfixeError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def follow(events: Iterable[JobEvent], progress: Progress) -> frozenset[str]:
         if event.kind == "state":
             stage = clean(str(data.get("stage") or data.get("state") or stage))
             progress.show(stage)
+            reached(stage)
             if stage.startswith("assigned"):
                 speaker = None  # a new deal: others run it
         elif event.kind == "progress":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from prixfixe.cli.options import (
     yes_option,
 )
 from prixfixe.cli.output import Progress, emit, moment, say, size, table
+from prixfixe.cli.times import reached
 
 if TYPE_CHECKING:
     from prixfixe.cli.running import Order, Places
@@ -110,16 +112,20 @@ def run(
       prixfixe run pivot sales.csv --rows region --values amount:sum --detach --json
       prixfixe run pivot sales.csv --rows region --values amount:sum --replicas 3
     """
+    reached("start")
     from prixfixe.cli import running
     from prixfixe.cli.declaring import Travel, confirm_guesses
     from prixfixe.cli.preview import show_preview
+    from prixfixe.client.conversions import Conversions
     from prixfixe.client.files import free_name
+    from prixfixe.tables.original import NotUtf8
 
     context = chosen_context(context_name, key)
     with (
         open_client(context) as client,
         tempfile.TemporaryDirectory(prefix="prixfixe-run-") as scratch,
     ):
+        reached("asking for the bundle")
         listing = client.bundle(bundle, version)
         definition = running.definition_of(listing)
         if listing.retired and not show_options:
@@ -129,14 +135,29 @@ def run(
             return
         typed = running.read(definition, arguments)
         places = running.places(bundle, typed.files, out, receipt_path, force=force, detach=detach)
-        typed = confirm_guesses(definition, typed, yes=yes, accept=accept_guesses or preview)
+        reached("guessing")
+        accept = accept_guesses or preview
+        given, typed = typed, confirm_guesses(definition, typed, yes=yes, accept=accept, whole=as_is)
         hidden = tuple(next(csv.reader([pseudonymise]))) if pseudonymise else ()
         mapping = None
         if hidden:
             beside = places.result or typed.files[0]
             mapping = free_name(beside.with_name(f"{beside.stem}-pseudonyms.csv"))
-        travel = Travel(Path(scratch), as_is, hidden, None if preview else mapping)
-        order = running.prepare(definition, typed, Progress(), travel)
+        travel = Travel(
+            Path(scratch),
+            as_is,
+            hidden,
+            None if preview else mapping,
+            kept=Conversions(),
+            undeclared="encoding" not in typed.declared,
+        )
+        reached("converting")
+        try:
+            order = running.prepare(definition, typed, Progress(), travel)
+        except NotUtf8:  # further on than was looked before
+            typed = confirm_guesses(definition, given, yes=yes, accept=accept)
+            order = running.prepare(definition, typed, Progress(), travel)
+        reached("asking for the price")
         quote = client.quote(
             bundle,
             version=listing.version,
@@ -153,10 +174,12 @@ def run(
         if not yes:
             _confirm(quote)
         job = _buy(client, order, quote, places)
+        travel.bought(order.inputs)
         if detach:
             _detached(job, as_json)
             return
         logged = _watch(client, job)
+        reached("downloading and verifying")
         ended = client.job(job.id)
         delivery = running.deliver(client, ended, places, Progress(), context)
     if as_json:
@@ -165,6 +188,7 @@ def run(
         say()
         for line in delivery.lines(logged):
             say(line)
+    reached("leaving")
 
 
 def _show_options(definition: Any, as_json: bool) -> None:
@@ -236,6 +260,7 @@ def _confirm(quote: Quote) -> None:
 def _buy(client: Client, order: Order, quote: Quote, places: Places) -> Job:
     """Upload, sign, send. Says at every point what an interruption would mean."""
     progress = Progress()
+    reached("uploading")
     try:
         for file, path in order.inputs:
             client.upload(path, file, progress=progress.bytes(f"uploading {path.name}"))
@@ -247,6 +272,7 @@ def _buy(client: Client, order: Order, quote: Quote, places: Places) -> Job:
     finally:
         progress.close()
     signed = None
+    reached("ordering")
     try:
         signed = client.order(quote, **places.kept())
         return client.buy(signed)
@@ -265,6 +291,8 @@ def _watch(client: Client, job: Job) -> frozenset[str]:
     from prixfixe.errors import Unavailable
 
     say(f"  job {job.id}")
+    reached("waiting for a worker")
+    threading.Thread(target=_make_ready, name="ready", daemon=True).start()
     try:
         return follow(client.events(job), Progress())
     except KeyboardInterrupt:
@@ -274,6 +302,12 @@ def _watch(client: Client, job: Job) -> frozenset[str]:
         ) from None
     except Unavailable as silent:
         raise running.left_alone(client, job, silent) from silent
+
+
+def _make_ready() -> None:
+    """Load what checking the receipt needs while the job runs: later it would be waited for."""
+    import prixfixe.client.onchain_reader
+    import prixfixe.client.verification  # noqa: F401
 
 
 def _detached(job: Job, as_json: bool) -> None:

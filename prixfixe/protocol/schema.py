@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from prixfixe.protocol.canonical import canonical_json
@@ -10,17 +12,23 @@ from prixfixe.protocol.canonical import canonical_json
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """ValueError unless it is a JSON Schema (2020-12) of an object that refuses unknown names."""
-    from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]
-
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise ValueError(f"no JSON Schema: {error.message}") from error
+    _check_form(canonical_json(dict(schema)))
     if schema.get("type") != "object" or schema.get("additionalProperties") is not False:
         raise ValueError("parameters are an object with additionalProperties = false")
     if any(not reference.startswith("#") for reference in _references(schema)):
         raise ValueError("a schema refers to nothing outside of itself")
-    canonical_json(dict(schema))
+
+
+@lru_cache(maxsize=64)
+def _check_form(schema: bytes) -> None:
+    """ValueError unless the text is a JSON Schema. Remembered: a definition is parsed again and again, and
+    this is nearly all of what that takes."""
+    from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]
+
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
+    except SchemaError as error:
+        raise ValueError(f"no JSON Schema: {error.message}") from error
 
 
 def _references(schema: Any) -> list[str]:

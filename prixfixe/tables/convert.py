@@ -10,10 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,11 +19,12 @@ import duckdb
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.columns import ColumnType, ColumnUse, literal
 from prixfixe.tables.narrow import guessed, measured
+from prixfixe.tables.original import Original, read_beside
 from prixfixe.tables.parquet import MARK, ParquetTable
 from prixfixe.tables.progress import Report, Steps, unheard, watched
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.request import PivotRequest
-from prixfixe.tables.source import BadParameters, open_table
+from prixfixe.tables.source import BadParameters, kind_by_name, open_table
 from prixfixe.tables.survey import Preflight, all_uses, checked, preflight_of
 from prixfixe.tables.table import Table, disk_errors, is_ours
 
@@ -39,8 +37,6 @@ PSEUDONYM_DIGITS = 32
 _PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARQUET_VERSION v2"
 _UNKNOWN = "?" * 64
 """Stands in the footer for the original's digest until that is known."""
-
-_PIECE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -66,13 +62,15 @@ def convert(
     pseudonymise: Collection[str] = (),
     key: bytes = b"",
     mapping: Path | None = None,
+    undeclared: bool = False,
     report: Report = unheard,
 ) -> Conversion:
     """Write `target` with the columns that `request` uses. InvalidInput for what a preflight would refuse.
 
     pseudonymise: text columns to replace, with `key` (32 bytes or more). mapping: a CSV of pseudonyms and
-    what they stand for, readable by its owner only; it is never uploaded. report: told the share of the
-    table that is read, when that takes a while.
+    what they stand for, readable by its owner only; it is never uploaded. undeclared: nobody said which
+    encoding a CSV is in, and NotUtf8 is wanted for one that is not UTF-8, wherever in it. report: told the
+    share of the table that is read, when that takes a while.
     """
     kinds = _kinds(request)
     _check_pseudonyms(request, kinds, pseudonymise, key)
@@ -83,11 +81,17 @@ def convert(
         path, request.source, wanted=request.used_columns, spill=engine.spill, report=steps.opening
     )
     first = target.with_suffix(".part")
-    with opened as table, engine.connect(ordered=True) as connection, _digest(table) as digest:
+    text = undeclared and kind_by_name(path) == "csv" and request.source.encoding == "utf-8"
+    with (
+        opened as table,
+        engine.connect(ordered=True) as connection,
+        read_beside(table.origin, text=text, alarm=connection.interrupt) as original,
+    ):
         names = tuple(sorted(kinds, key=table.index))
         try:
             with watched(connection, steps.reading(table)):
-                _typed_copy(connection, table, request, names, kinds, first)
+                _typed_copy(connection, table, request, names, kinds, first, original)
+            original.require_text()
             found = _preflight(connection, table, request, first)
             if pseudonymise:
                 _pseudonymised_copy(connection, table, first, names, target, pseudonymise, key)
@@ -95,10 +99,13 @@ def convert(
                     _write_mapping(connection, first, names, pseudonymise, mapping)
             else:
                 first.replace(target)
+        except duckdb.InterruptException:
+            original.require_text()  # whichever step its alarm met
+            raise
         finally:
             first.unlink(missing_ok=True)
         table.require_unchanged()
-        sha256 = digest.result()
+        sha256 = original.sha256()
         _fill_in(target, sha256)
         return Conversion(
             sha256,
@@ -152,6 +159,7 @@ def _typed_copy(
     names: Sequence[str],
     kinds: dict[str, ColumnType | None],
     target: Path,
+    original: Original,
 ) -> None:
     """Every used cell checked and stored, by one scan of the original when all goes well."""
     uses = tuple(dict.fromkeys(all_uses(table, request)))
@@ -161,6 +169,7 @@ def _typed_copy(
         with disk_errors():
             _checked_copy(connection, table, request, names, kinds, guessed(connection, table, uses), target)
     except duckdb.Error as error:
+        original.require_text()
         if is_ours(error):
             raise
         # Some cell is wrong or does not fit the guess. Looking at all of them tells which, and the types.
@@ -262,25 +271,6 @@ def _write_mapping(
             f"COPY (SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY ALL) TO {literal(str(target))} "
             "(FORMAT csv, HEADER, USE_TMP_FILE false)"
         )
-
-
-@contextmanager
-def _digest(table: Table) -> Iterator[Future[str]]:
-    """The original's SHA-256, reckoned beside what the block does."""
-    with ThreadPoolExecutor(1, "table-digest") as pool:
-        stop = threading.Event()
-        try:
-            yield pool.submit(_sha256, table.origin, stop)
-        finally:
-            stop.set()
-
-
-def _sha256(path: Path, stop: threading.Event) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while not stop.is_set() and (data := file.read(_PIECE_BYTES)):
-            found.update(data)
-    return found.hexdigest()
 
 
 def _fill_in(target: Path, sha256: str) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prixfixe.tables.notation import DATE_FORMATS, SPACES, Notation
+from prixfixe.tables.original import Utf8, first_odd_byte
 from prixfixe.tables.reader import DELIMITERS
 from prixfixe.tables.source import kind_by_name
 
@@ -41,10 +42,15 @@ class Guess:
 
 
 def guess(
-    path: str | os.PathLike[str], declared: Mapping[str, Any], guessable: Collection[str]
+    path: str | os.PathLike[str],
+    declared: Mapping[str, Any],
+    guessable: Collection[str],
+    *,
+    whole: bool = True,
 ) -> tuple[Guess, ...]:
     """Guesses for a file, of the parameters in `guessable` that are not in `declared`. Empty when the
-    defaults fit, or nothing is certain enough to be suggested."""
+    defaults fit, or nothing is certain enough to be suggested. whole: all of the file is searched for bytes
+    that are no UTF-8; else its beginning, for those who will read the rest anyway."""
     path = Path(path)
     if kind_by_name(path) != "csv" or not path.is_file():
         return ()
@@ -53,7 +59,7 @@ def guess(
         head = file.read(SAMPLE_BYTES)
     encoding = str(declared.get("encoding", "utf-8"))
     if "encoding" not in declared:
-        told = _encoding(path, head)
+        told = _encoding(path, head, whole)
         if told is not None:
             found.append(told)
             encoding = str(told.value)
@@ -82,7 +88,7 @@ def guess(
     return tuple(one for one in found if one.parameter in guessable)
 
 
-def _encoding(path: Path, head: bytes) -> Guess | None:
+def _encoding(path: Path, head: bytes, whole: bool) -> Guess | None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Guess("encoding", "utf-16", "the file starts with the byte order mark of UTF-16")
     sample = head[:4096]
@@ -90,7 +96,7 @@ def _encoding(path: Path, head: bytes) -> Guess | None:
         even, odd = sample[0::2].count(0), sample[1::2].count(0)
         name = "utf-16-le" if odd > even else "utf-16-be"
         return Guess("encoding", name, "every other byte is zero")
-    at = _first_odd_byte(path)
+    at = first_odd_byte(path) if whole else _odd_byte(head)
     if at is None or 0 in sample:
         return None
     line = 1
@@ -101,23 +107,10 @@ def _encoding(path: Path, head: bytes) -> Guess | None:
     return Guess("encoding", "cp1252", f"line {line} is not UTF-8 (byte {byte:#04x})")
 
 
-def _first_odd_byte(path: Path) -> int | None:
-    """Where the file is no UTF-8, None when all of it is. The whole file is looked at: text that is ASCII,
-    as most of it is, need not be decoded for that, which would take as long as pivoting it."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    done = 0
-    with path.open("rb") as file:
-        while True:
-            data = file.read(_PIECE_BYTES)
-            pending = decoder.getstate()[0]
-            if pending or not data.isascii():
-                try:
-                    decoder.decode(data, final=not data)
-                except UnicodeDecodeError as error:
-                    return done - len(pending) + error.start
-            if not data:
-                return None
-            done += len(data)
+def _odd_byte(head: bytes) -> int | None:
+    text = Utf8()
+    text.feed(head)
+    return text.odd
 
 
 def _delimiter(text: str, quote: str) -> Guess | None:

@@ -14,6 +14,8 @@ from prixfixe.cli.form import Typed
 from prixfixe.cli.output import Progress
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.bundle import load
+from tests.cli.conftest import Terminal
+from tests.support.service import World
 
 PIVOT = load(Path(__file__).parents[2] / "bundles" / "pivot")
 OPTIONS = ["--rows", "account", "--values", "amount:sum"]
@@ -87,3 +89,17 @@ def test_the_key_of_pseudonyms_is_made_once_and_is_its_owners(
     assert len(key) == 32
     assert pseudonym_key() == key
     assert (tmp_path / "home" / "pseudonym.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_the_beginning_does_not_show_is_asked_about_after_all(
+    types: Terminal, world: World, tmp_path: Path
+) -> None:
+    world.publish(**PIVOT.with_image("sha256:" + "ab" * 32).to_json())
+    late = tmp_path / "late.csv"
+    late.write_bytes(b"account,amount,other\n" + b"a,1,xxxxxxxxxxxxxxxxxxxxxxxxx\n" * 40_000 + b"b,1,\xe9\n")
+    asked = types("run", "pivot", "late.csv", *OPTIONS, "--yes")
+    assert asked.code == 3
+    assert "would be guessed: --encoding cp1252" in asked.err
+    shown = types("run", "pivot", "late.csv", *OPTIONS, "--yes", "--accept-guesses", "--detach")
+    assert shown.code == 0, shown.err
+    assert "line 40002 is not UTF-8 (byte 0xe9)" in shown.err

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prixfixe.errors import InvalidInput
-from prixfixe.tables import Engine, PivotRequest, Preflight, open_table
+from prixfixe.tables import Engine, PivotRequest, Preflight, open_table, original
 from prixfixe.tables import guess as guessing
 from prixfixe.tables.guess import guess
 from prixfixe.tables.notation import DATE_FORMATS, Notation
@@ -179,7 +179,7 @@ def test_a_notation_reads_alike_in_python_and_in_words() -> None:
 def test_the_first_byte_that_is_no_utf8_is_found_wherever_pieces_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, data: bytes, place: str | None
 ) -> None:
-    monkeypatch.setattr(guessing, "_PIECE_BYTES", piece)
+    monkeypatch.setattr(original, "_PIECE_BYTES", piece)
     path = tmp_path / "t.csv"
     path.write_bytes(data)
     found = guessing.guess(path, {}, ("encoding",))
