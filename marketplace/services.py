@@ -13,6 +13,7 @@ from marketplace.blobs import Blobs
 from marketplace.bundles import Bundles
 from marketplace.cases import Cases
 from marketplace.chain import ChainReader
+from marketplace.desk import Desk
 from marketplace.earnings import Income
 from marketplace.jobs import Jobs
 from marketplace.logs import Logs
@@ -59,6 +60,7 @@ class Services:
     receipts: Receipts
     trades: Trades
     income: Income
+    desk: Desk
     closing: threading.Event
 
     @staticmethod
@@ -87,6 +89,8 @@ class Services:
             surety=policy.surety.units,
             silence_seconds=settings.silence_seconds,
         )
+        trades = Trades(store, chain)
+        desk = Desk(store, chain, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
         return Services(
             settings=settings,
@@ -106,7 +110,7 @@ class Services:
                 settings.trusted_proxies,
                 clock,
             ),
-            bundles=Bundles(store, chain, policy.grace, clock),
+            bundles=Bundles(store, chain, desk, policy.grace, clock),
             quotes=Quotes(store, settings, chain, domain, signer, terms, clock),
             orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
@@ -115,7 +119,8 @@ class Services:
             assignments=Assignments(store, logs, domain, workers),
             rounds=Rounds(store, domain),
             receipts=Receipts(store, domain, signer),
-            trades=Trades(store, chain),
+            trades=trades,
+            desk=desk,
             income=Income(store, chain, policy.window),
             closing=threading.Event(),
         )

@@ -8,6 +8,7 @@ from marketplace.api import (
     blobs,
     bundles,
     cases,
+    desk,
     jobs,
     market,
     problems,
@@ -20,7 +21,7 @@ from marketplace.api import (
 from marketplace.api.limits import BodyLimit
 from marketplace.services import Services
 
-_ROUTERS = (market, sessions, bundles, blobs, uploads, quotes, jobs, cases, trades, workers)
+_ROUTERS = (market, sessions, bundles, blobs, uploads, quotes, jobs, cases, trades, desk, workers)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -141,7 +141,6 @@ class Service:
                     image_archive="00" * 32,
                     published_by=self.market.pricing.address,
                     published_at=now,
-                    note="",
                 )
             )
             connection.execute(
