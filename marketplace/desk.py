@@ -180,8 +180,7 @@ def _ended(connection: Connection, product: str, since: int) -> tuple[int, int]:
     query = (
         select(deals.c.state, func.count())
         .join(jobs, jobs.c.id == deals.c.job)
-        .join(offers, offers.c.offer_id == jobs.c.offer_id)
-        .where(offers.c.product == product, deals.c.ended["time"].as_integer() >= since)
+        .where(jobs.c.product == product, deals.c.ended["time"].as_integer() >= since)
         .group_by(deals.c.state)
     )
     counts = {row[0]: row[1] for row in connection.execute(query)}

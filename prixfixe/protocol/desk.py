@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from prixfixe.protocol.fields import Address, Message, MoneyField, ProductField, Seconds, Word
 from prixfixe.protocol.prices import PriceIndex
-from prixfixe.protocol.wire import Address, Message, MoneyField, ProductField, Seconds, Word
 
 MOST_INPUT_BYTES = 32_768
 
