@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainView
-from marketplace.store import outbox, transitions
+from marketplace.store import batches, outbox, transitions
 from marketplace.store.tables import asks, attempts, deals, lots, workers
 from prixfixe.market.rules import Conditions, Offered
 from prixfixe.protocol.orders import Ask
@@ -95,8 +95,11 @@ def _busy(connection: Connection) -> Counter[str]:
     )
     busy: Counter[str] = Counter({row.worker: row.slots for row in running})
     matching = connection.execute(select(lots.c.job, lots.c.lot).where(lots.c.state == "matching")).all()
+    cleared = batches.busy_with(connection) if matching else {}
     for row in matching:
         under_way = outbox.last_match(connection, row.job, row.lot)
-        if under_way is not None:
+        if (row.job, row.lot) in cleared:
+            busy.update(cleared[row.job, row.lot])
+        elif under_way is not None:
             busy.update(leg["worker"] for leg in under_way["arguments"]["asks"])
     return busy

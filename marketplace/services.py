@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from marketplace.assignments import Assignments
+from marketplace.batches import Batches
 from marketplace.blobs import Blobs
+from marketplace.book import Book
 from marketplace.bundles import Bundles
 from marketplace.cases import Cases
 from marketplace.chain import ChainReader
-from marketplace.desk import Desk
 from marketplace.earnings import Income
 from marketplace.jobs import Jobs
 from marketplace.logs import Logs
@@ -60,7 +61,8 @@ class Services:
     receipts: Receipts
     trades: Trades
     income: Income
-    desk: Desk
+    batches: Batches
+    book: Book
     closing: threading.Event
 
     @staticmethod
@@ -90,7 +92,6 @@ class Services:
             silence_seconds=settings.silence_seconds,
         )
         trades = Trades(store, chain)
-        desk = Desk(store, chain, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
         return Services(
             settings=settings,
@@ -106,11 +107,13 @@ class Services:
                     "sign-ins": settings.sign_ins_per_minute,
                     "uploads": settings.uploads_per_minute,
                     "jobs": settings.jobs_per_minute,
+                    "asks": settings.asks_per_minute,
+                    "cancels": settings.cancels_per_minute,
                 },
                 settings.trusted_proxies,
                 clock,
             ),
-            bundles=Bundles(store, chain, desk, policy.grace, clock),
+            bundles=Bundles(store, chain, policy.grace, clock),
             quotes=Quotes(store, settings, chain, domain, signer, terms, clock),
             orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
@@ -120,8 +123,9 @@ class Services:
             rounds=Rounds(store, domain),
             receipts=Receipts(store, domain, signer),
             trades=trades,
-            desk=desk,
             income=Income(store, chain, policy.window),
+            batches=Batches(store, blobs, chain, trades, clock),
+            book=Book(store, settings, chain, domain, workers, clock),
             closing=threading.Event(),
         )
 

@@ -22,9 +22,10 @@ class ServiceSettings:
     name inside of a private network, for example). heartbeat_seconds: how often workers report; after three
     silent ones a worker is lost. quote_seconds: how long a price is offered. max_body_bytes: of JSON in one
     request. max_unfinished_bytes, max_unfinished_uploads: what one account may leave half sent;
-    upload_seconds: how long it is kept after its last byte. quotes_, sign_ins_ and jobs_per_minute: what one
-    network address may ask for, uploads_per_minute: what one account may send (requests); 0 for any number.
-    trusted_proxies: addresses or networks of proxies in front, whose X-Forwarded-For says who is asking.
+    upload_seconds: how long it is kept after its last byte. quotes_, sign_ins_, jobs_ and asks_per_minute:
+    what one network address may ask for; uploads_ and cancels_per_minute: what one account may (requests); 0
+    for any number. trusted_proxies: addresses or networks of proxies in front, whose X-Forwarded-For says who
+    is asking.
     """
 
     data: Path
@@ -40,6 +41,8 @@ class ServiceSettings:
     sign_ins_per_minute: int = 240
     uploads_per_minute: int = 6000
     jobs_per_minute: int = 6000
+    asks_per_minute: int = 60_000
+    cancels_per_minute: int = 600
     trusted_proxies: tuple[str, ...] = ()
     max_log_bytes: int = 16 * 2**20
     max_body_bytes: int = 2**20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -19,7 +19,7 @@ from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import Deal, Fact
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import KIND_BUNDLES, Ask
+from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.signatures import parse_signature, recover
 from prixfixe.protocol.typed_data import Domain, format_bytes32
@@ -114,6 +114,43 @@ class Workers:
             products = _wanted(connection, int(now))
         return wire.HeartbeatAnswer(stop=stop, products=products, refused=tuple(refused))
 
+    def place(self, given: Sequence[wire.SignedAsk]) -> list[wire.Reason | None]:
+        """Asks outside of a heartbeat, each by its signature alone; for each None when it rests now, or why
+        it was refused. They live as long as their workers' heartbeats do."""
+        keys = [_signer(signed, self._domain) for signed in given]
+        with self._store.read() as connection:
+            known = {
+                row["key"]: row
+                for row in connection.execute(
+                    select(workers).where(workers.c.key.in_({key for key in keys if isinstance(key, str)}))
+                ).mappings()
+            }
+        providers = sorted({row["provider"] for row in known.values()})
+        pairs = sorted((row["provider"], key) for key, row in known.items())
+        view = self._chain.look(accounts=providers, workers=pairs)
+        answers: list[wire.Reason | None] = []
+        taken: list[tuple[str, wire.SignedAsk]] = []
+        for signed, key in zip(given, keys, strict=True):
+            try:
+                if isinstance(key, PrixfixeError):
+                    raise key
+                if key not in known:
+                    raise _stranger(signed, key, self._domain)
+                row = known[key]
+                _require_authorised(view, row["provider"], key)
+                self._require_good(signed, row["provider"], key, row["resources"], view)
+                taken.append((key, signed))
+                answers.append(None)
+            except PrixfixeError as error:
+                answers.append(_reason(error))
+        if taken:
+            now = int(self._clock())
+            with self._store.write() as connection:
+                for key, signed in taken:
+                    put(connection, asks, _row(key, signed, now))
+                self._store.notify(connection, "asks")
+        return answers
+
     def status(self, key: str, asker: str) -> wire.WorkerStatus:
         """A worker as its key and its provider see it."""
         with self._store.read() as connection:
@@ -151,8 +188,6 @@ class Workers:
             raise _refused("ask-expired", f"the ask ended at {ask.expiry}, it is {view.time}", "sign anew")
         if ask.matcher not in (ZERO_ADDRESS, self._domain.verifying_contract):
             raise _refused("ask-matcher", f"only {ask.matcher} could match it, not this market's scheduler")
-        if not ask.kinds & KIND_BUNDLES:
-            raise _refused("ask-kinds", "the ask does not sell to bundles, which is all this market has yet")
         if ask.price == 0:
             raise _refused(
                 "ask-price", "an ask at no price has nothing to lose", "ask for at least $0.000001"
@@ -183,6 +218,28 @@ class Workers:
             draining=row["draining"],
             trouble=self._trouble.get(key),
         )
+
+
+def _signer(signed: wire.SignedAsk, domain: Domain) -> str | PrixfixeError:
+    """Whose signature it is; the error when it is nobody's."""
+    try:
+        return recover(signed.ask.digest(domain), parse_signature(signed.signature))
+    except PrixfixeError as error:
+        return error
+
+
+def _stranger(signed: wire.SignedAsk, signer: str, domain: Domain) -> Forbidden:
+    """The signature is by no worker that is known here: often over other values, chain or contract."""
+    digest = format_bytes32(signed.ask.digest(domain))
+    return Forbidden(
+        f"the ask's hash is {digest}, and {signer} signed it, which is no worker that is registered here",
+        code="ask-signature",
+        hint=f"sign for chain {domain.chain_id} and contract {domain.verifying_contract} with the key of a "
+        "registered worker",
+        fault="provider",
+        digest=digest,
+        signer=signer,
+    )
 
 
 def _require_authorised(view: ChainView, provider: str, key: str) -> None:

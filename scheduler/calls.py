@@ -24,6 +24,8 @@ def call_data(connection: Connection, row: RowMapping) -> bytes:
     """The call data of a row. NotNeeded when sending it would be pointless."""
     if row["call"] == "match":
         return _match(connection, row["arguments"])
+    if row["call"] == "clear":
+        return _clear(connection, row["arguments"])
     return _end_of_deal(connection, row["call"], row["arguments"])
 
 
@@ -43,6 +45,32 @@ def _match(connection: Connection, arguments: dict[str, Any]) -> bytes:
     if isinstance(order, Bid):
         return _encode("matchBid", order, signature, lot, asks)
     return _encode("matchPurchase", order, signature, Offer.from_json(found.offer), lot, asks)
+
+
+def _clear(connection: Connection, arguments: dict[str, Any]) -> bytes:
+    """Every item as the batch was published, also one that is moot by now: the contract skips it, and the
+    others keep their places."""
+    fills = arguments["fills"]
+    found = connection.execute(
+        select(lots.c.job, lots.c.lot, lots.c.state, jobs.c.order, jobs.c.signature)
+        .join(jobs, jobs.c.id == lots.c.job)
+        .where(lots.c.job.in_({fill["job"] for fill in fills}))
+    )
+    known = {(row.job, row.lot): row for row in found}
+    rows = [known[fill["job"], fill["lot"]] for fill in fills]
+    if all(row.state != "matching" for row in rows):
+        raise NotNeeded("none of its lots waits for it")
+    items = [
+        _encode(
+            "matchBid",
+            Bid.from_json(row.order),
+            parse_signature(row.signature),
+            row.lot,
+            [SignedAsk(Ask.from_json(leg["ask"]), parse_signature(leg["signature"])) for leg in fill["asks"]],
+        )
+        for row, fill in zip(rows, fills, strict=True)
+    ]
+    return _encode("clear", int(arguments["price"]), parse_bytes32(arguments["batch"]), items)
 
 
 def _end_of_deal(connection: Connection, call: str, arguments: dict[str, Any]) -> bytes:

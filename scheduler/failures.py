@@ -10,7 +10,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox, transitions
 from marketplace.store.tables import asks, jobs, lots
-from prixfixe.errors import ChainError
+from prixfixe.errors import ChainError, Conflict
 from prixfixe.protocol.wire import Reason
 
 # Nothing that this market does can make these matches pass later: the order itself is refused.
@@ -49,8 +49,7 @@ def match_failed(connection: Connection, row: RowMapping, error: ChainError) -> 
     if found.state != "matching":
         return
     number = int(row["purpose"].rpartition(":")[2])
-    back_off = min(_FIRST_BACK_OFF_SECONDS * 2 ** min(number - 1, 10), _LAST_BACK_OFF_SECONDS)
-    transitions.lot_unmatched(connection, job, lot, _why(error), time.time() + back_off)
+    transitions.lot_unmatched(connection, job, lot, _why(error), time.time() + _back_off(number))
     ended = _order_is_dead(error, found.customer)
     if ended is not None:
         transitions.lot_ended(connection, job, lot, ended)
@@ -62,12 +61,30 @@ def match_failed(connection: Connection, row: RowMapping, error: ChainError) -> 
             transitions.worker_cooled(connection, leg["worker"])
 
 
+def clear_failed(connection: Connection, row: RowMapping, error: ChainError) -> None:
+    """All its lots are free again, later and with the reason."""
+    number = int(row["purpose"].rpartition(":")[2])
+    for fill in row["arguments"]["fills"]:
+        try:
+            with connection.begin_nested():
+                transitions.lot_unmatched(
+                    connection, fill["job"], fill["lot"], _why(error), time.time() + _back_off(number)
+                )
+        except Conflict:
+            continue  # ended, or opened by another's hand
+
+
 def settle_failed(connection: Connection, row: RowMapping, error: ChainError) -> None:
     """Said to the customer; the reaper sends it anew while that makes sense, or the deal expires."""
     deal = row["arguments"]["deal"]
     job = outbox.job_of(connection, deal, row["arguments"]["opening"])
     if job is not None:
         transitions.stage_said(connection, job, f"settling: {_why(error)}")
+
+
+def _back_off(number: int) -> float:
+    """Seconds before the next try after the n-th failure."""
+    return min(_FIRST_BACK_OFF_SECONDS * 2.0 ** min(number - 1, 10), _LAST_BACK_OFF_SECONDS)
 
 
 def error_json(error: ChainError) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from marketplace.store import batches, disputes, rewind
 from marketplace.store import deals as deal_events
-from marketplace.store import disputes, rewind
 from marketplace.store.database import Store
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import attempts, chain_events, cursor, deals
 from prixfixe.chain import artefacts, events
 from prixfixe.chain.client import Block, MarketClient
 from prixfixe.chain.events import MarketEvent
+from prixfixe.chain.reverts import skipped
 from prixfixe.errors import ConfigurationError, InvalidInput, Unavailable
 from prixfixe.protocol.deals import Deal, Fact, Offer
 from prixfixe.protocol.disputes import Claim
@@ -265,6 +266,10 @@ def _move(
     match event:
         case events.DealOpened():
             deal_events.deal_opened(connection, event.data, event.due, where)
+        case events.Cleared():
+            batches.batch_cleared(connection, _hex(event.batch), where)
+        case events.Skipped():
+            batches.lot_skipped(connection, event.index, skipped(event.code), where)
         case events.Hastened():
             return deal_events.deal_hastened(connection, _hex(event.deal), event.due)
         case events.Settled():

@@ -358,6 +358,8 @@ class Relayer(Duty):
             outbox.transaction_failed(connection, row["id"], failures.error_json(error), block=block)
             if row["call"] == "match":
                 failures.match_failed(connection, row, error)
+            elif row["call"] == "clear":
+                failures.clear_failed(connection, row, error)
             elif row["call"] == "settle" and error.code != "not-needed":
                 failures.settle_failed(connection, row, error)
             # What was tried may have happened already by another's hand: the events tell.

@@ -41,6 +41,7 @@ from prixfixe.keys import Signer, load_signer
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Market, PolicyNumbers
 from scheduler import checks
+from scheduler.auctioneer import Auctioneer
 from scheduler.cleaner import Cleaner
 from scheduler.duty import Duty, stop_all
 from scheduler.indexer import Indexer, IndexerSettings
@@ -145,6 +146,13 @@ def build_duties(
     confirmations = options.confirmations
     if confirmations is None:
         confirmations = 0 if local else _PUBLIC_CONFIRMATIONS
+    terms = MarketTerms(
+        contract=client.contract,
+        operator=signer.address,
+        grace=policy.grace,
+        surety=policy.surety,
+        silence_seconds=settings.silence_seconds,
+    )
     return (
         Indexer(
             store,
@@ -156,17 +164,8 @@ def build_duties(
             ),
         ),
         Relayer(store, client, signer, RelayerSettings(poll_seconds=poll)),
-        Matcher(
-            store,
-            reader,
-            MarketTerms(
-                contract=client.contract,
-                operator=signer.address,
-                grace=policy.grace,
-                surety=policy.surety,
-                silence_seconds=settings.silence_seconds,
-            ),
-        ),
+        Matcher(store, reader, terms),
+        Auctioneer(store, reader, services.blobs, terms, client.domain),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Cleaner(store, services.uploads),
     )

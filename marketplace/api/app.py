@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from marketplace.api import (
+    batches,
     blobs,
+    book,
     bundles,
     cases,
-    desk,
     jobs,
     market,
     problems,
@@ -21,7 +22,7 @@ from marketplace.api import (
 from marketplace.api.limits import BodyLimit
 from marketplace.services import Services
 
-_ROUTERS = (market, sessions, bundles, blobs, uploads, quotes, jobs, cases, trades, desk, workers)
+_ROUTERS = (market, sessions, bundles, blobs, uploads, quotes, jobs, cases, trades, batches, book, workers)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -2,8 +2,8 @@
 
 The relayer sends the rows in the order of their ids. A row names its deal or lot and holds what cannot be
 read elsewhere; what may change until it is sent (a deal's `due`) is read from the tables when it is.
-`purpose` says the wish: `match:<job>:<lot>:<n>`, and `settle`, `expire`, `hasten` with
-`:<deal>:<opening>:<n>`, where n counts the rows of that wish, of which at most one is pending or sent.
+`purpose` says the wish: `match:<job>:<lot>:<n>`, `clear:<batch>:<part>:<n>`, and `settle`, `expire`, `hasten`
+with `:<deal>:<opening>:<n>`, where n counts the rows of that wish, of which at most one is pending or sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from marketplace.store.database import notify
 from marketplace.store.tables import deals, transactions
 from prixfixe.errors import Conflict
 
-Call: TypeAlias = Literal["match", "settle", "expire", "hasten"]
+Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten"]
 
 IN_FLIGHT = ("pending", "sent")
 
@@ -27,6 +27,12 @@ IN_FLIGHT = ("pending", "sent")
 def queue_match(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> bool:
     """A `match` of a lot with signed asks (`{"worker", "ask", "signature"}`); False when one is under way."""
     return _queue(connection, "match", f"{job}:{lot}", {"job": job, "lot": lot, "asks": list(asks)})
+
+
+def queue_clear(connection: Connection, batch: str, part: int, wish: dict[str, Any]) -> bool:
+    """A `clear` of (a part of) a batch: `{"batch", "price", "fills": [{"job", "lot", "asks"}]}`; False when
+    one is under way."""
+    return _queue(connection, "clear", f"{batch}:{part}", wish)
 
 
 def queue_settle(

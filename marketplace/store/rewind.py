@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import disputes, trades, transitions
+from marketplace.store import batches, disputes, trades, transitions
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
 from marketplace.store.settling import settle_when_signed
@@ -33,6 +33,8 @@ def undo(connection: Connection, name: str, data: dict[str, Any]) -> None:
         )
     elif name in ("Published", "Retired") and data.get("before") is not None:
         connection.execute(update(offers).where(offers.c.offer_id == data["id"]).values(until=data["before"]))
+    elif name == "Cleared":
+        batches.batch_uncleared(connection, data["batch"])
     elif name == "Challenged":
         disputes.unopen(connection, data["deal"])
     elif name in ("Judged", "Lapsed"):

@@ -169,6 +169,7 @@ bundles = Table(
     Column("image_archive", String(64), ForeignKey("blobs.sha256"), nullable=False),
     Column("published_by", String(42), nullable=False),
     Column("published_at", BigInteger, nullable=False),
+    Column("note", Text, nullable=False, default=""),
     Column("retired_at", BigInteger),
 )
 
@@ -187,22 +188,6 @@ offers = Table(  # one a tier and number of replicas: what the chain knows
     Column("up_to", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),  # mirrored from Published and Retired
     UniqueConstraint("bundle", "version", "tier", "replicas"),
-)
-
-price_notes = Table(  # what the pricing desk did, in its order; never changed
-    "price_notes",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("bundle", String(64), nullable=False),
-    Column("version", String(32), nullable=False),
-    Column("act", String(16), nullable=False),
-    Column("by", String(42), nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("note", Text, nullable=False),
-    Column("inputs", _JSON),
-    Column("override", Text, nullable=False),
-    _states("act", "published", "retired"),
-    Index("ix_price_notes_bundle", "bundle"),
 )
 
 quotes = Table(
@@ -441,6 +426,39 @@ asks = Table(  # resting asks; one a (worker, product): the newest replaces
     Column("signature", String(132), nullable=False),
     Column("placed_at", BigInteger, nullable=False),
     Index("ix_asks_product_price", "product", "price"),
+)
+
+product_rules = Table(  # how the auction of a product runs, where it differs from the default
+    "product_rules",
+    metadata,
+    Column("product", String(66), primary_key=True),
+    Column("least_seconds", Float, nullable=False),  # a batch stays open at least, at most
+    Column("most_seconds", Float, nullable=False),
+    Column("low", BigInteger, nullable=False),  # no batch clears below: the reserve price
+    Column("high", BigInteger),  # nor above; NULL: at any price
+    Column("note", Text, nullable=False),  # why
+    Column("changed_by", String(42), nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    CheckConstraint("0 < least_seconds AND least_seconds <= most_seconds", name="seconds_in_order"),
+    CheckConstraint("0 <= low AND (high IS NULL OR low <= high)", name="collar_in_order"),
+)
+
+batches = Table(  # of the auction; the publication is the blob of the same digest
+    "batches",
+    metadata,
+    Column("digest", String(66), primary_key=True),
+    Column("position", Integer, unique=True, nullable=False),  # 1, 2, 3: newest last, cursor of the pages
+    Column("product", String(66), nullable=False),
+    Column("number", Integer, nullable=False),  # of its product: 1, 2, 3
+    Column("block", BigInteger, nullable=False),
+    Column("closed_at", BigInteger, nullable=False),  # chain clock
+    Column("price", BigInteger, nullable=False),
+    Column("bids", Integer, nullable=False),
+    Column("asks", Integer, nullable=False),
+    Column("set_aside", Integer, nullable=False),
+    Column("fills", Integer, nullable=False),
+    Column("cleared", _JSON),  # receipt.TransactionReference, once the chain has it
+    UniqueConstraint("product", "number"),
 )
 
 transactions = Table(  # the outbox

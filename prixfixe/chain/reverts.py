@@ -68,6 +68,17 @@ def explain(data: bytes, *, context: str) -> ChainError:
     )
 
 
+def skipped(code: bytes) -> str:
+    """Why a batch left an item out, in words: of its error only the selector is known. What varies is left
+    out of the sentence."""
+    error = artefacts.load("Market").errors.get(code)
+    if error is None:
+        return f"the contract left it out (0x{code.hex()})"
+    known = SENTENCES.get(error.name)
+    hint = f": {known.hint}" if known is not None and known.hint else ""
+    return f"the contract left it out ({error.name}{hint})"
+
+
 def _find(data: bytes) -> tuple[ErrorType, dict[str, Any]] | None:
     known = {error.selector: error for error in (_TEXT_REVERT, _PANIC, *_TOKEN_ERRORS)}
     error = known.get(data[:4]) or artefacts.load("Market").errors.get(data[:4])

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import click
 
+from prixfixe.cli.market_batches import batches, replay
+from prixfixe.cli.market_book import book, cancel, orders
+from prixfixe.cli.market_rules import rules
 from prixfixe.cli.market_trades import index, trades
 
 
 @click.group()
 def market() -> None:
-    """See what is paid on this market.
+    """See what is offered and paid on this market, and check its auction.
 
     \b
     Examples:
+      prixfixe market book cpu-2x4/10m
+      prixfixe market replay 12 --product cpu-2x4/10m
       prixfixe market trades cpu-2x4/10m
       prixfixe market index
     """
 
 
-market.add_command(trades)
-market.add_command(index)
+for command in (book, orders, cancel, batches, replay, rules, trades, index):
+    market.add_command(command)

@@ -32,6 +32,15 @@ from prixfixe.client.setup import (
 from prixfixe.errors import Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
+from prixfixe.protocol.book import (
+    AuctionTerms,
+    BatchSummary,
+    Book,
+    Cancelled,
+    OwnOrder,
+    ProductListing,
+    TermsChange,
+)
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
@@ -200,6 +209,44 @@ class AsyncClient:
     async def indexes(self) -> tuple[PriceIndex, ...]:
         """The price index of every product."""
         return await self.run(self.operations.indexes())
+
+    async def book(self, product: Product | str, levels: int = 50) -> Book:
+        """The live order book of a product, best prices first."""
+        return await self.run(self.operations.book(product, levels))
+
+    async def batches(
+        self, product: Product | str | None = None, limit: int = 50
+    ) -> tuple[BatchSummary, ...]:
+        """The auction's published batches, newest first; of one product, or of all."""
+        return await self.run(self.operations.batches(product, limit))
+
+    async def batch_digest(self, product: Product | str, number: int) -> str:
+        """The digest of a product's batch by its number."""
+        return await self.run(self.operations.numbered(product, number))
+
+    async def publication(self, digest: str) -> bytes:
+        """The publication of a batch, checked against its digest; `prixfixe.market.batch.Batch` reads it."""
+        return await self.run(self.operations.publication(digest))
+
+    async def own_orders(self) -> tuple[OwnOrder, ...]:
+        """The caller's resting bids and asks, and why each waits."""
+        return await self.run(self.operations.own_orders())
+
+    async def cancel_order(self, order: str) -> Cancelled:
+        """Take a resting bid or ask off the book, at once."""
+        return await self.run(self.operations.cancel_order(order))
+
+    async def products(self) -> tuple[ProductListing, ...]:
+        """Every product of the market, with the terms of its auction."""
+        return await self.run(self.operations.products())
+
+    async def terms(self, product: Product | str) -> AuctionTerms:
+        """The terms of a product's auction."""
+        return (await self.run(self.operations.book(product, 1))).terms
+
+    async def change_terms(self, product: Product | str, change: TermsChange) -> ProductListing:
+        """Other terms for the auction of a product. For the contract's pricing role."""
+        return await self.run(self.operations.change_terms(product, change))
 
     async def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return await self.run(self.operations.publish_bundle(publication))

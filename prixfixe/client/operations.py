@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote as url_quote
 
+from prixfixe.client.books import Books
 from prixfixe.client.calls import (
     Download,
     Operation,
@@ -41,7 +42,7 @@ from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
 
-class Operations(Uploading, Prices):
+class Operations(Uploading, Prices, Books):
     """All operations of one customer on one market."""
 
     def __init__(
@@ -284,11 +285,8 @@ class Operations(Uploading, Prices):
             )
         )
 
-    def retire_bundle(
-        self, name: str, version: str | None = None, note: str = ""
-    ) -> Operation[wire.BundleListing]:
+    def retire_bundle(self, name: str, version: str | None = None) -> Operation[wire.BundleListing]:
         """Take a listing off the shelf; what was quoted is honoured until the chain's `until`."""
         path = f"/v1/bundles/{url_quote(name, safe='')}/retire"
-        query = {} if version is None else {"version": version}
-        request = Request("POST", path, query=query, body={"note": note})
+        request = Request("POST", path, query={} if version is None else {"version": version})
         return (yield from self.ask_signed_in(wire.BundleListing, request))

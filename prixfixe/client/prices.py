@@ -1,4 +1,4 @@
-"""Prices, asked of the service: what was paid, and what the pricing desk needs."""
+"""What the market has paid, asked of the service: trades and price indexes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from urllib.parse import quote as url_quote
 
 from prixfixe.client.calls import Operation, Request
 from prixfixe.client.conversation import Conversation, items_of, parsed
-from prixfixe.protocol.desk import DeskInputs, Exposure, PriceNote
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
 
@@ -14,13 +13,13 @@ _PAGE = 500
 
 
 class Prices(Conversation):
-    """The tape and the index are for anyone, without a session; the desk is for the pricing role."""
+    """Operations that anyone may do: no session is needed."""
 
     def trades(self, product: Product | str | None, limit: int | None) -> Operation[tuple[Trade, ...]]:
         """Paid legs of settled lots, newest first; all of them when limit is None."""
         query = {"limit": str(min(limit or _PAGE, _PAGE))}
         if product is not None:
-            query["product"] = _name(product)
+            query["product"] = product_name(product)
         found: list[Trade] = []
         while True:
             page = (yield from self.send(Request("GET", "/v1/trades", query=query))).json()
@@ -32,7 +31,7 @@ class Prices(Conversation):
 
     def index(self, product: Product | str) -> Operation[PriceIndex]:
         """The price index of a product."""
-        path = f"/v1/index/{url_quote(_name(product))}"
+        path = f"/v1/index/{url_quote(product_name(product))}"
         return (yield from self.ask(PriceIndex, Request("GET", path)))
 
     def indexes(self) -> Operation[tuple[PriceIndex, ...]]:
@@ -40,27 +39,7 @@ class Prices(Conversation):
         answer = yield from self.send(Request("GET", "/v1/index"))
         return tuple(parsed(PriceIndex, item) for item in items_of(answer.json()))
 
-    # ------------------------------------------------------------------------------------- the pricing desk
 
-    def desk_inputs(
-        self, product: Product | str, replicas: int = 1, bundle: str | None = None
-    ) -> Operation[DeskInputs]:
-        """What a price rests on, and what stops a new version of the bundle. For the pricing role."""
-        query = {"product": _name(product), "replicas": str(replicas)}
-        if bundle is not None:
-            query["bundle"] = bundle
-        return (yield from self.ask_signed_in(DeskInputs, Request("GET", "/v1/pricing/inputs", query=query)))
-
-    def price_history(self, bundle: str | None, limit: int) -> Operation[tuple[PriceNote, ...]]:
-        """The desk's acts, newest first. For the pricing role."""
-        query = {"limit": str(limit)} | ({} if bundle is None else {"bundle": bundle})
-        answer = yield from self.send_signed_in(Request("GET", "/v1/pricing/history", query=query))
-        return tuple(parsed(PriceNote, item) for item in items_of(answer.json()))
-
-    def exposure(self) -> Operation[Exposure]:
-        """Every offer that lives or has deals that run. For the pricing role."""
-        return (yield from self.ask_signed_in(Exposure, Request("GET", "/v1/pricing/exposure")))
-
-
-def _name(product: Product | str) -> str:
+def product_name(product: Product | str) -> str:
+    """A product as it is named in an address."""
     return Product.read(product).name if isinstance(product, str) else product.name

@@ -31,6 +31,15 @@ from prixfixe.client.setup import (
 from prixfixe.errors import Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
+from prixfixe.protocol.book import (
+    AuctionTerms,
+    BatchSummary,
+    Book,
+    Cancelled,
+    OwnOrder,
+    ProductListing,
+    TermsChange,
+)
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
@@ -207,6 +216,42 @@ class Client:
     def indexes(self) -> tuple[PriceIndex, ...]:
         """The price index of every product."""
         return self.run(self.operations.indexes())
+
+    def book(self, product: Product | str, levels: int = 50) -> Book:
+        """The live order book of a product, best prices first."""
+        return self.run(self.operations.book(product, levels))
+
+    def batches(self, product: Product | str | None = None, limit: int = 50) -> tuple[BatchSummary, ...]:
+        """The auction's published batches, newest first; of one product, or of all."""
+        return self.run(self.operations.batches(product, limit))
+
+    def batch_digest(self, product: Product | str, number: int) -> str:
+        """The digest of a product's batch by its number."""
+        return self.run(self.operations.numbered(product, number))
+
+    def publication(self, digest: str) -> bytes:
+        """The publication of a batch, checked against its digest; `prixfixe.market.batch.Batch` reads it."""
+        return self.run(self.operations.publication(digest))
+
+    def own_orders(self) -> tuple[OwnOrder, ...]:
+        """The caller's resting bids and asks, and why each waits."""
+        return self.run(self.operations.own_orders())
+
+    def cancel_order(self, order: str) -> Cancelled:
+        """Take a resting bid or ask off the book, at once."""
+        return self.run(self.operations.cancel_order(order))
+
+    def products(self) -> tuple[ProductListing, ...]:
+        """Every product of the market, with the terms of its auction."""
+        return self.run(self.operations.products())
+
+    def terms(self, product: Product | str) -> AuctionTerms:
+        """The terms of a product's auction."""
+        return (self.run(self.operations.book(product, 1))).terms
+
+    def change_terms(self, product: Product | str, change: TermsChange) -> ProductListing:
+        """Other terms for the auction of a product. For the contract's pricing role."""
+        return self.run(self.operations.change_terms(product, change))
 
     def publish_bundle(self, publication: wire.BundlePublication) -> wire.BundleListing:
         return self.run(self.operations.publish_bundle(publication))

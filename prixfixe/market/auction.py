@@ -99,11 +99,11 @@ def leg_limit(price: int, replicas: int, fee_bps: int) -> int:
     return limit
 
 
-def batch_seconds(orders: int) -> float:
+def batch_seconds(orders: int, least: float = SHORTEST_BATCH, most: float = LONGEST_BATCH) -> float:
     """How long a batch stays open once both sides are there, when so many orders came in the last ten
     seconds: a thick market gains by gathering, a thin one loses who will not wait
-    (`scripts/bench mechanisms`)."""
-    return min(max(orders / 4, SHORTEST_BATCH), LONGEST_BATCH)
+    (`scripts/bench mechanisms`). least, most: seconds, of the product."""
+    return min(max(orders / 4, least), most)
 
 
 def clear(buys: Iterable[Buy], sells: Iterable[Sell], seed: bytes, collar: Collar = Collar()) -> Cleared:

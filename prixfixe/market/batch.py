@@ -24,16 +24,20 @@ from prixfixe.protocol.signatures import parse_signature, recover
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
 
 VERSION: Final = 1
+MOST_REPLICAS: Final = 16  # the contract's most legs
 
 
 @dataclass(frozen=True, slots=True)
 class BatchBid:
-    """A bid that took part. free_lots: which of its lots were free, ascending. whole: all of them or none.
-    providers: whom the customer admits, sorted; None: anyone."""
+    """A bid that took part. free_lots: which of its lots were free, ascending. replicas: providers of each
+    lot, at least the quorum that the bid signs. whole: all lots or none. providers: whom the bid admits,
+    sorted: those that its customer named, less those that were too slow for it or failed it before; None:
+    anyone."""
 
     bid: Bid
     signature: bytes
     free_lots: tuple[int, ...]
+    replicas: int = 1
     whole: bool = False
     providers: tuple[str, ...] | None = None
 
@@ -59,8 +63,8 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One call of the auction of one product. block, seed: number and hash of the block that closed it, which
-    came at `time`. fee_bps: the contract's. set_aside: by order."""
+    """One call of the auction of one product. block, seed: number and hash of the newest block when it
+    closed. time: the chain's then, of a block to come. fee_bps: the contract's. set_aside: by order."""
 
     domain: Domain
     product: bytes
@@ -138,6 +142,8 @@ class Batch:
         lots = each.free_lots
         if list(lots) != sorted(set(lots)) or (lots and not 0 <= lots[0] <= lots[-1] < bid.lots):
             faults.append(f"{name} has no such lots")
+        if not bid.quorum <= each.replicas <= MOST_REPLICAS:
+            faults.append(f"{name} cannot have {each.replicas} replicas")
         return faults
 
     def _of_ask(self, each: BatchAsk) -> list[str]:
@@ -170,6 +176,7 @@ class Batch:
                     "bid": each.bid.to_json(),
                     "signature": "0x" + each.signature.hex(),
                     "free_lots": list(each.free_lots),
+                    "replicas": each.replicas,
                     "whole": each.whole,
                     "providers": None if each.providers is None else list(each.providers),
                 }
@@ -261,9 +268,9 @@ def _cleared(
         Buy(
             id=each.bid.digest(domain),
             customer=each.bid.customer,
-            limit=leg_limit(each.bid.price, each.bid.quorum, fee_bps),
+            limit=leg_limit(each.bid.price, each.replicas, fee_bps),
             lots=len(each.free_lots),
-            replicas=each.bid.quorum,
+            replicas=each.replicas,
             whole=each.whole,
             providers=None if each.providers is None else frozenset(each.providers),
         )
@@ -296,6 +303,7 @@ def _bid(value: Mapping[str, Any]) -> BatchBid:
         bid=Bid.from_json(value["bid"]),
         signature=parse_signature(value["signature"]),
         free_lots=tuple(_whole(lot) for lot in value["free_lots"]),
+        replicas=_whole(value["replicas"]),
         whole=value["whole"] is True,
         providers=None if providers is None else tuple(parse_address(each) for each in providers),
     )

@@ -72,7 +72,7 @@ def test_it_starts_answers_and_stops_in_order(start: Start, market: LocalMarket)
     health = httpx.get(told["url"] + "/v1/health", timeout=20)
     assert (health.status_code, health.json()["status"]) == (200, "ok")
     names = {duty["name"] for duty in health.json()["duties"]}
-    assert names == {"indexer", "relayer", "matcher", "reaper", "cleaner"}
+    assert names == {"indexer", "relayer", "matcher", "auctioneer", "reaper", "cleaner"}
 
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from prixfixe.chain.client import MarketClient
 from prixfixe.chain.deployment import Deployment, deploy
@@ -14,7 +15,7 @@ from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import KIND_BUNDLES, Ask, Purchase, Result, SignedAsk
+from prixfixe.protocol.orders import KIND_BOTH, Ask, Bid, Order, Purchase, Result, SignedAsk
 from prixfixe.protocol.product import Product
 
 PRICE = Money.parse("2.00")
@@ -73,7 +74,7 @@ class LocalMarket:
             product=OFFER.product,
             price=price.units,
             slots=slots,
-            kinds=KIND_BUNDLES,
+            kinds=KIND_BOTH,
             customer=ZERO_ADDRESS,
             matcher=self.deployment.market,
             expiry=self.chain.time + 300,
@@ -81,8 +82,27 @@ class LocalMarket:
         )
         return SignedAsk(ask, sign_typed(signer or self.worker, ask, self.client.domain))
 
-    def sign(self, purchase: Purchase, signer: LocalSigner | None = None) -> bytes:
-        return sign_typed(signer or self.customer, purchase, self.client.domain)
+    def bid(self, *, price: Money = PRICE, nonce: int = 1, **changes: Any) -> Bid:
+        """A bid of the customer for the same product, live for an hour."""
+        now = self.chain.time
+        fields: dict[str, Any] = {
+            "customer": self.customer.address,
+            "product": OFFER.product,
+            "price": price.units,
+            "tasks": 1,
+            "lot": 1,
+            "quorum": 1,
+            "job": b"\x0b" * 32,
+            "matcher": self.deployment.market,
+            "expiry": now + 3600,
+            "deliver_by": now + 7200,
+            "era": 0,
+            "nonce": nonce,
+        }
+        return Bid(**fields | changes)
+
+    def sign(self, order: Order, signer: LocalSigner | None = None) -> bytes:
+        return sign_typed(signer or self.customer, order, self.client.domain)
 
     def settled(self, root: bytes) -> tuple[DealOpened, Settled]:
         """A deal of DISPUTABLE, published, matched and paid now with this root for its one task."""

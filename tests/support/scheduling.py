@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from marketplace.blobs import Blobs
 from marketplace.chain import MarketReader
 from marketplace.resting import MarketTerms
 from marketplace.store import transitions
@@ -34,9 +35,10 @@ from prixfixe.chain.client import MarketClient
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol.deals import Deal, Offer, refusal_root
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Purchase, Result, SignedAsk
+from prixfixe.protocol.orders import Bid, Order, Result, SignedAsk
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
 from prixfixe.protocol.wire import Reason, TaskReport
+from scheduler.auctioneer import Auctioneer
 from scheduler.indexer import Indexer, IndexerSettings
 from scheduler.matcher import Matcher
 from scheduler.reaper import Reaper, ReaperSettings
@@ -79,20 +81,19 @@ class Service:
         self.indexer = Indexer(
             self.store, client, IndexerSettings(self.market.deployment.block, poll_seconds=0.05)
         )
-        self.matcher = Matcher(
-            self.store,
-            reader,
-            MarketTerms(
-                contract=client.contract,
-                operator=self.market.scheduler.address,
-                grace=policy.grace,
-                surety=policy.surety,
-                silence_seconds=SILENCE_SECONDS,
-            ),
+        terms = MarketTerms(
+            contract=client.contract,
+            operator=self.market.scheduler.address,
+            grace=policy.grace,
+            surety=policy.surety,
+            silence_seconds=SILENCE_SECONDS,
         )
+        self.matcher = Matcher(self.store, reader, terms)
+        self.blobs = Blobs(self.store, self.data / "blobs", 2**30)
+        self.auctioneer = Auctioneer(self.store, reader, self.blobs, terms, client.domain)
         self.reaper = Reaper(self.store, reader, ReaperSettings(policy.grace, SILENCE_SECONDS))
         self.reaper._began = 0.0  # as if it had run for long; a test of a fresh start sets it back
-        self.duties = (self.matcher, self.relayer, self.indexer, self.reaper)
+        self.duties = (self.matcher, self.auctioneer, self.relayer, self.indexer, self.reaper)
 
     def step(self) -> None:
         """Every duty once, in the order in which work flows; what is sent is mined before it is read."""
@@ -100,6 +101,15 @@ class Service:
         self.relay()
         self.indexer.run_once()
         self.reaper.run_once()
+
+    def close_batch(self) -> None:
+        """The batches that are due, as if their time were over; what was sent is mined and read."""
+        self.indexer.run_once()
+        self.auctioneer.run_once()
+        self.auctioneer._closing = dict.fromkeys(self.auctioneer._closing, 0.0)
+        self.auctioneer.run_once()
+        self.relay()
+        self.indexer.run_once()
 
     def relay(self) -> None:
         """The relayer, until nothing that it sent is unmined."""
@@ -141,6 +151,7 @@ class Service:
                     image_archive="00" * 32,
                     published_by=self.market.pricing.address,
                     published_at=now,
+                    note="",
                 )
             )
             connection.execute(
@@ -159,9 +170,24 @@ class Service:
                 )
             )
 
-    def order(self, purchase: Purchase | None = None, **fields: Any) -> str:
+    def bid(self, bid: Bid | None = None, *, signer: LocalSigner | None = None, **fields: Any) -> str:
+        """A customer's bid for the auction, stored as the API does; the job's id. fields: of the bid, or
+        replicas, whole and providers of its terms."""
+        terms = {name: fields.pop(name) for name in ("replicas", "whole", "providers") if name in fields}
+        if signer is not None:
+            fields["customer"] = signer.address
+        given = bid or self.market.bid(**fields)
+        return self.order(given, transitions.OrderTerms("auction", OFFER.product, **terms), signer)
+
+    def order(
+        self,
+        order: Order | None = None,
+        terms: transitions.OrderTerms | None = None,
+        signer: LocalSigner | None = None,
+        **fields: Any,
+    ) -> str:
         """A customer's order, stored as the API does; the job's id."""
-        purchase = purchase or self.market.purchase(**fields)
+        purchase = order or self.market.purchase(**fields)
         job = "0x" + purchase.digest(self.market.client.domain).hex()
         with self.store.write() as connection:
             if connection.execute(select(quotes.c.id).where(quotes.c.id == "q")).first() is None:
@@ -175,9 +201,9 @@ class Service:
                 job=job,
                 quote="q",
                 order=purchase,
-                signature="0x" + self.market.sign(purchase).hex(),
+                signature="0x" + self.market.sign(purchase, signer).hex(),
                 manifest={"image": f"sha256:{'0' * 64}", "tasks": purchase.tasks},
-                terms=transitions.OrderTerms("bundle", OFFER.product),
+                terms=terms or transitions.OrderTerms("bundle", OFFER.product),
             )
         return job
 

@@ -1,0 +1,49 @@
+"""`/v1/batches`, `/v1/products`: published batches, and the terms of products."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import FileResponse
+
+from marketplace.api.access import Caller, JobId, ServicesDep
+from prixfixe.protocol.book import ProductListing, TermsChange
+from prixfixe.protocol.product import Product
+
+router = APIRouter(tags=["market"])
+
+
+@router.get("/batches")
+def page(
+    services: ServicesDep,
+    product: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: Annotated[str | None, Query(max_length=40)] = None,
+    number: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> dict[str, Any]:
+    """Batches, newest first; of one product (name or code), or of all; or those with a number."""
+    chosen = None if product is None else Product.read(product)
+    items, following = services.batches.page(chosen, number, cursor, limit)
+    return {"items": items, "next": following}
+
+
+@router.get("/batches/{digest}")
+def publication(services: ServicesDep, digest: JobId) -> FileResponse:
+    """The publication of a batch: every order, exclusion, price and fill, in canonical JSON whose SHA-256 is
+    the digest that the contract emitted."""
+    path = services.batches.publication(digest)
+    headers = {"ETag": f'"{digest}"', "Cache-Control": "public, max-age=31536000, immutable"}
+    return FileResponse(path, media_type="application/json", headers=headers)
+
+
+@router.get("/products")
+def products(services: ServicesDep) -> dict[str, Any]:
+    """Every product of the market, with the terms of its auction."""
+    return {"items": services.batches.products(), "next": None}
+
+
+@router.put("/products/{product:path}/terms")
+def change(services: ServicesDep, caller: Caller, product: str, change: TermsChange) -> ProductListing:
+    """Other terms for the auction of a product, from its next batch on. For the contract's pricing role."""
+    return services.batches.change(caller, Product.read(product), change)

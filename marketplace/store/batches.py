@@ -1,0 +1,146 @@
+"""Batches of the auction in the tables: closed with what they match, placed by the chain, and taken back.
+
+A batch is closed in one transaction: its row, its lots that go from free to matching, and its `clear` in the
+outbox. Its publication lies in the blobs before that, named by the batch's digest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from marketplace.store import outbox, transitions
+from marketplace.store.database import notify
+from marketplace.store.tables import batches, chain_events, lots, transactions
+from prixfixe.errors import Conflict
+
+_NEWEST_CLEARS = 100  # more are never on their way at once
+# Of the service's clock, until a lot that the contract skipped is tried again: each try costs gas.
+_FIRST_PAUSE_SECONDS = 1.0
+_LAST_PAUSE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """A lot that a batch fills. asks: `{"worker", "ask", "signature"}`, one a leg."""
+
+    job: str
+    lot: int
+    asks: tuple[dict[str, Any], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"job": self.job, "lot": self.lot, "asks": list(self.asks)}
+
+
+def next_number(connection: Connection, product: str) -> int:
+    """The number of a product's next batch: 1, 2, 3."""
+    newest = select(func.coalesce(func.max(batches.c.number), 0)).where(batches.c.product == product)
+    return int(connection.execute(newest).scalar_one()) + 1
+
+
+def batch_closed(connection: Connection, row: dict[str, Any], parts: Sequence[Sequence[Matched]]) -> None:
+    """A new batch; its lots free -> matching, and one `clear` in the outbox for each part. row: of `batches`
+    without its position. Conflict when a lot is not free any more: then nothing of it may stay."""
+    newest = select(func.coalesce(func.max(batches.c.position), 0))
+    position = int(connection.execute(newest).scalar_one()) + 1
+    connection.execute(insert(batches).values(position=position, **row))
+    for part, filled in enumerate(parts):
+        for each in filled:
+            key = {"job": each.job, "lot": each.lot}
+            transitions.change(connection, lots, key, ("free",), state="matching", waiting_reason=None)
+            transitions.stage_said(connection, each.job, "paying into the contract")
+        wish = {
+            "batch": row["digest"],
+            "price": str(row["price"]),
+            "fills": [each.to_json() for each in filled],
+        }
+        outbox.queue_clear(connection, row["digest"], part, wish)
+    notify(connection, "batches")
+
+
+def batch_cleared(connection: Connection, digest: str, where: dict[str, Any]) -> None:
+    """The chain has (a part of) the batch. where: `receipt.TransactionReference` as JSON; first counts."""
+    connection.execute(
+        update(batches).where(batches.c.digest == digest, batches.c.cleared.is_(None)).values(cleared=where)
+    )
+    notify(connection, "batches")
+
+
+def batch_uncleared(connection: Connection, digest: str) -> None:
+    """The chain took it back."""
+    connection.execute(update(batches).where(batches.c.digest == digest).values(cleared=None))
+
+
+def lot_skipped(connection: Connection, place: int, why: str, where: dict[str, Any]) -> None:
+    """The contract opened no deal for item `place` of the call at `where`: matching -> free, with the reason.
+    Nothing happens for calls that are no batch of ours."""
+    row = _clear_at(connection, where)
+    if row is None or place >= len(row["fills"]):
+        return
+    fill = row["fills"][place]
+    try:
+        with connection.begin_nested():
+            pause = min(_FIRST_PAUSE_SECONDS * 2 ** _tried(connection, fill), _LAST_PAUSE_SECONDS)
+            transitions.lot_unmatched(connection, fill["job"], fill["lot"], why, time.time() + pause)
+    except Conflict:
+        return  # it ended or was opened otherwise
+    for leg in fill["asks"]:
+        transitions.worker_cooled(connection, leg["worker"], _FIRST_PAUSE_SECONDS)
+
+
+def busy_with(connection: Connection) -> dict[tuple[str, int], list[str]]:
+    """The lots that a `clear` matches, or has matched without the indexer having read it, each with its
+    workers."""
+    alive = (*outbox.IN_FLIGHT, "confirmed")
+    found = connection.execute(
+        select(transactions.c.arguments)
+        .where(transactions.c.call == "clear", transactions.c.state.in_(alive))
+        .order_by(transactions.c.id.desc())
+        .limit(_NEWEST_CLEARS)
+    ).scalars()
+    return {
+        (fill["job"], fill["lot"]): [leg["worker"] for leg in fill["asks"]]
+        for arguments in reversed(found.all())
+        for fill in arguments["fills"]
+    }
+
+
+def _tried(connection: Connection, fill: dict[str, Any]) -> int:
+    """How many of the newest calls held this lot, this one left out."""
+    newest = connection.execute(
+        select(transactions.c.arguments)
+        .where(transactions.c.call == "clear")
+        .order_by(transactions.c.id.desc())
+        .limit(_NEWEST_CLEARS)
+    ).scalars()
+    wanted = (fill["job"], fill["lot"])
+    return (
+        sum((each["job"], each["lot"]) == wanted for arguments in newest for each in arguments["fills"]) - 1
+    )
+
+
+def _clear_at(connection: Connection, where: dict[str, Any]) -> dict[str, Any] | None:
+    """The wish that a transaction of the chain carried out; None when it is no `clear` of this market."""
+    cleared = connection.execute(
+        select(chain_events.c.data)
+        .where(
+            chain_events.c.block == where["block"],
+            chain_events.c.transaction == where["transaction"],
+            chain_events.c.name == "Cleared",
+        )
+        .limit(1)
+    ).scalar_one_or_none()
+    if cleared is None:
+        return None
+    prefix = f"clear:{cleared['batch']}"
+    rows = connection.execute(
+        select(transactions.c.arguments, transactions.c.hashes).where(
+            transactions.c.purpose >= prefix + ":", transactions.c.purpose < prefix + ";"
+        )
+    )
+    found = (row.arguments for row in rows if where["transaction"] in row.hashes)
+    return next(found, None)

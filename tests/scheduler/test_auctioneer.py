@@ -1,0 +1,202 @@
+"""The auctioneer on a real chain: one price a batch, published, sent once, and recomputed by anyone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from marketplace.store import transitions
+from marketplace.store.tables import batches, deals
+from prixfixe.chain.replay import replay
+from prixfixe.keys import development_signer
+from prixfixe.market.batch import Batch
+from prixfixe.protocol.canonical import canonical_json, sha256_hex
+from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.wire import Reason
+from tests.support.scheduling import Service
+
+pytestmark = pytest.mark.chain
+
+CANCELLED = Reason(code="cancelled", message="cancelled by its customer", fault="customer")
+
+
+def money(text: str) -> Money:
+    return Money.parse(text)
+
+
+def publications(service: Service) -> Iterator[Batch]:
+    for row in service.rows(batches, batches.c.position):
+        content = service.blobs.path(row["digest"][2:]).read_bytes()
+        assert "0x" + sha256_hex(content) == row["digest"]
+        yield Batch.from_json(json.loads(content))
+
+
+def pays(service: Service) -> list[int]:
+    return [leg.pay for row in service.rows(deals) for leg in Deal.from_json(row["deal"]).legs]
+
+
+def test_a_batch_is_one_price_for_all_is_published_and_is_honest_to_anyone_who_asks(service: Service) -> None:
+    first = service.ready_worker(price=money("0.50"), slots=2)
+    second = service.ready_worker(1, price=money("0.70"), name="w2")
+    before = service.free(service.market.customer)
+    jobs = [service.bid(price=money(price), nonce=at) for at, price in enumerate(("2.00", "1.50", "1.00"))]
+    low = service.bid(price=money("0.10"), nonce=9)
+
+    service.close_batch()
+
+    (batch,) = publications(service)
+    price = batch.cleared.price
+    assert price == money("0.85").units  # of 1.00 and 0.70, the pair at the margin
+    assert pays(service) == [price] * 3
+    assert [service.lot(job)["state"] for job in jobs] == ["open"] * 3
+    assert service.free(service.market.customer) == before - 3 * price
+    assert service.lot(low)["waiting_reason"].startswith("the last batch cleared at $0.85")
+    row = service.row(batches, number=1)
+    assert (row["bids"], row["asks"], row["fills"]) == (4, 2, 3)
+    assert row["cleared"]["transaction"] == service.outbox()[0]["hash"]
+
+    found = replay(batch, service.client)
+    assert found.faults == ()
+    assert (found.opened, found.skipped, found.honest) == (3, (), True)
+
+    for worker in (first, first, second):
+        service.report(worker)
+    service.step()
+    assert {service.job(job)["state"] for job in jobs} <= {"settled", "running"}
+
+
+def test_a_publication_that_was_tampered_with_is_caught(service: Service) -> None:
+    service.ready_worker(price=money("0.50"))
+    service.bid(price=money("1.00"))
+    service.bid(price=money("0.90"), nonce=2)
+    service.close_batch()
+    (batch,) = publications(service)
+    value = json.loads(canonical_json(batch.to_json()))
+    value["bids"] = value["bids"][:1]
+    value["seed"] = "0x" + "07" * 32
+    found = replay(Batch.from_json(value), service.client)
+    assert not found.honest
+    assert any("never emitted its digest" in fault for fault in found.faults)
+    assert any("the seed is" in fault for fault in found.faults)
+
+
+@pytest.mark.parametrize("dies", ["before the tables", "before the transaction"])
+def test_a_crash_loses_no_batch_and_makes_none_twice(
+    service: Service, dies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ready_worker(price=money("0.50"))
+    job = service.bid()
+    service.indexer.run_once()
+    service.auctioneer.run_once()
+    service.auctioneer._closing = dict.fromkeys(service.auctioneer._closing, 0.0)
+    if dies == "before the tables":
+
+        def crash(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr("marketplace.store.batches.batch_closed", crash)
+            with pytest.raises(KeyboardInterrupt):
+                service.auctioneer.run_once()
+        assert service.lot(job)["state"] == "free"
+    else:
+        service.auctioneer.run_once()
+        assert service.lot(job)["state"] == "matching"
+    again = service.restarted()
+    try:
+        again.close_batch()
+        assert again.lot(job)["state"] == "open"
+        (batch,) = publications(again)
+        assert replay(batch, again.client).honest
+        assert len(again.rows(deals)) == 1
+        assert [row["state"] for row in again.outbox()] == ["confirmed"]
+    finally:
+        again.close()
+
+
+def test_an_order_that_leaves_while_the_batch_is_computed_is_not_in_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ready_worker(price=money("0.50"), slots=2)
+    wall = service.bid(price=money("1.90"))
+    other = service.bid(price=money("0.60"), nonce=2)
+    close = Batch.close
+
+    def slow(**given: object) -> Batch:
+        monkeypatch.setattr(Batch, "close", close)
+        with service.store.write() as connection:
+            transitions.free_lot_ended(connection, wall, 0, CANCELLED)
+        return close(**given)  # type: ignore[arg-type]
+
+    service.indexer.run_once()
+    monkeypatch.setattr(Batch, "close", slow)
+    service.close_batch()
+    service.close_batch()
+
+    (batch,) = publications(service)
+    assert [each.bid.price for each in batch.bids] == [money("0.60").units]
+    assert batch.cleared.price is not None
+    assert batch.cleared.price <= money("0.60").units
+    assert service.lot(wall)["state"] == "ended"
+    assert service.lot(other)["state"] == "open"
+    assert replay(batch, service.client).honest
+
+
+def test_what_the_contract_leaves_out_is_free_again_with_its_reason(service: Service) -> None:
+    service.ready_worker(price=money("0.50"), slots=2)
+    rich = service.bid()
+    stranger = development_signer(8)
+    client = service.client
+    client.mint(service.market.admin, stranger.address, money("2"))
+    client.deposit(stranger, money("2"))
+    poor = service.bid(signer=stranger, nonce=2)
+    service.indexer.run_once()
+    service.auctioneer.run_once()
+    service.auctioneer._closing = dict.fromkeys(service.auctioneer._closing, 0.0)
+    service.auctioneer.run_once()
+    client.withdraw(stranger, stranger.address, money("2"))
+    service.relay()
+    service.indexer.run_once()
+
+    assert service.lot(rich)["state"] == "open"
+    assert service.lot(poor)["state"] == "free"
+    assert "MarketFundsShort" in service.lot(poor)["waiting_reason"]
+    (batch,) = publications(service)
+    found = replay(batch, client)
+    assert found.honest
+    assert (found.opened, len(found.skipped)) == (1, 1)
+
+
+def test_a_bid_that_cannot_be_paid_leaves_the_book_and_is_back_when_it_is_funded(service: Service) -> None:
+    service.ready_worker(price=money("0.50"), slots=2)
+    stranger, client = development_signer(8), service.client
+    poor = service.bid(signer=stranger)
+    paid = service.bid(nonce=2)
+    service.close_batch()
+    assert service.lot(paid)["state"] == "open"
+    assert service.lot(poor)["waiting_reason"] == "its customer's account cannot pay it"
+    (batch,) = publications(service)
+    assert [each.reason for each in batch.set_aside] == ["its customer's account cannot pay it"]
+
+    client.mint(service.market.admin, stranger.address, money("5"))
+    client.deposit(stranger, money("5"))
+    service.close_batch()
+    assert service.lot(poor)["state"] == "open"
+
+
+def test_replicas_run_at_distinct_providers_and_a_small_lot_takes_part_in_order(service: Service) -> None:
+    service.ready_worker(price=money("0.30"), slots=2)
+    service.ready_worker(1, price=money("0.40"), name="w2", slots=2)
+    service.ready_worker(2, price=money("0.50"), name="w3", slots=2)
+    job = service.bid(price=money("2.00"), quorum=2, replicas=3, tasks=2)
+    service.close_batch()
+    opened = [Deal.from_json(row["deal"]) for row in service.rows(deals)]
+    assert sorted(deal.lot for deal in opened) == [0, 1]
+    assert all(len({leg.provider for leg in deal.legs}) == 3 for deal in opened)
+    assert all(deal.price <= money("2.00").units for deal in opened)
+    assert service.job(job)["state"] == "running"
+    (batch,) = publications(service)
+    assert replay(batch, service.client).honest

@@ -1,0 +1,207 @@
+"""The order book over HTTP: asks one or a hundred, depth, own orders, and how they leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from marketplace.store import transitions
+from marketplace.store.tables import asks, lots, quotes
+from prixfixe.keys import sign_typed
+from prixfixe.protocol.orders import Bid
+from prixfixe.protocol.typed_data import Domain, format_bytes32
+from tests.support.service import (
+    CHAIN_TIME,
+    CONTRACT,
+    CUSTOMER,
+    DOLLAR,
+    DOMAIN,
+    PRICING,
+    STRANGER,
+    WORKER,
+    World,
+)
+
+OTHER_DOMAIN = Domain(DOMAIN.chain_id, STRANGER.address)
+
+
+def product(world: World) -> str:
+    return format_bytes32(world.ask().ask.product)
+
+
+def place_bid(world: World, *, price: int = 2 * DOLLAR, tasks: int = 1, nonce: int = 1) -> str:
+    """A bid that rests, as the door for orders stores it."""
+    order = Bid(
+        customer=CUSTOMER.address,
+        product=world.ask().ask.product,
+        price=price,
+        tasks=tasks,
+        lot=1,
+        quorum=1,
+        job=b"\x0b" * 32,
+        matcher=CONTRACT,
+        expiry=CHAIN_TIME + 600,
+        deliver_by=CHAIN_TIME + 6000,
+        era=3,
+        nonce=nonce,
+    )
+    job = format_bytes32(order.digest(DOMAIN))
+    with world.store.write() as connection:
+        if connection.execute(select(quotes.c.id)).first() is None:
+            row = {"id": "q", "customer": CUSTOMER.address, "quote": {}, "expires_at": 0, "created_at": 0}
+            connection.execute(insert(quotes).values(row))
+        transitions.job_placed(
+            connection,
+            job=job,
+            quote="q",
+            order=order,
+            signature="0x" + sign_typed(CUSTOMER, order, DOMAIN).hex(),
+            manifest={"tasks": tasks},
+            terms=transitions.OrderTerms("auction", order.product),
+        )
+    return job
+
+
+def place(world: World, *signed: Any) -> list[dict[str, Any]]:
+    body = {"asks": [each.model_dump(mode="json") for each in signed]}
+    answer = world.http.post("/v1/asks", json=body)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["items"])
+
+
+def book(world: World) -> dict[str, Any]:
+    answer = world.http.get(f"/v1/book/{product(world)}")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_an_ask_is_placed_by_its_signature_alone_replaced_and_seen_in_the_depth(world: World) -> None:
+    world.register()
+    (answer,) = place(world, world.ask(kinds=3))
+    assert (answer["taken"], answer["reason"]) == (True, None)
+    assert answer["order"] == format_bytes32(world.ask(kinds=3).ask.digest(DOMAIN))
+    place(world, world.ask(kinds=3, price=700_000))
+    place_bid(world, price=900_000, tasks=3)
+    place_bid(world, price=600_000, nonce=2)
+    found = book(world)
+    assert found["asks"] == [{"price": "700000", "volume": 1, "orders": 1}]
+    assert found["bids"] == [
+        {"price": "900000", "volume": 3, "orders": 1},
+        {"price": "600000", "volume": 1, "orders": 1},
+    ]
+    assert (found["live"], found["resting"]) == (1, 1)
+
+
+def test_each_of_a_hundred_asks_is_answered_on_its_own(world: World) -> None:
+    world.register()
+    elsewhere = world.ask(kinds=3)
+    elsewhere = elsewhere.model_copy(
+        update={"signature": "0x" + sign_typed(WORKER, elsewhere.ask, OTHER_DOMAIN).hex()}
+    )
+    answers = place(
+        world,
+        world.ask(kinds=3),
+        world.ask(STRANGER, kinds=3),
+        world.ask(era=9),
+        world.ask(expiry=CHAIN_TIME),
+        world.ask(slots=9),
+        elsewhere,
+    )
+    assert [each["taken"] for each in answers] == [True, False, False, False, False, False]
+    codes = [each["reason"]["code"] for each in answers[1:]]
+    assert codes == ["ask-signature", "ask-era", "ask-expired", "ask-slots", "ask-signature"]
+    told = answers[1]["reason"]
+    assert STRANGER.address in told["message"]
+    assert answers[1]["order"] in told["message"]
+    assert told["details"] == {"digest": answers[1]["order"], "signer": STRANGER.address}
+    assert "chain 31337" in answers[5]["reason"]["hint"]
+
+    too_many = {"asks": [world.ask().model_dump(mode="json")] * 101}
+    assert world.http.post("/v1/asks", json=too_many).status_code == 422
+
+
+def test_a_silent_worker_has_no_place_in_the_depth_and_comes_back_with_its_heartbeat(world: World) -> None:
+    world.register()
+    place(world, world.ask(kinds=3))
+    assert book(world)["live"] == 1
+    world.clock.now += 60
+    found = book(world)
+    assert (found["asks"], found["live"], found["resting"]) == ([], 0, 1)
+    world.beat()
+    assert book(world)["live"] == 1
+
+
+def test_an_order_is_its_owners_to_see_and_to_cancel(world: World) -> None:
+    world.register()
+    place(world, world.ask(kinds=3))
+    bid = place_bid(world, tasks=2)
+    mine = world.http.get("/v1/orders", headers=world.sign_in(CUSTOMER)).json()["items"]
+    assert [(each["order"], each["side"], each["volume"]) for each in mine] == [(bid, "bid", 2)]
+    theirs = world.http.get("/v1/orders", headers=world.sign_in(WORKER)).json()["items"]
+    assert [each["side"] for each in theirs] == ["ask"]
+
+    stranger = world.http.delete(f"/v1/orders/{bid}", headers=world.sign_in(STRANGER))
+    assert stranger.status_code == 404
+    gone = world.http.delete(f"/v1/orders/{bid}", headers=world.sign_in(CUSTOMER))
+    assert gone.json() == {"order": bid, "lots": 2}
+    assert book(world)["bids"] == []
+    again = world.http.delete(f"/v1/orders/{bid}", headers=world.sign_in(CUSTOMER))
+    assert again.json()["code"] == "already-matched"
+    ask = theirs[0]["order"]
+    assert world.http.delete(f"/v1/orders/{ask}", headers=world.sign_in(WORKER)).json()["lots"] == 1
+    with world.store.read() as connection:
+        assert connection.execute(select(asks)).all() == []
+        assert set(connection.execute(select(lots.c.state)).scalars()) == {"ended"}
+
+
+def test_orders_survive_a_restart(world: World, tmp_path: Path) -> None:
+    world.register()
+    place(world, world.ask(kinds=3))
+    place_bid(world)
+    before = book(world)
+    again = World(tmp_path)
+    assert book(again) == before
+    again.http.close()
+    again.store.close()
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path, cancels_per_minute=3)
+    yield made
+    made.http.close()
+    made.store.close()
+
+
+def test_many_cancels_of_one_account_are_limited_and_do_not_touch_another(strict: World) -> None:
+    world = strict
+    statuses = [
+        world.http.delete("/v1/orders/0x" + "00" * 32, headers=world.sign_in(CUSTOMER)).status_code
+        for _ in range(5)
+    ]
+    assert statuses == [404, 404, 404, 429, 429]
+    other = world.http.delete("/v1/orders/0x" + "00" * 32, headers=world.sign_in(STRANGER))
+    assert other.status_code == 404
+
+
+def test_the_pricing_desk_changes_a_products_terms_and_nobody_else_does(world: World) -> None:
+    path = f"/v1/products/{product(world)}/terms"
+    terms = {"least_seconds": 2.5, "most_seconds": 9, "low": "20000", "high": None}
+    change = {"terms": terms, "note": "a floor"}
+    assert world.http.put(path, json=change, headers=world.sign_in(STRANGER)).status_code == 403
+    given = world.http.put(path, json=change, headers=world.sign_in(PRICING)).json()
+    assert (given["terms"]["low"], given["note"], given["changed_by"]) == (
+        "20000",
+        "a floor",
+        PRICING.address,
+    )
+    assert book(world)["terms"]["most_seconds"] == 9
+    listed = world.http.get("/v1/products").json()["items"]
+    assert [each["terms"]["low"] for each in listed] == ["20000"]
+    for wrong in ({"least_seconds": 10}, {"high": "10"}, {"low": "-1"}):
+        bad = {"terms": {**terms, **wrong}, "note": "no"}
+        assert world.http.put(path, json=bad, headers=world.sign_in(PRICING)).status_code == 422
