@@ -14,10 +14,11 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import owned
 from marketplace.chain import ChainReader
+from marketplace.desk import Desk, Note, noted, require_pricing
 from marketplace.store.database import Store
 from marketplace.store.tables import bundles, offers
 from marketplace.store.upsert import put
-from prixfixe.errors import Conflict, Forbidden, InvalidInput, NotFound
+from prixfixe.errors import Conflict, InvalidInput, NotFound
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition, Tier
 from prixfixe.protocol.canonical import canonical_json
@@ -63,16 +64,17 @@ class Bundles:
     """The catalogue. Only addresses with the contract's pricing role write it."""
 
     def __init__(
-        self, store: Store, chain: ChainReader, grace: int, clock: Callable[[], float] = time.time
+        self, store: Store, chain: ChainReader, desk: Desk, grace: int, clock: Callable[[], float] = time.time
     ) -> None:
         self._store = store
         self._chain = chain
+        self._desk = desk
         self._grace = grace
         self._clock = clock
 
     def publish(self, publisher: str, publication: wire.BundlePublication) -> wire.BundleListing:
         """List a definition whose offers live on chain. The same publication again changes nothing."""
-        self._require_pricing(publisher)
+        require_pricing(self._chain, publisher)
         definition = _parse(publication.definition)
         self._require_feasible(definition)
         sold = list(definition.offers())
@@ -86,6 +88,10 @@ class Bundles:
                     hint="publish it with the pricing key first: `prixfixe pricing publish`",
                 )
         digest = definition.digest().hex()
+        with self._store.read() as connection:
+            listed = _row(connection, definition.id, definition.version)
+        if listed is None or listed["retired_at"] is not None:
+            self._desk.require_free(definition.limits.product, definition.id, publication.override)
         with self._store.write() as connection:
             known = _row(connection, definition.id, definition.version)
             if known is not None and known["definition_digest"] != digest:
@@ -111,11 +117,13 @@ class Bundles:
                         image_archive=publication.image_archive,
                         published_by=publisher,
                         published_at=int(self._clock()),
-                        note=publication.note,
                     )
                 )
             else:
                 _update(connection, definition.id, definition.version, retired_at=None)
+            if known is None or known["retired_at"] is not None:
+                act = Note("published", publisher, publication.note, publication.inputs, publication.override)
+                noted(connection, definition.id, definition.version, act, self._clock())
             for position, (tier, count, offer) in enumerate(sold):
                 put(
                     connection,
@@ -136,15 +144,17 @@ class Bundles:
                 )
             return find(connection, definition.id, definition.version).listing()
 
-    def retire(self, publisher: str, bundle: str, version: str | None) -> wire.BundleListing:
-        """Take a version off the list: it is quoted no more. The contract sells it up to its `until`."""
-        self._require_pricing(publisher)
+    def retire(self, publisher: str, bundle: str, version: str | None, note: str = "") -> wire.BundleListing:
+        """Take a version off the list: it is quoted no more. The contract sells it up to its `until`. note:
+        why, for the history."""
+        require_pricing(self._chain, publisher)
         with self._store.write() as connection:
             published = find(connection, bundle, version)
             ids = [bytes.fromhex(row["offer_id"][2:]) for row in published.offers.values()]
             if not published.retired:
                 chosen = published.row["version"]
                 _update(connection, bundle, chosen, retired_at=int(self._clock()))
+                noted(connection, bundle, chosen, Note("retired", publisher, note), self._clock())
         # Outside of the transaction: nobody waits for the store while the chain answers.
         untils = self._chain.look(offers=ids).offers
         with self._store.write() as connection:
@@ -167,14 +177,6 @@ class Bundles:
         """One version, the newest that is sold when none is named."""
         with self._store.read() as connection:
             return find(connection, bundle, version).listing()
-
-    def _require_pricing(self, publisher: str) -> None:
-        if not self._chain.may_price(publisher):
-            raise Forbidden(
-                f"{publisher} does not have the pricing role of the contract",
-                code="not-pricing",
-                hint="use the pricing desk's key, or let the contract's admin grant the role",
-            )
 
     def _require_feasible(self, definition: BundleDefinition) -> None:
         if definition.image is None:

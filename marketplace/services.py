@@ -15,6 +15,7 @@ from marketplace.book import Book
 from marketplace.bundles import Bundles
 from marketplace.cases import Cases
 from marketplace.chain import ChainReader
+from marketplace.desk import Desk
 from marketplace.earnings import Income
 from marketplace.jobs import Jobs
 from marketplace.logs import Logs
@@ -61,6 +62,7 @@ class Services:
     receipts: Receipts
     trades: Trades
     income: Income
+    desk: Desk
     batches: Batches
     book: Book
     closing: threading.Event
@@ -92,6 +94,7 @@ class Services:
             silence_seconds=settings.silence_seconds,
         )
         trades = Trades(store, chain)
+        desk = Desk(store, chain, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
         return Services(
             settings=settings,
@@ -113,7 +116,7 @@ class Services:
                 settings.trusted_proxies,
                 clock,
             ),
-            bundles=Bundles(store, chain, policy.grace, clock),
+            bundles=Bundles(store, chain, desk, policy.grace, clock),
             quotes=Quotes(store, settings, chain, domain, signer, terms, clock),
             orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
@@ -123,6 +126,7 @@ class Services:
             rounds=Rounds(store, domain),
             receipts=Receipts(store, domain, signer),
             trades=trades,
+            desk=desk,
             income=Income(store, chain, policy.window),
             batches=Batches(store, blobs, chain, trades, clock),
             book=Book(store, settings, chain, domain, workers, clock),

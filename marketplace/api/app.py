@@ -10,6 +10,7 @@ from marketplace.api import (
     book,
     bundles,
     cases,
+    desk,
     jobs,
     market,
     problems,
@@ -22,7 +23,8 @@ from marketplace.api import (
 from marketplace.api.limits import BodyLimit
 from marketplace.services import Services
 
-_ROUTERS = (market, sessions, bundles, blobs, uploads, quotes, jobs, cases, trades, batches, book, workers)
+_MARKET = (quotes, jobs, cases, trades, desk, batches, book)
+_ROUTERS = (market, sessions, bundles, blobs, uploads, *_MARKET, workers)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from marketplace.api.access import Caller, ServicesDep
 from prixfixe.protocol import wire
+from prixfixe.protocol.desk import RetireRequest
 
 router = APIRouter(prefix="/bundles", tags=["bundles"])
 
@@ -33,6 +34,12 @@ def publish(services: ServicesDep, caller: Caller, publication: wire.BundlePubli
 
 
 @router.post("/{bundle}/retire")
-def retire(services: ServicesDep, caller: Caller, bundle: str, version: Version = None) -> wire.BundleListing:
+def retire(
+    services: ServicesDep,
+    caller: Caller,
+    bundle: str,
+    version: Version = None,
+    request: RetireRequest | None = None,
+) -> wire.BundleListing:
     """Quote it no more. For the contract's pricing role."""
-    return services.bundles.retire(caller, bundle, version)
+    return services.bundles.retire(caller, bundle, version, "" if request is None else request.note)

@@ -169,7 +169,6 @@ bundles = Table(
     Column("image_archive", String(64), ForeignKey("blobs.sha256"), nullable=False),
     Column("published_by", String(42), nullable=False),
     Column("published_at", BigInteger, nullable=False),
-    Column("note", Text, nullable=False, default=""),
     Column("retired_at", BigInteger),
 )
 
@@ -188,6 +187,22 @@ offers = Table(  # one a tier and number of replicas: what the chain knows
     Column("up_to", BigInteger, nullable=False),
     Column("until", BigInteger, nullable=False),  # mirrored from Published and Retired
     UniqueConstraint("bundle", "version", "tier", "replicas"),
+)
+
+price_notes = Table(  # what the pricing desk did, in its order; never changed
+    "price_notes",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("bundle", String(64), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("act", String(16), nullable=False),
+    Column("by", String(42), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("inputs", _JSON),
+    Column("override", Text, nullable=False),
+    _states("act", "published", "retired"),
+    Index("ix_price_notes_bundle", "bundle"),
 )
 
 quotes = Table(

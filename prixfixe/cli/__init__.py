@@ -26,7 +26,7 @@ HELP_LINES = {
     "account": "Show your balance; move money in and out.",
     "keys": "Make and list the keys that sign for you.",
     "context": "Choose which market the commands talk to.",
-    "pricing": "Publish, retire and list flat prices.",
+    "pricing": "Set, test, schedule and explain flat prices.",
     "bundle": "Make, build and test bundles.",
     "dev": "Run a whole market on this machine.",
     "chain": "Look at the chain and deploy the contract.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +21,19 @@ from prixfixe.cli.options import (
     open_signer,
     yes_option,
 )
-from prixfixe.cli.output import Progress, emit, moment, say, table
+from prixfixe.cli.output import emit, moment, say, table
+from prixfixe.cli.pricing_desk import RPC, choices_of, exposure, history, margin_options, suggest
+from prixfixe.cli.pricing_schedule import apply, run_schedule, schedule
 
 if TYPE_CHECKING:
     from prixfixe.cli.publishing import Plan, TierPlan
     from prixfixe.protocol.money import Money
     from prixfixe.protocol.wire import BundleListing
 
-_RPC = click.option("--rpc", metavar="URL", help="The chain node; else the context's.")
-
 
 @click.group()
 def pricing() -> None:
-    """Publish, retire and list flat prices.
+    """Set, test, schedule and explain flat prices.
 
     Each tier of a bundle's version is an offer of its own on chain, which never changes: another price,
     image or limit is another version. `publish` shows everything first, and asks. The key must have the
@@ -40,36 +41,59 @@ def pricing() -> None:
 
     \b
     Examples:
+      prixfixe pricing suggest bundles/pivot --key dev:1
       prixfixe pricing publish bundles/pivot --key dev:1
+      prixfixe pricing history --key dev:1
       prixfixe pricing list
       prixfixe pricing retire pivot --version 1.0.0 --key dev:1
     """
 
 
-pricing.add_command(index)
+for command in (index, suggest, history, exposure, apply, schedule, run_schedule):
+    pricing.add_command(command)
 
 
 @pricing.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--days", default=365, show_default=True, type=click.IntRange(1, 3650), help="How long it is sold."
+    "--days",
+    "sold_days",
+    default=365,
+    show_default=True,
+    type=click.IntRange(1, 3650),
+    help="How long it is sold.",
 )
 @click.option("--float", "float_", type=MoneyType(), default="0", help="Treasury money behind each new tier.")
 @click.option("--note", default="", help="Why; kept with the publication.")
+@click.option("--override", metavar="WHY", default="", help="Publish although a stop rule says no; kept.")
 @click.option("--base", help="Image to build on.")
 @click.option("--dry-run", is_flag=True, help="Show what would be published, and stop.")
-@_RPC
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it down there, and stop: `pricing apply` does it later.",
+)
+@margin_options
+@RPC
 @yes_option
 @context_option
 @key_option
 @json_option
 def publish(
     folder: Path,
-    days: int,
+    sold_days: int,
     float_: Money,
     note: str,
+    override: str,
     base: str | None,
     dry_run: bool,
+    plan_file: Path | None,
+    volatility: int | None,
+    verification: int | None,
+    coin_price: Decimal,
+    gas_price: int | None,
+    days: int,
     rpc: str | None,
     yes: bool,
     context_name: str | None,
@@ -79,47 +103,65 @@ def publish(
     """Put a bundle up for sale.
 
     Builds the image of the bundle in FOLDER, puts its tiers on chain and lists it at the service. Shows
-    tiers, prices and costs first, and asks before it signs. What is done already is left as it is, so an
-    interrupted publication is finished by running it again.
+    tiers, prices and costs first, what prices would be suggested and how these would have done on the
+    recorded market, and asks before it signs. What is done already is left as it is, so an interrupted
+    publication is finished by running it again.
+
+    New versions are frozen while the price index is stale, when the spread of prices doubled in a day, or
+    when the bundle lost money in the last week; --override says why it goes out all the same. In two steps:
+    --plan FILE writes everything down with a digest, `prixfixe pricing apply FILE` does just that.
     """
-    from prixfixe.cli import publishing
+    from prixfixe.cli import publishing, suggesting
+    from prixfixe.cli.price_plan import PricePlan, carry_out
 
     context = chosen_context(context_name, key)
     market = open_market(context, rpc)
     definition = publishing.built(folder, base=base, say=say)
-    signer = open_signer(context)
-    made = publishing.plan(
-        market, signer.address, definition, seconds=days * publishing.DAY_SECONDS, float_=float_
-    )
-    say(_plan_text(made))
-    if dry_run:
-        if as_json:
-            emit(_plan_json(made))
-        return
-    if not yes:
-        click.confirm("Publish this?", abort=True, err=True)
-    progress = Progress()
+    seconds = sold_days * publishing.DAY_SECONDS
+    choices = choices_of(volatility, verification, coin_price, gas_price, days)
     with open_client(context) as client:
-        try:
-            published = publishing.publish(
-                made, client, market, signer, note=note, say=progress.line, progress=progress.bytes("image")
-            )
-        except KeyboardInterrupt:
-            raise Interrupted(
-                "the publication is not complete; what is on chain stays there",
-                f"finish it: prixfixe pricing publish {folder}",
-            ) from None
-    progress.close()
+        product, counts = definition.limits.product, definition.replicas
+        advice = suggesting.advise(client, market, product, counts, choices, definition)
+    plan = PricePlan(
+        chain_id=context.chain_id,
+        contract=context.contract,
+        definition=definition,
+        seconds=seconds,
+        float_=float_,
+        note=note,
+        inputs=advice.to_json(),
+        override=override,
+    )
+    if dry_run or plan_file is not None:
+        signer = open_signer(context)
+        made = publishing.plan(market, signer.address, definition, seconds=seconds, float_=float_)
+        say(plan_text(made))
+        say(suggesting.text(advice))
+        if plan_file is not None:
+            plan.save(plan_file)
+            say(f"written: {plan_file}\n  prixfixe pricing apply {plan_file} --digest {plan.digest}")
+        if as_json:
+            emit({**_plan_json(made), "advice": advice.to_json(), "digest": plan.digest})
+        return
+    say(suggesting.text(advice))
+    try:
+        done = carry_out(plan, context, rpc, ask=not yes)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "the publication is not complete; what is on chain stays there",
+            f"finish it: prixfixe pricing publish {folder}",
+        ) from None
     if as_json:
-        emit({**published.listing.model_dump(mode="json"), "transactions": published.transactions})
+        emit(done)
     else:
-        say(f"{published.id} {published.version} is for sale: prixfixe run {published.id} --options")
+        say(f"{definition.id} {definition.version} is for sale: prixfixe run {definition.id} --options")
 
 
 @pricing.command()
 @click.argument("bundle")
 @click.option("--version", metavar="VERSION", help="Which; needed when several are for sale.")
-@_RPC
+@click.option("--note", default="", help="Why; kept in the history.")
+@RPC
 @yes_option
 @context_option
 @key_option
@@ -127,6 +169,7 @@ def publish(
 def retire(
     bundle: str,
     version: str | None,
+    note: str,
     rpc: str | None,
     yes: bool,
     context_name: str | None,
@@ -138,31 +181,23 @@ def retire(
     The service quotes it no more; on chain it ends as soon as the notice and open quotes allow.
     """
     from prixfixe.cli import publishing
-    from prixfixe.protocol.typed_data import parse_bytes32
 
     context = chosen_context(context_name, key)
     market, signer = open_market(context, rpc), open_signer(context)
     with open_client(context) as client:
         listing = publishing.listed(client, bundle, version)
         now = market.block().time
-        # A second more than the notice: the next block is later than the one that was asked.
-        notice = max(market.policy().notice, publishing.service_level(listing))
-        until = now + notice + 60
         if not yes:
+            until = publishing.retired_until(market, listing)
             click.confirm(
                 f"Retire {listing.id} {listing.version}? It ends {moment(until, now)}", abort=True, err=True
             )
-        listing = client.retire_bundle(listing.id, listing.version)
-        transactions = {}
-        for tier in listing.tiers:
-            offer = parse_bytes32(tier.offer_id)
-            if market.bundle(offer).until > until:
-                transactions[tier.label] = market.retire(signer, offer, until).transaction_hash
-        listing = client.retire_bundle(listing.id, listing.version)
+        done = publishing.retire(client, market, signer, listing, note=note)
     if as_json:
-        emit({**listing.model_dump(mode="json"), "transactions": transactions})
+        emit({**done.listing.model_dump(mode="json"), "transactions": done.transactions})
     else:
-        say(f"{listing.id} {listing.version} is quoted no more; on chain it ends {moment(until, now)}")
+        said = f"{listing.id} {listing.version} is quoted no more"
+        say(f"{said}; on chain it ends {moment(done.until, now)}")
 
 
 @pricing.command(name="list")
@@ -200,7 +235,7 @@ def _listing_rows(listing: BundleListing) -> list[tuple[str, ...]]:
     ]
 
 
-def _plan_text(made: Plan) -> str:
+def plan_text(made: Plan) -> str:
     from prixfixe.protocol.money import Money
 
     definition = made.definition

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prixfixe.client.contexts import Context
 from prixfixe.client.files import describe_input
@@ -20,7 +20,7 @@ from prixfixe.errors import ConfigurationError, Conflict, Forbidden, InvalidInpu
 from prixfixe.protocol.bundle import BundleDefinition, load
 from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.money import ZERO, Money
-from prixfixe.protocol.typed_data import format_bytes32
+from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 from prixfixe.protocol.wire import BundleListing, BundlePublication
 
 if TYPE_CHECKING:
@@ -73,6 +73,28 @@ class Plan:
         """Tiers that need a transaction: to live as long as wanted (give or take a day), or for their
         float."""
         return tuple(tier for tier in self.tiers if tier.until < self.until - DAY_SECONDS or self.float_)
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What the history keeps of a publication. inputs: what its prices rest on. override: why it goes out
+    although a stop rule says no."""
+
+    note: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    override: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        return {"note": self.note, "inputs": dict(self.inputs), "override": self.override}
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What a retirement did. until: when the offers end on chain. transactions: hash by tier's label."""
+
+    listing: BundleListing
+    until: int
+    transactions: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +159,14 @@ def publish(
     market: MarketClient,
     signer: Signer,
     *,
-    note: str = "",
+    why: Why = Why(),
     say: Callable[[str], None] = lambda line: None,
     progress: Progress | None = None,
 ) -> Published:
     """Upload the image, put the offers on chain, list the bundle. Conflict before all that when it cannot be
-    listed."""
-    _require_new_or_same(client, made.definition)
+    listed, or a stop rule freezes new versions and `why` does not override it."""
+    if _is_new(client, made.definition) and not why.override:
+        require_free(client, made.definition)
     with tempfile.TemporaryDirectory(prefix="prixfixe-image-") as folder:
         archive = _archive(made.definition, Path(folder))
         say(f"image archive: {archive.stat().st_size:,} bytes")
@@ -153,12 +176,15 @@ def publish(
         outcome = market.publish(signer, tier.offer, max(made.until, tier.until), made.float_)
         transactions[tier.label] = outcome.transaction_hash
         say(f"tier {tier.label} is on chain: {tier.price} up to {tier.up_to:,} {tier.unit}")
-    publication = BundlePublication(definition=made.definition.to_json(), image_archive=digest, note=note)
+    publication = BundlePublication(
+        definition=made.definition.to_json(), image_archive=digest, **why.fields()
+    )
     return Published(client.publish_bundle(publication), transactions)
 
 
-def _require_new_or_same(client: Client, definition: BundleDefinition) -> None:
-    """The service would refuse it too, but only after the offers are on chain."""
+def _is_new(client: Client, definition: BundleDefinition) -> bool:
+    """Whether the version is not for sale yet. Conflict when it is another definition's: the service would
+    refuse that too, but only after the offers are on chain."""
     for listing in client.bundles():
         same = (listing.id, listing.version) == (definition.id, definition.version)
         if same and listing.definition_digest != definition.digest().hex():
@@ -167,6 +193,46 @@ def _require_new_or_same(client: Client, definition: BundleDefinition) -> None:
                 code="version-published",
                 hint="a published version never changes: give the definition a new version",
             )
+        if same:
+            return listing.retired
+    return True
+
+
+def require_free(client: Client, definition: BundleDefinition) -> None:
+    """Conflict while a stop rule freezes new versions of the bundle: before anything is on chain."""
+    inputs = client.run(client.operations.desk_inputs(definition.limits.product, 1, definition.id))
+    require_free_of(inputs.stops, definition.id)
+
+
+def require_free_of(stops: Sequence[str], bundle: str) -> None:
+    """Conflict that names the stop rules, when there are any."""
+    if stops:
+        raise Conflict(
+            f"new versions of {bundle} are frozen: {'; '.join(stops)}",
+            code="prices-frozen",
+            hint="wait, or say why it is right all the same: --override WHY, which is kept",
+        )
+
+
+def retire(
+    client: Client, market: MarketClient, signer: Signer, listing: BundleListing, *, note: str = ""
+) -> Retired:
+    """Take a version off the list, and end its offers on chain as soon as notice and open quotes allow."""
+    client.run(client.operations.retire_bundle(listing.id, listing.version, note))
+    until = retired_until(market, listing)
+    transactions = {}
+    for tier in listing.tiers:
+        offer = parse_bytes32(tier.offer_id)
+        if market.bundle(offer).until > until:
+            transactions[tier.label] = market.retire(signer, offer, until).transaction_hash
+    return Retired(client.retire_bundle(listing.id, listing.version), until, transactions)
+
+
+def retired_until(market: MarketClient, listing: BundleListing) -> int:
+    """When a version that is retired now ends on chain."""
+    notice = max(market.policy().notice, service_level(listing))
+    # A minute more than the notice: the block that takes it is later than the one that was asked.
+    return market.block().time + notice + 60
 
 
 def publish_bundle(

@@ -285,8 +285,11 @@ class Operations(Uploading, Prices, Books):
             )
         )
 
-    def retire_bundle(self, name: str, version: str | None = None) -> Operation[wire.BundleListing]:
+    def retire_bundle(
+        self, name: str, version: str | None = None, note: str = ""
+    ) -> Operation[wire.BundleListing]:
         """Take a listing off the shelf; what was quoted is honoured until the chain's `until`."""
         path = f"/v1/bundles/{url_quote(name, safe='')}/retire"
-        request = Request("POST", path, query={} if version is None else {"version": version})
+        query = {} if version is None else {"version": version}
+        request = Request("POST", path, query=query, body={"note": note})
         return (yield from self.ask_signed_in(wire.BundleListing, request))

@@ -1,4 +1,4 @@
-"""What the market has paid, asked of the service: trades and price indexes."""
+"""Prices, asked of the service: what was paid, and what the pricing desk needs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from urllib.parse import quote as url_quote
 
 from prixfixe.client.calls import Operation, Request
 from prixfixe.client.conversation import Conversation, items_of, parsed
+from prixfixe.protocol.desk import DeskInputs, Exposure, PriceNote
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
 
@@ -13,7 +14,7 @@ _PAGE = 500
 
 
 class Prices(Conversation):
-    """Operations that anyone may do: no session is needed."""
+    """The tape and the index are for anyone, without a session; the desk is for the pricing role."""
 
     def trades(self, product: Product | str | None, limit: int | None) -> Operation[tuple[Trade, ...]]:
         """Paid legs of settled lots, newest first; all of them when limit is None."""
@@ -38,6 +39,27 @@ class Prices(Conversation):
         """The price index of every product."""
         answer = yield from self.send(Request("GET", "/v1/index"))
         return tuple(parsed(PriceIndex, item) for item in items_of(answer.json()))
+
+    # ------------------------------------------------------------------------------------- the pricing desk
+
+    def desk_inputs(
+        self, product: Product | str, replicas: int = 1, bundle: str | None = None
+    ) -> Operation[DeskInputs]:
+        """What a price rests on, and what stops a new version of the bundle. For the pricing role."""
+        query = {"product": _name(product), "replicas": str(replicas)}
+        if bundle is not None:
+            query["bundle"] = bundle
+        return (yield from self.ask_signed_in(DeskInputs, Request("GET", "/v1/pricing/inputs", query=query)))
+
+    def price_history(self, bundle: str | None, limit: int) -> Operation[tuple[PriceNote, ...]]:
+        """The desk's acts, newest first. For the pricing role."""
+        query = {"limit": str(limit)} | ({} if bundle is None else {"bundle": bundle})
+        answer = yield from self.send_signed_in(Request("GET", "/v1/pricing/history", query=query))
+        return tuple(parsed(PriceNote, item) for item in items_of(answer.json()))
+
+    def exposure(self) -> Operation[Exposure]:
+        """Every offer that lives or has deals that run. For the pricing role."""
+        return (yield from self.ask_signed_in(Exposure, Request("GET", "/v1/pricing/exposure")))
 
 
 def product_name(product: Product | str) -> str:

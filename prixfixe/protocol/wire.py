@@ -117,6 +117,8 @@ class BundlePublication(Message):
     definition: dict[str, Any]  # prixfixe.protocol.bundle.BundleDefinition, JSON form, image filled in
     image_archive: Sha256  # blob that holds `docker save` of the image
     note: Annotated[str, StringConstraints(max_length=500)] = ""
+    inputs: dict[str, Any] = Field(default_factory=dict)  # what the prices rest on, for the history
+    override: Annotated[str, StringConstraints(max_length=500)] = ""  # why, although a stop rule says no
 
 
 class BundleListing(Message):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import insert, update
 
-from marketplace.store.tables import deals, trades
+from marketplace.store.tables import cursor, deals, trades
+from marketplace.store.upsert import put
 from marketplace.trades import RULES
 from prixfixe.client import Client, Context
 from prixfixe.protocol.bundle import BundleDefinition
@@ -37,8 +38,9 @@ CODE = "0x" + PRODUCT.to_bytes().hex()
 
 
 def paid(world: World, job: str, rows: Sequence[tuple[int, str, str, int, int]]) -> None:
-    """Trades of other deals: (price, provider, customer, tasks, age in seconds) each."""
+    """Trades of other deals: (price, provider, customer, tasks, age in seconds) each, in another block."""
     with world.store.write() as connection:
+        put(connection, cursor, {"name": "market", "block": len(rows), "hash": f"0x{len(rows):064x}"})
         for at, (price, provider, customer, tasks, age) in enumerate(rows):
             deal = f"0x{at + 1:064x}"
             connection.execute(

@@ -151,7 +151,6 @@ class Service:
                     image_archive="00" * 32,
                     published_by=self.market.pricing.address,
                     published_at=now,
-                    note="",
                 )
             )
             connection.execute(
