@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import grant, known_sizes, may_read, owned
 from marketplace.logs import Logs
 from marketplace.store.database import Store
+from marketplace.store.progress import log_appended, log_bytes, progress_reported, task_ended
 from marketplace.store.reports import attempt_reported
 from marketplace.store.tables import attempts, bundles, deals, jobs, offers, tasks
-from marketplace.store.transitions import (
-    attempt_started,
-    log_appended,
-    progress_reported,
-)
+from marketplace.store.transitions import attempt_started
 from marketplace.workers import Workers
 from prixfixe.errors import Conflict, InvalidInput, NotFound, Unavailable
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.orders import order_from_json
-from prixfixe.protocol.outputs import leaf, merkle_root
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.reports import LotReport, most_listing_bytes, most_report_bytes
 from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 
@@ -69,16 +66,26 @@ class Assignments:
                 )
 
     def log(self, attempt: str, key: str, chunk: wire.LogChunk) -> None:
-        """Text and progress of the running application, for its customer to see live."""
+        """Text and progress of a task, for its customer to see live."""
         with self._store.write() as connection:
             row = own_attempt(connection, attempt, key)
-            text = self._logs.append(attempt, row["log_bytes"], chunk.offset, chunk.text)
+            count = _count(connection, row, chunk.task)
+            known = log_bytes(connection, attempt, chunk.task)
+            text = self._logs.append(attempt, chunk.task, known, chunk.offset, chunk.text, share=count)
             if text:
-                log_appended(connection, attempt, row["log_bytes"], text)
+                log_appended(connection, attempt, chunk.task, known, text)
             if chunk.progress is not None:
-                progress_reported(connection, attempt, chunk.progress)
+                progress_reported(connection, attempt, chunk.task, chunk.progress)
+            if chunk.status is not None:
+                task_ended(connection, attempt, chunk.task)
 
-    def report(self, attempt: str, key: str, report: wire.TaskReport) -> wire.ReportAnswer:
+    def longest_report(self, attempt: str, key: str) -> int:
+        """How many bytes the report of this attempt may have."""
+        with self._store.read() as connection:
+            row = own_attempt(connection, attempt, key)
+            return most_report_bytes(Deal.from_json(deal_of(connection, row)["deal"]).count)
+
+    def report(self, attempt: str, key: str, report: LotReport) -> wire.ReportAnswer:
         """The signed end of an attempt: checked, stored, and on its way to the contract.
 
         SignatureError, InvalidInput or Conflict when something is wrong with the report itself; an answer
@@ -87,10 +94,9 @@ class Assignments:
         with self._store.read() as connection:
             row = own_attempt(connection, attempt, key)
             deal = deal_of(connection, row)
-            positions = _positions(connection, row)
         if row["state"] in ("succeeded", "failed"):
             return _answer_again(row, report)
-        self._require_sound(key, deal, positions, report)
+        self._require_sound(key, deal, report)
         succeeded = report.result.done > 0
         try:
             with self._store.write() as connection:
@@ -98,7 +104,7 @@ class Assignments:
                     _require_outputs(connection, report, deal, key)
                 attempt_reported(connection, attempt, report, report.signature)
                 if succeeded:
-                    digests = [file.sha256 for file in report.outputs.files]
+                    digests = [file.sha256 for task in report.tasks for file in task.outputs.files]
                     grant(connection, digests, Deal.from_json(deal["deal"]).customer)
                 # Its slot is free: what waits may be matched with it now.
                 self._store.notify(connection, "asks")
@@ -113,33 +119,41 @@ class Assignments:
             )
         return wire.ReportAnswer(accepted=True)
 
-    def _require_sound(
-        self, key: str, deal: RowMapping, positions: list[int], report: wire.TaskReport
-    ) -> None:
+    def _require_sound(self, key: str, row: RowMapping, report: LotReport) -> None:
         """The result is about this deal, says what the outputs say, and is signed by the leg's key."""
-        result = report.result
+        deal, result, told = Deal.from_json(row["deal"]), report.result, report.tasks
         require_signer(result.digest(self._domain), parse_signature(report.signature), key)
-        if format_bytes32(result.deal) != deal["id"]:
-            raise _bad(f"the result is about deal {format_bytes32(result.deal)}, not {deal['id']}")
-        if len(positions) != 1:
-            raise _bad(f"the lot has {len(positions)} tasks, and a report tells of one")
-        if report.status == 0:
-            expected = merkle_root([leaf(0, 0, report.outputs.digest)])  # its place in the lot
-            if (result.done, result.root) != (1, expected):
-                raise _bad(
-                    f"the root of these outputs is {format_bytes32(expected)} with 1 task done, signed are "
-                    f"{format_bytes32(result.root)} and {result.done}"
-                )
-        elif result.done != 0:
-            raise _bad(f"a task of status {report.status} is not paid: done must be 0, not {result.done}")
-        elif result.root != refusal_root(deal["due"]):
+        if format_bytes32(result.deal) != row["id"]:
+            raise _bad(f"the result is about deal {format_bytes32(result.deal)}, not {row['id']}")
+        if len(told) != deal.count:
+            raise _bad(f"the lot has {deal.count} tasks, and the report tells of {len(told)}")
+        _require_listings(deal, report)
+        paid = sum(deal.pays_for(task.status) for task in told)
+        if result.done != paid:
+            raise _bad(f"{paid} of these tasks are paid for, and {result.done} are signed as done")
+        if result.done and result.root != report.root:
+            raise _bad(
+                f"the root of these tasks is {format_bytes32(report.root)}, signed is "
+                f"{format_bytes32(result.root)}"
+            )
+        if not result.done and result.root != refusal_root(row["due"]):
             raise Conflict(
-                f"a refusal carries the deal's due, {deal['due']}, as its root",
+                f"a refusal carries the deal's due, {row['due']}, as its root",
                 code="due-changed",
                 hint="the deal was hastened: read its due again and sign anew",
                 fault="provider",
-                due=deal["due"],
+                due=row["due"],
             )
+
+
+def _require_listings(deal: Deal, report: LotReport) -> None:
+    """What is not paid for delivers no outputs, and no list of outputs is longer than a report can hold."""
+    most = most_listing_bytes(deal.count)
+    for place, task in enumerate(report.tasks):
+        if task.outputs.files and not (report.result.done and deal.pays_for(task.status)):
+            raise _bad(f"the task at place {place} is not paid for, and brings outputs")
+        if len(task.outputs.to_bytes()) > most:
+            raise _bad(f"the list of outputs of the task at place {place} has more than {most} bytes")
 
 
 def _assignment(connection: Connection, row: RowMapping) -> wire.Assignment:
@@ -202,7 +216,18 @@ def _positions(connection: Connection, row: RowMapping) -> list[int]:
     return list(connection.execute(query.order_by(tasks.c.position)).scalars())
 
 
-def _answer_again(row: RowMapping, report: wire.TaskReport) -> wire.ReportAnswer:
+def _count(connection: Connection, row: RowMapping, task: int) -> int:
+    """Tasks of the attempt's lot; InvalidInput when `task` is none of them."""
+    of_lot = (tasks.c.job == row["job"], tasks.c.lot == row["lot"])
+    known, count = connection.execute(
+        select(func.count().filter(tasks.c.position == task), func.count()).where(*of_lot)
+    ).one()
+    if not known:
+        raise InvalidInput(f"task {task} is not of this attempt's lot", code="task-unknown", fault="provider")
+    return int(count)
+
+
+def _answer_again(row: RowMapping, report: LotReport) -> wire.ReportAnswer:
     if row["result"] != report.result.to_json():
         raise Conflict(
             "another result of this attempt is here already", code="already-reported", fault="provider"
@@ -212,13 +237,13 @@ def _answer_again(row: RowMapping, report: wire.TaskReport) -> wire.ReportAnswer
     return wire.ReportAnswer(accepted=True)
 
 
-def _require_outputs(connection: Connection, report: wire.TaskReport, deal: RowMapping, key: str) -> None:
+def _require_outputs(connection: Connection, report: LotReport, deal: RowMapping, key: str) -> None:
     """Every file is here, whole, before the customer's money goes to whoever made it.
 
     And the worker has shown that it has the bytes: naming the digest of a stranger's file must not open it to
     a customer.
     """
-    files = report.outputs.files
+    files = [file for task in report.tasks for file in task.outputs.files]
     digests = [file.sha256 for file in files]
     sizes, own = known_sizes(connection, digests), owned(connection, digests, key)
     missing = [
@@ -240,20 +265,22 @@ def _require_outputs(connection: Connection, report: wire.TaskReport, deal: RowM
             raise _bad(f"output {file.path!r} has {sizes[file.sha256]} bytes, the manifest says {file.size}")
     product = connection.execute(select(jobs.c.product).where(jobs.c.id == deal["job"])).scalar_one()
     room = Product.from_bytes(bytes.fromhex(product[2:])).disk_mib << 20
-    if report.outputs.total_size > room:
-        raise _bad(f"the outputs have {report.outputs.total_size} bytes, the product's disk {room}")
+    for task in report.tasks:
+        if task.outputs.total_size > room:
+            raise _bad(f"the outputs have {task.outputs.total_size} bytes, the product's disk {room}")
 
 
-def _is_delivered(connection: Connection, row: RowMapping, report: wire.TaskReport) -> bool:
-    """Whether a replica of the attempt has brought these very outputs: nobody needs to bring them twice."""
-    query = select(attempts.c.outputs).where(
+def _is_delivered(connection: Connection, row: RowMapping, report: LotReport) -> bool:
+    """Whether a replica of the attempt has brought these very outputs, which the root names: nobody needs to
+    bring them twice."""
+    query = select(attempts.c.result).where(
         attempts.c.deal == row["deal"],
         attempts.c.opening == row["opening"],
         attempts.c.state == "succeeded",
         attempts.c.id != row["id"],
     )
-    outputs = report.outputs.to_json()
-    return row["state"] == "opened" and outputs in connection.execute(query).scalars().all()
+    result = report.result.to_json()
+    return row["state"] == "opened" and result in connection.execute(query).scalars().all()
 
 
 def _bad(message: str, **values: Any) -> InvalidInput:

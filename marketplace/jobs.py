@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
@@ -14,7 +14,16 @@ from marketplace.blobs import Blobs
 from marketplace.logs import Logs
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
-from marketplace.store.tables import attempts, deals, job_events, jobs, quotes, tasks, workers
+from marketplace.store.tables import (
+    attempts,
+    deals,
+    job_events,
+    jobs,
+    quotes,
+    task_logs,
+    tasks,
+    workers,
+)
 from marketplace.store.transitions import job_cancelled
 from prixfixe.errors import Conflict, InvalidInput, NotFound
 from prixfixe.protocol import wire
@@ -22,7 +31,8 @@ from prixfixe.protocol.disputes import Claim, Ground
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import order_from_json
 
-_OVER = ("settled", "refunded")
+INLINE_OUTPUTS: Final = 100  # files that a job shows of itself, and a page when nobody says how many
+_OVER: Final = ("settled", "refunded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +62,7 @@ class Jobs:
         """The customer's jobs, newest first, and the cursor of the next page."""
         query = select(jobs).where(jobs.c.customer == customer).order_by(jobs.c.number.desc())
         if cursor is not None:
-            if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
-                raise InvalidInput(f"{cursor[:40]!r} is no cursor", hint="use `next` of the page before")
-            query = query.where(jobs.c.number < int(cursor))
+            query = query.where(jobs.c.number < _position(cursor))
         with self._store.read() as connection:
             rows = connection.execute(query.limit(limit + 1)).mappings().all()
             page = tuple(_view(connection, row) for row in rows[:limit])
@@ -90,26 +98,47 @@ class Jobs:
         return found, row["state"] in _OVER
 
     def log(self, job: str, customer: str) -> Iterator[bytes]:
-        """The logs of all attempts, each under a line that names it."""
+        """The logs of all attempts and tasks, each under a line that names it; of a job of several tasks in
+        the order of the tasks."""
         query = (
-            select(attempts.c.id, attempts.c.state, workers.c.name)
+            select(attempts.c.id, attempts.c.state, workers.c.name, task_logs.c.task)
+            .join(task_logs, task_logs.c.attempt == attempts.c.id)
             .join(workers, workers.c.key == attempts.c.worker, isouter=True)
-            .where(attempts.c.job == job, attempts.c.log_bytes > 0)
-            .order_by(attempts.c.created_at, attempts.c.opening, attempts.c.id)
+            .where(attempts.c.job == job)
+            .order_by(task_logs.c.task, attempts.c.created_at, attempts.c.opening, attempts.c.id)
         )
         with self._store.read() as connection:
-            _row(connection, job, customer)
+            several = _row(connection, job, customer)["manifest"]["tasks"] > 1
             rows = connection.execute(query).all()
+        if several:
+            return self._by_task([(row.task, row.id, row.state, row.name or "a worker") for row in rows])
         return self._joined([(row.id, row.state, row.name or "a worker") for row in rows])
 
-    def outputs(self, job: str, customer: str) -> tuple[wire.OutputFileInfo, ...]:
-        """The files of a settled job; none before."""
+    def outputs(
+        self,
+        job: str,
+        customer: str,
+        cursor: str | None = None,
+        limit: int = INLINE_OUTPUTS,
+        task: int | None = None,
+    ) -> tuple[tuple[wire.OutputFileInfo, ...], str | None]:
+        """Files of a settled job, none before, and the cursor of the next page. A page holds the files of
+        whole tasks: of one at least, and then while there are no more than `limit`. task: only of this
+        one."""
         with self._store.read() as connection:
-            return _outputs(connection, _row(connection, job, customer))
+            row = _row(connection, job, customer)
+            after = -1 if cursor is None else _position(cursor)
+            return _outputs(connection, row, after, limit, task)
 
     def output(self, job: str, path: str, customer: str) -> OutputFile:
         """One file of a settled job."""
-        known = self.outputs(job, customer)
+        task: int | None = None
+        with self._store.read() as connection:
+            row = _row(connection, job, customer)
+            if row["manifest"]["tasks"] > 1:
+                first = path.partition("/")[0]
+                task = int(first) if first.isascii() and first.isdigit() and len(first) < 8 else None
+            known, _ = _outputs(connection, row, -1, INLINE_OUTPUTS, task)
         found = next((file for file in known if file.path == path), None)
         if found is None:
             names = ", ".join(file.path for file in known[:20])
@@ -125,7 +154,23 @@ class Jobs:
         for number, (attempt, state, worker) in enumerate(logs, 1):
             if len(logs) > 1:
                 yield f"--- attempt {number} on {worker}: {state} ---\n".encode()
-            yield from self._logs.read(attempt)
+            yield from self._logs.read(attempt, 0)
+
+    def _by_task(self, logs: list[tuple[int, str, str, str]]) -> Iterator[bytes]:
+        for task, attempt, state, worker in logs:
+            yield f"--- task {task} on {worker}: {state} ---\n".encode()
+            ended = True
+            for piece in self._logs.read(attempt, task):
+                yield piece
+                ended = piece.endswith(b"\n")
+            if not ended:
+                yield b"\n"
+
+
+def _position(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
+        raise InvalidInput(f"{cursor[:40]!r} is no cursor", hint="use `next` of the page before")
+    return int(cursor)
 
 
 def _row(connection: Connection, job: str, customer: str | None) -> RowMapping:
@@ -164,7 +209,8 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
         progress=row["progress"],
         stage=row["stage"],
         reason=None if row["reason"] is None else wire.Reason.model_validate(row["reason"]),
-        outputs=_outputs(connection, row),
+        outputs=_outputs(connection, row)[0],
+        output_count=_output_count(connection, row),
         disputes=tuple(_dispute(case, row) for case in cases_of(connection, row["id"])),
     )
 
@@ -182,22 +228,44 @@ def _dispute(case: RowMapping, job: RowMapping) -> wire.JobDispute:
     )
 
 
-def _outputs(connection: Connection, row: RowMapping) -> tuple[wire.OutputFileInfo, ...]:
-    """Files of the tasks that succeeded; with several tasks each has its number as a folder."""
+def _outputs(
+    connection: Connection,
+    row: RowMapping,
+    after: int = -1,
+    limit: int = INLINE_OUTPUTS,
+    only: int | None = None,
+) -> tuple[tuple[wire.OutputFileInfo, ...], str | None]:
+    """Files of the tasks beyond `after`, and where to go on; with several tasks each has its number as a
+    folder."""
     if row["state"] != "settled":
-        return ()
+        return (), None
     query = (
-        select(tasks.c.position, tasks.c.outputs)
-        .where(tasks.c.job == row["id"], tasks.c.state == "succeeded")
+        select(tasks.c.position, tasks.c.outputs, tasks.c.files)
+        .where(tasks.c.job == row["id"], tasks.c.files > 0, tasks.c.position > after)
         .order_by(tasks.c.position)
+        .limit(limit + 1)  # each has a file, so more would be beyond the page
     )
+    if only is not None:
+        query = query.where(tasks.c.position == only)
     several = row["manifest"]["tasks"] > 1
-    return tuple(
-        wire.OutputFileInfo(
-            path=f"{task.position}/{file['path']}" if several else file["path"],
-            sha256=file["sha256"],
-            size=file["size"],
+    page: list[wire.OutputFileInfo] = []
+    for task in connection.execute(query):
+        if page and len(page) + task.files > limit:
+            return tuple(page), str(after)
+        after = task.position
+        page += (
+            wire.OutputFileInfo(
+                path=f"{task.position}/{file['path']}" if several else file["path"],
+                sha256=file["sha256"],
+                size=file["size"],
+            )
+            for file in task.outputs["files"]
         )
-        for task in connection.execute(query)
-        for file in (task.outputs or {"files": []})["files"]
-    )
+    return tuple(page), None
+
+
+def _output_count(connection: Connection, row: RowMapping) -> int:
+    if row["state"] != "settled":
+        return 0
+    query = select(func.coalesce(func.sum(tasks.c.files), 0)).where(tasks.c.job == row["id"])
+    return int(connection.execute(query).scalar_one())

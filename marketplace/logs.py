@@ -1,4 +1,4 @@
-"""Logs of attempts: what the application wrote, as files that grow while it runs.
+"""Logs of attempts: what each task's application wrote, as files that grow while it runs.
 
 `LogChunk.offset` counts bytes of UTF-8 as the worker sent them. A chunk that came before is ignored, so a
 worker that lost an answer sends it again; one that would leave a gap is refused with where to go on. What is
@@ -16,6 +16,7 @@ from marketplace.blobs import clear_when_full
 from prixfixe.errors import Conflict, InvalidInput
 
 _CHUNK_BYTES: Final = 1 << 16
+_LEAST_BYTES: Final = 8192  # of a task's log, however many tasks share the room
 
 
 class Logs:
@@ -26,10 +27,12 @@ class Logs:
         self._max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
 
-    def append(self, attempt: str, known: int, offset: int, text: str) -> str:
-        """Write what is new of a chunk; gives the text that was added, which is what followers see.
+    def append(self, attempt: str, task: int, known: int, offset: int, text: str, *, share: int = 1) -> str:
+        """Write what is new of a chunk of a task's log; gives the text that was added, which is what
+        followers see.
 
-        known: bytes that the tables say are there. The caller holds the store's write lock, so appends take
+        task: index in the job. known: bytes that the tables say are there. share: among how many tasks the
+        room for a log is shared out. The caller holds the store's write lock, so appends take
         turns; a file longer than `known` is what a crash left behind, and is written over.
         """
         try:
@@ -38,7 +41,8 @@ class Logs:
             raise InvalidInput(
                 "the log text is not valid Unicode", code="bad-log", fault="provider"
             ) from error
-        if known >= self._max_bytes:
+        most = max(_LEAST_BYTES, self._max_bytes // share) if share > 1 else self._max_bytes
+        if known >= most:
             return ""
         if offset > known:
             raise Conflict(
@@ -51,32 +55,32 @@ class Logs:
         fresh = data[known - offset :]
         if not fresh:
             return ""
-        kept = fresh[: self._max_bytes - known]
+        kept = fresh[: most - known]
         if len(kept) < len(fresh):
-            notice = f"\n[the log was cut here: {self._max_bytes} bytes are kept]\n"
+            notice = f"\n[the log was cut here: {most} bytes are kept]\n"
             kept += notice.encode("ascii")
-        self._write(attempt, known, kept)
+        self._write(self._path(attempt, task), known, kept)
         return kept.decode("utf-8", "replace")
 
-    def read(self, attempt: str) -> Iterator[bytes]:
-        """The log in pieces; nothing when the attempt wrote none."""
+    def read(self, attempt: str, task: int) -> Iterator[bytes]:
+        """The log of an attempt's task in pieces; nothing when it wrote none."""
         try:
-            with self._path(attempt).open("rb") as file:
+            with self._path(attempt, task).open("rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
         except FileNotFoundError:
             return
 
-    def _write(self, attempt: str, at: int, data: bytes) -> None:
+    def _write(self, path: Path, at: int, data: bytes) -> None:
         with clear_when_full():
-            handle = os.open(self._path(attempt), os.O_WRONLY | os.O_CREAT, 0o600)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
             with os.fdopen(handle, "wb") as file:
                 file.truncate(at)
                 file.seek(at)
                 file.write(data)
 
-    def _path(self, attempt: str) -> Path:
+    def _path(self, attempt: str, task: int) -> Path:
         # Attempts are named by hexadecimal digits; this is for the day on which they are not.
         if not attempt.isalnum():
             raise InvalidInput(f"{attempt[:80]!r} is no attempt")
-        return self._folder / f"{attempt}.log"
+        return self._folder / (f"{attempt}-{task}.log" if task else f"{attempt}.log")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.orders import quote_of
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
-from marketplace.store.settling import NO_SIGNATURE, Standing, standing_of
+from marketplace.store.settling import NO_SIGNATURE, Standing, standings_of
 from marketplace.store.tables import bundles, deals, jobs, quotes, tasks
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.keys import Signer
@@ -113,23 +114,22 @@ def _lots(connection: Connection, job: str) -> tuple[ReceiptLot, ...]:
     rows = connection.execute(select(deals).where(deals.c.job == job)).mappings().all()
     over = [row for row in rows if row["ended"] is not None]
     over.sort(key=lambda row: (row["opened"]["block"], row["opened"]["log_index"]))
-    return tuple(_lot(connection, row) for row in over)
+    first = select(tasks.c.lot, func.min(tasks.c.position)).where(tasks.c.job == job).group_by(tasks.c.lot)
+    firsts = {row[0]: row[1] for row in connection.execute(first)}
+    cases = cases_of(connection, job)
+    standings = standings_of(connection, job)
+    return tuple(_lot(row, standings[row["id"], row["opening"]], firsts[row["lot"]], cases) for row in over)
 
 
-def _lot(connection: Connection, row: RowMapping) -> ReceiptLot:
-    standing = standing_of(connection, row["id"], row["opening"])
-    positions = connection.execute(
-        select(tasks.c.position).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
-    ).scalars()
+def _lot(row: RowMapping, standing: Standing, first: int, cases: Sequence[RowMapping]) -> ReceiptLot:
+    """first: index in the job of the lot's first task. cases: of the whole job."""
     deal = standing.deal
     settled = row["state"] in _SETTLED
     counts = settled or row["state"] == "refused"
     root = row["root"] if settled else format_bytes32(refusal_root(row["due"]))
-    signed = standing.signatures(root)
+    signed = standing.signatures(root, row["done"] or 0)
     # What was in the outputs is told by one who brought them, or who says why there are none.
-    told = next(
-        (each for each in standing.attempts if each["status"] is not None and _counts(each, root)), None
-    )
+    told = next((each["tasks"] for each in standing.attempts if each["tasks"] and _counts(each, root)), None)
     return ReceiptLot(
         deal_id=row["id"],
         deal=deal,
@@ -143,20 +143,19 @@ def _lot(connection: Connection, row: RowMapping) -> ReceiptLot:
         legs=_legs(row, standing) if len(deal.legs) > 1 else (),
         tasks=tuple(
             ReceiptTask(
-                index=position,
-                status=told["status"],
-                outputs=OutputManifest.from_json(told["outputs"]),
+                index=first + place,
+                status=each["status"],
+                outputs=OutputManifest.from_json(each["outputs"]),
+                reason=None
+                if deal.count == 1 or each["reason"] is None
+                else wire.Reason.model_validate(exact(each["reason"])),
             )
-            for position in positions
+            for place, each in enumerate(told)
         )
         if told is not None and counts
         else (),
         fact=row["fact"] if settled else None,
-        disputes=tuple(
-            _dispute(case) for case in cases_of(connection, row["job"]) if case["deal"] == row["id"]
-        )
-        if settled
-        else (),
+        disputes=tuple(_dispute(case) for case in cases if case["deal"] == row["id"]) if settled else (),
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.chain import ChainView
 from marketplace.store import batches, outbox, transitions
 from marketplace.store.tables import asks, attempts, deals, lots, workers
-from prixfixe.market.rules import Conditions, Offered
+from prixfixe.market.rules import Conditions, Offered, slots_taken
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.typed_data import format_bytes32
 
@@ -86,20 +86,29 @@ def resting_asks(connection: Connection, products: Collection[bytes]) -> Resting
 
 
 def _busy(connection: Connection) -> Counter[str]:
-    """Slots taken by worker: open deals that it has not reported on, and matches that are under way."""
+    """Slots taken by worker: open deals that it has not reported on, and matches that are under way. A lot
+    takes as many as it has tasks, and no more than the worker's asks give to one lot."""
+    widest = select(asks.c.worker, func.max(asks.c.slots).label("slots")).group_by(asks.c.worker).subquery()
     running = connection.execute(
-        select(attempts.c.worker, func.count().label("slots"))
+        select(attempts.c.worker, lots.c["count"].label("tasks"), widest.c.slots)
         .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+        .join(lots, (lots.c.job == attempts.c.job) & (lots.c.lot == attempts.c.lot))
+        .join(widest, widest.c.worker == attempts.c.worker, isouter=True)
         .where(deals.c.state == "open", attempts.c.state.in_((*transitions.ALIVE, "lost")))
-        .group_by(attempts.c.worker)
     )
-    busy: Counter[str] = Counter({row.worker: row.slots for row in running})
-    matching = connection.execute(select(lots.c.job, lots.c.lot).where(lots.c.state == "matching")).all()
+    busy: Counter[str] = Counter()
+    for row in running:
+        busy[row.worker] += min(row.slots or 1, row.tasks)
+    matching = connection.execute(
+        select(lots.c.job, lots.c.lot, lots.c["count"].label("tasks")).where(lots.c.state == "matching")
+    ).all()
     cleared = batches.busy_with(connection) if matching else {}
     for row in matching:
         under_way = outbox.last_match(connection, row.job, row.lot)
         if (row.job, row.lot) in cleared:
-            busy.update(cleared[row.job, row.lot])
-        elif under_way is not None:
-            busy.update(leg["worker"] for leg in under_way["arguments"]["asks"])
+            legs = cleared[row.job, row.lot]
+        else:
+            legs = [] if under_way is None else under_way["arguments"]["asks"]
+        for leg in legs:
+            busy[leg["worker"]] += slots_taken(Ask.from_json(leg["ask"]), row.tasks)
     return busy

@@ -13,7 +13,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.assignments import deal_of, own_attempt
 from marketplace.store import rounds
 from marketplace.store.database import Store
-from marketplace.store.settling import PAID_STATES, Standing, standing_of
+from marketplace.store.settling import PAID_STATES, Standing, standing_of, vote_of
 from prixfixe.errors import Conflict, InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.replicas import commitment
@@ -61,8 +61,9 @@ class Rounds:
                 raise Conflict(
                     "nothing was committed to", code="not-committed", hint="commit first", fault="provider"
                 )
-            if format_bytes32(result.deal) != deal["id"] or result.done != 1:
-                raise _bad(f"the result is not of deal {deal['id']} with its task done")
+            count = deal["deal"]["count"]
+            if format_bytes32(result.deal) != deal["id"] or not 1 <= result.done <= count:
+                raise _bad(f"the result is not of deal {deal['id']} with 1 to {count} tasks done")
             found = commitment(result.root, parse_bytes32(request.salt), row["provider"], result.deal)
             if format_bytes32(found) != row["commitment"]:
                 raise _bad(
@@ -86,17 +87,18 @@ class Rounds:
 
 def _seen(standing: Standing, row: RowMapping) -> wire.Round:
     assert standing.round is not None
-    own = row["result"]["root"] if row["result"] is not None and row["result"]["done"] else None
+    own = vote_of(row)
     if row["state"] == "failed" and row["reason"] is not None:
         reason = wire.Reason.model_validate(row["reason"])
         state = {"outvoted": "outvoted", "no-consensus": "split"}.get(reason.code, "over")
         return wire.Round.model_validate({"state": state, "reason": reason})
     paid = standing.row["state"] in PAID_STATES
-    agreed = standing.row["root"] if paid else standing.round["root"]
+    said = standing.row if paid else standing.round
+    agreed = f"{said['root']}:{said['done']}"
     if own is not None and own == agreed and (paid or standing.row["state"] == "open"):
         return wire.Round(
             state="agreed",
-            signatures=tuple(standing.signatures(own)),
+            signatures=tuple(standing.signatures(said["root"], said["done"])),
             delivered=any(each["state"] == "succeeded" for each in standing.attempts),
         )
     late = row["commitment"] is None and standing.round["state"] != "committing"

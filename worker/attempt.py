@@ -1,7 +1,9 @@
 """One attempt, from the market's assignment to a report that the service has.
 
-Each step is written in the journal before the next one cannot be taken back, and each can be repeated: `take`
-begins, `recover` goes on wherever an earlier process stopped.
+An attempt is of one lot: its tasks run side by side, as many as there are slots, each in a folder, disk and
+cage of its own (`worker.task`), and come together in one signed result. Each step is written in the journal
+before the next one cannot be taken back, and each can be repeated: `take` begins, `recover` goes on wherever
+an earlier process stopped.
 """
 
 from __future__ import annotations
@@ -9,54 +11,67 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Any, Final
+
+from pydantic import ValidationError
 
 from prixfixe.errors import EngineError, PrixfixeError
 from prixfixe.protocol.deals import Due, open_word, refusal_root
 from prixfixe.protocol.orders import Result
-from prixfixe.protocol.outputs import OutputManifest, TaskStatus, leaf, merkle_root
-from prixfixe.protocol.wire import Assignment, LogChunk, Reason, TaskReport
+from prixfixe.protocol.outputs import OutputManifest, TaskStatus, lot_root
+from prixfixe.protocol.reports import MORE_WORDS_BYTES, LotReport, TaskReport
+from prixfixe.protocol.wire import Assignment, Reason
 from worker import outcomes
 from worker.checks import check_deal, check_job
 from worker.client import Stopped
 from worker.delivery import WORD_SECONDS, Delivery
-from worker.engine import ContainerState, ImageMissing
-from worker.journal import AttemptRow
-from worker.layout import cage_of, lay_out
-from worker.logs import LogSender, LogTail, Piece
-from worker.outputs import OutputLimits, OutputRefused, collect
+from worker.journal import AttemptRow, TaskRow
 from worker.room import Abandoned, Room
-from worker.runner import Job, Runner, Stopper, container_name
-from worker.scratch import Disk
+from worker.runner import container_name
+from worker.task import Ended, Task
 
 log = logging.getLogger("prixfixe.worker")
 
 _MARGIN_SECONDS: Final = 1.0  # before the deadline: to hash, upload and settle
+_LOT_MARGIN: Final = 0.05  # of a lot of several: that part of its time, since all its files come at the end
+_MOST_MARGIN_SECONDS: Final = 60.0
 
 
 class Attempt:
-    """One attempt in one thread; `stop` may be called from others."""
+    """One attempt in one thread, with more for its tasks; `stop` may be called from others."""
 
     def __init__(self, room: Room, assignment: Assignment) -> None:
         self.room = room
         self.assignment = assignment
         self.id = assignment.attempt
         self.folder = room.runs / assignment.attempt
-        self._stopper = Stopper()
-        self._runner = Runner(room.engine)
-        self._disk: Disk | None = None
-        self._cage: dict[str, Any] = {}
+        self.width = min(len(assignment.tasks), room.settings.slots)
         self.abandoned = threading.Event()
+        self._why: str | None = None
+        self._lock = threading.Lock()
+        self._running: dict[int, Task] = {}
+        self._ended: dict[int, Ended] = {}
+        self._cleaning: list[Future[None]] = []
+        self._until = 0.0  # on the monotonic clock: when what still runs is stopped
+        self._cage: dict[str, Any] = {}
 
     def stop(self, why: str) -> None:
         """End it. "given up" by the market: no report. "shutdown" of the worker, now: no report, and a
-        restart begins it anew. "drain", the worker's patience is over: a refusal, so that the customer has
-        the money back at once."""
+        restart begins anew what had not ended. "drain", the worker's patience is over: a report of what is
+        done, or a refusal, so that the customer has the money back at once."""
         if why != "drain":
             self.abandoned.set()
-        self._stopper.stop(why)
+        with self._lock:
+            self._why = self._why or why
+            running = list(self._running.values())
+        self.room.slots.wake()
+        for task in running:
+            task.stop(why)
 
     # ------------------------------------------------------------------------------------------------- ways
 
@@ -68,34 +83,23 @@ class Attempt:
 
     def begin(self) -> None:
         """An accepted assignment: check, run, report."""
-        self._carry_on(self._run_fresh)
+        self._carry_on(lambda: self._run({}))
 
     def recover(self, row: AttemptRow) -> None:
         """Go on after a restart, from what the journal says."""
-        size = max(self.assignment.product.disk_mib, 1)
-        if row.disk is not None:
-            self._disk = self.room.scratch.adopt(row.disk, size)
-        if row.state == "finished" and row.report is not None:
-            report = TaskReport.model_validate_json(row.report)
+        known = self.room.journal.tasks(self.id)
+        report = _finished(row)
+        if report is not None:
+            self._ended = {task: _ended(each) for task, each in known.items() if each.report is not None}
+            for each in known.values():
+                if each.disk is not None:  # a restart of the machine has unmounted it
+                    self.room.scratch.adopt(each.disk, max(self.assignment.product.disk_mib, 1))
             self._carry_on(lambda: report)
             return
-        state = self.room.engine.state(container_name(self.id))
-        if (
-            row.state == "running"
-            and state is not None
-            and self._disk is not None
-            and state.status != "created"
-        ):
-            log.info("attempt %s: found its container again (%s)", self.id, state.status)
-            self._carry_on(lambda: self._run_found(state))
-            return
-        log.info("attempt %s: starting it over", self.id)
-        if self._disk is not None:
-            self.room.scratch.release(self._disk)
-            self._disk = None
-        self._carry_on(lambda: self._run_fresh())
+        log.info("attempt %s: going on with %d tasks begun", self.id, len(known))
+        self._carry_on(lambda: self._run(known))
 
-    def _carry_on(self, run: Callable[[], TaskReport]) -> None:
+    def _carry_on(self, run: Callable[[], LotReport]) -> None:
         """`run` gives the report; it is sent, and everything of the attempt is cleaned away. Only a
         shutdown leaves the journal as it is, for the next process."""
         try:
@@ -103,11 +107,10 @@ class Attempt:
             self._delivery.send(report)
             self.room.journal.reported(self.id)
         except (Stopped, Abandoned):
-            if self._stopper.why != "given up":
-                # Without its clock a container must not run on; a finished task keeps its disk for the next
+            if self._why != "given up":
+                # Without its clock a container must not run on; a finished task keeps its files for the next
                 # process.
-                with suppress(EngineError):
-                    self.room.engine.remove(container_name(self.id))
+                self._remove_containers()
                 return
             log.info("attempt %s: given up", self.id)
             self._drop()
@@ -118,31 +121,13 @@ class Attempt:
 
     # ---------------------------------------------------------------------------------------------- running
 
-    def _run_fresh(self) -> TaskReport:
-        def run(sender: LogSender) -> TaskReport:
-            budget = self._check()
-            self._disk = self.room.scratch.take(max(self.assignment.product.disk_mib, 1))
-            job = self._prepare(self._disk, sender, budget)
-            container = self._create(job)
-            self.room.journal.running(self.id, container, self._disk.folder)
-            return self._finish(self._runner.run(container, job, self._stopper), sender)
-
-        return self._refusing(run)
-
-    def _run_found(self, state: ContainerState) -> TaskReport:
-        def run(sender: LogSender) -> TaskReport:
-            assert self._disk is not None
-            job = self._job(self._disk, sender, float(self.assignment.product.max_seconds))
-            return self._finish(self._runner.resume(state, job, self._stopper), sender)
-
-        return self._refusing(run)
-
-    def _refusing(self, run: Callable[[LogSender], TaskReport]) -> TaskReport:
-        """The report of `run`, or a refusal when anything of ours breaks: the customer's money never waits
-        for a deadline because of a worker that knows better."""
-        sender = LogSender(self._post_log)
+    def _run(self, known: dict[int, TaskRow]) -> LotReport:
+        """Every task, and the report; a refusal when anything of ours breaks: the customer's money never
+        waits for a deadline because of a worker that knows better."""
         try:
-            return run(sender)
+            self._until = time.monotonic() + self._check()
+            self.room.images.ensure(self.assignment.manifest.image, self.assignment.image_archive)
+            self._run_all(known)
         except (Stopped, Abandoned):
             raise
         except Exception as error:
@@ -152,13 +137,12 @@ class Attempt:
                 error = EngineError(f"the worker failed: {type(error).__name__}", code="worker-fault")
             log.warning("attempt %s could not be run: %s", self.id, error)
             status, reason = outcomes.could_not_start(error.message, error)
-            return self._report(status, None, 0.0, OutputManifest(), reason)
-        finally:
-            sender.close(timeout=0.0)
+            self._ended = {index: self._not_run(status, reason) for index in self.assignment.tasks}
+        return self._report()
 
     def _check(self) -> float:
-        """Seconds that the task may run, once everything about it is as bought and its deal is open on
-        chain."""
+        """Seconds until its tasks must be over, once everything about it is as bought and its deal is open
+        on chain."""
         check_job(self.assignment, self.room.settings)
         assignment = self.assignment
         expected = open_word(assignment.deal.id, assignment.due)
@@ -167,113 +151,115 @@ class Attempt:
         )
         if found != expected:
             # Nothing to refuse either: the contract takes no word about a deal that is not open.
-            self._stopper.stop("given up")
+            self.stop("given up")
             raise Abandoned(
                 f"deal {assignment.deal_id} is not open on chain (its lot's word is 0x{found.hex()})"
             )
-        return self._budget()
+        return self._time_left()
 
-    def _budget(self) -> float:
-        """Wall-clock seconds for the container: the product's, but never past the deal's deadline, after
-        which the contract pays nobody; replicas need some of it to agree."""
-        several = len(self.assignment.deal.legs) > 1
-        margin = _MARGIN_SECONDS + (self.room.grace / 2 if several else 0)
+    def _time_left(self) -> float:
+        """Wall-clock seconds until the deal's deadline, after which the contract pays nobody, less what
+        delivery needs; replicas need some of it to agree."""
+        deal, product = self.assignment.deal, self.assignment.product
+        margin = _MARGIN_SECONDS + (self.room.grace / 2 if len(deal.legs) > 1 else 0)
+        if deal.count > 1:
+            whole = product.max_seconds * -(-deal.count // self.width)
+            margin += min(_MOST_MARGIN_SECONDS, _LOT_MARGIN * whole)
         left = Due.unpack(self.assignment.due).deadline - self.room.chain.now() - margin
         if left <= 0:
             raise PrixfixeError(
-                "the deal's deadline was too near to start its task", code="too-late", fault="provider"
+                "the deal's deadline was too near to start its tasks", code="too-late", fault="provider"
             )
-        return min(float(self.assignment.product.max_seconds), left)
+        return left
 
-    def _prepare(self, disk: Disk, sender: LogSender, budget: float) -> Job:
-        """The task's folder as the container will see it, and its image."""
-        manifest = self.assignment.manifest
-        self.room.images.ensure(manifest.image, self.assignment.image_archive)
-        lay_out(
-            self.folder,
-            manifest,
-            self.room.inputs,
-            index=self.assignment.tasks[0],
-            limit_units=self.assignment.limit_units,
-            go_on=self._raise_if_abandoned,
+    def _run_all(self, known: dict[int, TaskRow]) -> None:
+        """As many side by side as there are slots. What an earlier process left running comes first: its
+        clock runs already."""
+        waiting = deque(
+            sorted(self.assignment.tasks, key=lambda index: index not in known or known[index].disk is None)
         )
-        return self._job(disk, sender, budget)
+        failed: list[BaseException] = []
 
-    def _job(self, disk: Disk, sender: LogSender, budget: float) -> Job:
-        settings = self.room.settings
-        cage = cage_of(
-            self.assignment.manifest,
-            self.assignment.product,
-            self.folder,
-            disk,
-            settings.limits,
-            attempt=self.id,
-            worker=self.room.installation,
-            runtime=settings.runtime,
+        def work() -> None:
+            try:
+                while True:
+                    try:
+                        index = waiting.popleft()
+                    except IndexError:
+                        return
+                    self._ended[index] = self._run_one(index, known.get(index))
+            except BaseException as error:
+                failed.append(error)
+                waiting.clear()
+
+        helpers = [
+            threading.Thread(target=work, name=f"attempt-{self.id[:8]}-{number}", daemon=True)
+            for number in range(1, self.width)
+        ]
+        for helper in helpers:
+            helper.start()
+        work()
+        for helper in helpers:
+            helper.join()
+        if failed:
+            raise failed[0]
+
+    def _run_one(self, index: int, known: TaskRow | None) -> Ended:
+        if known is not None and known.report is not None:
+            return _ended(known)
+        with self.room.slots.one(lambda: self._why is not None):
+            self._raise_if_abandoned()
+            left = self._until - time.monotonic()
+            if left <= 0:
+                return self._not_run(*outcomes.could_not_start("the deal's time was over before it began"))
+            seconds = min(float(self.assignment.product.max_seconds), left)
+            task = Task(self.room, self.assignment, index, seconds, self._raise_if_abandoned)
+            with self._lock:
+                if self._why is None:
+                    self._running[index] = task
+            if index not in self._running:
+                return self._not_run(*outcomes.could_not_start("the worker was stopped before it began"))
+            try:
+                ended = task.run(known)
+            finally:
+                with self._lock:
+                    del self._running[index]
+            if task.cleaning is not None:
+                self._cleaning.append(task.cleaning)
+            self._cage = self._cage or ended.cage or {}
+            return ended
+
+    def _not_run(self, status: TaskStatus, reason: Reason | None) -> Ended:
+        if reason is not None and len(self.assignment.tasks) > 1:
+            reason = outcomes.shortened(reason, MORE_WORDS_BYTES)
+        return Ended(
+            TaskReport(
+                status=int(status), exit_code=None, seconds=0.0, outputs=OutputManifest(), reason=reason
+            )
         )
-        self._cage = {**cage.describe(), "digest": cage.digest}
-        return Job(cage, disk, LogTail(settings.limits), budget, sender.put)
-
-    def _create(self, job: Job) -> str:
-        try:
-            return self._runner.create(job)
-        except ImageMissing:
-            # It was there before; somebody cleaned up. Bring it back once.
-            self.room.images.forget(job.cage.image)
-            self.room.images.ensure(job.cage.image, self.assignment.image_archive)
-            return self._runner.create(job)
 
     # --------------------------------------------------------------------------------------------- finishing
 
-    def _finish(self, run: outcomes.Run, sender: LogSender) -> TaskReport:
-        self._raise_if_abandoned()
-        product, disk = self.assignment.product, self._disk
-        assert disk is not None
-        limits = outcomes.Limits(product.max_seconds, product.memory_mib, disk.size_mib)
-        status, reason = outcomes.judge(run, limits)
-        outputs = OutputManifest()
-        if status is TaskStatus.SUCCEEDED:
-            try:
-                outputs = self._collect(disk)
-            except OutputRefused as error:
-                status = TaskStatus.OUTPUT_REFUSED
-                reason = Reason(
-                    code=error.code, message=error.message, hint=error.hint or "", fault=error.fault
-                )
-        sender.close(timeout=2.0)
-        return self._report(status, run.exit_code, run.seconds, outputs, reason)
-
-    def _collect(self, disk: Disk) -> OutputManifest:
-        limits = OutputLimits(self.room.settings.limits.output_files, disk.size_mib << 20)
-        try:
-            return collect(disk.outputs, limits)
-        except OSError as error:
-            raise OutputRefused(
-                f"the outputs cannot be read: {error.strerror}", code="output-unreadable", fault="provider"
-            ) from error
-
-    def _report(
-        self,
-        status: TaskStatus,
-        exit_code: int | None,
-        seconds: float,
-        outputs: OutputManifest,
-        reason: Reason | None,
-    ) -> TaskReport:
+    def _report(self) -> LotReport:
         """Promise, sign, write down. From here on the answer is fixed."""
-        if status is TaskStatus.SUCCEEDED:
-            root = merkle_root([leaf(0, status, outputs.digest)])  # the lot's first place, and its only one
-            result = Result(self.assignment.deal.id, root, 1)
-        else:
-            result = Result(self.assignment.deal.id, refusal_root(self.assignment.due), 0)
-        report = TaskReport(
-            status=int(status),
-            exit_code=exit_code,
-            seconds=round(seconds, 3),
-            outputs=outputs,
+        self._raise_if_abandoned()
+        deal = self.assignment.deal
+        told = [self._ended[index].report for index in self.assignment.tasks]
+        broken = next((each for each in told if each.status == TaskStatus.COULD_NOT_START), None)
+        if len(deal.legs) > 1 and broken is not None:
+            # Others will have run them all: a result that differs from theirs would only hold them up.
+            told = [broken] * len(told)
+        done = sum(deal.pays_for(each.status) for each in told)
+        root = (
+            lot_root((each.status, each.outputs.digest) for each in told)
+            if done
+            else refusal_root(self.assignment.due)
+        )
+        result = Result(deal.id, root, done)
+        report = LotReport(
+            tasks=tuple(told),
             result=result,
             signature=self._delivery.sign(result, self.assignment.due),
-            reason=reason,
             cage=self._cage,
         )
         self.room.journal.finished(self.id, report.model_dump_json())
@@ -281,10 +267,9 @@ class Attempt:
 
     @property
     def _delivery(self) -> Delivery:
-        return Delivery(self.room, self.assignment, self._disk, self.abandoned)
-
-    def _post_log(self, piece: Piece) -> None:
-        self.room.client.log(self.id, LogChunk(offset=piece.offset, text=piece.text, progress=piece.progress))
+        ended = (self._ended.get(index) for index in self.assignment.tasks)
+        places = tuple(None if each is None else each.outputs for each in ended)
+        return Delivery(self.room, self.assignment, places, self.abandoned)
 
     # ---------------------------------------------------------------------------------------------- cleaning
 
@@ -296,13 +281,38 @@ class Attempt:
         with suppress(PrixfixeError):
             self.room.journal.dropped(self.id)
 
+    def _remove_containers(self) -> None:
+        for task in self.room.journal.tasks(self.id):
+            with suppress(EngineError):
+                self.room.engine.remove(container_name(self.id, task))
+
     def _clean(self) -> None:
         """After the report: nothing here is part of anybody's wait."""
-        with suppress(EngineError):
-            self.room.engine.remove(container_name(self.id))
-        if self._disk is not None:
-            self.room.scratch.release(self._disk)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        size = max(self.assignment.product.disk_mib, 1)
+        wait(self._cleaning)
+        for task, row in self.room.journal.tasks(self.id).items():
+            if row.disk is None:
+                continue
+            with suppress(EngineError):
+                self.room.engine.remove(container_name(self.id, task))
+            self.room.scratch.discard(row.disk)
+        for folder in (self.folder, self.room.kept(self.id)):
+            shutil.rmtree(folder, ignore_errors=True)
         self.room.inputs.evict()
         with suppress(EngineError):
-            self.room.scratch.prepare(max(self.assignment.product.disk_mib, 1))
+            self.room.scratch.prepare(size)
+
+
+def _finished(row: AttemptRow) -> LotReport | None:
+    """The report that was signed, if any. One that an older version wrote is made anew."""
+    if row.state != "finished" or row.report is None:
+        return None
+    try:
+        return LotReport.model_validate_json(row.report)
+    except ValidationError:
+        return None
+
+
+def _ended(row: TaskRow) -> Ended:
+    assert row.report is not None
+    return Ended(TaskReport.model_validate_json(row.report), row.outputs)

@@ -19,6 +19,7 @@ TASK_USER: Final = f"{USER}:{USER}"
 HOST_NAME: Final = "task"
 LABEL_ATTEMPT: Final = "prixfixe.attempt"
 LABEL_WORKER: Final = "prixfixe.worker"
+_LABELS: Final = ("attempt", "worker", "task", "tasks")
 _MIB: Final = 1 << 20
 
 
@@ -39,7 +40,8 @@ class Cage:
     label it.
 
     image: the image's own digest, never a name. command: the whole argument list; the image's entry point
-    is not used. environment: the job's; what the market fixes cannot be overridden by it.
+    is not used. environment: the job's; what the market fixes cannot be overridden by it. task, tasks: index
+    in the job, and how many it has.
     """
 
     attempt: str
@@ -56,6 +58,8 @@ class Cage:
     runtime: str = "runc"
     user: str = TASK_USER
     network: str = "none"
+    task: int = 0
+    tasks: int = 1
     shared_memory_mib: int = field(default=64)
 
     def __post_init__(self) -> None:
@@ -86,6 +90,8 @@ class Cage:
             "TMPDIR": "/tmp",
             "PRIXFIXE_CPUS": threads,
             "PRIXFIXE_MEMORY_MIB": str(self.memory_mib),
+            "PRIXFIXE_TASK": str(self.task),
+            "PRIXFIXE_TASKS": str(self.tasks),
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
@@ -176,9 +182,9 @@ class Cage:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over `describe()`, without the ids of attempt and worker: two workers that ran a job
-        alike show the same."""
-        shown = {key: value for key, value in self.describe().items() if key not in ("attempt", "worker")}
+        """SHA-256 over `describe()`, without attempt, worker and task: two workers that ran a job alike show
+        the same."""
+        shown = {key: value for key, value in self.describe().items() if key not in _LABELS}
         return canonical_digest_hex(shown)
 
 

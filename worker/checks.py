@@ -70,12 +70,9 @@ def check_job(assignment: Assignment, settings: WorkerSettings) -> None:
     else:
         _, offer = as_bought(manifest, assignment.definition, order)
         _require_product(assignment, offer.product)
-    if len(assignment.tasks) != assignment.deal.count or any(
-        not 0 <= task < manifest.tasks for task in assignment.tasks
-    ):
-        raise NotAsBought(f"tasks {list(assignment.tasks)} are not the deal's {assignment.deal.count}")
-    if len(assignment.tasks) != 1:
-        raise NotAsBought(f"a lot of {len(assignment.tasks)} tasks: this worker runs lots of one")
+    first, count = assignment.deal.lot * order.lot, assignment.deal.count
+    if assignment.tasks != tuple(range(first, first + count)) or first + count > manifest.tasks:
+        raise NotAsBought(f"the tasks given are not the deal's {count} from {first} on")
     if (unfit := slot_fits(settings, assignment.product)) is not None:
         raise NotAsBought(unfit, fault="provider")
 

@@ -35,6 +35,7 @@ from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.prices import Earnings, PriceIndex
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.uploads import SMALL_BYTES, PartRange, UploadState, upload_path
 
@@ -115,7 +116,7 @@ class ServiceClient:
     def log(self, attempt: str, chunk: wire.LogChunk, wait: float = 10.0) -> None:
         self._call("POST", f"/v1/attempts/{attempt}/log", chunk, wait=wait)
 
-    def report(self, attempt: str, report: wire.TaskReport, wait: float) -> wire.ReportAnswer:
+    def report(self, attempt: str, report: LotReport, wait: float) -> wire.ReportAnswer:
         return self._model(wire.ReportAnswer, "POST", f"/v1/attempts/{attempt}/result", report, wait=wait)
 
     def case(self, deal: str) -> wire.CaseFile:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
@@ -40,6 +41,7 @@ from worker.room import Room
 from worker.scratch import ScratchPool
 from worker.selftest import require_seccomp
 from worker.settings import WorkerSettings
+from worker.slots import Slots
 from worker.space import Space
 
 log = logging.getLogger("prixfixe.worker")
@@ -140,6 +142,7 @@ class Daemon:
                 images=ImageStore(engine, inputs),
                 inputs=inputs,
                 scratch=scratch,
+                slots=Slots(settings.slots),
                 pool=pool,
             )
             yield room, market
@@ -153,7 +156,8 @@ class Daemon:
             if labels.get(LABEL_ATTEMPT) not in known:
                 log.info("removing container %s, left by an attempt that is over", container[:12])
                 room.engine.remove(container)
-        room.scratch.sweep({row.disk for row in rows if row.disk is not None})
+        room.scratch.sweep(room.journal.disks())
+        _sweep(room, known)
         for row in rows:
             attempt = Attempt(room, Assignment.model_validate_json(row.assignment))
             self._launch(attempt, lambda attempt=attempt, row=row: attempt.recover(row))  # type: ignore[misc]
@@ -164,7 +168,7 @@ class Daemon:
         while not self._draining.is_set():
             with self._condition:
                 self._condition.wait_for(
-                    lambda: len(self._active) < self._settings.slots or self._draining.is_set()
+                    lambda: self._taken() < self._settings.slots or self._draining.is_set()
                 )
             if self._draining.is_set():
                 return
@@ -221,6 +225,10 @@ class Daemon:
             self._active[attempt.id] = attempt
         threading.Thread(target=run, name=f"attempt-{attempt.id[:8]}", daemon=True).start()
 
+    def _taken(self) -> int:
+        """Slots that running attempts may use."""
+        return sum(attempt.width for attempt in self._active.values())
+
     def _drain(self) -> None:
         """Let running tasks end; then refuse what is left; at a second signal stop everything now."""
         if not self._idle(self._settings.drain_seconds):
@@ -268,6 +276,15 @@ class Daemon:
             "runtime": self._settings.runtime,
             "pid": os.getpid(),
         }
+
+
+def _sweep(room: Room, known: set[str]) -> None:
+    """Delete what attempts that are over have left in the data folder."""
+    for folder in (room.runs, room.kept("")):
+        if folder.is_dir():
+            for entry in folder.iterdir():
+                if entry.name not in known:
+                    shutil.rmtree(entry, ignore_errors=True)
 
 
 def registration(settings: WorkerSettings) -> WorkerRegistration:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from prixfixe.errors import Conflict, EngineError
@@ -18,12 +19,12 @@ from prixfixe.keys import sign_typed
 from prixfixe.protocol.deals import open_word, refusal_root
 from prixfixe.protocol.orders import Result
 from prixfixe.protocol.outputs import OutputFile
+from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.uploads import PartRange
-from prixfixe.protocol.wire import Assignment, TaskReport
+from prixfixe.protocol.wire import Assignment
 from worker.outputs import open_output
 from worker.replica import agree
 from worker.room import Room
-from worker.scratch import Disk
 
 log = logging.getLogger("prixfixe.worker")
 
@@ -32,15 +33,15 @@ WORD_SECONDS: Final = 3.0  # how long our node may be behind the service's
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt's way to the service. disk: where its outputs lie, None when there are none. abandoned:
-    set when it is given up."""
+    """One attempt's way to the service. places: of each task of the lot the folder in which its outputs lie,
+    None when it has none. abandoned: set when it is given up."""
 
     room: Room
     assignment: Assignment
-    disk: Disk | None
+    places: Sequence[Path | None]
     abandoned: threading.Event
 
-    def send(self, report: TaskReport) -> None:
+    def send(self, report: LotReport) -> None:
         """Outputs first, since the service settles only what it can deliver; then the report. A silent
         service is waited for until the deal's deadline has passed; after it, once more.
 
@@ -50,13 +51,13 @@ class Delivery:
         delivered = False
         if len(self.assignment.deal.legs) > 1 and report.result.done:
             delivered = agree(self.room, self.assignment, report, wait, self.abandoned).delivered
-        if report.outputs.files and not delivered:
-            self._upload_all(report.outputs.files, wait)
+        if not delivered:
+            self._upload_all(report, wait)
         try:
             answer = self.room.client.report(attempt, report, wait)
         except Conflict as error:
             if error.code == "outputs-missing" and delivered:
-                self._upload_all(report.outputs.files, wait)
+                self._upload_all(report, wait)
             elif error.code == "due-changed" and not report.result.done:
                 report = self._with_new_due(report, int(error.values["due"]))
             else:
@@ -66,14 +67,14 @@ class Delivery:
             told = answer.reason.message if answer.reason else "no reason given"
             log.warning("attempt %s: the service did not take the result: %s", attempt, told)
         else:
-            log.info("attempt %s: reported, status %d", attempt, report.status)
+            log.info("attempt %s: reported, %d of %d done", attempt, report.result.done, len(report.tasks))
 
     def sign(self, result: Result, due: int) -> str:
         """The signature over a result, promised in the journal before it exists."""
         self.room.journal.promise(result, due)
         return "0x" + sign_typed(self.room.signer, result, self.room.domain).hex()
 
-    def _with_new_due(self, report: TaskReport, due: int) -> TaskReport:
+    def _with_new_due(self, report: LotReport, due: int) -> LotReport:
         """A refusal signed anew for a deal that was hastened meanwhile, once the chain says so too."""
         deal = self.assignment.deal
         expected = open_word(deal.id, due)
@@ -87,18 +88,25 @@ class Delivery:
         self.room.journal.finished(self.assignment.attempt, renewed.model_dump_json())
         return renewed
 
-    def _upload_all(self, files: tuple[OutputFile, ...], wait: float) -> None:
-        if self.disk is None:
-            raise EngineError("the outputs of a finished task are gone", code="outputs-gone")
-        one, *more = files
-        sent = [self.room.pool.submit(self._upload, self.disk, file, wait) for file in more]
-        self._upload(self.disk, one, wait)
+    def _upload_all(self, report: LotReport, wait: float) -> None:
+        """Every file once, whatever tasks it is of."""
+        found: dict[str, tuple[Path, OutputFile]] = {}
+        for task, place in zip(report.tasks, self.places, strict=True):
+            if task.outputs.files and place is None:
+                raise EngineError("the outputs of a finished task are gone", code="outputs-gone")
+            if place is not None:
+                found |= {file.sha256: (place, file) for file in task.outputs.files}
+        if not found:
+            return
+        one, *more = found.values()
+        sent = [self.room.pool.submit(self._upload, *each, wait) for each in more]
+        self._upload(*one, wait)
         for upload in sent:
             upload.result()
 
-    def _upload(self, disk: Disk, file: OutputFile, wait: float) -> None:
+    def _upload(self, place: Path, file: OutputFile, wait: float) -> None:
         def content(part: PartRange) -> Iterable[bytes]:
-            with open_output(disk.outputs, file.path) as stream:
+            with open_output(place, file.path) as stream:
                 stream.seek(part.offset)
                 left = part.length
                 while chunk := stream.read(min(1 << 20, left)):

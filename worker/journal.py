@@ -4,12 +4,15 @@ One SQLite file. Every write is on disk before the call returns, since the next 
 signature given away) cannot be taken back.
 
     taken     -> running, finished, dropped   accepted from the market; nothing runs yet
-    running   -> finished, dropped            its container was started
-    finished  -> finished, reported, dropped  report and signature are final; outputs lie on its disk; of
-                                              several replicas it commits, opens and waits for a quorum
-                                              (a refusal is signed anew when its deal is hastened)
+    running   -> finished, dropped            the first container was started
+    finished  -> finished, reported, dropped  report and signature are final; outputs lie where `tasks`
+                                              says; of several replicas it commits, opens and waits for a
+                                              quorum (a refusal is signed anew when its deal is hastened)
     reported  end                             the service has it
     dropped   end                             given up: the market stopped it, or its deal is over
+
+A row of `tasks` is there from the start of the task's container, and has its report once it is over: a
+worker that was killed runs again only what had not ended.
 
 A row of `results` is written before its signature exists. A second, different success for the same deal is
 never signed, whatever happened in between: that would be two answers to one question.
@@ -39,16 +42,24 @@ _NEXT: Final[dict[str, tuple[str, ...]]] = {
     "reported": ("finished",),
     "dropped": ("taken", "running", "finished"),
 }
+_UNFINISHED: Final = "('taken', 'running', 'finished')"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY,
     state TEXT NOT NULL CHECK (state IN ('taken', 'running', 'finished', 'reported', 'dropped')),
     assignment TEXT NOT NULL,           -- wire.Assignment, JSON
-    disk TEXT,                          -- folder of its disk
-    container TEXT,                     -- the engine's id, from 'running' on
-    report TEXT,                        -- wire.TaskReport, JSON, from 'finished' on
+    report TEXT,                        -- reports.LotReport, JSON, from 'finished' on
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS tasks (
+    attempt TEXT NOT NULL,
+    task INTEGER NOT NULL,              -- index in the job
+    container TEXT NOT NULL,            -- the engine's id
+    disk TEXT,                          -- folder of its disk, while it has one
+    report TEXT,                        -- reports.TaskReport, JSON, once it is over
+    outputs TEXT,                       -- folder in which its output files lie then
+    PRIMARY KEY (attempt, task)
 );
 CREATE INDEX IF NOT EXISTS attempts_state ON attempts (state);
 CREATE TABLE IF NOT EXISTS rounds (     -- of an attempt that is one of several replicas
@@ -75,9 +86,19 @@ class AttemptRow:
     id: str
     state: AttemptState
     assignment: str
-    disk: Path | None
-    container: str | None
     report: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One task of an attempt: its container was started. report: JSON of its report, once it is over; then
+    `outputs` is where its files lie. disk: None once it was given back."""
+
+    task: int
+    container: str
+    disk: Path | None
+    report: str | None
+    outputs: Path | None
 
 
 class Journal:
@@ -108,9 +129,40 @@ class Journal:
             )
             return cursor.rowcount == 1
 
-    def running(self, attempt: str, container: str, disk: Path) -> None:
-        """Its container is made and about to start on this disk."""
-        self._move(attempt, "running", container=container, disk=str(disk))
+    def running(self, attempt: str, task: int, container: str, disk: Path) -> None:
+        """A task's container is made and about to start on this disk."""
+        with self._write() as cursor:
+            self._change(cursor, attempt, "running")
+            cursor.execute(
+                "INSERT OR REPLACE INTO tasks (attempt, task, container, disk) VALUES (?, ?, ?, ?)",
+                (attempt, task, container, str(disk)),
+            )
+
+    def ended(self, attempt: str, task: int, report: str, outputs: Path | None) -> None:
+        """A task is over; its files, when it has any, lie in this folder."""
+        with self._write() as cursor:
+            cursor.execute(
+                "UPDATE tasks SET report = ?, outputs = ? WHERE attempt = ? AND task = ?",
+                (report, None if outputs is None else str(outputs), attempt, task),
+            )
+
+    def released(self, attempt: str, task: int) -> None:
+        """A task's disk was given back."""
+        with self._write() as cursor:
+            cursor.execute("UPDATE tasks SET disk = NULL WHERE attempt = ? AND task = ?", (attempt, task))
+
+    def tasks(self, attempt: str) -> dict[int, TaskRow]:
+        """The tasks of an attempt that were started, by their index in the job."""
+        rows = self._read("SELECT * FROM tasks WHERE attempt = ?", attempt)
+        return {row["task"]: _task(row) for row in rows}
+
+    def disks(self) -> set[Path]:
+        """The disks of attempts that a restart takes up."""
+        query = (
+            "SELECT disk FROM tasks JOIN attempts ON attempts.id = tasks.attempt"
+            f" WHERE disk IS NOT NULL AND state IN {_UNFINISHED}"
+        )
+        return {Path(row["disk"]) for row in self._read(query)}
 
     def finished(self, attempt: str, report: str) -> None:
         """Its report, signature included, is final."""
@@ -130,11 +182,8 @@ class Journal:
 
     def unfinished(self) -> list[AttemptRow]:
         """Everything that a restart must take up, oldest first."""
-        states = "('taken', 'running', 'finished')"
-        return [
-            _row(row)
-            for row in self._read(f"SELECT * FROM attempts WHERE state IN {states} ORDER BY created_at, id")
-        ]
+        query = f"SELECT * FROM attempts WHERE state IN {_UNFINISHED} ORDER BY created_at, id"
+        return [_row(row) for row in self._read(query)]
 
     def promise(self, result: Result, due: int) -> None:
         """Write down what is about to be signed. Conflict when another success was promised for this deal, or
@@ -192,23 +241,26 @@ class Journal:
             cursor.execute(
                 "DELETE FROM attempts WHERE state IN ('reported', 'dropped') AND updated_at < ?", (moment,)
             )
-            cursor.execute("DELETE FROM rounds WHERE attempt NOT IN (SELECT id FROM attempts)")
+            for table in ("rounds", "tasks"):
+                cursor.execute(f"DELETE FROM {table} WHERE attempt NOT IN (SELECT id FROM attempts)")
 
     def _move(self, attempt: str, state: str, **columns: str) -> None:
+        with self._write() as cursor:
+            self._change(cursor, attempt, state, **columns)
+
+    @staticmethod
+    def _change(cursor: sqlite3.Cursor, attempt: str, state: str, **columns: str) -> None:
         sets = "".join(f", {name} = :{name}" for name in columns)
         allowed = ", ".join(f"'{before}'" for before in _NEXT[state])
-        with self._write() as cursor:
-            cursor.execute(
-                f"UPDATE attempts SET state = :state, updated_at = :now{sets}"
-                f" WHERE id = :id AND state IN ({allowed})",
-                {"state": state, "now": time.time(), "id": attempt, **columns},
+        cursor.execute(
+            f"UPDATE attempts SET state = :state, updated_at = :now{sets}"
+            f" WHERE id = :id AND state IN ({allowed})",
+            {"state": state, "now": time.time(), "id": attempt, **columns},
+        )
+        if cursor.rowcount != 1:
+            raise Conflict(
+                f"attempt {attempt} cannot become {state} from where it is", code="journal", fault="provider"
             )
-            if cursor.rowcount != 1:
-                raise Conflict(
-                    f"attempt {attempt} cannot become {state} from where it is",
-                    code="journal",
-                    fault="provider",
-                )
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Cursor]:
@@ -231,7 +283,15 @@ def _row(row: sqlite3.Row) -> AttemptRow:
         id=row["id"],
         state=row["state"],
         assignment=row["assignment"],
-        disk=Path(row["disk"]) if row["disk"] else None,
-        container=row["container"],
         report=row["report"],
+    )
+
+
+def _task(row: sqlite3.Row) -> TaskRow:
+    return TaskRow(
+        task=row["task"],
+        container=row["container"],
+        disk=Path(row["disk"]) if row["disk"] else None,
+        report=row["report"],
+        outputs=Path(row["outputs"]) if row["outputs"] else None,
     )

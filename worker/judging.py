@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prixfixe.protocol.disputes import Claim
-from prixfixe.protocol.outputs import TaskStatus, leaf, merkle_root
+from prixfixe.protocol.outputs import TaskStatus, leaf, lot_root
 
 # A run that ended so may say more about the arbiter's machine than about the job.
 _MACHINES: Final = (
@@ -63,8 +63,7 @@ def judge_missing(missing: Sequence[str], waited: float, patience: float) -> Fin
 
 def judge_count(leaves: Sequence[tuple[int, bytes]], root: bytes, done: int) -> Finding:
     """From (status, digest) of all tasks of the lot, in order, if they are those under the root."""
-    hashed = [leaf(at, status, digest) for at, (status, digest) in enumerate(leaves)]
-    if not hashed or merkle_root(hashed) != root:
+    if not leaves or lot_root(leaves) != root:
         return Finding(None, "the leaves that were found are not those under the root")
     succeeded = sum(status == TaskStatus.SUCCEEDED for status, _ in leaves)
     if succeeded < done:

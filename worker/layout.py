@@ -56,13 +56,16 @@ def cage_of(
     disk: Disk,
     limits: Limits,
     *,
+    task: int,
     attempt: str,
     worker: str,
     runtime: str,
 ) -> Cage:
-    """The cage of a laid out task. attempt, worker: labels on the container."""
+    """The cage of a laid out task. task: index in the job. attempt, worker: labels on the container."""
     return Cage(
         attempt=attempt,
+        task=task,
+        tasks=manifest.tasks,
         worker=worker,
         image=manifest.image,
         command=manifest.command,

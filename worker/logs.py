@@ -20,6 +20,7 @@ from worker.settings import Limits
 
 _CHUNK_CHARACTERS: Final = 32768  # the wire takes 65,536; JSON escapes may double a text
 _PROGRESS = re.compile(rb"progress: (0(?:\.[0-9]{1,9})?|1(?:\.0{1,9})?)(?: .*)?", re.DOTALL)
+_HELD_BYTES: Final = 2048  # of the beginning, and of the end, of a log that is held back
 _LINE_CUT: Final = b" ... (line cut)\n"
 _LOG_CUT: Final = "\n... (log cut here: it is longer than the worker passes on)\n"
 
@@ -145,6 +146,41 @@ def _incomplete(data: bytes) -> int:
         if byte < 0x80:
             return 0
     return 0
+
+
+class HeldLog:
+    """The log of a task that its customer pays for only if it ends well: a few lines live, the rest at its
+    end. A task that is not paid for shows its last lines instead, or failing would be free compute.
+
+    emit: takes the pieces that go out. Offsets count what goes out.
+    """
+
+    def __init__(self, emit: Callable[[Piece], None]) -> None:
+        self._emit = emit
+        self._sent = 0
+        self._held: list[str] = []
+
+    def put(self, piece: Piece) -> None:
+        room = _HELD_BYTES - self._sent if not self._held else 0
+        data = piece.text.encode()
+        now = data[: max(room, 0)].decode(errors="ignore")
+        if rest := piece.text[len(now) :]:
+            self._held.append(rest)
+        if now or piece.progress is not None:
+            self._send(now, piece.progress)
+
+    def end(self, *, paid: bool) -> None:
+        """Send what was held: all of it, or the last lines."""
+        held, self._held = "".join(self._held), []
+        if not paid and len(data := held.encode()) > _HELD_BYTES:
+            last = data[-_HELD_BYTES:].decode(errors="ignore")
+            held = f"\n... ({len(data) - _HELD_BYTES} bytes are not shown: the task is not paid)\n{last}"
+        if held:
+            self._send(held, None)
+
+    def _send(self, text: str, progress: float | None) -> None:
+        self._emit(Piece(self._sent, text, progress))
+        self._sent += len(text.encode())
 
 
 class LogSender:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -108,6 +109,24 @@ def could_not_start(why: str, error: PrixfixeError | None = None) -> tuple[TaskS
         hint=(error.hint or "") if error is not None else "it is tried on another worker",
         fault=fault,
     )
+
+
+def shortened(reason: Reason, most: int) -> Reason:
+    """A reason of at most `most` bytes as JSON: a lot of many tasks may have as many."""
+    if _length(reason) <= most:
+        return reason
+    short = reason.model_copy(update={"details": {}})
+    for part in ("hint", "message"):
+        over = _length(short) - most
+        if over > 0:
+            # A character takes up to twelve bytes of escaped JSON; cutting by one for each byte is enough.
+            text = getattr(short, part)
+            short = short.model_copy(update={part: text[: max(0, len(text) - over - 3)] + "..."})
+    return short
+
+
+def _length(reason: Reason) -> int:
+    return len(json.dumps(reason.model_dump(mode="json"))) + 2  # and what parts it from the next
 
 
 def _told_by_job(run: Run) -> Reason:

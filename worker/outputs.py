@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,15 @@ def open_output(folder: Path, path: str) -> Iterator[BinaryIO]:
         os.close(descriptor)
     with closing(os.fdopen(opened, "rb")) as stream:
         yield stream
+
+
+def keep(folder: Path, files: Iterable[OutputFile], into: Path) -> None:
+    """Copy collected files, so that the disk they lie on can go."""
+    for file in files:
+        target = into / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open_output(folder, file.path) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _CHUNK)
 
 
 def _walk(descriptor: int, prefix: str, most: int, depth: int) -> Iterator[tuple[str, int, str]]:

@@ -59,14 +59,14 @@ def price(settings: WorkerSettings, product: Product) -> Money:
 def make_ask(settings: WorkerSettings, product: Product, standing: Standing, pay: Money | None = None) -> Ask:
     """The ask for a product: for bundles, matched by the market's scheduler only, alive for `ask_seconds`.
 
-    pay: of one task; the worker's rate when None. `slots` is how many tasks of one lot run side by side, so
-    it is 1: lots have one task, and another slot takes another lot.
+    pay: of one task; the worker's rate when None. `slots` is how many tasks of one lot run side by side,
+    which sets the deal's deadline: all that the machine has. A lot with fewer tasks takes as many as it has.
     """
     return Ask(
         provider=settings.provider,
         product=product.to_bytes(),
         price=(price(settings, product) if pay is None else pay).units,
-        slots=1,
+        slots=settings.slots,
         kinds=KIND_BUNDLES,
         customer=ZERO_ADDRESS,
         matcher=standing.contract,
@@ -96,7 +96,8 @@ def due_asks(
             known is None
             or known.expiry - standing.now < settings.ask_seconds / 2
             or known.expiry > fresh.expiry  # the chain went back in time: another chain, or a reset one
-            or (known.era, known.price, known.matcher) != (fresh.era, fresh.price, fresh.matcher)
+            or (known.era, known.price, known.matcher, known.slots)
+            != (fresh.era, fresh.price, fresh.matcher, fresh.slots)
         ):
             asks.append(fresh)
     return asks

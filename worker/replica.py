@@ -14,9 +14,10 @@ from typing import Final, NoReturn
 from prixfixe.errors import PrixfixeError, SignatureError, VerificationFailed
 from prixfixe.keys import sign_typed
 from prixfixe.protocol.replicas import Commitment, commitment
+from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import format_bytes32
-from prixfixe.protocol.wire import Assignment, CommitRequest, OpenRequest, Round, TaskReport
+from prixfixe.protocol.wire import Assignment, CommitRequest, OpenRequest, Round
 from worker.room import Abandoned, Room
 
 log = logging.getLogger("prixfixe.worker")
@@ -33,7 +34,7 @@ class NotPaid(PrixfixeError):
 
 
 def agree(
-    room: Room, assignment: Assignment, report: TaskReport, wait: float, abandoned: threading.Event
+    room: Room, assignment: Assignment, report: LotReport, wait: float, abandoned: threading.Event
 ) -> Round:
     """The round once a quorum has signed this result. NotPaid when it will not; Conflict when this worker
     came too late to commit. wait: seconds for which a silent service is waited out at each step."""
@@ -53,7 +54,7 @@ def agree(
         state = found.state
 
 
-def _commit(room: Room, assignment: Assignment, report: TaskReport, wait: float) -> None:
+def _commit(room: Room, assignment: Assignment, report: LotReport, wait: float) -> None:
     deal, provider = assignment.deal.id, room.settings.provider
     hash_ = commitment(report.result.root, room.journal.salt(assignment.attempt), provider, deal)
     signature = sign_typed(room.signer, Commitment(deal, provider, hash_), room.domain)
@@ -62,13 +63,13 @@ def _commit(room: Room, assignment: Assignment, report: TaskReport, wait: float)
     log.info("attempt %s: committed; waiting for its replicas", assignment.attempt)
 
 
-def _open(room: Room, assignment: Assignment, report: TaskReport, wait: float) -> None:
+def _open(room: Room, assignment: Assignment, report: LotReport, wait: float) -> None:
     salt = room.journal.salt(assignment.attempt)
     request = OpenRequest(result=report.result, salt=format_bytes32(salt), signature=report.signature)
     room.client.open(assignment.attempt, request, wait)
 
 
-def _keep_quorum(room: Room, assignment: Assignment, report: TaskReport, found: Round) -> None:
+def _keep_quorum(room: Room, assignment: Assignment, report: LotReport, found: Round) -> None:
     """Write the signatures down, once they are what the contract asks for; VerificationFailed otherwise."""
     deal, digest = assignment.deal, report.result.digest(room.domain)
     if len(found.signatures) != len(deal.legs):

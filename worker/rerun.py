@@ -91,15 +91,15 @@ class Bench:
         disk = self._scratch.take(max(product.disk_mib, 1))
         try:
             lay_out(folder, file.manifest, self._inputs, index=task, limit_units=limit)
-            return self._run(file, product, folder, disk, name)
+            return self._run(file, task, product, folder, disk, name)
         finally:
             with suppress(EngineError):
-                self._engine.remove(container_name(name))
+                self._engine.remove(container_name(name, task))
             self._scratch.release(disk)
             shutil.rmtree(folder, ignore_errors=True)
             self._inputs.evict()
 
-    def _run(self, file: CaseFile, product: Product, folder: Path, disk: Disk, name: str) -> Rerun:
+    def _run(self, file: CaseFile, task: int, product: Product, folder: Path, disk: Disk, name: str) -> Rerun:
         settings = self._settings
         cage = cage_of(
             file.manifest,
@@ -107,6 +107,7 @@ class Bench:
             folder,
             disk,
             settings.limits,
+            task=task,
             attempt=name,
             worker=installation(settings.data),
             runtime=settings.runtime,

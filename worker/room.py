@@ -17,6 +17,7 @@ from worker.inputs import InputCache
 from worker.journal import Journal
 from worker.scratch import ScratchPool
 from worker.settings import WorkerSettings
+from worker.slots import Slots
 from worker.space import Space
 
 
@@ -43,8 +44,14 @@ class Room:
     images: ImageStore
     inputs: InputCache
     scratch: ScratchPool
+    slots: Slots
     pool: ThreadPoolExecutor  # uploads, and cleaning that nobody waits for
 
     @property
     def runs(self) -> Path:
+        """Of each attempt a folder with one a task."""
         return self.settings.data / "runs"
+
+    def kept(self, attempt: str) -> Path:
+        """Where the outputs of an attempt's tasks wait for the rest of their lot."""
+        return self.settings.data / "kept" / attempt

@@ -70,9 +70,9 @@ class Stopper:
             self._kill = None
 
 
-def container_name(attempt: str) -> str:
-    """One name an attempt: a second container for the same attempt cannot exist."""
-    return f"prixfixe-{attempt}"
+def container_name(attempt: str, task: int = 0) -> str:
+    """One name a task of an attempt: a second container for it cannot exist."""
+    return f"prixfixe-{attempt}-{task}"
 
 
 class Runner:
@@ -83,7 +83,7 @@ class Runner:
 
     def create(self, job: Job) -> str:
         """Make the container, not started; its id."""
-        return self._engine.create(job.cage.create_request(), container_name(job.cage.attempt))
+        return self._engine.create(job.cage.create_request(), container_name(job.cage.attempt, job.cage.task))
 
     def run(self, container: str, job: Job, stopper: Stopper) -> Run:
         """Start a created container and follow it to its end."""

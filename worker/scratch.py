@@ -99,6 +99,10 @@ class ScratchPool:
         """Delete a disk with all that is on it."""
         _delete(disk.folder)
 
+    def discard(self, folder: Path) -> None:
+        """Delete a disk of which only the folder is known."""
+        _delete(folder)
+
     def adopt(self, folder: Path, size_mib: int) -> Disk | None:
         """The disk that an earlier process took, mounted again if the machine restarted; None when it is
         gone."""

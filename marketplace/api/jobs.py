@@ -87,9 +87,18 @@ def log(services: ServicesDep, caller: Caller, job: JobId) -> StreamingResponse:
 
 
 @router.get("/{job}/outputs")
-def outputs(services: ServicesDep, caller: Caller, job: JobId) -> dict[str, Any]:
-    """The files of a settled job."""
-    return {"items": services.jobs.outputs(job, caller), "next": None}
+def outputs(
+    services: ServicesDep,
+    caller: Caller,
+    job: JobId,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+    task: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
+) -> dict[str, Any]:
+    """The files of a settled job, in the order of its tasks. A page is longer than `limit` when one task
+    alone has more files. task: of this one only."""
+    items, following = services.jobs.outputs(job, caller, cursor, limit, task)
+    return {"items": items, "next": following}
 
 
 @router.get("/{job}/outputs/{path:path}")

@@ -3,13 +3,21 @@ own limit."""
 
 from __future__ import annotations
 
+from typing import Final, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from marketplace.api.problems import problem_response
 from prixfixe.errors import InvalidInput, TooLarge
 from prixfixe.protocol.canonical import require_storable_json
 
-_STREAMED = ("/v1/blobs/", "/v1/uploads/")
+_STREAMED: Final = ("/v1/blobs/", "/v1/uploads/")
+# Its body is bounded by the tasks of its lot, which only the route knows.
+_REPORT: Final = ("/v1/attempts/", "/result")
+_M = TypeVar("_M", bound=BaseModel)
 
 
 class BodyLimit:
@@ -20,7 +28,7 @@ class BodyLimit:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(_STREAMED):
+        if scope["type"] != "http" or _has_own_limit(scope["path"]):
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
@@ -64,8 +72,40 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = TooLarge(
-            f"the request's body has more than {self._max_bytes} bytes",
-            hint="files go to PUT /v1/blobs/{sha256}",
-        )
-        await problem_response(error)(scope, receive, send)
+        await problem_response(_too_large(self._max_bytes))(scope, receive, send)
+
+
+async def bounded_body(request: Request, most: int) -> bytes:
+    """The body of a request that has a limit of its own; TooLarge, and no more of it read, beyond `most`
+    bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise _too_large(most)
+    return bytes(body)
+
+
+def parse_body(model: type[_M], body: bytes) -> _M:
+    """The model in such a body, refused as any other request that does not parse."""
+    try:
+        require_storable_json(body)
+    except InvalidInput as error:
+        error.code = "invalid-request"
+        raise
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()[:10]]
+        raise RequestValidationError(faults) from error
+
+
+def _has_own_limit(path: str) -> bool:
+    before, after = _REPORT
+    return path.startswith(_STREAMED) or (path.startswith(before) and path.endswith(after))
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(
+        f"the request's body has more than {most} bytes", hint="files go to PUT /v1/blobs/{sha256}"
+    )

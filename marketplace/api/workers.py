@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from marketplace.api.access import AttemptId, Caller, ServicesDep
+from marketplace.api.limits import bounded_body, parse_body
 from marketplace.services import CLOSING
 from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
 from prixfixe.protocol.fields import Address
 from prixfixe.protocol.prices import Earnings
+from prixfixe.protocol.reports import LotReport
 
 router = APIRouter(tags=["workers"])
 
@@ -113,9 +115,24 @@ async def round_(
     return found
 
 
-@router.post("/attempts/{attempt}/result")
-def result(
-    services: ServicesDep, caller: Caller, attempt: AttemptId, report: wire.TaskReport
+@router.post(
+    "/attempts/{attempt}/result",
+    openapi_extra={
+        "requestBody": {
+            "content": {"application/json": {"schema": LotReport.model_json_schema()}},
+            "required": True,
+        }
+    },
+)
+async def result(
+    services: ServicesDep, caller: Caller, attempt: AttemptId, request: Request
 ) -> wire.ReportAnswer:
-    """The signed end of the attempt; the same again is no error."""
-    return services.assignments.report(attempt, caller, report)
+    """The signed end of the attempt; the same again is no error. A lot's report grows with its tasks, so its
+    body is bounded by them."""
+    most = await run_in_threadpool(services.assignments.longest_report, attempt, caller)
+    body = await bounded_body(request, most)
+
+    def take() -> wire.ReportAnswer:
+        return services.assignments.report(attempt, caller, parse_body(LotReport, body))
+
+    return await run_in_threadpool(take)

@@ -92,9 +92,9 @@ def lot_skipped(connection: Connection, place: int, why: str, where: dict[str, A
         transitions.worker_cooled(connection, leg["worker"], _FIRST_PAUSE_SECONDS)
 
 
-def busy_with(connection: Connection) -> dict[tuple[str, int], list[str]]:
+def busy_with(connection: Connection) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """The lots that a `clear` matches, or has matched without the indexer having read it, each with its
-    workers."""
+    legs: worker and ask."""
     alive = (*outbox.IN_FLIGHT, "confirmed")
     found = connection.execute(
         select(transactions.c.arguments)
@@ -103,7 +103,7 @@ def busy_with(connection: Connection) -> dict[tuple[str, int], list[str]]:
         .limit(_NEWEST_CLEARS)
     ).scalars()
     return {
-        (fill["job"], fill["lot"]): [leg["worker"] for leg in fill["asks"]]
+        (fill["job"], fill["lot"]): fill["asks"]
         for arguments in reversed(found.all())
         for fill in arguments["fills"]
     }

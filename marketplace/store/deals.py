@@ -272,7 +272,6 @@ def _assign(connection: Connection, deal: Deal, opening: int, leg: Leg) -> None:
             worker=leg.key,
             provider=leg.provider,
             created_at=int(time.time()),
-            log_bytes=0,
             **fresh,
         )
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, func, update
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import rounds
@@ -13,11 +15,11 @@ from marketplace.store.settling import PAID_STATES, Standing, settle_when_signed
 from marketplace.store.tables import attempts, tasks
 from marketplace.store.transitions import attempt_row, change, stage_said, worker_name
 from prixfixe.errors import Conflict
+from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
-from prixfixe.protocol.wire import TaskReport
 
 
-def attempt_reported(connection: Connection, attempt: str, report: TaskReport, signature: str) -> None:
+def attempt_reported(connection: Connection, attempt: str, report: LotReport, signature: str) -> None:
     """assigned, running, opened or lost -> succeeded or failed, and `settle` in the outbox when that can be.
 
     The caller has checked signature, root and outputs. Conflict when the attempt has ended, its deal ended
@@ -36,8 +38,9 @@ def attempt_reported(connection: Connection, attempt: str, report: TaskReport, s
             fault="provider",
         )
     if standing.round is not None:
-        _require_agreed(standing, row, root, done=done)
-    reason = None if report.reason is None else report.reason.model_dump(mode="json")
+        _require_agreed(standing, row, report)
+    told = [task.model_dump(mode="json") for task in report.tasks]
+    reason = None if done or report.reason is None else report.reason.model_dump(mode="json")
     now = int(time.time())
     change(
         connection,
@@ -46,9 +49,8 @@ def attempt_reported(connection: Connection, attempt: str, report: TaskReport, s
         ("assigned", "running", "opened", "lost"),
         state="succeeded" if done else "failed",
         status=report.status,
-        exit_code=report.exit_code,
-        seconds=report.seconds,
-        outputs=report.outputs.to_json(),
+        seconds=sum(task.seconds for task in report.tasks),
+        tasks=told,
         result=report.result.to_json(),
         signature=signature,
         reason=reason,
@@ -57,23 +59,24 @@ def attempt_reported(connection: Connection, attempt: str, report: TaskReport, s
         ended_at=now,
     )
     if deal["state"] != "open":
-        _tasks_ended(connection, row, report)
+        tasks_ended(connection, row["job"], row["lot"], told)
         add_event(connection, row["job"], "state", {"state": "settled", "stage": "outputs delivered"})
         return
     move = settle_when_signed if standing.round is None else rounds.advance
     settled = move(connection, row["deal"], row["opening"])
     if done or settled or standing.round is None:
-        _tasks_ended(connection, row, report)
+        tasks_ended(connection, row["job"], row["lot"], told)
         stage_said(connection, row["job"], "settling" if done else "giving the money back")
     else:
         stage_said(connection, row["job"], f"{worker_name(connection, row['worker'])} could not run it")
 
 
-def _require_agreed(standing: Standing, row: RowMapping, root: str, *, done: bool) -> None:
+def _require_agreed(standing: Standing, row: RowMapping, report: LotReport) -> None:
     """Of several replicas one reports what a quorum signed, its own word among it; or that it could not."""
     assert standing.round is not None
-    agreed = root in (standing.round["root"], standing.row["root"])
-    if done and (not agreed or row["result"] is None or row["result"]["root"] != root):
+    done, said = report.result.done > 0, (format_bytes32(report.result.root), report.result.done)
+    agreed = said in [(each["root"], each["done"]) for each in (standing.round, standing.row)]
+    if done and (not agreed or row["result"] != report.result.to_json()):
         raise Conflict(
             "no quorum of replicas has signed this result",
             code="not-agreed",
@@ -88,13 +91,33 @@ def _require_agreed(standing: Standing, row: RowMapping, root: str, *, done: boo
         )
 
 
-def _tasks_ended(connection: Connection, row: RowMapping, report: TaskReport) -> None:
+def tasks_ended(connection: Connection, job: str, lot: int, told: Sequence[dict[str, Any]]) -> None:
+    """queued or running -> succeeded or failed, for each task of the lot. told: a `TaskReport` of each, as
+    JSON, in the lot's order."""
+    first = connection.execute(
+        select(func.min(tasks.c.position)).where(tasks.c.job == job, tasks.c.lot == lot)
+    ).scalar_one()
     connection.execute(
         update(tasks)
-        .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state.in_(("queued", "running")))
-        .values(
-            state="succeeded" if report.result.done else "failed",
-            status=report.status,
-            outputs=report.outputs.to_json(),
+        .where(
+            tasks.c.job == job,
+            tasks.c.position == bindparam("at"),
+            tasks.c.state.in_(("queued", "running")),
         )
+        .values(
+            state=bindparam("ended"),
+            status=bindparam("as"),
+            outputs=bindparam("with", type_=tasks.c.outputs.type),
+            files=bindparam("number"),
+        ),
+        [
+            {
+                "at": first + place,
+                "ended": "succeeded" if each["status"] == 0 else "failed",
+                "as": each["status"],
+                "with": each["outputs"],
+                "number": len(each["outputs"]["files"]),
+            }
+            for place, each in enumerate(told)
+        ],
     )

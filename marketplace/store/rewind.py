@@ -15,6 +15,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import batches, disputes, trades, transitions
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
+from marketplace.store.reports import tasks_ended
 from marketplace.store.settling import settle_when_signed
 from marketplace.store.tables import attempts, deals, jobs, lots, offers, tasks
 
@@ -81,10 +82,9 @@ def _reopen(connection: Connection, deal: str) -> None:
         if attempt["status"] is None:
             continue  # outvoted: it never reported
         connection.execute(
-            update(tasks)
-            .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
-            .values(state=attempt["state"], status=attempt["status"], outputs=attempt["outputs"])
+            update(tasks).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"]).values(state="running")
         )
+        tasks_ended(connection, row["job"], row["lot"], attempt["tasks"])
     settle_when_signed(connection, deal, row["opening"])
 
 

@@ -104,8 +104,9 @@ def advance(connection: Connection, deal: str, opening: int) -> bool:
     elif state == "committing" and quorum.have_committed(replicas, needed):
         if standing.round["quorum_at"] is None:
             connection.execute(update(rounds).where(_key(standing)).values(quorum_at=time.time()))
-    elif state == "opening" and (root := quorum.agreed_root(replicas, needed)) is not None:
-        _move(connection, standing, "agreed", root=root, agreed_at=time.time())
+    elif state == "opening" and (vote := quorum.agreed_root(replicas, needed)) is not None:
+        root, _, done = vote.partition(":")
+        _move(connection, standing, "agreed", root=root, done=int(done), agreed_at=time.time())
         transitions.stage_said(connection, standing.row["job"], "a quorum agrees; delivering")
     elif state == "opening" and quorum.is_split(replicas, needed):
         _move(connection, standing, "split")
@@ -150,7 +151,7 @@ def _end_losers(connection: Connection, standing: Standing) -> None:
     """opened -> failed for those whose root is not the agreed one, or when there is none. Their pay stays
     with the customer; who was outvoted gets no new deal for a while."""
     assert standing.round is not None
-    state, root = standing.round["state"], standing.round["root"]
+    state, root, done = (standing.round[name] for name in ("state", "root", "done"))
     if state not in ("agreed", "delivered", "split"):
         return
     reason = NO_CONSENSUS
@@ -162,7 +163,7 @@ def _end_losers(connection: Connection, standing: Standing) -> None:
             fault="provider",
         )
     for each in standing.attempts:
-        if each["state"] != "opened" or each["result"]["root"] == root:
+        if each["state"] != "opened" or (each["result"]["root"], each["result"]["done"]) == (root, done):
             continue
         transitions.change(
             connection,

@@ -44,7 +44,7 @@ class Standing:
             Replica(
                 key=each["worker"],
                 committed=each["commitment"] is not None,
-                root=self._opened(each),
+                root=vote_of(each),
                 gone=each["state"] in _GONE,
             )
             for each in self.attempts
@@ -54,10 +54,11 @@ class Standing:
         """One a leg: over a result with this root."""
         return [each["signature"] if _says(each, root, done) else NO_SIGNATURE for each in self.attempts]
 
-    @staticmethod
-    def _opened(attempt: RowMapping) -> str | None:
-        result = attempt["result"]
-        return result["root"] if result is not None and result["done"] else None
+
+def vote_of(attempt: RowMapping) -> str | None:
+    """What an attempt that opened its result stands for: root and tasks done, since both are signed."""
+    result = attempt["result"]
+    return f"{result['root']}:{result['done']}" if result is not None and result["done"] else None
 
 
 def standing_of(connection: Connection, deal: str, opening: int) -> Standing:
@@ -78,6 +79,23 @@ def standing_of(connection: Connection, deal: str, opening: int) -> Standing:
         [by_key[leg.key] for leg in value.legs if leg.key in by_key],
         connection.execute(of_round).mappings().one_or_none() if several else None,
     )
+
+
+def standings_of(connection: Connection, job: str) -> dict[tuple[str, int], Standing]:
+    """All the deals of a job, by id and opening, in a few reads: a job may have thousands of lots."""
+    found: dict[tuple[str, int], dict[str, RowMapping]] = {}
+    for each in connection.execute(select(attempts).where(attempts.c.job == job)).mappings():
+        found.setdefault((each["deal"], each["opening"]), {})[each["worker"]] = each
+    own = select(deals.c.id).where(deals.c.job == job).scalar_subquery()
+    of_round = connection.execute(select(rounds).where(rounds.c.deal.in_(own))).mappings()
+    by_deal = {(each["deal"], each["opening"]): each for each in of_round}
+    standings = {}
+    for row in connection.execute(select(deals).where(deals.c.job == job)).mappings():
+        key, value = (row["id"], row["opening"]), Deal.from_json(row["deal"])
+        by_key = found.get(key, {})
+        ordered = [by_key[leg.key] for leg in value.legs if leg.key in by_key]
+        standings[key] = Standing(row, value, ordered, by_deal.get(key) if len(value.legs) > 1 else None)
+    return standings
 
 
 def settle_when_signed(connection: Connection, deal: str, opening: int) -> bool:
@@ -108,9 +126,7 @@ def _result(standing: Standing) -> tuple[str, int] | None:
     waited = time.time() - standing.round["agreed_at"] >= PATIENCE_SECONDS
     if any(replica.committed and replica.may_open for replica in standing.replicas) and not waited:
         return None
-    root = standing.round["root"]
-    signed = next(each["result"] for each in standing.attempts if _says(each, root))
-    return root, signed["done"]
+    return standing.round["root"], standing.round["done"]
 
 
 def _says(attempt: RowMapping, root: str, done: int | None = None) -> bool:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 # None is stored as NULL and not as the JSON word null, which no CHECK and no IS NULL would take for nothing.
@@ -260,6 +261,9 @@ lots = Table(
     Column("state", String(16), nullable=False),
     Column("tries", Integer, nullable=False, default=0),  # deals opened so far
     Column("not_before", Float, nullable=False, default=0.0),  # service clock: back-off after a failed match
+    # Of the tasks of its present deal: how far they are together, each 0..1, and how many are over.
+    Column("progress", Float, nullable=False, default=0.0, server_default="0"),
+    Column("over", Integer, nullable=False, default=0, server_default="0"),
     Column("waiting_reason", Text),  # why nothing matched, in words
     _states("state", *LOT_STATES),
     Index("ix_lots_state", "state"),
@@ -325,6 +329,7 @@ rounds = Table(  # of a deal with several legs: how they come to one answer with
     Column("opening", Integer, primary_key=True),
     Column("state", String(16), nullable=False),
     Column("root", String(66)),  # agreed
+    Column("done", Integer),  # with it
     Column("created_at", Float, nullable=False),
     Column("quorum_at", Float),  # when so many had committed as must agree
     Column("agreed_at", Float),
@@ -369,6 +374,11 @@ tasks = Table(
     Column("state", String(16), nullable=False),
     Column("status", Integer),  # as in the leaf
     Column("outputs", _JSON),  # OutputManifest of the attempt that counted
+    Column("files", Integer, nullable=False, default=0, server_default="0"),  # in outputs
+    Column("progress", Float, nullable=False, default=0.0, server_default="0"),  # 0..1, while its lot is open
+    Column(
+        "over", Boolean, nullable=False, default=False, server_default=false()
+    ),  # its worker says so; its lot may still run
     _states("state", *TASK_STATES),
 )
 
@@ -383,25 +393,31 @@ attempts = Table(
     Column("worker", String(42), nullable=False),  # the leg's key
     Column("provider", String(42), nullable=False),
     Column("state", String(16), nullable=False),
-    Column("exit_code", Integer),
-    Column("status", Integer),
-    Column("outputs", _JSON),
+    Column("status", Integer),  # of the first task that failed; 0 when none did
+    Column("seconds", Float),  # that its tasks ran, together
+    Column("tasks", _JSON),  # reports.TaskReport of each task of the lot, in its order
     Column("result", _JSON),
     Column("signature", String(132)),
     Column("commitment", String(66)),  # of one of several replicas: the salted hash of its root
     Column("reason", _JSON),
     Column("cage", _JSON),
-    Column("seconds", Float),
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
-    Column("log_bytes", BigInteger, nullable=False, default=0),
     _states("state", *ATTEMPT_STATES),
     CheckConstraint("state NOT IN ('committed', 'opened') OR commitment IS NOT NULL", name="committed_first"),
     CheckConstraint("state != 'opened' OR signature IS NOT NULL", name="opened_is_signed"),
     UniqueConstraint("deal", "opening", "worker"),
     Index("ix_attempts_worker_state", "worker", "state"),
     Index("ix_attempts_job", "job"),
+)
+
+task_logs = Table(  # how much an attempt's task has said so far
+    "task_logs",
+    metadata,
+    Column("attempt", String(64), ForeignKey("attempts.id"), primary_key=True),
+    Column("task", Integer, primary_key=True),  # index in the job
+    Column("bytes", BigInteger, nullable=False),
 )
 
 job_events = Table(

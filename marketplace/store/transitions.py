@@ -31,7 +31,6 @@ from prixfixe.protocol.typed_data import format_bytes32
 from prixfixe.protocol.wire import Reason
 
 MAX_TRIES: Final = 3  # deals that a lot gets before it ends for a provider's fault
-PROGRESS_STEP: Final = 0.001  # of a task: less is no news
 COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
 ALIVE: Final = ("assigned", "running", "committed", "opened")  # attempts whose worker is at it
 
@@ -171,9 +170,13 @@ def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
     connection.execute(
         update(tasks)
         .where(tasks.c.job == job, tasks.c.lot == lot, tasks.c.state != "queued")
-        .values(state="queued", status=None, outputs=None)
+        .values(state="queued", status=None, outputs=None, files=0, progress=0.0, over=False)
     )
-    connection.execute(update(jobs).where(jobs.c.id == job).values(progress=None))
+    where = (lots.c.job == job, lots.c.lot == lot)
+    connection.execute(update(lots).where(*where).values(progress=0.0, over=0))
+    several = connection.execute(select(func.count()).where(tasks.c.job == job)).scalar_one() > 1
+    if not several:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(progress=None))
     stage_said(connection, job, f"looking for another worker: {why}")
     notify(connection, "lots")
 
@@ -212,11 +215,30 @@ def _end_job(connection: Connection, job: str) -> None:
     kept = charged(connection, job)
     values: dict[str, Any] = {"state": state, "charged": kept, "ended_at": int(time.time()), "stage": ""}
     if all(each == "settled" for each in states):
-        values |= {"reason": None, "progress": 1.0}
+        values |= {"reason": _not_done(connection, job), "progress": 1.0}
     change(connection, jobs, {"id": job}, ("queued", "running"), **values)
     reason = connection.execute(select(jobs.c.reason).where(jobs.c.id == job)).scalar_one()
     add_event(connection, job, "state", {"state": state, "stage": ""})
     add_event(connection, job, "end", {"state": state, "charged": str(kept), "reason": reason})
+
+
+def _not_done(connection: Connection, job: str) -> dict[str, Any] | None:
+    """The reason of a job of which every lot is paid, and not every task."""
+    total, failed, first = connection.execute(
+        select(
+            func.count(),
+            func.count().filter(tasks.c.state == "failed"),
+            func.min(tasks.c.position).filter(tasks.c.state == "failed"),
+        ).where(tasks.c.job == job)
+    ).one()
+    if not failed:
+        return None
+    reason = Reason(
+        code="tasks-failed",
+        message=f"{failed} of {total} tasks failed, the first of them task {first}",
+        hint="the receipt names each, with its reason; what was not done was not charged",
+    )
+    return reason.model_dump(mode="json")
 
 
 def charged(connection: Connection, job: str) -> int:
@@ -246,36 +268,6 @@ def attempt_started(connection: Connection, attempt: str) -> None:
         .values(state="running")
     )
     stage_said(connection, row["job"], f"running on {', '.join(_running_names(connection, row))}")
-
-
-def progress_reported(connection: Connection, attempt: str, fraction: float, text: str = "") -> None:
-    """The running application's own progress, 0..1.
-
-    It never goes back, and less than a thousandth of news is none: so that no worker and no application
-    fills the table, and one that reads its log again does not run backwards before the customer's eyes.
-    """
-    row = attempt_row(connection, attempt)
-    if row["state"] not in ("assigned", "running"):
-        return
-    known = connection.execute(select(jobs.c.progress).where(jobs.c.id == row["job"])).scalar_one()
-    if known is not None and (fraction <= known or known + PROGRESS_STEP > fraction < 1):
-        return
-    connection.execute(
-        update(jobs).where(jobs.c.id == row["job"], jobs.c.state == "running").values(progress=fraction)
-    )
-    add_event(
-        connection, row["job"], "progress", {"attempt": attempt, "fraction": fraction, "text": text[:200]}
-    )
-
-
-def log_appended(connection: Connection, attempt: str, offset: int, text: str) -> None:
-    """Text of the running application's log, `offset` bytes from its start, which grows the attempt's log."""
-    row = attempt_row(connection, attempt)
-    size = offset + len(text.encode("utf-8"))
-    connection.execute(
-        update(attempts).where(attempts.c.id == attempt, attempts.c.log_bytes < size).values(log_bytes=size)
-    )
-    add_event(connection, row["job"], "log", {"attempt": attempt, "offset": offset, "text": text})
 
 
 def attempt_lost(connection: Connection, attempt: str, why: str) -> None:

@@ -23,8 +23,8 @@ from prixfixe.errors import (
 from prixfixe.protocol.deals import Deal, Fact, settled_word
 from prixfixe.protocol.disputes import LOT_GUILTY, Case, Claim, Ground, bond_after
 from prixfixe.protocol.money import ZERO, Money
-from prixfixe.protocol.outputs import TaskStatus, leaf, merkle_proof, merkle_root
-from prixfixe.protocol.receipt import Receipt, ReceiptLot, ReceiptTask
+from prixfixe.protocol.outputs import TaskStatus, lot_leaves, merkle_proof, merkle_root
+from prixfixe.protocol.receipt import Receipt, ReceiptLot
 from prixfixe.protocol.typed_data import parse_bytes32
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _lot_of(receipt: Receipt, task: int) -> tuple[ReceiptLot, int]:
 
 def _claim(lot: ReceiptLot, place: int, ground: Ground) -> tuple[Claim, tuple[bytes, ...]]:
     """What is claimed about a lot's task, with the proof of its leaf."""
-    leaves = [_leaf(at, task) for at, task in enumerate(lot.tasks)]
+    leaves = lot_leaves((task.status, task.outputs.digest) for task in lot.tasks)
     if merkle_root(leaves) != parse_bytes32(lot.root):
         raise VerificationFailed(
             "the receipt's tasks are not those under the root that was settled",
@@ -263,10 +263,6 @@ def _claim(lot: ReceiptLot, place: int, ground: Ground) -> tuple[Claim, tuple[by
     task = lot.tasks[place]
     claim = Claim(ground, place, task.status, task.outputs.digest)
     return claim, tuple(merkle_proof(leaves, place))
-
-
-def _leaf(place: int, task: ReceiptTask) -> bytes:
-    return leaf(place, task.status, task.outputs.digest)
 
 
 def _present_fact(chain: ChainEvidence, lot: ReceiptLot, root: bytes) -> int:

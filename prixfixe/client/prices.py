@@ -46,7 +46,7 @@ class Prices(Conversation):
         self, product: Product | str, replicas: int = 1, bundle: str | None = None
     ) -> Operation[DeskInputs]:
         """What a price rests on, and what stops a new version of the bundle. For the pricing role."""
-        query = {"product": _name(product), "replicas": str(replicas)}
+        query = {"product": product_name(product), "replicas": str(replicas)}
         if bundle is not None:
             query["bundle"] = bundle
         return (yield from self.ask_signed_in(DeskInputs, Request("GET", "/v1/pricing/inputs", query=query)))

@@ -25,7 +25,7 @@ from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.hashing import sha256_file
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Bid, Result
-from prixfixe.protocol.outputs import TaskStatus, leaf, merkle_root
+from prixfixe.protocol.outputs import TaskStatus, ending, lot_root
 from prixfixe.protocol.quotes import not_as_quoted, receipt_digest
 from prixfixe.protocol.receipt import Receipt, ReceiptLot
 from prixfixe.protocol.replicas import quorum_of
@@ -210,6 +210,7 @@ def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, d
         _require_root(lot, root, first=deal.lot * receipt.order.lot)
         _require_signatures(deal, Result(deal.id, root, lot.done), lot.signatures, domain)
         require_fact(lot)
+    _tell_failed(checks, lot)
     check_disputes(checks, lot, f"deal {number + 1}")
 
 
@@ -220,10 +221,19 @@ def _require_root(lot: ReceiptLot, root: bytes, *, first: int) -> None:
         [task.index for task in tasks] == list(range(first, first + deal.count)),
         f"the receipt has not exactly the {deal.count} task(s) of the lot",
     )
-    leaves = [leaf(place, task.status, task.outputs.digest) for place, task in enumerate(tasks)]
-    require(merkle_root(leaves) == root, "the output files are not those under the root that was signed")
-    succeeded = sum(task.status == TaskStatus.SUCCEEDED for task in tasks)
-    require(0 < lot.done == succeeded, f"{lot.done} tasks were paid and {succeeded} succeeded")
+    found = lot_root((task.status, task.outputs.digest) for task in tasks)
+    require(found == root, "the output files are not those under the root that was signed")
+    owed = sum(deal.pays_for(task.status) for task in tasks)
+    require(0 < lot.done == owed, f"{lot.done} tasks were paid, and {owed} are to be paid for")
+
+
+def _tell_failed(checks: Checks, lot: ReceiptLot) -> None:
+    """Name the tasks of a paid lot that failed. That they are under the root was checked."""
+    for task in lot.tasks:
+        if task.status != TaskStatus.SUCCEEDED:
+            paid = "paid, since it ran" if lot.deal.pays_for(task.status) else "not charged"
+            why = f": {task.reason.message}" if task.reason is not None else ""
+            checks.add(f"task {task.index}", True, f"failed ({ending(task.status)}), {paid}{why}")
 
 
 def _require_signatures(deal: Deal, result: Result, signatures: Sequence[str], domain: Domain) -> None:

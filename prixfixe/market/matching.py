@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from prixfixe.market.rules import Conditions, Offered, Wanted, explain, why_not
+from prixfixe.market.rules import Conditions, Offered, Wanted, explain, slots_taken, why_not
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Round:
 
 
 def match(wanted: Iterable[Wanted], offered: Sequence[Offered], conditions: Conditions, seed: bytes) -> Round:
-    """One round: no worker gets more lots than it has free slots, and its asks share those slots."""
+    """One round: no worker gets more tasks at once than it has free slots, and its asks share those slots."""
     free = {ask.worker: ask.free_slots for ask in offered}
     by_product: dict[bytes, list[Offered]] = {}
     for ask in offered:
@@ -53,7 +53,7 @@ def match(wanted: Iterable[Wanted], offered: Sequence[Offered], conditions: Cond
             waiting.append((lot, why))
             continue
         for ask in chosen:
-            free[ask.worker] -= 1
+            free[ask.worker] -= slots_taken(ask.ask, lot.count)
         pairs.append(Pair(lot, chosen))
     return Round(tuple(pairs), tuple(waiting))
 

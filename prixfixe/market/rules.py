@@ -104,6 +104,11 @@ def deadline(ask: Ask, count: int, conditions: Conditions) -> int:
     return conditions.now + conditions.grace + seconds * -(-count // ask.slots)
 
 
+def slots_taken(ask: Ask, count: int) -> int:
+    """How many of its worker's slots a lot of `count` tasks takes."""
+    return min(ask.slots, count)
+
+
 def sells_the_product(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
     return offered.ask.product == wanted.product
 
@@ -173,7 +178,7 @@ def is_not_cooling(wanted: Wanted, offered: Offered, conditions: Conditions) -> 
 
 
 def has_a_free_slot(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
-    return offered.free_slots > 0
+    return offered.free_slots >= slots_taken(offered.ask, wanted.count)
 
 
 def _price_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> str:

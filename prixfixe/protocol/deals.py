@@ -15,6 +15,7 @@ from prixfixe.errors import InvalidInput
 from prixfixe.protocol.addresses import format_address
 from prixfixe.protocol.hashing import keccak256
 from prixfixe.protocol.money import Money
+from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.typed_data import (
     AbiStruct,
     Address,
@@ -29,6 +30,7 @@ from prixfixe.protocol.typed_data import (
 )
 
 LOT_FREE: Final = bytes(32)
+NO_BUNDLE: Final = bytes(32)  # in a bid's deals
 LOT_CANCELLED: Final = (1).to_bytes(32, "big")
 
 _HASTENED: Final = 1 << 40
@@ -161,6 +163,14 @@ class Deal(AbiStruct):
         that are what the legs without a bit in `signed` would have earned, up to the price."""
         unpaid = sum(leg.pay for at, leg in enumerate(self.legs) if not signed >> at & 1)
         return Money(self.price * (self.count - done) + min(unpaid, self.price) * done)
+
+    def pays_for(self, status: int) -> bool:
+        """Whether a task that ended with this status is in `done`. Of a purchase only one that succeeded. Of
+        a bid too when there is one leg, whose word is not enough to be paid for a failure; with several legs
+        every task that ran, since the customer brought the program."""
+        if status == TaskStatus.SUCCEEDED or self.bundle != NO_BUNDLE or len(self.legs) == 1:
+            return status == TaskStatus.SUCCEEDED
+        return status != TaskStatus.COULD_NOT_START
 
     def to_json(self) -> dict[str, Any]:
         return {**AbiStruct.to_json(self), "legs": [leg.to_json() for leg in self.legs]}

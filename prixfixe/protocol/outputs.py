@@ -1,8 +1,8 @@
 """What a task leaves behind, and how a lot's results become one root.
 
-The digest of a task is SHA-256 of its canonical output manifest. A leaf binds task index, status and digest;
-a lot's root is a Merkle tree over exactly its leaves. Leaves and inner nodes hash with different first bytes,
-so neither can be taken for the other; an odd node moves up unchanged.
+The digest of a task is SHA-256 of its canonical output manifest. A leaf binds the task's place in its lot,
+status and digest; a lot's root is a Merkle tree over exactly its leaves. Leaves and inner nodes hash with
+different first bytes, so neither can be taken for the other; an odd node moves up unchanged.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ class TaskStatus(IntEnum):
     OUTPUT_REFUSED = 4  # limits, links, odd names
     INPUT_REFUSED = 5  # the program left with 64 or 65: the customer's mistake
     COULD_NOT_START = 6
+
+
+def ending(status: int) -> str:
+    """A status in words: "out of memory"."""
+    known = [each.name for each in TaskStatus if each == status]
+    return known[0].lower().replace("_", " ") if known else f"status {status}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +178,16 @@ def leaf(index: int, status: int, digest: bytes) -> bytes:
         raise InvalidInput(f"task status {status!r} does not fit 8 bits", code="bad-leaf")
     _require_nodes([digest])
     return keccak256(b"\x00" + index.to_bytes(4, "big") + bytes([status]) + digest)
+
+
+def lot_leaves(tasks: Iterable[tuple[int, bytes]]) -> list[bytes]:
+    """The leaves of a lot's tasks, (status, digest) each, in their order."""
+    return [leaf(place, status, digest) for place, (status, digest) in enumerate(tasks)]
+
+
+def lot_root(tasks: Iterable[tuple[int, bytes]]) -> bytes:
+    """The root that a lot's workers sign: over all its tasks, (status, digest) each, in their order."""
+    return merkle_root(lot_leaves(tasks))
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:

@@ -41,9 +41,12 @@ class TransactionReference(Message):
 
 
 class ReceiptTask(Message):
+    """index: in the job. reason: of a task of a lot of several that failed, in its worker's words."""
+
     index: int
     status: int
     outputs: OutputManifestField
+    reason: Annotated[Reason | None, Field(exclude_if=lambda reason: reason is None)] = None
 
 
 class ReceiptDispute(Message):

@@ -9,10 +9,9 @@ otherwise.
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from prixfixe.protocol.fields import (
     Address,
@@ -35,9 +34,6 @@ from prixfixe.protocol.fields import (
 )
 from prixfixe.protocol.manifest import ImageName, InputFile, JobManifest
 from prixfixe.protocol.replicas import MOST_REPLICAS, Commitment
-
-# Of a report's reason and cage together; an honest worker's have some hundreds.
-MAX_WORDS_BYTES: Final = 32_768
 
 # --- the market -----------------------------------------------------------------------------------
 
@@ -316,7 +312,8 @@ class Job(Message):
     progress: float | None  # 0..1 of the running attempt, as the application says
     stage: str  # a few words for people: "waiting for a worker", "running on w2", "settling"
     reason: Reason | None
-    outputs: tuple[OutputFileInfo, ...]
+    outputs: tuple[OutputFileInfo, ...]  # the first of them; `GET .../outputs` gives all
+    output_count: int
     disputes: tuple[JobDispute, ...] = ()  # in the chain's order
 
 
@@ -404,31 +401,14 @@ class Assignment(Message):
 
 
 class LogChunk(Message):
+    """Text of one task, from `offset` bytes of what that task has said so far; how far it is, and, once it is
+    over, how it ended. task: index in the job."""
+
+    task: Annotated[int, Field(ge=0, lt=2**31)] = 0
     offset: Annotated[int, Field(ge=0)]
     text: Annotated[str, StringConstraints(max_length=65536)]
     progress: Annotated[float, Field(ge=0, le=1)] | None = None
-
-
-class TaskReport(Message):
-    """How the lot's one task ended, with the worker's signature over the root (a refusal when `done` is
-    0)."""
-
-    status: Annotated[int, Field(ge=0, le=255)]
-    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    outputs: OutputManifestField
-    result: ResultField
-    signature: Signature
-    reason: Reason | None = None
-    cage: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _short(self) -> Self:
-        """What a worker says in words is kept for ever in job and receipt, so it is bounded."""
-        words = [{} if self.reason is None else self.reason.model_dump(mode="json"), self.cage]
-        if len(json.dumps(words, allow_nan=False)) > MAX_WORDS_BYTES:
-            raise ValueError(f"reason and cage have more than {MAX_WORDS_BYTES} bytes of JSON")
-        return self
+    status: Annotated[int, Field(ge=0, le=255)] | None = None
 
 
 class ReportAnswer(Message):

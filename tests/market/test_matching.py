@@ -107,8 +107,9 @@ def test_the_deadline_that_the_contract_would_give_must_be_within_the_promise() 
 
 def test_a_lot_of_many_tasks_takes_as_many_rounds_as_the_slots_leave() -> None:
     lot = replace(WANTED, count=3, deliver_by=1_000_000 + 4 + 600)
-    assert why_not(lot, offered(slots=3), CONDITIONS) is None
-    assert why_not(lot, offered(slots=2), CONDITIONS) == "too slow for the promised time"
+    assert why_not(lot, offered(slots=3, free_slots=3), CONDITIONS) is None
+    assert why_not(lot, offered(slots=3, free_slots=2), CONDITIONS) == "busy"
+    assert why_not(lot, offered(slots=2, free_slots=2), CONDITIONS) == "too slow for the promised time"
 
 
 def test_a_worker_that_failed_the_lot_is_out_and_one_that_was_lost_on_it_is_the_last_choice() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from marketplace.store import migrations, tables
 from marketplace.store.database import Store
@@ -92,7 +92,7 @@ def test_the_replicas_step_keeps_offers_that_jobs_name_and_what_was_settled(stor
             " log_bytes) VALUES ('a', 'd', 1, 'j', 0, 'w', 'p', 'succeeded', 0, 7)",
         ):
             connection.execute(text(statement))
-    store.migrate()
+    migrations.upgrade(store, "0003")
     with store.read() as connection:
         assert connection.execute(text("SELECT tier, replicas, until FROM offers")).all() == [
             ("small", 1, 99)
@@ -143,3 +143,33 @@ def test_the_bids_step_gives_every_job_what_its_offer_said_and_takes_bids_away_a
     with store.read() as connection:
         assert connection.execute(text("SELECT id, purchase FROM jobs")).all() == [("j", '{"era": 1}')]
         assert connection.execute(text("SELECT job FROM lots")).scalars().all() == ["j"]
+
+
+def test_the_lots_step_keeps_what_single_tasks_came_to_and_their_logs(store: Store) -> None:
+    migrations.upgrade(store, "0007")
+    outputs = '{"files": [{"path": "a", "sha256": "00", "size": 1}], "version": 1}'
+    with store.write() as connection:
+        for statement in (
+            "INSERT INTO quotes VALUES ('q', 'c', '{}', 0, 0)",
+            'INSERT INTO jobs (id, number, customer, quote, "order", signature, manifest, state, stage,'
+            " charged, expiry, deliver_by, created_at, ended_at, kind, product, price, replicas, whole)"
+            " VALUES ('j', 1, 'c', 'q', '{}', 's', '{}', 'settled', '', 5, 0, 0, 0, 1, 'auction', '0x2', 7,"
+            " 1, 0)",
+            f"INSERT INTO tasks VALUES ('j', 0, 0, 'succeeded', 0, '{outputs}')",
+            "INSERT INTO attempts (id, deal, opening, job, lot, worker, provider, state, status, exit_code,"
+            " seconds, outputs, created_at, log_bytes)"
+            f" VALUES ('a', 'd', 1, 'j', 0, 'w', 'p', 'succeeded', 0, 0, 1.5, '{outputs}', 0, 7)",
+        ):
+            connection.exec_driver_sql(statement)
+    store.migrate()
+    with store.read() as connection:
+        (told,) = connection.execute(select(tables.attempts.c.tasks)).scalar_one()
+        assert (told["status"], told["seconds"], told["outputs"]["files"][0]["path"]) == (0, 1.5, "a")
+        assert told["reason"] is None
+        assert connection.execute(select(tables.tasks.c.files)).scalar_one() == 1
+        assert connection.execute(select(tables.task_logs)).one() == ("a", 0, 7)
+    migrations.downgrade(store, "0007")
+    with store.read() as connection:
+        row = connection.execute(text("SELECT exit_code, seconds, log_bytes, outputs FROM attempts")).one()
+        assert row[:3] == (0, 1.5, 7)
+        assert '"path":"a"' in row[3]

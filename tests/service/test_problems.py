@@ -102,7 +102,7 @@ def test_the_api_describes_itself(world: World) -> None:
     ],
     ids=["half a pair", "as a name", "in bytes", "in UTF-16", "nested"],
 )
-@pytest.mark.parametrize("route", ["quotes", "jobs", "workers", "workers/heartbeat", "attempts/ab/result"])
+@pytest.mark.parametrize("route", ["quotes", "jobs", "workers", "workers/heartbeat", "attempts/ab/open"])
 def test_text_that_cannot_be_stored_is_refused_at_the_door(world: World, route: str, body: bytes) -> None:
     headers = {**world.sign_in(CUSTOMER), "Content-Type": "application/json"}
     answer = world.http.post(f"/v1/{route}", content=body, headers=headers)

@@ -76,7 +76,7 @@ def test_a_refused_job_says_why_and_that_nothing_was_charged(world: World) -> No
     assert report.reason is not None
     # A float in an application's own message must not keep the receipt from being written.
     odd = report.reason.model_copy(update={"details": {"column": "x", "share": 0.5, "big": 2**60}})
-    report = report.model_copy(update={"reason": odd})
+    report = report.model_copy(update={"tasks": (report.tasks[0].model_copy(update={"reason": odd}),)})
     answer = world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
     assert answer.json()["accepted"] is True
     refuse_on_chain(world, assignment.deal, report)

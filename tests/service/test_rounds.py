@@ -22,6 +22,7 @@ from prixfixe.protocol.deals import Deal, Due, Fact, refusal_root
 from prixfixe.protocol.orders import Result
 from prixfixe.protocol.outputs import OutputManifest, leaf, merkle_root
 from prixfixe.protocol.replicas import Commitment, commitment
+from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.typed_data import format_bytes32
 from tests.support.service import (
     CHAIN_TIME,
@@ -84,15 +85,10 @@ class Replica:
 
     def refuse(self, fault: str = "provider") -> httpx.Response:
         result = Result(self.deal.id, refusal_root(DUE), 0)
-        report = wire.TaskReport(
-            status=6,
-            exit_code=None,
-            seconds=0.0,
-            outputs=OutputManifest(),
-            result=result,
-            signature="0x" + sign_typed(self.key, result, DOMAIN).hex(),
-            reason=wire.Reason.model_validate({"code": "no-engine", "message": "no engine", "fault": fault}),
-        )
+        reason = wire.Reason.model_validate({"code": "no-engine", "message": "no engine", "fault": fault})
+        signature = "0x" + sign_typed(self.key, result, DOMAIN).hex()
+        task = TaskReport(status=6, exit_code=None, seconds=0.0, outputs=OutputManifest(), reason=reason)
+        report = LotReport(tasks=(task,), result=result, signature=signature)
         return self.post("result", report.model_dump(mode="json"))
 
     def lose(self) -> None:

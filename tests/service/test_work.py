@@ -18,6 +18,7 @@ from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import Deal, Due
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
 from tests.support.service import (
     CHAIN_TIME,
@@ -59,8 +60,13 @@ def _upload_outputs(world: World) -> None:
     world.upload(WORKER, b"{}")
 
 
-def _report(world: World, attempt: str, report: wire.TaskReport) -> Any:
+def _report(world: World, attempt: str, report: LotReport) -> Any:
     return world.worker_post(f"{attempt}/result", report.model_dump(mode="json"))
+
+
+def told(report: LotReport, **changes: Any) -> LotReport:
+    """A report that says something else of its task than was signed."""
+    return report.model_copy(update={"tasks": (report.tasks[0].model_copy(update=changes),)})
 
 
 def test_a_worker_registers_when_the_chain_knows_its_key(world: World) -> None:
@@ -264,9 +270,9 @@ def test_reports_that_lie_are_refused(world: World) -> None:
     lies = {
         "stranger": success(assignment.deal, OUTPUTS, STRANGER),
         "other deal": success(other, OUTPUTS),
-        "other outputs": good.model_copy(update={"outputs": manifest_of(x=b"1")}),
-        "failed but paid": good.model_copy(update={"status": 1}),
-        "succeeded but refused": refused.model_copy(update={"status": 0}),
+        "other outputs": told(good, outputs=manifest_of(x=b"1")),
+        "failed but paid": told(good, status=1),
+        "succeeded but refused": told(refused, status=0),
         "old due": refusal(assignment.deal, assignment.due + 1),
     }
     codes = {name: _report(world, assignment.attempt, lie).json()["code"] for name, lie in lies.items()}
@@ -430,7 +436,9 @@ def test_the_balance_of_a_provider_shows_what_waits(world: World) -> None:
 def test_a_report_that_a_job_could_not_carry_is_refused(world: World, changes: dict[str, Any]) -> None:
     world.publish()
     assignment = world.running(world.placed())
-    report = {**refusal(assignment.deal, assignment.due).model_dump(mode="json"), **changes}
+    report = refusal(assignment.deal, assignment.due).model_dump(mode="json")
+    for name, value in changes.items():
+        (report if name == "cage" else report["tasks"][0])[name] = value
     answer = world.http.post(
         f"/v1/attempts/{assignment.attempt}/result",
         content=json.dumps(report),

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import worker.attempt
+import worker.task
 from prixfixe.cli import main
 from prixfixe.protocol.outputs import OutputManifest
 from worker.outputs import OutputLimits
 
 LIE = "ok 7 12\n"
-_honest = worker.attempt.collect
+_honest = worker.task.collect
 
 
 def _lie(folder: Path, limits: OutputLimits) -> OutputManifest:
@@ -20,5 +20,5 @@ def _lie(folder: Path, limits: OutputLimits) -> OutputManifest:
 
 
 if __name__ == "__main__":  # only here: whoever imports this for the lie must not become a liar
-    worker.attempt.collect = _lie
+    worker.task.collect = _lie
     main()

@@ -37,7 +37,8 @@ from prixfixe.protocol.deals import Deal, Offer, refusal_root
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Bid, Order, Result, SignedAsk
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
-from prixfixe.protocol.wire import Reason, TaskReport
+from prixfixe.protocol.reports import LotReport, TaskReport
+from prixfixe.protocol.wire import Reason
 from scheduler.auctioneer import Auctioneer
 from scheduler.indexer import Indexer, IndexerSettings
 from scheduler.matcher import Matcher
@@ -299,15 +300,14 @@ class Service:
             root, done = refusal_root(deal["due"]), 0
         result = Result(Deal.from_json(deal["deal"]).id, root, done)
         signature = sign_typed(worker, result, self.market.client.domain)
-        report = TaskReport(
+        task = TaskReport(
             status=status,
             exit_code=0 if status == 0 else 1,
             seconds=0.1,
             outputs=OUTPUTS if status == 0 else OutputManifest(()),
-            result=result,
-            signature="0x" + signature.hex(),
             reason=reason,
         )
+        report = LotReport(tasks=(task,), result=result, signature="0x" + signature.hex(), cage={})
         with self.store.write() as connection:
             attempt_reported(connection, row["id"], report, report.signature)
 

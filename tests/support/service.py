@@ -29,6 +29,7 @@ from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, Purchase, Result
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
+from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.siwe import SignIn
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
@@ -322,13 +323,13 @@ class World:
         return assignment
 
 
-def success(deal: Deal, outputs: OutputManifest, signer: LocalSigner = WORKER) -> wire.TaskReport:
+def success(deal: Deal, outputs: OutputManifest, signer: LocalSigner = WORKER) -> LotReport:
     """The signed report of a task that succeeded."""
     result = Result(deal.id, merkle_root([leaf(0, 0, outputs.digest)]), 1)
     return _report(0, outputs, result, signer, None)
 
 
-def refusal(deal: Deal, due: int, status: int = 5, signer: LocalSigner = WORKER) -> wire.TaskReport:
+def refusal(deal: Deal, due: int, status: int = 5, signer: LocalSigner = WORKER) -> LotReport:
     """The signed report of a task that failed by its customer's mistake."""
     reason = wire.Reason(code="no-column", message="there is no column 'x'", fault="customer")
     return _report(status, OutputManifest(), Result(deal.id, refusal_root(due), 0), signer, reason)
@@ -340,15 +341,13 @@ def _report(
     result: Result,
     signer: LocalSigner,
     reason: wire.Reason | None,
-) -> wire.TaskReport:
-    return wire.TaskReport(
-        status=status,
-        exit_code=0 if status == 0 else 65,
-        seconds=1.5,
-        outputs=outputs,
+) -> LotReport:
+    exit_code = 0 if status == 0 else 65
+    task = TaskReport(status=status, exit_code=exit_code, seconds=1.5, outputs=outputs, reason=reason)
+    return LotReport(
+        tasks=(task,),
         result=result,
         signature="0x" + sign_typed(signer, result, DOMAIN).hex(),
-        reason=reason,
         cage={"runtime": "runc"},
     )
 
@@ -365,7 +364,7 @@ def where(block: int) -> dict[str, Any]:
     return {"transaction": "0x" + f"{block:064x}", "block": block, "log_index": 0, "time": CHAIN_TIME + block}
 
 
-def settle_on_chain(world: World, deal: Deal, report: wire.TaskReport) -> None:
+def settle_on_chain(world: World, deal: Deal, report: LotReport) -> None:
     """What the indexer does at `Settled`."""
     with world.store.write() as connection:
         chain_deals.deal_settled(
@@ -381,7 +380,7 @@ def settle_on_chain(world: World, deal: Deal, report: wire.TaskReport) -> None:
         )
 
 
-def refuse_on_chain(world: World, deal: Deal, report: wire.TaskReport) -> None:
+def refuse_on_chain(world: World, deal: Deal, report: LotReport) -> None:
     """What the indexer does at `Refused`."""
     with world.store.write() as connection:
         chain_deals.deal_refused(

@@ -15,6 +15,7 @@ import pytest
 from prixfixe.protocol import wire
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.money import Money
+from prixfixe.protocol.reports import LotReport
 from tests.cage.conftest import engine, image
 from tests.support.market import LocalMarket
 from tests.worker.fake_service import FakeService, serving
@@ -78,26 +79,35 @@ class Stage:
             drain_seconds=20.0,
         )
 
-    def buy(self, script: str, *, max_seconds: int = 20, data: bytes | None = None) -> Bought:
+    def buy(
+        self, script: str, *, max_seconds: int = 20, data: bytes | None = None, tasks: int = 1, lot: int = 1
+    ) -> Bought:
         """A customer's order for a script, with one input when there is data."""
         self.number += 1
         inputs = ()
         if data is not None:
             inputs = (InputFile(name="table.csv", sha256=self.service.put(data), size=len(data)),)
         bundle = definition(self.image, script, max_seconds=max_seconds)
-        return buy(bundle, now=self.market.chain.time, inputs=inputs, nonce=self.number)
+        now = self.market.chain.time
+        return buy(bundle, now=now, inputs=inputs, nonce=self.number, tasks=tasks, lot=lot)
 
     def assign(
-        self, script: str, *, changes: dict[str, Any] | None = None, **options: Any
+        self,
+        script: str,
+        *,
+        changes: dict[str, Any] | None = None,
+        lot_index: int = 0,
+        slots: int = 1,
+        **options: Any,
     ) -> wire.Assignment:
-        """Buy, match on chain, hand to the worker."""
+        """Buy, match a lot on chain, hand it to the worker. slots: of the ask that is matched."""
         bought = self.buy(script, **options)
-        deal, due = open_deal(self.market, bought)
+        deal, due = open_deal(self.market, bought, lot=lot_index, slots=slots)
         given = assignment(bought, deal, due, **(changes or {}))
         self.service.assign(given)
         return given
 
-    def report_of(self, given: wire.Assignment, timeout: float = 30.0) -> wire.TaskReport:
+    def report_of(self, given: wire.Assignment, timeout: float = 30.0) -> LotReport:
         self.service.until(lambda: given.attempt in self.service.reports, timeout)
         return self.service.reports[given.attempt]
 

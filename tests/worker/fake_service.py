@@ -18,6 +18,7 @@ from typing import Any
 
 from prixfixe.errors import Conflict, NotFound, PrixfixeError, Unauthorized, Unavailable
 from prixfixe.protocol import siwe, wire
+from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.signatures import message_digest, parse_signature, recover
 
 
@@ -29,7 +30,7 @@ class FakeService:
     products: tuple[Any, ...] = ()
     down: bool = False
     forget_sessions: bool = False
-    refuse_report: Callable[[wire.TaskReport], PrixfixeError | None] = lambda report: None
+    refuse_report: Callable[[LotReport], PrixfixeError | None] = lambda report: None
     sessions: dict[str, str] = field(default_factory=dict)
     registrations: list[wire.WorkerRegistration] = field(default_factory=list)
     beats: list[wire.Heartbeat] = field(default_factory=list)
@@ -38,8 +39,9 @@ class FakeService:
     started: list[str] = field(default_factory=list)
     stop: set[str] = field(default_factory=set)
     logs: dict[str, bytes] = field(default_factory=dict)
+    ended: dict[str, dict[int, int]] = field(default_factory=dict)
     progress: dict[str, float] = field(default_factory=dict)
-    reports: dict[str, wire.TaskReport] = field(default_factory=dict)
+    reports: dict[str, LotReport] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     condition: threading.Condition = field(default_factory=threading.Condition)
     closing: bool = False
@@ -104,7 +106,7 @@ class FakeService:
                 self._log(attempt, wire.LogChunk.model_validate_json(body))
                 return 204, b""
             case "POST", ["attempts", attempt, "result"]:
-                return self._report(attempt, wire.TaskReport.model_validate_json(body))
+                return self._report(attempt, LotReport.model_validate_json(body))
             case "GET" | "HEAD", ["blobs", name]:
                 if name not in self.blobs:
                     raise NotFound("no such blob")
@@ -133,6 +135,11 @@ class FakeService:
         return self._json(wire.HeartbeatAnswer(stop=stop, products=self.products, refused=()))
 
     def _log(self, attempt: str, chunk: wire.LogChunk) -> None:
+        if chunk.status is not None:
+            self.ended.setdefault(attempt, {})[chunk.task] = chunk.status
+            return
+        if chunk.task:  # of a lot of several
+            attempt = f"{attempt}/{chunk.task}"
         known = self.logs.get(attempt, b"")
         if chunk.offset > len(known):
             raise Conflict("gap", code="log-gap")
@@ -140,11 +147,11 @@ class FakeService:
         if chunk.progress is not None:
             self.progress[attempt] = chunk.progress
 
-    def _report(self, attempt: str, report: wire.TaskReport) -> tuple[int, bytes]:
+    def _report(self, attempt: str, report: LotReport) -> tuple[int, bytes]:
         refusal = self.refuse_report(report)
         if refusal is not None:
             raise refusal
-        for file in report.outputs.files:
+        for file in (file for task in report.tasks for file in task.outputs.files):
             assert file.sha256 in self.blobs, "reported before it was uploaded"
         self.reports[attempt] = report
         return self._json(wire.ReportAnswer(accepted=True))

@@ -54,7 +54,7 @@ def definition(image: str = IMAGE, script: str = "true", *, max_seconds: int = 2
 
 @dataclass(frozen=True)
 class Bought:
-    """An order for one task, and what it is of."""
+    """An order, and what it is of."""
 
     definition: BundleDefinition
     manifest: JobManifest
@@ -65,8 +65,17 @@ class Bought:
         return self.manifest.digest()
 
 
-def buy(bundle: BundleDefinition, *, now: int, inputs: tuple[InputFile, ...] = (), nonce: int = 1) -> Bought:
+def buy(
+    bundle: BundleDefinition,
+    *,
+    now: int,
+    inputs: tuple[InputFile, ...] = (),
+    nonce: int = 1,
+    tasks: int = 1,
+    lot: int = 1,
+) -> Bought:
     manifest = JobManifest(
+        tasks=tasks,
         image=str(bundle.image),
         command=bundle.command,
         parameters={"n": 7},
@@ -81,8 +90,8 @@ def buy(bundle: BundleDefinition, *, now: int, inputs: tuple[InputFile, ...] = (
         customer=CUSTOMER.address,
         bundle=offer.id,
         price=offer.price,
-        tasks=1,
-        lot=1,
+        tasks=tasks,
+        lot=lot,
         job=manifest.digest(),
         expiry=now + 600,
         deliver_by=now + 1200,
@@ -92,20 +101,20 @@ def buy(bundle: BundleDefinition, *, now: int, inputs: tuple[InputFile, ...] = (
     return Bought(bundle, manifest, purchase)
 
 
-def open_deal(market: Any, bought: Bought) -> tuple[Deal, int]:
-    """Publish, match on the local chain: the deal and its packed due."""
+def open_deal(market: Any, bought: Bought, *, lot: int = 0, slots: int = 1) -> tuple[Deal, int]:
+    """Publish, match on the local chain: the deal of a lot and its packed due."""
     client, now = market.client, market.chain.time
     offer = bought.definition.offer("small")
     if client.bundle(offer.id).until == 0:
         client.publish(market.pricing, offer, now + 86_400, Money(0))
     ask = market.ask(price=Money.parse("1.00"))
-    ask = replace(ask.ask, product=offer.product)
+    ask = replace(ask.ask, product=offer.product, slots=slots)
     from prixfixe.keys import sign_typed
     from prixfixe.protocol.orders import SignedAsk
 
     signed = SignedAsk(ask, sign_typed(market.worker, ask, client.domain))
     done = client.match_purchase(
-        market.scheduler, bought.purchase, market.sign(bought.purchase), offer, 0, [signed]
+        market.scheduler, bought.purchase, market.sign(bought.purchase), offer, lot, [signed]
     )
     opened = next(event for event in done.events if isinstance(event, DealOpened))
     return opened.data, opened.due
@@ -131,6 +140,7 @@ def unopened_deal(bought: Bought, domain: Domain = DOMAIN, **changes: Any) -> De
 
 def assignment(bought: Bought, deal: Deal, due: int, **changes: Any) -> wire.Assignment:
     """What the service would hand to the worker."""
+    first = deal.lot * bought.purchase.lot
     fields: dict[str, Any] = {
         "attempt": uuid.uuid4().hex,
         "deal": deal,
@@ -142,7 +152,7 @@ def assignment(bought: Bought, deal: Deal, due: int, **changes: Any) -> wire.Ass
         "definition": bought.definition.to_json(),
         "image_archive": None,
         "product": bought.definition.limits.product,
-        "tasks": (0,),
+        "tasks": tuple(range(first, first + deal.count)),
         "limit_units": 100,
         **changes,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -15,9 +14,11 @@ from prixfixe.errors import ConfigurationError, Conflict, Forbidden
 from prixfixe.protocol.deals import Due, refusal_root
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.outputs import leaf, merkle_root
+from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.signatures import parse_signature, recover
-from prixfixe.protocol.wire import Assignment, Reason, TaskReport
+from prixfixe.protocol.wire import Assignment, Reason
 from tests.worker.conftest import Stage
+from tests.worker.killing import killed_while_running
 from tests.worker.orders import WORKER, assignment, open_deal
 from worker.daemon import installation
 from worker.engine import Engine
@@ -34,7 +35,7 @@ MAIN_JOB = (
 )
 
 
-def settle(stage: Stage, given: Assignment, report: TaskReport) -> tuple[int, int]:
+def settle(stage: Stage, given: Assignment, report: LotReport) -> tuple[int, int]:
     """Settle on the chain with what the worker signed, by a stranger: what the provider earned, and what the
     customer got back."""
     client = stage.market.client
@@ -57,10 +58,10 @@ class TestTheMainJob:
         with stage.worker():
             given = stage.assign(MAIN_JOB, data=ROWS)
             report = stage.report_of(given)
-        assert (report.status, report.exit_code, report.reason) == (0, 0, None)
-        assert [file.path for file in report.outputs.files] == ["copy.csv", "more/n.txt"]
-        assert stage.service.blobs[report.outputs.files[0].sha256] == ROWS
-        assert report.result.root == merkle_root([leaf(0, 0, report.outputs.digest)])
+        assert (report.status, report.tasks[0].exit_code, report.reason) == (0, 0, None)
+        assert [file.path for file in report.tasks[0].outputs.files] == ["copy.csv", "more/n.txt"]
+        assert stage.service.blobs[report.tasks[0].outputs.files[0].sha256] == ROWS
+        assert report.result.root == merkle_root([leaf(0, 0, report.tasks[0].outputs.digest)])
         assert (
             recover(report.result.digest(stage.market.client.domain), parse_signature(report.signature))
             == WORKER.address
@@ -299,17 +300,17 @@ class TestBadLuck:
 
     def test_a_killed_worker_finds_its_container_again(self, stage: Stage, engine: Engine) -> None:
         """What a kill leaves: a journal that says running, a container that runs, a disk that is mounted."""
-        given = self._killed_while_running(
+        given = killed_while_running(
             stage, engine, "echo before; sleep 3; echo after; echo x > /job/outputs/x"
         )
         with stage.worker():
             report = stage.report_of(given)
         assert report.status == 0
-        assert report.seconds >= 3
+        assert report.tasks[0].seconds >= 3
         assert stage.service.logs[given.attempt] == b"before\nafter\n"
 
     def test_a_killed_worker_whose_container_is_gone_begins_again(self, stage: Stage, engine: Engine) -> None:
-        given = self._killed_while_running(stage, engine, "echo x > /job/outputs/x")
+        given = killed_while_running(stage, engine, "echo x > /job/outputs/x")
         engine.remove(container_name(given.attempt))
         with stage.worker():
             assert stage.report_of(given).status == 0
@@ -326,7 +327,7 @@ class TestBadLuck:
         with stage.worker():
             report = stage.report_of(given)
         assert report.status == 0
-        assert set(stage.service.blobs) == {file.sha256 for file in report.outputs.files}
+        assert set(stage.service.blobs) == {file.sha256 for file in report.tasks[0].outputs.files}
 
     def test_a_container_that_nobody_knows_is_removed_at_the_start(
         self, stage: Stage, engine: Engine, image: str
@@ -347,45 +348,6 @@ class TestBadLuck:
     def test_two_daemons_never_share_a_journal(self, stage: Stage) -> None:
         with stage.worker(), pytest.raises(Conflict, match="another worker runs"), stage.worker():
             pass
-
-    def _killed_while_running(self, stage: Stage, engine: Engine, script: str) -> Assignment:
-        """Run a worker in a process of its own and kill it (SIGKILL) while its container runs."""
-        import subprocess
-        import sys
-
-        settings = stage.settings
-        command = [
-            *(
-                str(Path(sys.executable).parent / "prixfixe"),
-                "worker",
-                "start",
-                "--service",
-                settings.service,
-            ),
-            *("--rpc", settings.rpc, "--provider", settings.provider, "--key", settings.key, "--vcpu", "0.5"),
-            *("--memory", "256", "--disk", "64", "--data", str(settings.data), "--json"),
-        ]
-        given = stage.assign(script, max_seconds=60)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert process.stdout is not None
-        watchdog = threading.Timer(40, process.kill)
-        watchdog.start()
-        try:
-            until = time.monotonic() + 30
-            while True:
-                state = engine.state(container_name(given.attempt))
-                if state is not None and state.status != "created":
-                    break
-                assert time.monotonic() < until, (
-                    process.stdout.read() if process.poll() is not None else "no container"
-                )
-                time.sleep(0.02)
-        finally:
-            watchdog.cancel()
-            process.kill()
-            process.wait()
-            process.stdout.close()
-        return given
 
 
 class TestAWrongSetUp:

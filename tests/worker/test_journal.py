@@ -10,7 +10,7 @@ import pytest
 from prixfixe.errors import Conflict
 from prixfixe.protocol.deals import refusal_root
 from prixfixe.protocol.orders import Result
-from worker.journal import Journal
+from worker.journal import Journal, TaskRow
 
 DEAL = b"\x01" * 32
 SUCCESS = Result(DEAL, b"\x02" * 32, 1)
@@ -32,7 +32,7 @@ def test_everything_unfinished_is_there_after_a_restart(journal: Journal, tmp_pa
     for name in ("taken", "running", "finished", "reported", "dropped"):
         journal.take(name, f'"{name}"')
     for name in ("running", "finished", "reported"):
-        journal.running(name, "c-" + name, tmp_path / name)
+        journal.running(name, 0, "c-" + name, tmp_path / name)
     for name in ("finished", "reported"):
         journal.finished(name, "report")
     journal.reported("reported")
@@ -41,8 +41,8 @@ def test_everything_unfinished_is_there_after_a_restart(journal: Journal, tmp_pa
     again = Journal(tmp_path / "journal.db")
     rows = {row.id: row for row in again.unfinished()}
     assert set(rows) == {"taken", "running", "finished"}
-    assert rows["running"].container == "c-running"
-    assert rows["running"].disk == tmp_path / "running"
+    assert again.tasks("running") == {0: TaskRow(0, "c-running", tmp_path / "running", None, None)}
+    assert again.disks() == {tmp_path / "running", tmp_path / "finished"}
     assert rows["finished"].report == "report"
     assert again.counts() == dict.fromkeys(("taken", "running", "finished", "reported", "dropped"), 1)
     again.close()
@@ -54,7 +54,7 @@ def test_no_step_is_taken_from_where_it_cannot_be(journal: Journal, tmp_path: Pa
         journal.reported("a")
     journal.finished("a", "r")
     journal.reported("a")
-    for step in (lambda: journal.running("a", "c", tmp_path), lambda: journal.finished("a", "r"),
+    for step in (lambda: journal.running("a", 0, "c", tmp_path), lambda: journal.finished("a", "r"),
                  lambda: journal.dropped("a"), lambda: journal.reported("b")):  # fmt: skip
         with pytest.raises(Conflict):
             step()

@@ -17,8 +17,9 @@ from prixfixe.protocol.deals import Leg
 from prixfixe.protocol.orders import Result
 from prixfixe.protocol.outputs import OutputManifest, leaf, merkle_root
 from prixfixe.protocol.replicas import commitment
+from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.typed_data import format_bytes32
-from prixfixe.protocol.wire import Assignment, CommitRequest, OpenRequest, Reason, Round, TaskReport
+from prixfixe.protocol.wire import Assignment, CommitRequest, OpenRequest, Reason, Round
 from tests.worker.orders import DOMAIN, PROVIDER, WORKER, assignment, buy, definition, unopened_deal
 from worker.client import Stopped
 from worker.journal import Journal
@@ -64,7 +65,7 @@ class Worker:
 
     folder: Path
     assignment: Assignment
-    report: TaskReport
+    report: LotReport
     opened: list[Journal] = field(default_factory=list)
 
     def agree(self, service: Service, abandoned: threading.Event | None = None) -> Round:
@@ -99,11 +100,8 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     deal = unopened_deal(bought, quorum=2, legs=LEGS)
     outputs = OutputManifest()
     result = Result(deal.id, merkle_root([leaf(0, 0, outputs.digest)]), 1)
-    report = TaskReport(
-        status=0,
-        exit_code=0,
-        seconds=1.0,
-        outputs=outputs,
+    report = LotReport(
+        tasks=(TaskReport(status=0, exit_code=0, seconds=1.0, outputs=outputs),),
         result=result,
         signature="0x" + sign_typed(WORKER, result, DOMAIN).hex(),
     )
