@@ -199,7 +199,7 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
         bundle=quote.get("bundle"),
         version=quote.get("version"),
         tier=quote.get("tier"),
-        image=row["manifest"]["image"],
+        image=row["image"],
         tasks=row["manifest"]["tasks"],
         quoted=Money(int(quote["total"])),
         charged=Money(row["charged"]),

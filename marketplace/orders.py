@@ -222,20 +222,22 @@ def _quote(connection: Connection, quote: str) -> wire.Quote | wire.BidQuote:
 
 
 def _require_inputs(connection: Connection, quote: wire.Quote | wire.BidQuote, customer: str) -> None:
-    wanted = quote.manifest.inputs
-    digests = [file.sha256 for file in wanted]
-    sizes, own = known_sizes(connection, digests), owned(connection, digests, customer)
-    missing = [file for file in wanted if file.sha256 not in sizes or file.sha256 not in own]
+    """Everything that the job reads, its image's archive too, is here, and the customer has shown that it has
+    the bytes."""
+    names = {file.sha256: file.name for file in quote.manifest.inputs}
+    if isinstance(quote, wire.BidQuote) and quote.image_archive is not None:
+        names[quote.image_archive] = "the image's archive"
+    sizes, own = known_sizes(connection, list(names)), owned(connection, list(names), customer)
+    missing = [sha256 for sha256 in names if sha256 not in sizes or sha256 not in own]
     if missing:
-        names = ", ".join(file.name for file in missing)
         raise Conflict(
-            f"not uploaded yet: {names}; nothing was charged",
+            f"not uploaded yet: {', '.join(names[sha256] for sha256 in missing)}; nothing was charged",
             code="inputs-missing",
             hint="upload each (PUT /v1/blobs/{sha256}) and send the same order again",
             retryable=True,
-            missing=[file.sha256 for file in missing],
+            missing=missing,
         )
-    for file in wanted:
+    for file in quote.manifest.inputs:
         if sizes[file.sha256] != file.size:
             raise InvalidInput(
                 f"input {file.name} has {sizes[file.sha256]} bytes, the quote says {file.size}",

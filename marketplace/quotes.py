@@ -5,31 +5,23 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
 
 from pydantic import ValidationError
-from sqlalchemy import delete, insert, select
 
 from marketplace.bundles import Published, find
 from marketplace.chain import ChainReader
+from marketplace.issued import UNSIGNED, IssuedQuotes
 from marketplace.resting import MarketTerms, resting_asks
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
-from marketplace.store.tables import jobs, quotes
 from prixfixe.errors import AboveTier, Conflict, InvalidInput
-from prixfixe.keys import Signer
 from prixfixe.market.rules import Wanted, diagnose
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition, Tier
 from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.manifest import BundleReference, InputFile, JobManifest
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.quotes import quote_digest
-from prixfixe.protocol.typed_data import Domain, format_bytes32
-
-_UNSIGNED: Final = "0x" + "00" * 65
-_KEPT_SECONDS: Final = 86_400  # an expired quote that nobody accepted, for questions
-_PURGE_SECONDS: Final = 3600.0
+from prixfixe.protocol.typed_data import format_bytes32
 
 
 class Quotes:
@@ -40,19 +32,16 @@ class Quotes:
         store: Store,
         settings: ServiceSettings,
         chain: ChainReader,
-        domain: Domain,
-        signer: Signer,
+        issued: IssuedQuotes,
         terms: MarketTerms,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._settings = settings
         self._chain = chain
-        self._domain = domain
-        self._signer = signer
+        self._issued = issued
         self._terms = terms
         self._clock = clock
-        self._purged = 0.0
 
     def quote(self, request: wire.QuoteRequest) -> wire.Quote:
         """The price of a job, good for some minutes. What is wrong with the request is said here, before a
@@ -105,33 +94,9 @@ class Quotes:
             live_asks=why.providers,
             excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
             nearest=why.nearest,
-            signature=_UNSIGNED,
+            signature=UNSIGNED,
         )
-        signature = self._signer.sign_digest(quote_digest(unsigned, self._domain))
-        quote = unsigned.model_copy(update={"signature": "0x" + signature.hex()})
-        self._keep(quote)
-        return quote
-
-    def _keep(self, quote: wire.Quote) -> None:
-        now = self._clock()
-        with self._store.write() as connection:
-            if now - self._purged > _PURGE_SECONDS:
-                accepted = select(jobs.c.quote)
-                connection.execute(
-                    delete(quotes).where(
-                        quotes.c.expires_at < int(now) - _KEPT_SECONDS, quotes.c.id.not_in(accepted)
-                    )
-                )
-                self._purged = now
-            connection.execute(
-                insert(quotes).values(
-                    id=quote.id,
-                    customer=quote.customer,
-                    quote=quote.model_dump(mode="json"),
-                    expires_at=quote.expires_at,
-                    created_at=int(now),
-                )
-            )
+        return self._issued.issue(unsigned)
 
 
 def _wanted(offer: Offer, replicas: int, customer: str, deliver_by: int) -> Wanted:

@@ -10,6 +10,7 @@ from typing import Final
 
 from marketplace.assignments import Assignments
 from marketplace.batches import Batches
+from marketplace.bid_quotes import BidQuotes
 from marketplace.blobs import Blobs
 from marketplace.book import Book
 from marketplace.bundles import Bundles
@@ -17,6 +18,7 @@ from marketplace.cases import Cases
 from marketplace.chain import ChainReader
 from marketplace.desk import Desk
 from marketplace.earnings import Income
+from marketplace.issued import IssuedQuotes
 from marketplace.jobs import Jobs
 from marketplace.logs import Logs
 from marketplace.orders import Orders
@@ -53,6 +55,7 @@ class Services:
     shares: Shares
     bundles: Bundles
     quotes: Quotes
+    bid_quotes: BidQuotes
     orders: Orders
     jobs: Jobs
     cases: Cases
@@ -95,6 +98,7 @@ class Services:
         )
         trades = Trades(store, chain)
         desk = Desk(store, chain, trades, clock)
+        issued = IssuedQuotes(store, domain, signer, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
         return Services(
             settings=settings,
@@ -117,7 +121,8 @@ class Services:
                 clock,
             ),
             bundles=Bundles(store, chain, desk, policy.grace, clock),
-            quotes=Quotes(store, settings, chain, domain, signer, terms, clock),
+            quotes=Quotes(store, settings, chain, issued, terms, clock),
+            bid_quotes=BidQuotes(store, settings, chain, issued, terms, clock),
             orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
             cases=cases,

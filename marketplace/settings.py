@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prixfixe.errors import ConfigurationError
+from prixfixe.protocol.product import Product
 
 _PREFIX = "PRIXFIXE_SERVICE_"
 
@@ -24,8 +25,9 @@ class ServiceSettings:
     request. max_unfinished_bytes, max_unfinished_uploads: what one account may leave half sent;
     upload_seconds: how long it is kept after its last byte. quotes_, sign_ins_, jobs_ and asks_per_minute:
     what one network address may ask for; uploads_ and cancels_per_minute: what one account may (requests); 0
-    for any number. trusted_proxies: addresses or networks of proxies in front, whose X-Forwarded-For says who
-    is asking.
+    for any number. catalogue: products that every worker is asked for a price of, beside those of bundles and
+    waiting bids, so that there is something to see before anybody orders. trusted_proxies: addresses or
+    networks of proxies in front, whose X-Forwarded-For says who is asking.
     """
 
     data: Path
@@ -49,6 +51,7 @@ class ServiceSettings:
     session_seconds: int = 86_400
     nonce_seconds: int = 300
     quote_seconds: int = 600
+    catalogue: tuple[str, ...] = ("cpu-0.5x0.5/1m", "cpu-1x1/10m", "cpu-1x2/1h", "cpu-2x4/10m", "cpu-2x4/1h")
     heartbeat_seconds: float = 1.0
     max_wait_seconds: float = 60.0
 
@@ -64,6 +67,8 @@ class ServiceSettings:
                 raise ConfigurationError(f"{field.name} is {value!r}, not above zero")
             if field.name.endswith("_per_minute") and value < 0:
                 raise ConfigurationError(f"{field.name} is {value!r}, below zero", hint="0 for any number")
+        for product in self.catalogue:
+            Product.parse(product)
         for proxy in self.trusted_proxies:
             try:
                 ipaddress.ip_network(proxy, strict=False)

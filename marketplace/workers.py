@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, union, update
 
 from marketplace.chain import ChainReader, ChainView
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
-from marketplace.store.tables import asks, attempts, deals, offers, workers
+from marketplace.store.tables import asks, attempts, deals, jobs, offers, workers
 from marketplace.store.transitions import ALIVE
 from marketplace.store.upsert import put
 from prixfixe.errors import Forbidden, NotFound, PrixfixeError
@@ -111,7 +111,7 @@ class Workers:
                 self._store.notify(connection, "asks")
             stop = _given_up(connection, key, heartbeat.running)
             self._count_missed(connection, key, set(heartbeat.running))
-            products = _wanted(connection, int(now))
+            products = _wanted(connection, int(now), self._settings.catalogue)
         return wire.HeartbeatAnswer(stop=stop, products=products, refused=tuple(refused))
 
     def place(self, given: Sequence[wire.SignedAsk]) -> list[wire.Reason | None]:
@@ -330,10 +330,16 @@ def _is_for_nothing(row: Any) -> bool:
     return row.state in _ENDED_DEALS or without_it
 
 
-def _wanted(connection: Connection, now: int) -> tuple[Product, ...]:
-    """Products of offers that live. By the service's clock: a worker that quotes in vain loses nothing."""
-    query = select(offers.c.product).where(offers.c.until >= now).distinct().order_by(offers.c.product)
-    return tuple(Product.from_bytes(bytes.fromhex(code[2:])) for code in connection.execute(query).scalars())
+def _wanted(connection: Connection, now: int, catalogue: Iterable[str]) -> tuple[Product, ...]:
+    """Products of offers that live, of bids that wait, and of the operator's catalogue. By the service's
+    clock: a worker that quotes in vain loses nothing."""
+    sold = select(offers.c.product).where(offers.c.until >= now)
+    bids = select(jobs.c.product).where(
+        jobs.c.kind != "bundle", jobs.c.state.in_(("queued", "running")), jobs.c.expiry >= now
+    )
+    codes = set(connection.execute(union(sold, bids)).scalars())
+    codes |= {"0x" + Product.parse(name).to_bytes().hex() for name in catalogue}
+    return tuple(Product.from_bytes(bytes.fromhex(code[2:])) for code in sorted(codes))
 
 
 def _earned(connection: Connection, key: str) -> Money:

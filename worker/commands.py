@@ -91,6 +91,13 @@ worker.add_command(income_commands.earnings)
 @click.option(
     "--minimum", default="0.001", show_default=True, metavar="DOLLARS", help="Least price of a task."
 )
+@click.option(
+    "--sells",
+    type=click.Choice(["both", "bundles", "bids"]),
+    default="both",
+    show_default=True,
+    help="To whom. Pay for bundles waits one dispute window; pay for bids is there at once.",
+)
 @click.option("--runtime", default="runc", show_default=True, help="Container runtime; runsc is gVisor.")
 @click.option(
     "--scratch",
@@ -116,6 +123,7 @@ def start(
     disk: int | None,
     rate: str,
     minimum: str,
+    sells: Any,
     runtime: str,
     scratch: Any,
     drain: float,
@@ -152,6 +160,7 @@ def start(
         disk_mib=disk if disk is not None else max(1, free_disk_mib(data.absolute())),
         rate=_dollars(rate),
         minimum=Money.parse(minimum),
+        sells=sells,
         runtime=runtime,
         scratch=scratch,
         drain_seconds=drain,

@@ -85,13 +85,15 @@ class Engine:
             return None
 
     def image_config(self, image: str) -> dict[str, Any] | None:
-        """The configuration of an image that the engine has under exactly this id; None when it has not."""
+        """The configuration of an image that the engine has under exactly this id, or by exactly this digest
+        of a registry (`NAME@sha256:...`); None when it has not."""
         try:
             with _translated("look for an image"):
                 found = self._api.inspect_image(image)
         except ImageMissing:
             return None
-        return dict(found.get("Config") or {}) if found["Id"] == image else None
+        is_it = image in (found.get("RepoDigests") or ()) if "@" in image else found["Id"] == image
+        return dict(found.get("Config") or {}) if is_it else None
 
     def load_image(self, archive: Iterable[bytes]) -> None:
         """Read an archive made by `docker save`, streamed."""
@@ -99,6 +101,18 @@ class Engine:
             for line in self._api.load_image(archive):
                 if isinstance(line, dict) and line.get("error"):
                     raise EngineError(f"the engine could not load the image: {line['error']}")
+
+    def pull(self, image: str) -> None:
+        """Fetch an image from its registry by its digest, `NAME@sha256:...`; the engine checks the digest."""
+        with _translated("pull an image"):
+            for line in self._api.pull(image, stream=True, decode=True):
+                if line.get("error"):
+                    raise EngineError(
+                        f"the image could not be pulled: {str(line['error'])[:300]}",
+                        code="image-not-pulled",
+                        hint="check the name and the digest, and that the registry serves it to anyone",
+                        fault="customer",
+                    )
 
     def create(self, request: dict[str, Any], name: str) -> str:
         """Make a container; its id. One of the same name that an earlier try left is removed first."""

@@ -1,5 +1,5 @@
-"""Images: used only under the id that the customer signed, brought from the blob store when the engine
-lacks one.
+"""Images: used only under the id that the customer signed, brought from the blob store, or from its registry
+by digest, when the engine lacks one.
 
 An image id is the digest of the image's configuration, which names the digests of its layers; the engine
 computes it anew when it loads an archive, so an archive with anything else in it ends up under another id
@@ -21,6 +21,8 @@ class ImageEngine(Protocol):
 
     def load_image(self, archive: Iterable[bytes]) -> None: ...
 
+    def pull(self, image: str) -> None: ...
+
 
 class ImageStore:
     """Knows which images the engine has. Safe for many threads; one image is loaded once."""
@@ -32,7 +34,8 @@ class ImageStore:
         self._lock = threading.Lock()
 
     def ensure(self, image: str, archive: str | None) -> None:
-        """Have the image. archive: digest of the blob with its `docker save`. EngineError when it cannot be
+        """Have the image. archive: digest of the blob with its `docker save`; None for one that its registry
+        serves. EngineError when it cannot be
         had or may not be used; VerificationFailed when the archive holds another image."""
         if image in self._ready:
             return
@@ -54,7 +57,16 @@ class ImageStore:
         """The engine said that it is not there after all: somebody removed it."""
         self._ready.discard(image)
 
+    def _pull(self, image: str) -> dict[str, object]:
+        self._engine.pull(image)
+        config = self._engine.image_config(image)
+        if config is None:
+            raise VerificationFailed(f"the engine pulled another image than {image}", code="image-mismatch")
+        return config
+
     def _load(self, image: str, archive: str | None) -> dict[str, object]:
+        if "@" in image:
+            return self._pull(image)
         if archive is None:
             raise EngineError(
                 f"image {image} is not on this machine and the market names no archive of it",

@@ -9,12 +9,13 @@ from typing import Final
 
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.money import UNITS_PER_DOLLAR, Money
-from prixfixe.protocol.orders import KIND_BUNDLES, Ask
+from prixfixe.protocol.orders import KIND_BIDS, KIND_BOTH, KIND_BUNDLES, Ask
 from prixfixe.protocol.product import Product
-from worker.settings import WorkerSettings
+from worker.settings import Sells, WorkerSettings
 
 # A vCPU of the rate comes with this much memory; a task that needs more pays for the cores it keeps idle.
 MEMORY_MIB_PER_VCPU: Final = 4096
+KINDS: Final[Mapping[Sells, int]] = {"both": KIND_BOTH, "bundles": KIND_BUNDLES, "bids": KIND_BIDS}
 _SECONDS_PER_HOUR: Final = 3600
 
 
@@ -57,7 +58,7 @@ def price(settings: WorkerSettings, product: Product) -> Money:
 
 
 def make_ask(settings: WorkerSettings, product: Product, standing: Standing, pay: Money | None = None) -> Ask:
-    """The ask for a product: for bundles, matched by the market's scheduler only, alive for `ask_seconds`.
+    """The ask for a product: matched by the market's scheduler only, alive for `ask_seconds`.
 
     pay: of one task; the worker's rate when None. `slots` is how many tasks of one lot run side by side,
     which sets the deal's deadline: all that the machine has. A lot with fewer tasks takes as many as it has.
@@ -67,7 +68,7 @@ def make_ask(settings: WorkerSettings, product: Product, standing: Standing, pay
         product=product.to_bytes(),
         price=(price(settings, product) if pay is None else pay).units,
         slots=settings.slots,
-        kinds=KIND_BUNDLES,
+        kinds=KINDS[settings.sells],
         customer=ZERO_ADDRESS,
         matcher=standing.contract,
         expiry=standing.now + settings.ask_seconds,

@@ -14,6 +14,7 @@ from prixfixe.errors import ConfigurationError
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.money import Money
 
+Sells = Literal["both", "bundles", "bids"]
 ScratchKind = Literal["auto", "loop", "watched"]
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -45,7 +46,8 @@ class WorkerSettings:
     account that is paid. contract: the market that is meant, None: whichever the service names. key: key
     specification of the worker key (`dev:N`, keystore file, `exec:COMMAND`). slots: tasks at once;
     milli_vcpu, memory_mib and disk_mib are shared out evenly among them. rate: dollars for an hour of one
-    vCPU. minimum: least price of a task. ask_seconds: how long a signed ask lives. drain_seconds: how long
+    vCPU. minimum: least price of a task. sells: to whom; pay for bundles waits one dispute window and can be
+    disputed, pay for bids is there at once. ask_seconds: how long a signed ask lives. drain_seconds: how long
     a stop waits for running tasks. runtime: OCI runtime of the engine (`runc`, `runsc`). scratch: how the
     disk of a task is bounded (see `worker.scratch`).
     """
@@ -63,6 +65,7 @@ class WorkerSettings:
     disk_mib: int = 4096
     rate: Decimal = Decimal("0.05")
     minimum: Money = field(default_factory=lambda: Money(1000))
+    sells: Sells = "both"
     ask_seconds: int = 300
     drain_seconds: float = 120.0
     runtime: str = "runc"

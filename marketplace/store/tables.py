@@ -227,6 +227,7 @@ jobs = Table(
     Column("order", _JSON, nullable=False),  # Purchase or Bid
     Column("signature", String(132), nullable=False),
     Column("manifest", _JSON, nullable=False),
+    Column("image", String(340), nullable=False),
     Column("image_archive", String(64), ForeignKey("blobs.sha256")),  # NULL: from its registry
     Column("offer_id", String(66), ForeignKey("offers.offer_id")),  # of a purchase
     Column("product", String(66), nullable=False),
@@ -250,6 +251,7 @@ jobs = Table(
     CheckConstraint("charged >= 0", name="charged_positive"),
     Index("ix_jobs_customer_number", "customer", "number"),
     Index("ix_jobs_product_state", "product", "state"),
+    Index("ix_jobs_image", "image", "number"),
 )
 
 lots = Table(

@@ -75,6 +75,7 @@ def job_placed(
             order=order.to_json(),
             signature=signature,
             manifest=manifest,
+            image=manifest["image"],
             image_archive=terms.image_archive,
             offer_id=format_bytes32(order.bundle) if isinstance(order, Purchase) else None,
             product=format_bytes32(terms.product),

@@ -225,7 +225,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("cooling down after a failure", is_not_cooling, "it is asked again in a few minutes"),
     Rule("busy", has_a_free_slot, "it is free when what it runs has ended"),
 )
-_MOMENTARY: Final = frozenset({"busy", "cooling down after a failure"})
+MOMENTARY: Final = frozenset({"busy", "cooling down after a failure"})
 
 
 def excluding(wanted: Wanted, offered: Offered, conditions: Conditions) -> list[Rule]:
@@ -275,7 +275,7 @@ def diagnose(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) ->
     for offered in asks:
         rules = excluding(wanted, offered, conditions)
         # What is momentary comes last among the rules: the first that excludes tells for all.
-        if not rules or rules[0].reason in _MOMENTARY:
+        if not rules or rules[0].reason in MOMENTARY:
             providers.add(offered.ask.provider)
         if not rules:
             able += 1

@@ -125,16 +125,16 @@ def test_the_bids_step_gives_every_job_what_its_offer_said_and_takes_bids_away_a
         ):
             connection.exec_driver_sql(statement)
     store.migrate()
-    told = 'SELECT kind, product, price, replicas, whole, image_archive, providers, "order" FROM jobs'
+    told = 'SELECT kind, image, product, price, replicas, whole, image_archive, providers, "order" FROM jobs'
     with store.write() as connection:
         assert connection.execute(text(told)).all() == [
-            ("bundle", "0x2", 5, 3, False, archive, None, '{"era": 1}')
+            ("bundle", "i", "0x2", 5, 3, False, archive, None, '{"era": 1}')
         ]
         connection.exec_driver_sql(
             'INSERT INTO jobs (id, number, customer, quote, "order", signature, manifest, state, stage,'
-            " charged, expiry, deliver_by, created_at, kind, product, price, replicas, whole)"
-            " VALUES ('bid', 2, 'c', 'q', '{}', 's', '{}', 'queued', '', 0, 0, 0, 0, 'auction', '0x2', 7,"
-            " 1, 0)"
+            " charged, expiry, deliver_by, created_at, kind, image, product, price, replicas, whole)"
+            " VALUES ('bid', 2, 'c', 'q', '{}', 's', '{}', 'queued', '', 0, 0, 0, 0, 'auction', 'i', '0x2',"
+            " 7, 1, 0)"
         )
         connection.exec_driver_sql(
             "INSERT INTO lots (job, lot, count, state, tries, not_before) VALUES ('bid', 0, 1, 'free', 0, 0)"

@@ -90,11 +90,11 @@ def test_a_beat_of_an_unregistered_worker_says_to_register(world: World) -> None
 
 def test_a_beat_tells_what_is_worth_quoting(world: World) -> None:
     world.register()
-    assert world.beat().json() == {"stop": [], "products": [], "refused": []}
+    before = world.beat().json()
+    assert (before["stop"], before["refused"]) == ([], [])
     listing = world.publish()
-    wanted = world.beat().json()["products"]
-    assert [Product.from_bytes(bytes.fromhex(code[2:])).max_seconds for code in wanted] == [120]
-    assert wanted == ["0x" + listing.tiers[0].offer.product.hex()]
+    after = world.beat().json()["products"]
+    assert set(after) - set(before["products"]) == {"0x" + listing.tiers[0].offer.product.hex()}
 
 
 def test_a_good_ask_rests_and_the_newest_replaces(world: World) -> None:
@@ -121,7 +121,6 @@ def test_a_repeated_ask_costs_no_look_at_the_chain(world: World) -> None:
         ({"era": 2}, "ask-era"),
         ({"expiry": CHAIN_TIME}, "ask-expired"),
         ({"matcher": STRANGER.address}, "ask-matcher"),
-        ({"kinds": 1}, "ask-kinds"),
         ({"price": 0}, "ask-price"),
         ({"slots": 3}, "ask-slots"),
         ({"product": Product(4000, 512, 256, max_seconds=120).to_bytes()}, "ask-resources"),

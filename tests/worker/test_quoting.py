@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import KIND_BUNDLES
+from prixfixe.protocol.orders import KIND_BIDS, KIND_BOTH, KIND_BUNDLES
 from prixfixe.protocol.product import Product
 from tests.worker.orders import DOMAIN, PROVIDER
 from worker.quoting import Standing, due_asks, make_ask, price, slot_fits
@@ -79,9 +79,11 @@ def test_slots_share_the_machine_evenly() -> None:
     assert slot_fits(replace(SETTINGS, slots=2), ONE) is not None
 
 
-def test_an_ask_is_for_bundles_through_the_markets_scheduler_under_the_present_era() -> None:
+def test_an_ask_goes_through_the_markets_scheduler_under_the_present_era() -> None:
     ask = make_ask(SETTINGS, ONE, STANDING)
-    assert (ask.kinds, ask.matcher, ask.era) == (KIND_BUNDLES, DOMAIN.verifying_contract, 3)
+    assert (ask.kinds, ask.matcher, ask.era) == (KIND_BOTH, DOMAIN.verifying_contract, 3)
+    assert make_ask(replace(SETTINGS, sells="bundles"), ONE, STANDING).kinds == KIND_BUNDLES
+    assert make_ask(replace(SETTINGS, sells="bids"), ONE, STANDING).kinds == KIND_BIDS
     assert (ask.provider, ask.expiry, ask.slots) == (PROVIDER.address, 1_000_300, 1)
 
 

@@ -28,6 +28,11 @@ UPDATE jobs SET
   price = (SELECT price FROM offers WHERE offers.offer_id = jobs.offer_id),
   replicas = (SELECT replicas FROM offers WHERE offers.offer_id = jobs.offer_id),
   whole = false,
+  image = COALESCE((
+    SELECT bundles.image FROM offers
+    JOIN bundles ON bundles.id = offers.bundle AND bundles.version = offers.version
+    WHERE offers.offer_id = jobs.offer_id
+  ), ''),
   image_archive = (
     SELECT bundles.image_archive FROM offers
     JOIN bundles ON bundles.id = offers.bundle AND bundles.version = offers.version
@@ -37,6 +42,7 @@ UPDATE jobs SET
 # Added empty, filled from the offers, and only then not to be empty.
 _NEW: dict[str, sa.types.TypeEngine[Any]] = {
     "kind": sa.String(16),
+    "image": sa.String(340),
     "product": sa.String(66),
     "price": sa.BigInteger(),
     "replicas": sa.Integer(),
@@ -61,6 +67,7 @@ def upgrade() -> None:
             op.f("fk_jobs_image_archive_blobs"), "jobs", "blobs", ["image_archive"], ["sha256"]
         )
         op.create_index("ix_jobs_product_state", "jobs", ["product", "state"])
+        op.create_index("ix_jobs_image", "jobs", ["image", "number"])
 
 
 def downgrade() -> None:
@@ -74,6 +81,7 @@ def downgrade() -> None:
         _remake(new=False)
         return
     op.drop_index("ix_jobs_product_state", "jobs")
+    op.drop_index("ix_jobs_image", "jobs")
     for name in ("ck_jobs_kind_known", "ck_jobs_purchase_of_an_offer", "fk_jobs_image_archive_blobs"):
         op.drop_constraint(op.f(name), "jobs")
     op.alter_column("jobs", "offer_id", nullable=False)
@@ -143,3 +151,4 @@ def _jobs(new: bool) -> None:
     op.create_index("ix_jobs_customer_number", "jobs", ["customer", "number"], unique=False)
     if new:
         op.create_index("ix_jobs_product_state", "jobs", ["product", "state"], unique=False)
+        op.create_index("ix_jobs_image", "jobs", ["image", "number"], unique=False)

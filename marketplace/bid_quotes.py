@@ -1,0 +1,233 @@
+"""Quotes for bids: what tasks of any image cost by the asks that rest now, before any money moves."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, func, select
+
+from marketplace.chain import ChainReader, ChainView
+from marketplace.issued import UNSIGNED, IssuedQuotes
+from marketplace.orders import MATCH_SECONDS
+from marketplace.resting import MarketTerms, Resting, resting_asks
+from marketplace.settings import ServiceSettings
+from marketplace.store.database import Store
+from marketplace.store.tables import attempts, deals, jobs
+from prixfixe.errors import InvalidInput
+from prixfixe.market.auction import leg_limit
+from prixfixe.market.estimate import Estimate, estimate, lot_size
+from prixfixe.market.rules import MOMENTARY, Conditions, Offered, Wanted, diagnose, why_not
+from prixfixe.protocol import wire
+from prixfixe.protocol.manifest import JobManifest
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import KIND_BIDS
+from prixfixe.protocol.typed_data import format_bytes32
+
+_ANY_PRICE: Final = 2**62  # above every ask, and within what an account can hold
+_SAMPLE: Final = 200  # newest runs of an image that tell how long it takes
+_HALF_MORE: Final = (3, 2)  # an auction's limit when none is named
+
+
+class BidQuotes:
+    """Prices of bids, by the asks that rest and the rules of the matcher."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: ServiceSettings,
+        chain: ChainReader,
+        issued: IssuedQuotes,
+        terms: MarketTerms,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._chain = chain
+        self._issued = issued
+        self._terms = terms
+        self._clock = clock
+
+    def quote(self, request: wire.BidQuoteRequest) -> wire.BidQuote:
+        """The most that the order can cost, what it would cost now, and who could run it. InvalidInput for
+        what could never run: an image that nobody can get, times that do not fit, a flat bid that nobody
+        asks a price for."""
+        _require_image(request)
+        manifest = _manifest(request)
+        product = request.product.to_bytes()
+        with self._store.read() as connection:
+            resting = resting_asks(connection, (product,))
+            past = _past_runs(connection, request.image)
+            busy_until = _busy_until(connection, resting)
+        view = self._chain.look(accounts=(request.customer, *resting.providers), fee=True)
+        conditions = self._terms.conditions(view.time)
+        offered = resting.offered(view, self._clock())
+        lot = request.lot or lot_size(request.tasks, _slots(offered), request.replicas)
+        side_by_side = min((each.ask.slots for each in offered), default=1)
+        wanted = self._wanted(request, lot, -(-lot // side_by_side), view)
+        able = [each for each in offered if why_not(wanted, each, conditions) in (None, *MOMENTARY)]
+        sizes = [min(lot, request.tasks - at) for at in range(0, request.tasks, lot)]
+        now = estimate(sizes, request.replicas, able, view.fee_bps)
+        price = _price(request, now)
+        at_price = replace(wanted, max_cost=leg_limit(price.units, 1, view.fee_bps))
+        why = diagnose(at_price, offered, conditions)
+        affordable = now if now is not None and now.price <= price.units else None
+        account = view.accounts[request.customer]
+        return self._issued.issue(
+            wire.BidQuote(
+                id=secrets.token_hex(16),
+                customer=request.customer,
+                kind=request.kind,
+                product=request.product,
+                image_archive=request.image_archive,
+                fee_bps=view.fee_bps,
+                total=price * request.tasks,
+                price=price,
+                expected=None if affordable is None else Money(affordable.total),
+                starts_in=_starts_in(affordable, busy_until, conditions),
+                past=past,
+                replicas=request.replicas,
+                tasks=request.tasks,
+                lot=lot,
+                whole=request.whole,
+                providers=request.providers,
+                manifest=manifest,
+                job=format_bytes32(manifest.digest()),
+                expires_at=int(self._clock()) + self._settings.quote_seconds,
+                order_expiry=wanted.expiry,
+                deliver_by=wanted.deliver_by,
+                era=account.era,
+                balance=Money(account.free),
+                live_asks=why.providers,
+                excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
+                nearest=why.nearest,
+                signature=UNSIGNED,
+            )
+        )
+
+    def _wanted(self, request: wire.BidQuoteRequest, lot: int, waves: int, view: ChainView) -> Wanted:
+        """The first lot at any price; its times as the order will have them. waves: in how many steps the
+        worker that runs fewest tasks side by side runs a lot."""
+        longest = self._terms.grace + request.product.max_seconds * waves
+        deliver = request.deliver_seconds or request.wait_seconds + longest
+        if deliver < longest + MATCH_SECONDS:
+            raise InvalidInput(
+                f"a result within {deliver} s cannot be promised: a lot of {lot} task(s) of "
+                f"{request.product} may take {longest} s",
+                code="too-short",
+                hint=f"allow at least {longest + MATCH_SECONDS} s, take smaller lots, or a product of less "
+                "time",
+                least=longest + MATCH_SECONDS,
+            )
+        deliver_by = view.time + deliver
+        return Wanted(
+            job="",
+            lot=0,
+            customer=request.customer,
+            product=request.product.to_bytes(),
+            max_cost=_ANY_PRICE,
+            disputable=False,
+            count=min(lot, request.tasks),
+            expiry=min(view.time + request.wait_seconds, deliver_by - longest),
+            deliver_by=deliver_by,
+            replicas=request.replicas,
+            kind=KIND_BIDS,
+            providers=None if request.providers is None else frozenset(request.providers),
+        )
+
+
+def _price(request: wire.BidQuoteRequest, now: Estimate | None) -> Money:
+    """The most per task: what the customer names, or what the asks say."""
+    if request.price is not None:
+        if not 0 <= request.price.units <= _ANY_PRICE // request.tasks:
+            raise InvalidInput(f"{request.price} a task is no price that an account could pay", code="price")
+        return request.price
+    if now is None:
+        raise InvalidInput(
+            f"{request.replicas} provider(s) of {request.product} are needed and there are not so many now, "
+            "so there is no price to quote",
+            code="no-price",
+            hint="name the most that you would pay (`--price`) and let it wait in the auction, or see "
+            "`prixfixe market book` for what is offered",
+        )
+    if request.kind == "flat":
+        return Money(now.price)
+    more, than = _HALF_MORE
+    return Money(-(-now.price * more // than))
+
+
+def _starts_in(now: Estimate | None, busy_until: int | None, conditions: Conditions) -> int | None:
+    """Seconds until the first lot finds room: at once, or at the latest when the first deal has ended."""
+    if now is None:
+        return None
+    if now.at_once:
+        return 0
+    return None if busy_until is None else max(0, busy_until - conditions.now)
+
+
+def _busy_until(connection: Connection, resting: Resting) -> int | None:
+    """Deadline of the open deal that ends first on a worker that asks."""
+    keys = sorted({row["worker"] for row in resting.rows if resting.busy[row["worker"]]})
+    if not keys:
+        return None
+    query = (
+        select(func.min(deals.c.deadline))
+        .join(attempts, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+        .where(deals.c.state == "open", attempts.c.worker.in_(keys))
+    )
+    first: int | None = connection.execute(query).scalar_one()
+    return first
+
+
+def _past_runs(connection: Connection, image: str) -> wire.PastRuns | None:
+    query = (
+        select(attempts.c.seconds)
+        .join(jobs, jobs.c.id == attempts.c.job)
+        .where(jobs.c.image == image, attempts.c.state == "succeeded", attempts.c.seconds.is_not(None))
+        .order_by(jobs.c.number.desc())
+        .limit(_SAMPLE)
+    )
+    seconds = sorted(float(each) for each in connection.execute(query).scalars())
+    if not seconds:
+        return None
+    last = len(seconds) - 1
+    return wire.PastRuns(
+        low=round(seconds[last // 10], 3), high=round(seconds[-(-last * 9 // 10)], 3), sample=len(seconds)
+    )
+
+
+def _slots(offered: Sequence[Offered]) -> int:
+    return sum({each.worker: max(each.free_slots, 1) for each in offered}.values())
+
+
+def _require_image(request: wire.BidQuoteRequest) -> None:
+    if ("@" in request.image) == (request.image_archive is not None):
+        raise InvalidInput(
+            "an image comes from a registry, named NAME@sha256:..., or from an archive, named by its id "
+            "sha256:... with the archive's digest",
+            code="image-source",
+            hint="upload `docker save IMAGE` as a blob and name it, or give the registry's digest",
+        )
+
+
+def _manifest(request: wire.BidQuoteRequest) -> JobManifest:
+    try:
+        return JobManifest(
+            image=request.image,
+            command=request.command,
+            environment=request.environment,
+            parameters=request.parameters,
+            inputs=request.inputs,
+            tasks=request.tasks,
+            determinism=request.determinism,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            f"{place}: {first['msg']}", code="invalid-request", hint="see the API's description"
+        ) from error

@@ -1,0 +1,57 @@
+"""Quotes that were given: signed by the operator, and kept until they are accepted or long over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from sqlalchemy import delete, insert, select
+
+from marketplace.store.database import Store
+from marketplace.store.tables import jobs, quotes
+from prixfixe.keys import Signer
+from prixfixe.protocol import wire
+from prixfixe.protocol.quotes import quote_digest
+from prixfixe.protocol.typed_data import Domain
+
+UNSIGNED: Final = "0x" + "00" * 65
+_KEPT_SECONDS: Final = 86_400  # an expired quote that nobody accepted, for questions
+_PURGE_SECONDS: Final = 3600.0
+
+_Q = TypeVar("_Q", wire.Quote, wire.BidQuote)
+
+
+class IssuedQuotes:
+    """Signs quotes and remembers them."""
+
+    def __init__(self, store: Store, domain: Domain, signer: Signer, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._domain = domain
+        self._signer = signer
+        self._clock = clock
+        self._purged = 0.0
+
+    def issue(self, unsigned: _Q) -> _Q:
+        """The quote with its signature; an order may accept it from now on."""
+        signature = self._signer.sign_digest(quote_digest(unsigned, self._domain))
+        quote = unsigned.model_copy(update={"signature": "0x" + signature.hex()})
+        now = self._clock()
+        with self._store.write() as connection:
+            if now - self._purged > _PURGE_SECONDS:
+                accepted = select(jobs.c.quote)
+                connection.execute(
+                    delete(quotes).where(
+                        quotes.c.expires_at < int(now) - _KEPT_SECONDS, quotes.c.id.not_in(accepted)
+                    )
+                )
+                self._purged = now
+            connection.execute(
+                insert(quotes).values(
+                    id=quote.id,
+                    customer=quote.customer,
+                    quote=quote.model_dump(mode="json"),
+                    expires_at=quote.expires_at,
+                    created_at=int(now),
+                )
+            )
+        return quote

@@ -1,0 +1,209 @@
+"""Bids: any image, quoted by the asks that rest, ordered through the same door as a bundle's run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from prixfixe.keys import LocalSigner, sign_typed
+from prixfixe.protocol import wire
+from prixfixe.protocol.canonical import sha256_hex
+from prixfixe.protocol.orders import Bid
+from prixfixe.protocol.product import Product
+from prixfixe.protocol.quotes import order_of
+from tests.support.service import (
+    CHAIN_TIME,
+    CONTRACT,
+    CUSTOMER,
+    DOLLAR,
+    DOMAIN,
+    PROVIDER,
+    STRANGER,
+    World,
+)
+
+PRODUCT = Product(1000, 1024, max_seconds=60)
+IMAGE = f"sha256:{'1' * 64}"
+ARCHIVE = b"an image of one's own"
+
+
+def wish(**changes: Any) -> dict[str, Any]:
+    return {
+        "customer": CUSTOMER.address,
+        "kind": "flat",
+        "product": "0x" + PRODUCT.to_bytes().hex(),
+        "image": IMAGE,
+        "image_archive": sha256_hex(ARCHIVE),
+        "command": ["true"],
+        **changes,
+    }
+
+
+def offering(world: World, price: int = DOLLAR, **changes: Any) -> None:
+    """The worker's ask for the product rests."""
+    assert world.register().status_code == 200
+    ask = world.ask(product=PRODUCT.to_bytes(), price=price, kinds=3, **changes)
+    answer = world.beat([ask])
+    assert answer.json()["refused"] == [], answer.text
+
+
+def ask_quote(world: World, **changes: Any) -> httpx.Response:
+    return world.http.post("/v1/quotes", json=wish(**changes))
+
+
+def quote(world: World, **changes: Any) -> wire.BidQuote:
+    answer = ask_quote(world, **changes)
+    assert answer.status_code == 200, answer.text
+    return wire.BidQuote.model_validate(answer.json())
+
+
+def signed(given: wire.BidQuote, signer: LocalSigner = CUSTOMER, **changes: Any) -> dict[str, Any]:
+    bid = order_of(given, CONTRACT, expiry=given.order_expiry, nonce=1)
+    assert isinstance(bid, Bid)
+    bid = replace(bid, **changes)
+    signature = "0x" + sign_typed(signer, bid, DOMAIN).hex()
+    return {"quote": given.id, "order": bid.to_json(), "signature": signature}
+
+
+def test_a_flat_bid_is_quoted_at_what_the_asks_cost_with_the_fee(world: World) -> None:
+    world.chain.fee_bps = 100
+    offering(world)
+    found = quote(world, tasks=4)
+    assert found.price.units == DOLLAR + DOLLAR // 100
+    assert found.total.units == 4 * found.price.units
+    assert found.expected == found.total
+    assert (found.live_asks, found.starts_in, found.past) == (1, 0, None)
+
+
+def test_the_order_becomes_a_job_of_lots(world: World) -> None:
+    offering(world)
+    world.upload(CUSTOMER, ARCHIVE)
+    found = quote(world, tasks=5, lot=2)
+    answer = world.post_order(signed(found))
+    assert answer.status_code == 201, answer.text
+    job = wire.Job.model_validate(answer.json())
+    assert (job.kind, job.bundle, job.image, job.tasks, job.state) == ("flat", None, IMAGE, 5, "queued")
+    with world.store.read() as connection:
+        rows = connection.exec_driver_sql("SELECT count FROM lots ORDER BY lot").scalars().all()
+    assert rows == [2, 2, 1]
+    assert world.post_order(signed(found)).status_code == 200
+
+
+def test_an_order_for_an_image_that_was_not_uploaded_is_refused(world: World) -> None:
+    offering(world)
+    answer = world.post_order(signed(quote(world)))
+    assert (answer.status_code, answer.json()["code"]) == (409, "inputs-missing")
+    assert "the image's archive" in answer.json()["detail"]
+    world.upload(STRANGER, ARCHIVE)
+    assert world.post_order(signed(quote(world))).json()["code"] == "inputs-missing"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"price": 1}, {"quorum": 2}, {"matcher": PROVIDER.address}, {"tasks": 2}, {"product": b"\x01" * 32}],
+    ids=["price", "quorum", "matcher", "tasks", "product"],
+)
+def test_an_order_that_says_otherwise_than_its_quote_is_refused(world: World, change: Any) -> None:
+    offering(world)
+    world.upload(CUSTOMER, ARCHIVE)
+    answer = world.post_order(signed(quote(world), **change))
+    assert (answer.status_code, answer.json()["code"]) == (422, "not-as-quoted"), answer.text
+    assert next(iter(change)) in answer.json()["detail"]
+
+
+def test_a_strangers_signature_is_refused_with_the_digest_that_was_checked(world: World) -> None:
+    offering(world)
+    world.upload(CUSTOMER, ARCHIVE)
+    order = signed(quote(world), signer=STRANGER)
+    answer = world.post_order(order)
+    assert answer.json()["code"] == "bad-signature"
+    assert answer.json()["digest"] == "0x" + Bid.from_json(order["order"]).digest(DOMAIN).hex()
+    assert answer.json()["signer"] == STRANGER.address
+
+
+def test_without_an_ask_there_is_no_price_unless_the_customer_names_one(world: World) -> None:
+    assert ask_quote(world).json()["code"] == "no-price"
+    found = quote(world, kind="auction", price="700000")
+    assert (found.price.units, found.expected, found.live_asks, found.starts_in) == (700000, None, 0, None)
+
+
+def test_an_auction_without_a_limit_offers_half_more_than_the_asks(world: World) -> None:
+    offering(world)
+    found = quote(world, kind="auction")
+    assert (found.price.units, found.expected.units if found.expected else None) == (
+        DOLLAR * 3 // 2,
+        DOLLAR,
+    )
+
+
+def test_what_keeps_the_asks_away_is_said(world: World) -> None:
+    offering(world)
+    found = quote(world, kind="auction", price=str(DOLLAR // 2))
+    assert [(each.reason, each.asks) for each in found.excluded] == [("above the price", 1)]
+    assert found.nearest is not None
+    assert "$0.50" in found.nearest
+    named = quote(world, price=str(DOLLAR), providers=[STRANGER.address])
+    assert [each.reason for each in named.excluded] == ["not of the providers that the customer names"]
+
+
+def test_an_ask_for_bundles_only_serves_no_bid(world: World) -> None:
+    assert world.register().status_code == 200
+    world.beat([world.ask(product=PRODUCT.to_bytes(), kinds=2)])
+    found = quote(world, price=str(DOLLAR))
+    assert [each.reason for each in found.excluded] == ["not for bids"]
+
+
+def test_times_that_cannot_be_kept_are_refused_with_those_that_can(world: World) -> None:
+    offering(world)
+    answer = ask_quote(world, deliver_seconds=30)
+    assert answer.json()["code"] == "too-short"
+    least = answer.json()["least"]
+    found = quote(world, deliver_seconds=least)
+    assert found.deliver_by == CHAIN_TIME + least
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": "ubuntu"},
+        {"image": f"registry.test/a@sha256:{'1' * 64}"},
+        {"image_archive": None},
+        {"tasks": 65_537},
+        {"tasks": 0},
+        {"product": "0x00"},
+        {"price": "-1"},
+        {"kind": "bundle"},
+        {"providers": []},
+        {"surprise": 1},
+    ],
+)
+def test_a_malformed_wish_is_refused_and_nothing_is_kept(world: World, change: Any) -> None:
+    offering(world)
+    answer = ask_quote(world, **change)
+    assert answer.status_code in (400, 422), answer.text
+    with world.store.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM quotes").scalar_one() == 0
+
+
+def test_what_waits_in_bids_is_kept_back_from_the_next_order(world: World) -> None:
+    offering(world, price=60 * DOLLAR)
+    world.upload(CUSTOMER, ARCHIVE)
+    assert world.post_order(signed(quote(world))).status_code == 201
+    other = quote(world, command=["false"])
+    assert world.post_order(signed(other)).json()["code"] == "insufficient-funds"
+
+
+def test_workers_are_asked_for_what_bids_want_and_for_the_catalogue(world: World) -> None:
+    offering(world)
+    wanted = Product(1500, 2048, max_seconds=77)
+    world.upload(CUSTOMER, ARCHIVE)
+    code = "0x" + wanted.to_bytes().hex()
+    assert code not in world.beat().json()["products"]
+    found = quote(world, kind="auction", price="5", product=code)
+    assert world.post_order(signed(found)).status_code == 201
+    products = world.beat().json()["products"]
+    assert code in products
+    assert "0x" + Product.parse("cpu-2x4/10m").to_bytes().hex() in products
