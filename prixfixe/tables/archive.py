@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.locate import shown
+from prixfixe.tables.progress import Report, unheard
 
 MAX_XML_BYTES = 4 << 30
 """Unpacked size of one part of a workbook: a full sheet of 16 columns has about 1 GB."""
@@ -18,6 +22,7 @@ MAX_CELLS = 60_000_000
 """Cells between the first and the last used one; they are held in memory, empty ones too."""
 
 _SMALL_XML = 16 << 20
+_PIECE_BYTES = 1 << 20
 _ERROR = re.compile(rb'<c ([^>]*\bt="e"[^>]*)>(?:<f.*?(?:</f>|/>))?<v>([^<]{0,20})', re.S)
 _PLACE = re.compile(rb'\br="([A-Z]+)([0-9]+)"')
 _WIDE = re.compile(rb'<c r="([A-Z]{2,3})')
@@ -85,10 +90,13 @@ def _small(path: Path, archive: zipfile.ZipFile, part: str) -> bytes:
     return data
 
 
-def measure(path: Path, archive: zipfile.ZipFile, sheet_part: str, sheet: str) -> None:
+def measure(
+    path: Path, archive: zipfile.ZipFile, sheet_part: str, sheet: str, report: Report = unheard
+) -> None:
     """InvalidInput for what is too large to be opened, and for a cell that holds an error.
 
-    Each part that the reader will unpack is unpacked without being kept: nobody else knows its size."""
+    Each part that the reader will unpack is unpacked without being kept: nobody else knows its size. report:
+    told the share of the sheet that is done, by the size that the archive claims for it."""
     for info in archive.infolist():
         name = info.filename
         other_sheet = name.startswith("xl/worksheets/") and name != sheet_part
@@ -97,8 +105,8 @@ def measure(path: Path, archive: zipfile.ZipFile, sheet_part: str, sheet: str) -
         if name != sheet_part and info.compress_size * 1032 < _SMALL_XML:
             continue  # deflate packs at most 1,032 to 1
         size, kept, width, last = 0, b"", b"A", 1
-        with archive.open(info) as file:
-            while chunk := file.read(1 << 20):
+        with archive.open(info) as file, _ahead(file) as chunks:
+            for chunk in chunks:
                 if not size and b"<!DOCTYPE" in chunk:
                     # No workbook has one, and the reader would call a cell empty whose entity it ignores.
                     raise refused(path, f"defines entities in its part {name}", "save it again", value=name)
@@ -116,6 +124,7 @@ def measure(path: Path, archive: zipfile.ZipFile, sheet_part: str, sheet: str) -
                     if rows >= 0 and (row := _ROW.match(window, rows)):
                         last = max(last, int(row[1]))
                     kept = window[-2000:]
+                    report(min(1.0, size / max(1, info.file_size)))
         columns = column_number(width.decode()) if width != b"A" else 26
         if columns * last > MAX_CELLS:
             raise refused(
@@ -125,6 +134,20 @@ def measure(path: Path, archive: zipfile.ZipFile, sheet_part: str, sheet: str) -
                 row=last,
                 column=width.decode(),
             )
+
+
+@contextmanager
+def _ahead(file: IO[bytes]) -> Iterator[Iterator[bytes]]:
+    """The file in pieces, the next of which is unpacked while one is looked at."""
+    with ThreadPoolExecutor(1, "unpack") as pool:
+
+        def pieces() -> Iterator[bytes]:
+            coming = pool.submit(file.read, _PIECE_BYTES)
+            while piece := coming.result():
+                coming = pool.submit(file.read, _PIECE_BYTES)
+                yield piece
+
+        yield pieces()
 
 
 def _refuse_error(path: Path, window: bytes, sheet: str) -> None:

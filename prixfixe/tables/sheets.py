@@ -8,28 +8,37 @@ never was, so that which day is meant is unsure. An archive is measured before i
 
 from __future__ import annotations
 
-import csv
 import datetime
+import threading
+import time
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.archive import choose, measure, refused, require_archive
+from prixfixe.tables.celltexts import ColumnTexts, NoText, cell_text, quoted
 from prixfixe.tables.columns import ColumnUse, literal
 from prixfixe.tables.locate import cells_fault, records
 from prixfixe.tables.progress import Report, unheard
 from prixfixe.tables.table import Table, check_names, disk_errors, stamp_of
 
-_FIRST_SURE_DAY = datetime.date(1900, 3, 1)
-_MOST = 1e15
-"""Numbers from here on have more than 15 digits."""
+_MEASURED, _LOADED = 0.15, 0.8
+"""Shares of the time that have passed when the archive is measured, and when its sheet is loaded."""
+
+_LOAD_TO_MEASURE = 5.0
+"""How much longer a sheet takes to load than to be measured, about: the reader does not say how far it is."""
+
+_EVERY_SECONDS = 0.25
+
+_BATCH = 1024
+"""Rows whose cells become texts together."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +98,12 @@ def open_sheet(
     try:
         with zipfile.ZipFile(path) as archive:
             chosen, part = choose(path, archive, sheet)
-            measure(path, archive, part, chosen)
+            began = time.monotonic()
+            measure(path, archive, part, chosen, lambda share: report(_MEASURED * share))
+            about = _LOAD_TO_MEASURE * (time.monotonic() - began)
         with calamine.CalamineWorkbook.from_path(str(path)) as book:
-            loaded = book.get_sheet_by_name(chosen)
+            with _estimated(about, report):
+                loaded = book.get_sheet_by_name(chosen)
             return _written(path, target, loaded, stamp, header_row, header_rows, wanted, report)
     except (
         zipfile.BadZipFile,
@@ -107,6 +119,28 @@ def open_sheet(
         raise refused(
             path, f"is not a whole workbook: {error}", "open it, save it as .xlsx and run again"
         ) from error
+
+
+@contextmanager
+def _estimated(seconds: float, report: Report) -> Iterator[None]:
+    """Report, while the block loads the sheet, the share that is done by the time that it should take."""
+    if report is unheard:
+        yield
+        return
+    done, began = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not done.wait(_EVERY_SECONDS):
+            share = (time.monotonic() - began) / max(seconds, _EVERY_SECONDS)
+            report(_MEASURED + (_LOADED - _MEASURED) * min(0.99, share))
+
+    thread = threading.Thread(target=tell, name="sheet-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _written(
@@ -145,14 +179,13 @@ def _written(
     indices = tuple(i for i, name in enumerate(names) if wanted is None or name in wanted)
     records = _Records(path, names, indices, rows, at + 1, sheet.total_height, report)
     with disk_errors(), target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*(f"c{i}" for i in indices), "place"])
-        writer.writerows(records)
+        file.write(",".join([*(f"c{i}" for i in indices), "place"]) + "\n")
+        file.writelines(records)
     return SheetTable(target, names, stamp, path, indices, sheet.name, records.empty)
 
 
 class _Records:
-    """The sheet's rows as records of a CSV, the number of the row last; to be walked once. Rows that hold
+    """The sheet's rows as pieces of a CSV, the number of the row last; to be walked once. Rows that hold
     nothing are left out and counted in `empty`."""
 
     def __init__(
@@ -169,35 +202,38 @@ class _Records:
         self._path, self._names, self._indices = path, names, indices
         self._rows, self._first, self._height, self._report = rows, first, height, report
 
-    def __iter__(self) -> Iterator[list[Any]]:
-        indices, whole = self._indices, tuple(self._indices) == tuple(range(len(self._names)))
-        for line, cells in enumerate(self._rows, start=self._first):
-            if not any(cells) and all(cell == "" for cell in cells):
-                self.empty += 1
-                continue
-            chosen = cells if whole and len(cells) == len(indices) else [cells[i] for i in indices]
+    def __iter__(self) -> Iterator[str]:
+        columns = [ColumnTexts() for _ in self._indices]
+        line = self._first
+        while batch := list(islice(self._rows, _BATCH)):
+            lines: Sequence[int] = range(line, line + len(batch))
+            line += len(batch)
+            cells = list(zip(*batch, strict=True))
+            if all("" in column for column in cells):
+                used = [at for at, row in enumerate(batch) if any(cell != "" for cell in row)]
+                self.empty += len(batch) - len(used)
+                if not used:
+                    continue
+                lines = [lines[at] for at in used]
+                cells = list(zip(*(batch[at] for at in used), strict=True))
+            chosen = [cells[index] for index in self._indices]
             try:
-                record: list[Any] = [
-                    cell if type(cell) is str else _TEXTS.get(type(cell), str)(cell) for cell in chosen
-                ]
-            except _NoText:
-                raise self._fault(line, chosen) from None
-            record.append(line)
-            yield record
-            if line % 10_000 == 0:
-                # Loading the sheet, before the first row, takes about three quarters of the time.
-                self._report(0.75 + 0.25 * line / max(line, self._height))
+                texts = [quoted(column.of(part)) for column, part in zip(columns, chosen, strict=True)]
+            except NoText:
+                raise self._fault(lines, chosen) from None
+            yield "\n".join(map(",".join, zip(*texts, map(str, lines), strict=True))) + "\n"
+            self._report(_LOADED + (1 - _LOADED) * line / max(line, self._height))
 
-    def _fault(self, line: int, cells: Sequence[Any]) -> InvalidInput:
-        for index, cell in zip(self._indices, cells, strict=True):
-            name = self._names[index]
-            if isinstance(cell, float) and not abs(cell) < _MOST:
-                return _number(self._path, cell, line, name)
-            if isinstance(cell, datetime.datetime) and cell.date() < _FIRST_SURE_DAY:
-                return _day(self._path, cell, line, name)
-            if type(cell) is datetime.date and cell < _FIRST_SURE_DAY:
-                return _day(self._path, cell, line, name)
-        raise AssertionError("a row without a fault")
+    def _fault(self, lines: Sequence[int], columns: Sequence[Sequence[Any]]) -> InvalidInput:
+        """The first cell, by rows, that has no text."""
+        for line, cells in zip(lines, zip(*columns, strict=True), strict=True):
+            for index, cell in zip(self._indices, cells, strict=True):
+                try:
+                    cell_text(cell)
+                except NoText:
+                    tell = _number if isinstance(cell, float) else _day
+                    return tell(self._path, cell, line, self._names[index])
+        raise AssertionError("rows without a fault")
 
 
 def _merged(sheet: Any, start: int, end: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -234,50 +270,6 @@ def _name(cell: Any) -> str:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)
-
-
-class _NoText(Exception):
-    """A cell that has no text which could be relied on."""
-
-
-def float_text(cell: float) -> str:
-    """The number with the 15 digits that a spreadsheet keeps, without an exponent."""
-    if not -_MOST < cell < _MOST:
-        raise _NoText
-    whole = int(cell)
-    if whole == cell:
-        return str(whole)
-    text = repr(cell)
-    if len(text) <= 16 and "e" not in text:  # 15 digits and a point: the shortest way is the exact one
-        return text
-    text = format(cell, ".15g")
-    return format(Decimal(text), "f") if "e" in text else text
-
-
-def _moment_text(cell: datetime.datetime) -> str:
-    return _day_text(cell.date()) if cell.time() == datetime.time() else _sure(cell).isoformat(" ")
-
-
-def _sure(cell: datetime.datetime) -> datetime.datetime:
-    if cell.date() < _FIRST_SURE_DAY:
-        raise _NoText
-    return cell
-
-
-@lru_cache(maxsize=50_000)
-def _day_text(cell: datetime.date) -> str:
-    if cell < _FIRST_SURE_DAY:
-        raise _NoText
-    return cell.isoformat()
-
-
-_TEXTS: Mapping[type, Callable[[Any], str]] = {
-    float: float_text,
-    bool: lambda cell: "true" if cell else "false",
-    datetime.datetime: _moment_text,
-    datetime.date: _day_text,
-}
-"""How a cell of each type becomes the text that a CSV would hold; of every other type it is `str`."""
 
 
 def _number(path: Path, cell: float, row: int, column: str) -> InvalidInput:
