@@ -32,6 +32,7 @@ from marketplace.shares import Shares
 from marketplace.store.database import Store
 from marketplace.trades import Trades
 from marketplace.uploads import UploadLimits, Uploads
+from marketplace.why import WhyUnfilled
 from marketplace.workers import Workers
 from prixfixe.keys import Signer
 from prixfixe.protocol.typed_data import Domain
@@ -68,6 +69,7 @@ class Services:
     desk: Desk
     batches: Batches
     book: Book
+    why: WhyUnfilled
     closing: threading.Event
 
     @staticmethod
@@ -132,6 +134,7 @@ class Services:
             receipts=Receipts(store, domain, signer),
             trades=trades,
             desk=desk,
+            why=WhyUnfilled(store, chain, terms, clock),
             income=Income(store, chain, policy.window),
             batches=Batches(store, blobs, chain, trades, clock),
             book=Book(store, settings, chain, domain, workers, clock),

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, select, union, update
 from marketplace.chain import ChainReader, ChainView
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
+from marketplace.store.moments import ask_placed, beat_noted
 from marketplace.store.tables import asks, attempts, deals, jobs, offers, workers
 from marketplace.store.transitions import ALIVE
 from marketplace.store.upsert import put
@@ -69,9 +70,12 @@ class Workers:
             "cool_until": 0.0,
         }
         with self._store.write() as connection:
-            known = connection.execute(select(workers.c.provider).where(workers.c.key == key)).scalar()
+            was = connection.execute(select(workers).where(workers.c.key == key)).mappings().one_or_none()
+            if was is not None:
+                silence = self._settings.silence_seconds
+                beat_noted(connection, was, now, draining=False, silence_seconds=silence)
             put(connection, workers, row)
-            if known != provider:
+            if was is None or was["provider"] != provider:
                 connection.execute(delete(asks).where(asks.c.worker == key))
             self._store.notify(connection, "asks")
         return self._status(key, view)
@@ -96,6 +100,13 @@ class Workers:
         now = self._clock()
         with self._store.write() as connection:
             was = _registered(connection, key)
+            beat_noted(
+                connection,
+                was,
+                now,
+                draining=heartbeat.draining,
+                silence_seconds=self._settings.silence_seconds,
+            )
             connection.execute(
                 update(workers)
                 .where(workers.c.key == key)
@@ -104,7 +115,7 @@ class Workers:
             if heartbeat.draining:
                 connection.execute(delete(asks).where(asks.c.worker == key))
             for signed in taken:
-                put(connection, asks, _row(key, signed, int(now)))
+                ask_placed(connection, _row(key, signed, int(now)), now)
             self._trouble[key] = heartbeat.trouble
             silent = now - was["heartbeat_at"] > self._settings.silence_seconds
             if taken or silent or was["draining"] != heartbeat.draining:
@@ -144,10 +155,10 @@ class Workers:
             except PrixfixeError as error:
                 answers.append(_reason(error))
         if taken:
-            now = int(self._clock())
+            now = self._clock()
             with self._store.write() as connection:
                 for key, signed in taken:
-                    put(connection, asks, _row(key, signed, now))
+                    ask_placed(connection, _row(key, signed, int(now)), now)
                 self._store.notify(connection, "asks")
         return answers
 

@@ -13,12 +13,10 @@ from marketplace.chain import ChainReader
 from marketplace.resting import MarketTerms, resting_asks
 from marketplace.store import transitions
 from marketplace.store.database import Store
-from marketplace.store.tables import attempts, cursor, jobs, lots, offers
+from marketplace.store.tables import attempts, cursor, jobs, lots
+from marketplace.wanted import COLUMNS, SOURCE, wanted_of
 from prixfixe.errors import Conflict
-from prixfixe.market.auction import leg_limit
 from prixfixe.market.matching import Round, match
-from prixfixe.market.rules import Wanted
-from prixfixe.protocol.orders import KIND_BIDS, KIND_BUNDLES
 from scheduler.duty import Duty
 
 _LOTS_A_ROUND: Final = 500
@@ -47,7 +45,7 @@ class Matcher(Duty):
             past = [_tried(connection, row) for row in waiting]
             seed = _seed(connection)
         view = self._chain.look(accounts=resting.providers, fee=True)
-        wanted = [_wanted(row, tried, view.fee_bps) for row, tried in zip(waiting, past, strict=True)]
+        wanted = [wanted_of(row, tried, view.fee_bps) for row, tried in zip(waiting, past, strict=True)]
         matched = match(wanted, resting.offered(view, now), self._terms.conditions(view.time), seed)
         self._store(matched, resting.rows, waiting)
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
@@ -89,24 +87,8 @@ def _seed(connection: Connection) -> bytes:
 def _free_lots(connection: Connection, now: float) -> Sequence[RowMapping]:
     return (
         connection.execute(
-            select(
-                lots.c.job,
-                lots.c.lot,
-                lots.c.count,
-                lots.c.tries,
-                lots.c.waiting_reason,
-                jobs.c.customer,
-                jobs.c.expiry,
-                jobs.c.deliver_by,
-                jobs.c.kind,
-                jobs.c.product,
-                jobs.c.price,
-                jobs.c.replicas,
-                jobs.c.providers,
-                offers.c.offer,
-            )
-            .join(jobs, jobs.c.id == lots.c.job)
-            .join(offers, offers.c.offer_id == jobs.c.offer_id, isouter=True)
+            select(*COLUMNS, lots.c.tries, lots.c.waiting_reason)
+            .select_from(SOURCE)
             .where(lots.c.state == "free", lots.c.not_before <= now, jobs.c.kind != "auction")
             .order_by(jobs.c.number, lots.c.lot)
             .limit(_LOTS_A_ROUND)
@@ -130,23 +112,3 @@ def _tried(connection: Connection, row: RowMapping) -> dict[str, str]:
         )
     )
     return {each.worker: each.state for each in tried}
-
-
-def _wanted(row: RowMapping, tried: dict[str, str], fee_bps: int) -> Wanted:
-    offer = row["offer"]
-    return Wanted(
-        job=row["job"],
-        lot=row["lot"],
-        customer=row["customer"],
-        product=bytes.fromhex(row["product"][2:]),
-        max_cost=leg_limit(row["price"], 1, fee_bps) if offer is None else int(offer["maxCost"]),
-        disputable=offer is not None and offer["disputable"],
-        count=row["count"],
-        expiry=row["expiry"],
-        deliver_by=row["deliver_by"],
-        failed_on=frozenset(worker for worker, state in tried.items() if state == "failed"),
-        lost_on=frozenset(worker for worker, state in tried.items() if state == "lost"),
-        replicas=row["replicas"],
-        kind=KIND_BIDS if offer is None else KIND_BUNDLES,
-        providers=None if row["providers"] is None else frozenset(row["providers"]),
-    )

@@ -33,7 +33,7 @@ from prixfixe.errors import (
 from prixfixe.keys import Signer
 from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.addresses import parse_address
-from prixfixe.protocol.prices import Earnings, PriceIndex
+from prixfixe.protocol.prices import Earnings, PriceIndex, WorkerWhy
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.signatures import message_digest
@@ -146,6 +146,9 @@ class ServiceClient:
 
     def earnings(self, key: str, days: int) -> Earnings:
         return _parsed(Earnings, self._call("GET", f"/v1/workers/{key}/earnings", params={"days": days}))
+
+    def why(self, key: str, limit: int) -> WorkerWhy:
+        return _parsed(WorkerWhy, self._call("GET", f"/v1/workers/{key}/why", params={"limit": limit}))
 
     def index(self, product: Product) -> PriceIndex:
         """The price index of a product."""

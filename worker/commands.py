@@ -54,6 +54,7 @@ def worker() -> None:
 
 worker.add_command(income_commands.price)
 worker.add_command(income_commands.earnings)
+worker.add_command(income_commands.why)
 
 
 @worker.command()

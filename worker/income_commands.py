@@ -1,4 +1,4 @@
-"""`prixfixe worker price` and `worker earnings`: what a worker asks, and what it was paid.
+"""`prixfixe worker price`, `earnings` and `why`: what a worker asks, what it was paid, and what it missed.
 
 Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
@@ -6,6 +6,8 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ from worker.options import (
 if TYPE_CHECKING:
     from prixfixe.protocol.money import Money
     from prixfixe.protocol.prices import Earnings, EarningsLine
+    from worker.client import ServiceClient
     from worker.prices import PriceRules, Rule
 
 
@@ -124,20 +127,8 @@ def earnings(
     were judged wrong and went back; FEES is what those cases cost beside it. Per slot-hour: what an hour of
     one slot that worked has brought, taken and fees subtracted, idle time not counted.
     """
-    from prixfixe.keys import load_signer
-    from prixfixe.protocol.addresses import parse_address
-    from worker.client import ServiceClient
-
-    service, rpc, contract = where(service, rpc, contract)
-    market, _ = market_of(service, rpc, contract)
-    signer = load_signer(key, chain_id=market.chain_id)
-    client = ServiceClient(service)
-    try:
-        client.sign_in(signer)
-        whose = signer.address if worker_key is None else parse_address(worker_key, name="worker")
+    with _signed_in(service, rpc, contract, key, worker_key) as (client, whose):
         found = client.earnings(whose, days)
-    finally:
-        client.close()
     if as_json:
         click.echo(json.dumps({**found.model_dump(mode="json"), "total": _totals(found)}))
         return
@@ -150,6 +141,81 @@ def earnings(
     click.echo(table([*map(_row, found.lines), _total_row(found)], head=head))
     if found.more:
         click.echo("there is more than one answer holds: ask for fewer --days", err=True)
+
+
+@click.command()
+@service_option
+@rpc_option
+@contract_option
+@click.option("--key", metavar="KEY", required=True, help="The worker's key; its provider's with --worker.")
+@click.option("--worker", "worker_key", metavar="ADDRESS", default=None, help="Whose; else the key's own.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many lots.")
+@json_option
+def why(
+    service: str | None,
+    rpc: str | None,
+    contract: str | None,
+    key: str,
+    worker_key: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Say why the last lots did not come to this worker.
+
+    Looks at the newest lots of the products that it asks for: those that others got, judged as the worker
+    was at that moment, those that wait, and those that nobody took. The reasons are the very rules that
+    match, counted under the first that kept the worker out; then what would have won the nearest miss.
+    """
+    with _signed_in(service, rpc, contract, key, worker_key) as (client, whose):
+        found = client.why(whose, limit)
+    if as_json:
+        click.echo(found.model_dump_json())
+        return
+    from prixfixe.cli.output import clean, moment, table
+
+    if not found.products:
+        click.echo("it asks for nothing: is it running, and does one slot fit what is sold?", err=True)
+        return
+    if not found.misses:
+        click.echo(f"nothing passed it by; it got {found.got} of the newest lots", err=True)
+        return
+    head = ("AT", "PRODUCT", "KIND", "OUTCOME", "YOU ASKED", "IT PAID", "WHY")
+    rows = [
+        (
+            moment(miss.at).partition(",")[0],
+            miss.product.name,
+            miss.kind,
+            miss.outcome,
+            "-" if miss.price is None else str(miss.price),
+            str(miss.paid),
+            clean(miss.reasons[0]),
+        )
+        for miss in found.misses
+    ]
+    click.echo(table(rows, head=head))
+    counted = ", ".join(f"{each.lots} {each.reason}" for each in found.counts)
+    click.echo(f"{len(found.misses)} lots: {counted}; {found.got} came to it")
+    click.echo(f"nearest: {found.nearest}")
+
+
+@contextmanager
+def _signed_in(
+    service: str | None, rpc: str | None, contract: str | None, key: str, worker_key: str | None
+) -> Iterator[tuple[ServiceClient, str]]:
+    """The service with a session of this key, and the worker that is meant."""
+    from prixfixe.keys import load_signer
+    from prixfixe.protocol.addresses import parse_address
+    from worker.client import ServiceClient
+
+    service, rpc, contract = where(service, rpc, contract)
+    market, _ = market_of(service, rpc, contract)
+    signer = load_signer(key, chain_id=market.chain_id)
+    client = ServiceClient(service)
+    try:
+        client.sign_in(signer)
+        yield client, signer.address if worker_key is None else parse_address(worker_key, name="worker")
+    finally:
+        client.close()
 
 
 def _rule(fixed: str | None, follow: int | None, floor: str | None) -> Rule | None:

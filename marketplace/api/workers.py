@@ -14,7 +14,7 @@ from marketplace.services import CLOSING
 from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
 from prixfixe.protocol.fields import Address
-from prixfixe.protocol.prices import Earnings
+from prixfixe.protocol.prices import Earnings, WorkerWhy
 from prixfixe.protocol.reports import LotReport
 
 router = APIRouter(tags=["workers"])
@@ -49,6 +49,17 @@ def earnings(
 ) -> Earnings:
     """What it was paid by day, product and bundle, and what still waits, for the worker and its provider."""
     return services.income.earnings(key, caller, days)
+
+
+@router.get("/workers/{key}/why")
+def why(
+    services: ServicesDep,
+    caller: Caller,
+    key: Address,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> WorkerWhy:
+    """Why the newest lots of its products did not come to it, for the worker and its provider."""
+    return services.why.why(key, caller, limit)
 
 
 @router.get("/assignments", response_model=None, responses={200: {"model": wire.Assignment}})

@@ -494,6 +494,25 @@ batches = Table(  # of the auction; the publication is the blob of the same dige
     UniqueConstraint("product", "number"),
 )
 
+MOMENT_KINDS = (
+    "asked",  # from `at` on it asked these terms for a task of `product`
+    "silent",  # from `at` on nothing was heard of it
+    "drained",  # from `at` on it took no work
+    "back",  # from `at` on it was heard and took work
+)
+worker_moments = Table(  # what changed about a worker, the newest of each: why it was not given a lot then
+    "worker_moments",
+    metadata,
+    Column("worker", String(42), ForeignKey("workers.key"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # 1, 2, ... in the order in which they were written
+    Column("at", Float, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("product", String(66)),
+    Column("ask", _JSON),
+    _states("kind", *MOMENT_KINDS),
+    CheckConstraint("(ask IS NOT NULL) = (kind = 'asked')", name="ask_when_asked"),
+)
+
 transactions = Table(  # the outbox
     "transactions",
     metadata,

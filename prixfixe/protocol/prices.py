@@ -74,3 +74,38 @@ class Earnings(Message):
     until: Seconds
     lines: tuple[EarningsLine, ...]
     more: bool = False  # there were more trades than one answer adds up; the oldest are left out
+
+
+class Miss(Message):
+    """A lot that a worker did not get. outcome: elsewhere, others got it; waiting, nobody has it yet;
+    unmatched, it ended without anybody. price: what the worker asked for a task then, None when it asked for
+    nothing; paid: what the dearest of those who got it are paid, or the most that the lot may cost."""
+
+    job: Word
+    lot: int
+    product: ProductField
+    kind: Literal["bundle", "flat", "auction"]
+    outcome: Literal["elsewhere", "waiting", "unmatched"]
+    at: Seconds  # service clock
+    price: MoneyField | None
+    paid: MoneyField
+    reasons: tuple[str, ...]  # every rule that kept it out, each with what would have admitted it
+
+
+class ReasonCount(Message):
+    """How many lots a reason kept from a worker, each counted under the first that did."""
+
+    reason: str
+    lots: int
+
+
+class WorkerWhy(Message):
+    """Why the newest lots of a worker's products did not come to it, newest first. got: of those that were
+    looked at, how many did. nearest: what would have won the miss that fewest rules kept out."""
+
+    key: Address
+    products: tuple[ProductField, ...]
+    got: int
+    misses: tuple[Miss, ...]
+    counts: tuple[ReasonCount, ...]
+    nearest: str | None
