@@ -36,12 +36,14 @@ SOURCE: Final[FromClause] = lots.join(jobs, jobs.c.id == lots.c.job).outerjoin(
 def wanted_of(row: RowMapping, tried: Mapping[str, str], fee_bps: int) -> Wanted:
     """The lot of a row of `COLUMNS`. tried: how its earlier attempts ended, by worker."""
     offer = row["offer"]
+    # Flat, the legs share the price as they ask; in an auction each leg is paid the same.
+    legs = row["replicas"] if row["kind"] == "auction" else 1
     return Wanted(
         job=row["job"],
         lot=row["lot"],
         customer=row["customer"],
         product=bytes.fromhex(row["product"][2:]),
-        max_cost=leg_limit(row["price"], 1, fee_bps) if offer is None else int(offer["maxCost"]),
+        max_cost=leg_limit(row["price"], legs, fee_bps) if offer is None else int(offer["maxCost"]),
         disputable=offer is not None and offer["disputable"],
         count=row["count"],
         expiry=row["expiry"],
