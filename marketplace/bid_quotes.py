@@ -223,6 +223,7 @@ def _manifest(request: wire.BidQuoteRequest) -> JobManifest:
             parameters=request.parameters,
             inputs=request.inputs,
             tasks=request.tasks,
+            matrix=request.matrix,
             determinism=request.determinism,
         )
     except ValidationError as error:

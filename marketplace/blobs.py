@@ -202,7 +202,7 @@ def may_read(connection: Connection, sha256: str, reader: str) -> bool:
     return any(
         file["sha256"] == sha256
         for manifest in connection.execute(assigned).scalars()
-        for file in manifest["inputs"]
+        for file in (*manifest["inputs"], *filter(None, [manifest.get("matrix")]))
     )
 
 

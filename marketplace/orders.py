@@ -224,7 +224,7 @@ def _quote(connection: Connection, quote: str) -> wire.Quote | wire.BidQuote:
 def _require_inputs(connection: Connection, quote: wire.Quote | wire.BidQuote, customer: str) -> None:
     """Everything that the job reads, its image's archive too, is here, and the customer has shown that it has
     the bytes."""
-    names = {file.sha256: file.name for file in quote.manifest.inputs}
+    names = {file.sha256: file.name for file in quote.manifest.files}
     if isinstance(quote, wire.BidQuote) and quote.image_archive is not None:
         names[quote.image_archive] = "the image's archive"
     sizes, own = known_sizes(connection, list(names)), owned(connection, list(names), customer)
@@ -237,7 +237,7 @@ def _require_inputs(connection: Connection, quote: wire.Quote | wire.BidQuote, c
             retryable=True,
             missing=missing,
         )
-    for file in quote.manifest.inputs:
+    for file in quote.manifest.files:
         if sizes[file.sha256] != file.size:
             raise InvalidInput(
                 f"input {file.name} has {sizes[file.sha256]} bytes, the quote says {file.size}",

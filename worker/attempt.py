@@ -20,8 +20,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from prixfixe.errors import EngineError, PrixfixeError
+from prixfixe.errors import EngineError, InvalidInput, PrixfixeError
+from prixfixe.protocol import matrix
 from prixfixe.protocol.deals import Due, open_word, refusal_root
+from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.orders import Result
 from prixfixe.protocol.outputs import OutputManifest, TaskStatus, lot_root
 from prixfixe.protocol.reports import MORE_WORDS_BYTES, LotReport, TaskReport
@@ -59,6 +61,7 @@ class Attempt:
         self._cleaning: list[Future[None]] = []
         self._until = 0.0  # on the monotonic clock: when what still runs is stopped
         self._cage: dict[str, Any] = {}
+        self._manifests: dict[int, JobManifest] = {}  # of tasks that have parameters of their own
 
     def stop(self, why: str) -> None:
         """End it. "given up" by the market: no report. "shutdown" of the worker, now: no report, and a
@@ -127,6 +130,7 @@ class Attempt:
         try:
             self._until = time.monotonic() + self._check()
             self.room.images.ensure(self.assignment.manifest.image, self.assignment.image_archive)
+            self._manifests = self._read_matrix()
             self._run_all(known)
         except (Stopped, Abandoned):
             raise
@@ -172,6 +176,20 @@ class Attempt:
             )
         return left
 
+    def _read_matrix(self) -> dict[int, JobManifest]:
+        """The job as each task of this lot runs it, when they differ."""
+        manifest, tasks = self.assignment.manifest, self.assignment.tasks
+        if manifest.matrix is None:
+            return {}
+        if manifest.matrix.size > matrix.MAX_BYTES:
+            raise InvalidInput(f"the matrix has more than {matrix.MAX_BYTES:,} bytes", code="bad-matrix")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place = self.folder / "matrix"
+        place.unlink(missing_ok=True)
+        self.room.inputs.place(manifest.matrix, place)
+        rows = matrix.from_lines(place.read_bytes(), manifest.tasks)
+        return {index: matrix.for_task(manifest, rows[index]) for index in tasks}
+
     def _run_all(self, known: dict[int, TaskRow]) -> None:
         """As many side by side as there are slots. What an earlier process left running comes first: its
         clock runs already."""
@@ -213,7 +231,8 @@ class Attempt:
             if left <= 0:
                 return self._not_run(*outcomes.could_not_start("the deal's time was over before it began"))
             seconds = min(float(self.assignment.product.max_seconds), left)
-            task = Task(self.room, self.assignment, index, seconds, self._raise_if_abandoned)
+            manifest = self._manifests.get(index, self.assignment.manifest)
+            task = Task(self.room, self.assignment, manifest, index, seconds, self._raise_if_abandoned)
             with self._lock:
                 if self._why is None:
                     self._running[index] = task

@@ -70,6 +70,8 @@ def check_job(assignment: Assignment, settings: WorkerSettings) -> None:
     else:
         _, offer = as_bought(manifest, assignment.definition, order)
         _require_product(assignment, offer.product)
+    if manifest.matrix is not None and not isinstance(order, Bid):
+        raise NotAsBought("a bundle's tasks have no parameters of their own")
     first, count = assignment.deal.lot * order.lot, assignment.deal.count
     if assignment.tasks != tuple(range(first, first + count)) or first + count > manifest.tasks:
         raise NotAsBought(f"the tasks given are not the deal's {count} from {first} on")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from prixfixe.errors import EngineError, PrixfixeError
 from prixfixe.protocol.deals import NO_BUNDLE
+from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.outputs import OutputManifest, TaskStatus
 from prixfixe.protocol.reports import MORE_WORDS_BYTES, TaskReport, most_listing_bytes
 from prixfixe.protocol.wire import Assignment, LogChunk, Reason
@@ -44,14 +45,22 @@ class Ended:
 
 
 class Task:
-    """One task in one thread; `stop` may be called from others. index: in the job. seconds: that it may run;
-    fewer than the product's when the deal ends before. stopped: raises when the attempt is given up."""
+    """One task in one thread; `stop` may be called from others. manifest: as this task runs it. index: in the
+    job. seconds: that it may run; fewer than the product's when the deal ends before. stopped: raises when
+    the attempt is given up."""
 
     def __init__(
-        self, room: Room, assignment: Assignment, index: int, seconds: float, stopped: Callable[[], None]
+        self,
+        room: Room,
+        assignment: Assignment,
+        manifest: JobManifest,
+        index: int,
+        seconds: float,
+        stopped: Callable[[], None],
     ) -> None:
         self.room = room
         self.assignment = assignment
+        self._manifest = manifest
         self.index = index
         self.seconds = seconds
         self.folder = room.runs / assignment.attempt / str(index)
@@ -128,7 +137,7 @@ class Task:
         self._disk = self.room.scratch.take(self._disk_mib)
         lay_out(
             self.folder,
-            self.assignment.manifest,
+            self._manifest,
             self.room.inputs,
             index=self.index,
             limit_units=self.assignment.limit_units,
@@ -147,7 +156,7 @@ class Task:
     def _job(self, disk: Disk, sender: LogSender) -> Job:
         settings, manifest = self.room.settings, self.assignment.manifest
         cage = cage_of(
-            manifest,
+            self._manifest,
             self.assignment.product,
             self.folder,
             disk,

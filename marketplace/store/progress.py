@@ -12,7 +12,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store.events import add_event
 from marketplace.store.tables import jobs, lots, task_logs, tasks
-from marketplace.store.transitions import attempt_row, stage_said
+from marketplace.store.transitions import attempt_row, stage_said, worker_name
 from marketplace.store.upsert import put
 
 PROGRESS_STEP: Final = 0.001  # of a task, and of a job: less is no news
@@ -87,5 +87,11 @@ def log_appended(connection: Connection, attempt: str, task: int, offset: int, t
     size = offset + len(text.encode("utf-8"))
     if size > log_bytes(connection, attempt, task):
         put(connection, task_logs, {"attempt": attempt, "task": task, "bytes": size})
-    data = {"attempt": attempt, "task": task, "offset": offset, "text": text}
+    data = {
+        "attempt": attempt,
+        "task": task,
+        "worker": worker_name(connection, row["worker"]),
+        "offset": offset,
+        "text": text,
+    }
     add_event(connection, row["job"], "log", data)

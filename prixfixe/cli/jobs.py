@@ -91,6 +91,8 @@ def show(job: str, context_name: str | None, key: str | None, as_json: bool) -> 
     click.echo(table(job_rows(found)))
     for file in found.outputs:
         click.echo(f"  {file.path}  {file.size:,} bytes  sha256 {file.sha256}")
+    if found.output_count > len(found.outputs):
+        click.echo(f"  ... and {found.output_count - len(found.outputs):,} more files")
 
 
 @jobs.command()
@@ -140,6 +142,7 @@ def log(job: str, context_name: str | None, key: str | None, as_json: bool) -> N
 @_JOB
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for all, or a file for one output.")
 @click.option("--file", "name", metavar="PATH", help="Only this output, by the path that `jobs show` lists.")
+@click.option("--task", type=click.IntRange(0), help="Only the outputs of this task, by its index.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @context_option
 @key_option
@@ -148,6 +151,7 @@ def download(
     job: str,
     out: Path | None,
     name: str | None,
+    task: int | None,
     force: bool,
     context_name: str | None,
     key: str | None,
@@ -155,7 +159,9 @@ def download(
 ) -> None:
     """Download a job's outputs.
 
-    Each file is checked against the digest that the worker signed, and appears whole or not at all.
+    Each file is checked against the digest that the worker signed, and appears whole or not at all. Those of
+    a job of several tasks go to a folder for each task, named by its index. What was downloaded before is not
+    sent again: a download that was interrupted goes on.
 
     \b
     Examples:
@@ -167,7 +173,9 @@ def download(
     with open_client(chosen_context(context_name, key)) as client:
         if name is None:
             folder = out or Path(f"job-{job[2:10]}")
-            paths = client.download(job, folder, overwrite=force, progress=progress.bytes("downloading"))
+            paths = client.download(
+                job, folder, task=task, overwrite=force, progress=progress.bytes("downloading")
+            )
         else:
             target = out or Path(Path(name).name)
             paths = (

@@ -35,7 +35,8 @@ def follow(events: Iterable[JobEvent], progress: Progress) -> frozenset[str]:
     """Show events as they come, until the job's end. The lines of the log that were shown: of several
     replicas, those of the first to speak."""
     stage, logged = "waiting", set()
-    speaker: object = None
+    speakers: dict[object, object] = {}  # by task
+    shown: object = None
     for event in events:
         data = event.data
         if event.kind == "state":
@@ -43,15 +44,18 @@ def follow(events: Iterable[JobEvent], progress: Progress) -> frozenset[str]:
             progress.show(stage)
             reached(stage)
             if stage.startswith("assigned"):
-                speaker = None  # a new deal: others run it
+                speakers.clear()  # a new deal: others run it
         elif event.kind == "progress":
             fraction = data.get("fraction")
             known = float(fraction) if isinstance(fraction, int | float) else None
             progress.show(stage, known, clean(str(data.get("text") or "")))
         elif event.kind == "log":
-            speaker = speaker or data.get("attempt")
-            if data.get("attempt") != speaker:
-                continue
+            task = data.get("task")
+            if speakers.setdefault(task, data.get("attempt")) != data.get("attempt"):
+                continue  # another replica says the same
+            if task != shown and (task or len(speakers) > 1):
+                progress.line(f"  --- task {task} on {clean(str(data.get('worker') or 'a worker'))} ---")
+            shown = task
             for line in clean(str(data.get("text") or "")).splitlines():
                 # Progress lines of the application have moved the bar already.
                 if not line.startswith("progress:"):

@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from prixfixe.client.calls import Download, Part, Upload
 from prixfixe.errors import ConfigurationError, Conflict, InvalidInput, PrixfixeError, VerificationFailed
 from prixfixe.protocol.hashing import sha256_file
 from prixfixe.protocol.manifest import InputFile
+
+if TYPE_CHECKING:
+    from prixfixe.protocol.wire import OutputFileInfo
 
 CHUNK_BYTES = 1 << 20
 
@@ -193,6 +196,18 @@ def require_free_target(target: Path, *, overwrite: bool, option: str = "--out")
             code="output-exists",
             hint=f"name another file with {option}, or replace it with --force",
         )
+
+
+def is_there(file: OutputFileInfo, target: Path) -> bool:
+    """Whether `target` holds this very output, so that it need not be fetched again."""
+    try:
+        return (
+            target.is_file()
+            and target.stat().st_size == file.size
+            and sha256_file(target) == (file.sha256, file.size)
+        )
+    except OSError:
+        return False
 
 
 def free_name(target: Path) -> Path:

@@ -25,7 +25,7 @@ from prixfixe.client.calls import (
 from prixfixe.client.contexts import Context
 from prixfixe.client.conversation import items_of, parsed
 from prixfixe.client.dispute import Verdict
-from prixfixe.client.files import named_input, require_free_target
+from prixfixe.client.files import is_there, named_input, require_free_target
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
 from prixfixe.client.prices import Prices
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
@@ -193,19 +193,38 @@ class Operations(Uploading, Prices, Books):
         """The receipt of a job that has ended."""
         return (yield from self.ask_signed_in(Receipt, Request("GET", f"/v1/jobs/{job}/receipt")))
 
-    def outputs(self, job: str) -> Operation[tuple[wire.OutputFileInfo, ...]]:
-        answer = yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/outputs"))
-        return tuple(parsed(wire.OutputFileInfo, item) for item in items_of(answer.json()))
+    def outputs(self, job: str, task: int | None = None) -> Operation[tuple[wire.OutputFileInfo, ...]]:
+        """All output files, or those of one task."""
+        found: list[wire.OutputFileInfo] = []
+        query = {} if task is None else {"task": str(task)}
+        while True:
+            page = (
+                yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/outputs", query=query))
+            ).json()
+            found += [parsed(wire.OutputFileInfo, item) for item in items_of(page)]
+            cursor = page.get("next") if isinstance(page, dict) else None
+            if cursor is None:
+                return tuple(found)
+            query = {**query, "cursor": cursor}
 
     def download(
-        self, job: str, folder: Path, *, overwrite: bool = False, progress: Progress | None = None
+        self,
+        job: str,
+        folder: Path,
+        *,
+        task: int | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
     ) -> Operation[tuple[Path, ...]]:
-        """Fetch every output into a folder, with the names that the job gave them."""
-        known = yield from self.outputs(job)
+        """Fetch every output into a folder, with the names that the job gave them; of several tasks each has
+        a folder named by its index. What is there already, to the byte, is not fetched again."""
+        known = yield from self.outputs(job, task)
         targets = [folder.joinpath(*require_output_path(file.path).split("/")) for file in known]
-        for target in targets:
+        pairs = list(zip(known, targets, strict=True))
+        missing = yield Work(lambda: [pair for pair in pairs if not is_there(*pair)])
+        for _, target in missing:
             require_free_target(target, overwrite=overwrite)
-        for file, target in zip(known, targets, strict=True):
+        for file, target in missing:
             yield from self._fetch(job, file, target, progress)
         return tuple(targets)
 

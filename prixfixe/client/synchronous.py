@@ -159,19 +159,24 @@ class Client:
     def receipt(self, job: str | wire.Job) -> Receipt:
         return self.run(self.operations.receipt(id_of(job)))
 
-    def outputs(self, job: str | wire.Job) -> tuple[wire.OutputFileInfo, ...]:
-        return self.run(self.operations.outputs(id_of(job)))
+    def outputs(self, job: str | wire.Job, *, task: int | None = None) -> tuple[wire.OutputFileInfo, ...]:
+        """Every output file; of a job of several tasks as `<index>/<path>`. task: of this one only."""
+        return self.run(self.operations.outputs(id_of(job), task))
 
     def download(
         self,
         job: str | wire.Job,
         folder: Path | str,
         *,
+        task: int | None = None,
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> tuple[Path, ...]:
-        """Fetch every output into a folder; each file appears whole and checked, or not at all."""
-        operation = self.operations.download(id_of(job), Path(folder), overwrite=overwrite, progress=progress)
+        """Fetch every output into a folder; each file appears whole and checked, or not at all. What is there
+        already is not fetched again. task: only this one's, into a folder named by its index."""
+        operation = self.operations.download(
+            id_of(job), Path(folder), task=task, overwrite=overwrite, progress=progress
+        )
         return self.run(operation)
 
     def download_file(

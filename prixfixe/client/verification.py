@@ -34,7 +34,7 @@ from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
 from prixfixe.protocol.wire import BidQuote
 
 # A receipt holds a quote, a definition and lists of files; more than this is not one.
-MAX_RECEIPT_BYTES = 64 << 20
+MAX_RECEIPT_BYTES = 256 << 20
 
 
 def receipt_bytes(receipt: Receipt) -> bytes:

@@ -8,7 +8,7 @@ is not.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -22,6 +22,7 @@ ImageName = Annotated[
         pattern=r"^(?:[a-z0-9][a-z0-9._:/-]{0,254}@)?sha256:[0-9a-f]{64}$",
     ),
 ]
+MAX_TASKS: Final = 65_536
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -62,10 +63,18 @@ class JobManifest(_Frozen):
     environment: dict[str, str] = {}
     parameters: dict[str, Any] = {}
     inputs: Annotated[tuple[InputFile, ...], Field(max_length=1000)]
-    tasks: Annotated[int, Field(ge=1, le=65_536)] = 1
+    tasks: Annotated[int, Field(ge=1, le=MAX_TASKS)] = 1
     network: Literal["none"] = "none"
     determinism: Literal["exact", "canonical", "none"]
     bundle: BundleReference | None = None
+    # One row of parameters a task (`protocol.matrix`). Left out when there is none, so that digests of jobs
+    # without one stay.
+    matrix: Annotated[InputFile | None, Field(exclude_if=lambda matrix: matrix is None)] = None
+
+    @property
+    def files(self) -> tuple[InputFile, ...]:
+        """Every blob that a worker needs beside the image."""
+        return self.inputs if self.matrix is None else (*self.inputs, self.matrix)
 
     @field_validator("inputs")
     @classmethod

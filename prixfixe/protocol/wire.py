@@ -165,6 +165,7 @@ class BidQuoteRequest(Message):
     parameters: dict[str, Any] = Field(default_factory=dict)
     inputs: Annotated[tuple[InputFile, ...], Field(max_length=1000)] = ()
     tasks: Annotated[int, Field(ge=1, le=65_536)] = 1
+    matrix: InputFile | None = None  # blob of parameters, one row a task (`protocol.matrix`)
     lot: Annotated[int, Field(ge=1, le=65_535)] | None = None
     replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = 1
     determinism: Literal["exact", "none"] = "none"
