@@ -65,8 +65,8 @@ def halmos() -> tuple[str, ...]:
     write_last(contracts.CONTRACTS / PROVEN_CODE, json.dumps({"bytecode": {"object": bytecode}}))
     program = str(ANALYSIS_VENV / "bin" / "halmos")
     built = ("--root", ".", "--forge-build-out", "cache/halmos/out")
-    # The proofs' own loops, and those over a deal's legs, go to three. In 10 ms most ways that cannot be gone are seen
-    # to be so; the others cost time and prove nothing wrong.
+    # The proofs' own loops, and those over a deal's legs, go to three. In 10 ms the solver
+    # sees of most impossible branches that they are; the others cost time and prove nothing wrong.
     patience = ("--solver-timeout-branching", "10ms", "--solver-timeout-assertion", "120s")
     return (program, *built, "--loop", "4", "--no-status", *patience)
 
