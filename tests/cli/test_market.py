@@ -1,0 +1,80 @@
+"""`prixfixe market` as it is typed: the book, one's orders, terms; and a batch replayed from a file and a
+node alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from marketplace.store.tables import batches
+from prixfixe.protocol.money import Money
+from tests.cli.conftest import Terminal
+from tests.service.test_book import place, place_bid, product
+from tests.support.market import LocalMarket
+from tests.support.scheduling import Service
+from tests.support.service import World
+
+
+def test_the_book_shows_both_sides_and_an_order_leaves_it(types: Terminal, world: World) -> None:
+    world.register()
+    place(world, world.ask(kinds=3))
+    bid = place_bid(world, price=900_000)
+    name = product(world)
+    shown = types("market", "book", name)
+    assert "1 live asks of 1" in shown.out
+    assert "ask   $1.00" in shown.out
+    assert "bid   $0.90" in shown.out
+    assert types("market", "book", name, "--json").json["spread"] == "100000"
+    (mine,) = types("market", "orders", "--json").json["orders"]
+    assert (mine["order"], mine["why"]) == (bid, None)
+    assert types("market", "cancel", bid).code == 0
+    assert types("market", "orders").err.strip() == "no order of yours rests"
+    assert types("market", "book", name, "--json").json["bids"] == []
+    assert types("market", "batches").err.strip() == "no batch was cleared yet"
+
+
+def test_terms_change_with_a_note_by_the_pricing_desk_only(types: Terminal, world: World) -> None:
+    name = product(world)
+    assert types("market", "rules", name, "--reserve", "0.02").code == 2
+    refused = types("market", "rules", name, "--reserve", "0.02", "--note", "floor")
+    assert "no pricing role" in refused.err
+    given = types("market", "rules", name, "--reserve", "0.02", "--note", "floor", "--key", "dev:1", "--json")
+    (listing,) = given.json["products"]
+    assert (listing["terms"]["low"], listing["note"]) == ("20000", "floor")
+    assert "$0.02" in types("market", "rules").out
+
+
+@pytest.mark.chain
+def test_a_batch_is_replayed_from_a_file_and_a_node_alone(
+    types: Terminal, market: LocalMarket, tmp_path: Path
+) -> None:
+    service = Service(market, tmp_path)
+    try:
+        service.ready_worker(price=Money.parse("0.50"))
+        service.bid()
+        service.close_batch()
+        (row,) = service.rows(batches)
+        published = service.blobs.path(row["digest"][2:]).read_bytes()
+        node = ("--rpc", market.chain.url, "--contract", market.deployment.market)
+        file = tmp_path / "batch.json"
+        file.write_bytes(published)
+
+        honest = types("market", "replay", str(file), *node)
+        assert (honest.code, "The batch is honest." in honest.out) == (0, True), honest.err
+        assert types("market", "replay", str(file), *node, "--json").json["opened"] == 1
+
+        lie = json.loads(published)
+        lie["price"] = str(int(lie["price"]) - 1)
+        file.write_text(json.dumps(lie))
+        caught = types("market", "replay", str(file), *node)
+        assert caught.code == 10
+        assert "these orders clear at" in caught.out
+        assert "never emitted its digest" in caught.out
+
+        file.write_text("{}")
+        assert types("market", "replay", str(file), *node).code == 3
+        assert types("market", "replay", "nothing", *node).code == 3
+    finally:
+        service.close()
