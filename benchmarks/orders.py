@@ -37,18 +37,20 @@ WAYS: Final = ("verified", "unverified", "hundreds", "bare")
 def serve(pipe: Connection) -> None:
     """The service, and what it is told by the pipe: whether signatures are checked. Ends with the pipe."""
     checked = workers._signer
-    with tempfile.TemporaryDirectory() as folder:
-        with served(Path(folder) / "data", asks_per_minute=0) as (world, url):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(Path(folder) / "data", asks_per_minute=0) as (world, url),
+    ):
 
-            @world.app.post("/bare")
-            def bare(placement: AskPlacement) -> dict[str, int]:
-                return {"asks": len(placement.asks)}
+        @world.app.post("/bare")
+        def bare(placement: AskPlacement) -> dict[str, int]:
+            return {"asks": len(placement.asks)}
 
-            world.register()
-            pipe.send((url, [each.model_dump_json() for each in _asks(world)]))
-            while (way := pipe.recv()) is not None:
-                workers._signer = checked if way != "unverified" else lambda signed, domain: WORKER.address
-                pipe.send(way)
+        world.register()
+        pipe.send((url, [each.model_dump_json() for each in _asks(world)]))
+        while (way := pipe.recv()) is not None:
+            workers._signer = checked if way != "unverified" else lambda signed, domain: WORKER.address
+            pipe.send(way)
 
 
 def _asks(world: World) -> list[wire.SignedAsk]:
@@ -79,7 +81,9 @@ def orders_a_second(url: str, way: str, asks: list[str], requests: int) -> float
         bodies = [f'{{"asks":[{each}]}}'.encode() for each in own]
         if way == "hundreds":
             bodies = [f'{{"asks":[{",".join(own)}]}}'.encode()]
-        given = [bodies[at % len(bodies)] for at in range(max(requests // (BATCH if way == "hundreds" else 1), 1))]
+        given = [
+            bodies[at % len(bodies)] for at in range(max(requests // (BATCH if way == "hundreds" else 1), 1))
+        ]
         clients.append(context.Process(target=send, args=(url, path, given, start, done)))
     for each in clients:
         each.start()

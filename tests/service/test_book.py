@@ -60,7 +60,7 @@ def place_bid(world: World, *, price: int = 2 * DOLLAR, tasks: int = 1, nonce: i
             quote="q",
             order=order,
             signature="0x" + sign_typed(CUSTOMER, order, DOMAIN).hex(),
-            manifest={"tasks": tasks},
+            manifest={"image": "sha256:" + "ab" * 32, "tasks": tasks},
             terms=transitions.OrderTerms("auction", order.product),
         )
     return job
