@@ -105,6 +105,7 @@ class BidQuotes:
                 live_asks=why.providers,
                 excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
                 nearest=why.nearest,
+                index=self._issued.index(request.product, view.time),
                 signature=UNSIGNED,
             )
         )

@@ -9,8 +9,10 @@ from sqlalchemy import delete, insert, select
 
 from marketplace.store.database import Store
 from marketplace.store.tables import jobs, quotes
+from marketplace.trades import Trades
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
+from prixfixe.protocol.product import Product
 from prixfixe.protocol.quotes import quote_digest
 from prixfixe.protocol.typed_data import Domain
 
@@ -24,12 +26,20 @@ _Q = TypeVar("_Q", wire.Quote, wire.BidQuote)
 class IssuedQuotes:
     """Signs quotes and remembers them."""
 
-    def __init__(self, store: Store, domain: Domain, signer: Signer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, domain: Domain, signer: Signer, trades: Trades, clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._domain = domain
         self._signer = signer
+        self._trades = trades
         self._clock = clock
         self._purged = 0.0
+
+    def index(self, product: Product, now: int) -> wire.QuotedIndex:
+        """What a quote repeats of the product's price index at the chain's time `now`."""
+        found = self._trades.recent(product, now)
+        return wire.QuotedIndex(status=found.status, p50=found.p50)
 
     def issue(self, unsigned: _Q) -> _Q:
         """The quote with its signature; an order may accept it from now on."""

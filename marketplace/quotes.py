@@ -94,6 +94,7 @@ class Quotes:
             live_asks=why.providers,
             excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
             nearest=why.nearest,
+            index=self._issued.index(definition.limits.product, view.time),
             signature=UNSIGNED,
         )
         return self._issued.issue(unsigned)

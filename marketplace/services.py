@@ -100,7 +100,7 @@ class Services:
         )
         trades = Trades(store, chain)
         desk = Desk(store, chain, trades, clock)
-        issued = IssuedQuotes(store, domain, signer, clock)
+        issued = IssuedQuotes(store, domain, signer, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
         return Services(
             settings=settings,

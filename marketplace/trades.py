@@ -93,6 +93,15 @@ class Trades:
         now = self._chain.look().time
         return [self.index(product, now) for product in self.products()]
 
+    def recent(self, product: Product, now: int) -> PriceIndex:
+        """The index of a product, perhaps of some blocks ago: for quotes, which must be quick on a busy
+        chain too."""
+        with self._lock:
+            kept = self._kept.get(product.to_bytes())
+        if kept is not None and 0 <= now - kept[1].time < FRESH_SECONDS:
+            return kept[1]
+        return self.index(product, now)
+
     def index(self, product: Product, now: int | None = None) -> PriceIndex:
         """The index of a product at the chain's time `now` (asked when None)."""
         time = self._chain.look().time if now is None else now

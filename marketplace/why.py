@@ -23,7 +23,7 @@ from marketplace.store.moments import Past
 from marketplace.store.tables import asks, attempts, deals, jobs, lots
 from marketplace.store.transitions import COOL_DOWN_SECONDS
 from marketplace.wanted import COLUMNS, SOURCE, wanted_of
-from prixfixe.market.rules import Conditions, Offered, Wanted, excluding
+from prixfixe.market.rules import Conditions, Offered, Wanted, excluding, slots_taken
 from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask
@@ -162,9 +162,11 @@ class _Standing:
         silent = self.now - last_heard if current else (at - since if state == "silent" else 0.0)
         if not current and at > last_heard:
             silent = at - last_heard
+        then = Ask.from_json(ask)
         busy = sum(
-            each["created_at"] <= at and (each["ended_at"] is None or each["ended_at"] >= at)
+            slots_taken(then, each["tasks"])
             for each in self.own
+            if each["created_at"] <= at and (each["ended_at"] is None or each["ended_at"] >= at)
         )
         failed = (each["ended_at"] for each in self.own if each["state"] == "failed")
         cooling = any(end is not None and 0 <= at - end < COOL_DOWN_SECONDS for end in failed)
@@ -172,7 +174,7 @@ class _Standing:
         return Offered(
             worker=self.worker["key"],
             # Renewals are not remembered: who was heard renewed in time.
-            ask=Ask.from_json(ask) if current else replace(Ask.from_json(ask), expiry=conditions.now),
+            ask=then if current else replace(then, expiry=conditions.now),
             silent_seconds=silent,
             draining=bool(self.worker["draining"]) if current else state == "drained",
             cooling=self.worker["cool_until"] > at if current else cooling,
@@ -250,7 +252,8 @@ def _openings(connection: Connection, of_jobs: set[str]) -> dict[tuple[str, int]
 def _own(connection: Connection, key: str) -> Sequence[RowMapping]:
     """The newest attempts of the worker."""
     query = (
-        select(attempts.c.state, attempts.c.created_at, attempts.c.ended_at)
+        select(attempts.c.state, attempts.c.created_at, attempts.c.ended_at, lots.c["count"].label("tasks"))
+        .join(lots, (lots.c.job == attempts.c.job) & (lots.c.lot == attempts.c.lot))
         .where(attempts.c.worker == key)
         .order_by(attempts.c.created_at.desc())
         .limit(LOOKED_AT)

@@ -25,7 +25,7 @@ from prixfixe.cli.times import reached
 if TYPE_CHECKING:
     from prixfixe.cli.running import Order, Places
     from prixfixe.client import Client
-    from prixfixe.protocol.wire import Job, Quote
+    from prixfixe.protocol.wire import Job, Quote, QuotedIndex
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -219,6 +219,13 @@ def _chain_time(client: Client) -> int | None:
     return told if isinstance(told, int) else None
 
 
+def _market(index: QuotedIndex) -> str:
+    """What providers are paid, beside the flat price."""
+    if index.p50 is None:
+        return "no price index for this product yet"
+    return f"a provider is paid {index.p50} a task at the middle ({index.status} index)"
+
+
 def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> str:
     """What the person decides on."""
     left = f"{quote.balance - quote.total}" if quote.balance >= quote.total else "not enough"
@@ -235,6 +242,7 @@ def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> s
         ("tier", f"{quote.tier}: {quote.units:,} {quote.unit}"),
         ("price", f"{quote.total}, and nothing beside it"),
         *([("replicas", replicas)] if quote.replicas > 1 else []),
+        *([("market", _market(quote.index))] if quote.index is not None else []),
         ("result by", moment(quote.deliver_by, now)),
         (
             "else",

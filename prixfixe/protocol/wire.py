@@ -188,6 +188,14 @@ class Excluded(Message):
     asks: int
 
 
+class QuotedIndex(Message):
+    """What a task of the product has cost lately (`GET /v1/index`), beside what is asked for it here. p50:
+    to one provider; None when nothing is known."""
+
+    status: Literal["live", "stale", "fallback"]
+    p50: MoneyField | None
+
+
 class QuoteBase(Message):
     """What every price says before any money moves. Signed by the operator: typed data `Quote` (see
     `prixfixe.protocol.quotes`)."""
@@ -209,6 +217,8 @@ class QuoteBase(Message):
     live_asks: int  # how many providers could run it now
     excluded: tuple[Excluded, ...] = ()  # the asks of this product that could not, and why
     nearest: str | None = None  # of those, what would admit the one that fewest rules keep out
+    # Left out by services that tell of no index: their quotes keep their bytes.
+    index: Annotated[QuotedIndex | None, Field(exclude_if=lambda index: index is None)] = None
     signature: Signature
 
 

@@ -152,9 +152,10 @@ def test_the_lots_step_keeps_what_single_tasks_came_to_and_their_logs(store: Sto
         for statement in (
             "INSERT INTO quotes VALUES ('q', 'c', '{}', 0, 0)",
             'INSERT INTO jobs (id, number, customer, quote, "order", signature, manifest, state, stage,'
-            " charged, expiry, deliver_by, created_at, ended_at, kind, product, price, replicas, whole)"
+            " charged, expiry, deliver_by, created_at, ended_at, kind, product, price, replicas, whole,"
+            " image)"
             " VALUES ('j', 1, 'c', 'q', '{}', 's', '{}', 'settled', '', 5, 0, 0, 0, 1, 'auction', '0x2', 7,"
-            " 1, 0)",
+            " 1, 0, 'i')",
             f"INSERT INTO tasks VALUES ('j', 0, 0, 'succeeded', 0, '{outputs}')",
             "INSERT INTO attempts (id, deal, opening, job, lot, worker, provider, state, status, exit_code,"
             " seconds, outputs, created_at, log_bytes)"

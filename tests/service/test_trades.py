@@ -11,7 +11,9 @@ from marketplace.store.tables import cursor, deals, trades
 from marketplace.store.upsert import put
 from marketplace.trades import RULES
 from prixfixe.client import Client, Context
+from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition
+from prixfixe.protocol.money import Money
 from prixfixe.protocol.prices import PriceIndex
 from prixfixe.protocol.product import Product
 from tests.support.service import (
@@ -170,3 +172,12 @@ def test_hundred_keys_of_one_provider_move_the_index_no_further_than_one_key_cou
     bound = sorted(price for price, *_ in honest)[int(len(honest) * 0.5 / (1 - share))]
     assert found.p50 is not None
     assert found.p50.units <= bound
+
+
+def test_a_quote_repeats_the_index(world: World) -> None:
+    world.publish()
+    assert world.quote().index == wire.QuotedIndex(status="fallback", p50=None)
+    job = world.placed()
+    paid(world, job.id, [(100 + 10 * at, address(at + 1), address(at % 2 + 50), 1, 0) for at in range(9)])
+    world.chain.time += 60  # a quote's may be a minute old
+    assert world.quote().index == wire.QuotedIndex(status="live", p50=Money(140))
