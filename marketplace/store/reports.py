@@ -102,7 +102,8 @@ def tasks_ended(connection: Connection, job: str, lot: int, told: Sequence[dict[
         .where(
             tasks.c.job == job,
             tasks.c.position == bindparam("at"),
-            tasks.c.state.in_(("queued", "running")),
+            # Spelled out: a list of values cannot be part of a statement that is executed for many rows.
+            (tasks.c.state == "queued") | (tasks.c.state == "running"),
         )
         .values(
             state=bindparam("ended"),

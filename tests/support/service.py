@@ -24,11 +24,11 @@ from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.bundle import BundleDefinition
-from prixfixe.protocol.deals import Deal, Due, Fact, Leg, refusal_root
+from prixfixe.protocol.deals import NO_BUNDLE, Deal, Due, Fact, Leg, refusal_root
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Ask, Purchase, Result
-from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, merkle_root
+from prixfixe.protocol.orders import Ask, Purchase, Result, order_from_json
+from prixfixe.protocol.outputs import OutputFile, OutputManifest, leaf, lot_root, merkle_root
 from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.siwe import SignIn
@@ -283,27 +283,29 @@ class World:
         *,
         people: Sequence[tuple[str, str]] = ((PROVIDER.address, WORKER.address),),
         quorum: int = 1,
+        lot: int = 0,
     ) -> Deal:
         """What matcher, relayer and indexer do: the lot is matched with the worker's ask and its deal
         opens. job: its id. people: provider and key of each leg."""
         with self.store.read() as connection:
             row = connection.exec_driver_sql('SELECT "order" FROM jobs WHERE id = ?', (job,)).scalar_one()
-        purchase = Purchase.from_json(json.loads(row))
+        order = order_from_json(json.loads(row))
+        bundle = order.bundle if isinstance(order, Purchase) else NO_BUNDLE
         deal = Deal(
-            order=purchase.digest(DOMAIN),
-            customer=purchase.customer,
-            bundle=purchase.bundle,
-            lot=0,
-            count=1,
+            order=order.digest(DOMAIN),
+            customer=order.customer,
+            bundle=bundle,
+            lot=lot,
+            count=order.lot_size(lot),
             quorum=quorum,
-            disputable=True,
-            price=purchase.price,
+            disputable=bundle != NO_BUNDLE,
+            price=order.price,
             fee=0,
             legs=tuple(Leg(provider, key, DOLLAR) for provider, key in people),
         )
         with self.store.write() as connection:
-            lot_matched(connection, job, 0, [self.ask().model_dump(mode="json")])
-            chain_deals.deal_opened(connection, deal, Due(deadline).pack(), where(1))
+            lot_matched(connection, job, lot, [self.ask().model_dump(mode="json")])
+            chain_deals.deal_opened(connection, deal, Due(deadline).pack(), where(1 + 2 * lot))
         return deal
 
     def assignment(self) -> wire.Assignment:
@@ -352,6 +354,30 @@ def _report(
     )
 
 
+def lot_report(
+    deal: Deal, tasks: Sequence[tuple[int, OutputManifest]], signer: LocalSigner = WORKER
+) -> LotReport:
+    """The signed report of a lot of which each task ended with this status and these outputs."""
+    done = sum(deal.pays_for(status) for status, _ in tasks)
+    root = lot_root((status, outputs.digest) for status, outputs in tasks)
+    result = Result(deal.id, root, done)
+    failed = wire.Reason(code="exited-non-zero", message="it ended with exit code 3", fault="customer")
+    return LotReport(
+        tasks=tuple(
+            TaskReport(
+                status=status,
+                exit_code=0 if status == 0 else 3,
+                seconds=1.0,
+                outputs=outputs,
+                reason=None if status == 0 else failed,
+            )
+            for status, outputs in tasks
+        ),
+        result=result,
+        signature="0x" + sign_typed(signer, result, DOMAIN).hex(),
+    )
+
+
 def manifest_of(**files: bytes) -> OutputManifest:
     return OutputManifest.of(
         OutputFile(name.replace("_", "."), sha256_hex(content), len(content))
@@ -371,12 +397,12 @@ def settle_on_chain(world: World, deal: Deal, report: LotReport) -> None:
             connection,
             format_bytes32(deal.id),
             root=format_bytes32(report.result.root),
-            done=1,
-            paid=DOLLAR,
-            returned=0,
-            fact=Fact(1, 1, where(2)["time"]).pack(),
+            done=(done := report.result.done),
+            paid=DOLLAR * done,
+            returned=deal.given_back(done, 1).units,
+            fact=Fact(done, 1, (place := where(2 + 2 * deal.lot))["time"]).pack(),
             signatures=[report.signature],
-            where=where(2),
+            where=place,
         )
 
 

@@ -1,0 +1,165 @@
+"""Lots of many tasks, as the service sees them: reports, progress, logs, outputs, receipts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prixfixe.client.checks import Verification
+from prixfixe.client.verification import verify
+from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.outputs import OutputManifest
+from prixfixe.protocol.receipt import Receipt
+from prixfixe.protocol.reports import LotReport
+from tests.service.test_bids import ARCHIVE, offering, quote, signed
+from tests.support.service import (
+    CHAIN_ID,
+    CONTRACT,
+    CUSTOMER,
+    OPERATOR,
+    WORKER,
+    World,
+    lot_report,
+    manifest_of,
+    settle_on_chain,
+)
+
+NONE = OutputManifest()
+OUT = manifest_of(out_txt=b"fine")
+
+
+@pytest.fixture
+def job(world: World) -> str:
+    """A bid for seven tasks in lots of three, its first lot open and running."""
+    return ordered(world, 7, 3)
+
+
+def ordered(world: World, count: int, lot: int) -> str:
+    offering(world)
+    world.upload(CUSTOMER, ARCHIVE)
+    world.upload(WORKER, b"fine")
+    answer = world.post_order(signed(quote(world, tasks=count, lot=lot, price="1000")))
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def begin(world: World, job: str, lot: int = 0) -> tuple[str, Deal]:
+    deal = world.open_deal(job, lot=lot)
+    attempt = world.assignment().attempt
+    assert world.worker_post(f"{attempt}/start").status_code == 204
+    return attempt, deal
+
+
+def send(world: World, attempt: str, report: LotReport) -> Any:
+    return world.worker_post(f"{attempt}/result", report.model_dump(mode="json"))
+
+
+def seen(world: World, path: str) -> Any:
+    answer = world.http.get(f"/v1/jobs/{path}", headers=world.sign_in(CUSTOMER))
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def finish(world: World, job: str, endings: list[list[int]]) -> None:
+    """Run lot after lot: each task ends with its status."""
+    for lot, statuses in enumerate(endings):
+        attempt, deal = begin(world, job, lot)
+        report = lot_report(deal, [(status, NONE if status else OUT) for status in statuses])
+        answer = send(world, attempt, report)
+        assert answer.json() == {"accepted": True, "reason": None}, answer.text
+        settle_on_chain(world, deal, report)
+
+
+def test_an_assignment_names_the_tasks_of_its_lot(world: World, job: str) -> None:
+    begin(world, job)
+    world.open_deal(job, lot=2)
+    assert world.assignment().tasks == (6,)
+
+
+def test_progress_is_the_mean_over_the_tasks_and_the_stage_counts_those_that_are_over(
+    world: World, job: str
+) -> None:
+    attempt, _ = begin(world, job)
+
+    def say(task: int, **said: Any) -> None:
+        chunk = {"task": task, "offset": 0, "text": "", **said}
+        assert world.worker_post(f"{attempt}/log", chunk).status_code == 204
+
+    say(0, progress=0.7)
+    say(1, status=1)
+    say(1, status=1)
+    shown = seen(world, job).json()
+    assert shown["progress"] == pytest.approx(1.7 / 7, abs=1e-5)
+    assert shown["stage"] == "1 of 7 tasks done"
+    answer = world.worker_post(f"{attempt}/log", {"task": 3, "offset": 0, "text": "x"})
+    assert answer.json()["code"] == "task-unknown"
+
+
+def test_each_task_has_a_log_under_a_line_that_names_it(world: World, job: str) -> None:
+    attempt, _ = begin(world, job)
+    for task, text in ((2, "two"), (0, "zero\n"), (2, "two more")):
+        assert world.worker_post(f"{attempt}/log", {"task": task, "offset": 0, "text": text}).is_success
+    assert seen(world, f"{job}/log").text == (
+        "--- task 0 on w1: running ---\nzero\n--- task 2 on w1: running ---\ntwo more\n"
+    )
+
+
+def test_what_failed_is_named_and_not_charged(world: World, job: str) -> None:
+    finish(world, job, [[0, 1, 0], [0, 0, 0], [0]])
+    shown = seen(world, job).json()
+    price = int(shown["quoted"]) // 7
+    assert (shown["state"], int(shown["charged"])) == ("settled", 6 * price)
+    assert shown["reason"]["code"] == "tasks-failed"
+    assert "1 of 7 tasks failed, the first of them task 1" in shown["reason"]["message"]
+    assert shown["output_count"] == 6
+    receipt = Receipt.model_validate(seen(world, f"{job}/receipt").json())
+    assert [[task.index for task in lot.tasks] for lot in receipt.lots] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [lot.done for lot in receipt.lots] == [2, 3, 1]
+    assert checked(receipt).valid
+    told = {check.name: check.detail for check in checked(receipt).checks}
+    assert told["task 1"] == "failed (exited non zero), not charged: it ended with exit code 3"
+    lie = receipt.lots[0].tasks[1].model_copy(update={"status": 0})
+    first, *others = receipt.lots
+    lot = first.model_copy(update={"tasks": (first.tasks[0], lie, first.tasks[2])})
+    assert not checked(receipt.model_copy(update={"lots": (lot, *others)})).valid
+
+
+def test_outputs_come_in_pages_of_whole_tasks_each_in_its_folder(world: World, job: str) -> None:
+    finish(world, job, [[0, 1, 0], [0, 0, 0], [0]])
+    first = seen(world, f"{job}/outputs?limit=4").json()
+    assert [file["path"] for file in first["items"]] == [f"{task}/out.txt" for task in (0, 2, 3, 4)]
+    rest = seen(world, f"{job}/outputs?limit=4&cursor={first['next']}").json()
+    assert ([file["path"] for file in rest["items"]], rest["next"]) == (["5/out.txt", "6/out.txt"], None)
+    assert [file["path"] for file in seen(world, f"{job}/outputs?task=5").json()["items"]] == ["5/out.txt"]
+    assert seen(world, f"{job}/outputs/6/out.txt").content == b"fine"
+    owner = world.sign_in(CUSTOMER)
+    for missing in ("1/out.txt", "out.txt", "x/out.txt"):
+        assert world.http.get(f"/v1/jobs/{job}/outputs/{missing}", headers=owner).status_code == 404
+
+
+def test_reports_of_lots_that_do_not_hold_together_are_refused(world: World, job: str) -> None:
+    attempt, deal = begin(world, job)
+    good = lot_report(deal, [(0, OUT), (1, NONE), (0, OUT)])
+    swapped = good.model_copy(update={"tasks": (good.tasks[1], good.tasks[0], good.tasks[2])})
+    short = lot_report(deal, [(0, OUT), (1, NONE)])
+    paid = good.model_copy(update={"tasks": (good.tasks[0], good.tasks[0], good.tasks[2])})
+    gift = lot_report(deal, [(0, OUT), (1, OUT), (0, OUT)])
+    told = {each: send(world, attempt, report).json() for each, report in
+            {"swapped": swapped, "short": short, "paid": paid, "gift": gift}.items()}  # fmt: skip
+    assert {each: answer["code"] for each, answer in told.items()} == dict.fromkeys(told, "bad-report")
+    assert "the task at place 1 is not paid for, and brings outputs" in told["gift"]["detail"]
+    assert send(world, attempt, good).json()["accepted"]
+
+
+def test_a_report_longer_than_its_lot_allows_is_refused_before_it_is_read(world: World, job: str) -> None:
+    attempt, _ = begin(world, job)
+    headers = {**world.sign_in(WORKER), "Content-Type": "application/json"}
+    answer = world.http.post(f"/v1/attempts/{attempt}/result", content=b" " * 4_500_000, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+    answer = world.http.post(f"/v1/attempts/{attempt}/result", content=rb'{"a": "\ud800"}', headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+
+
+def checked(receipt: Receipt) -> Verification:
+    return verify(receipt, chain_id=CHAIN_ID, contract=CONTRACT, operator=OPERATOR.address)
