@@ -10,6 +10,7 @@ from marketplace.api import (
     book,
     bundles,
     cases,
+    console,
     desk,
     jobs,
     market,
@@ -43,6 +44,7 @@ def create_app(services: Services) -> FastAPI:
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router, prefix="/v1")
+    app.include_router(console.router)
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_middleware(problems.Faults)
     return app

@@ -1,0 +1,1 @@
+"""Pages of the service, made on the server: HTML and SVG, no script, nothing loaded from elsewhere."""
