@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from marketplace.store import transitions
-from marketplace.store.tables import batches, deals
+from marketplace.store.tables import attempts, batches, deals
 from prixfixe.chain.replay import replay
 from prixfixe.keys import development_signer
 from prixfixe.market.batch import Batch
@@ -62,10 +62,13 @@ def test_a_batch_is_one_price_for_all_is_published_and_is_honest_to_anyone_who_a
     assert found.faults == ()
     assert (found.opened, found.skipped, found.honest) == (3, (), True)
 
-    for worker in (first, first, second):
-        service.report(worker)
+    workers = {first.address: first, second.address: second}
+    for row in service.rows(attempts):
+        service.report(workers[row["worker"]], attempt=row["id"])
     service.step()
-    assert {service.job(job)["state"] for job in jobs} <= {"settled", "running"}
+    assert [service.job(job)["state"] for job in jobs] == ["settled"] * 3
+    assert [service.job(job)["charged"] for job in jobs] == [price] * 3
+    assert replay(batch, service.client).honest
 
 
 def test_a_publication_that_was_tampered_with_is_caught(service: Service) -> None:

@@ -1,0 +1,157 @@
+"""What no batch of the service may do, whatever rests: random books through the tables, the outbox and the
+publication."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, insert, select
+
+from marketplace.chain import AccountView
+from marketplace.store.tables import (
+    asks,
+    attempts,
+    batches,
+    cursor,
+    job_events,
+    jobs,
+    lots,
+    tasks,
+    transactions,
+    workers,
+)
+from prixfixe.market.auction import leg_limit
+from prixfixe.market.batch import Batch
+from prixfixe.protocol.orders import KIND_BIDS
+from prixfixe.protocol.typed_data import format_bytes32
+from scheduler.auctioneer import Auctioneer
+from tests.service.test_book import place_bid
+from tests.support.service import CUSTOMER, DOLLAR, DOMAIN, PROVIDER, STRANGER, WORKER, World
+
+CENT = DOLLAR // 100
+bids = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=5)
+offers = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=2)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(tmp_path_factory.mktemp("auction"))
+    made.chain.fee_bps = 250
+    with made.store.write() as connection:
+        connection.execute(insert(cursor).values(name="market", block=5, hash="0x" + "05" * 32))
+    yield made
+    made.http.close()
+    made.store.close()
+
+
+def rest(world: World, wanted: list[tuple[int, int]], offered: list[tuple[int, int]], purse: int) -> None:
+    """An empty book, then bids (cents, lots) in order, and asks (cents, slots) of a provider each."""
+    with world.store.write() as connection:
+        for table in (batches, transactions, attempts, job_events, tasks, lots, jobs, asks, workers):
+            connection.execute(delete(table))
+    world.chain.accounts[CUSTOMER.address] = AccountView(purse, 0, 3)
+    for nonce, (price, number) in enumerate(wanted):
+        place_bid(world, price=price * CENT, tasks=number, nonce=nonce)
+    for (price, slots), (key, provider) in zip(
+        offered, ((WORKER, PROVIDER), (STRANGER, STRANGER)), strict=False
+    ):
+        world.chain.accounts[provider.address] = AccountView(5 * DOLLAR, 0, 1)
+        signed = world.ask(key, provider=provider.address, price=price * CENT, kinds=KIND_BIDS)
+        with world.store.write() as connection:
+            connection.execute(
+                insert(workers).values(
+                    key=key.address,
+                    provider=provider.address,
+                    name="w",
+                    resources={"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 8192, "slots": slots},
+                    version="1",
+                    registered_at=0,
+                    heartbeat_at=time.time() + 3600,
+                    draining=False,
+                    cool_until=0.0,
+                )
+            )
+            connection.execute(
+                insert(asks).values(
+                    worker=key.address,
+                    product=format_bytes32(signed.ask.product),
+                    provider=provider.address,
+                    price=signed.ask.price,
+                    slots=1,
+                    expiry=signed.ask.expiry,
+                    ask=signed.ask.to_json(),
+                    signature=signed.signature,
+                    placed_at=0,
+                )
+            )
+
+
+def closed(world: World) -> tuple[Batch | None, list[dict[str, Any]]]:
+    """The batch that closes now, with what is sent for it."""
+    services = world.services
+    auctioneer = Auctioneer(world.store, world.chain, services.blobs, services.quotes._terms, DOMAIN)
+    auctioneer.run_once()
+    auctioneer._closing = dict.fromkeys(auctioneer._closing, 0.0)
+    auctioneer.run_once()
+    with world.store.read() as connection:
+        digest = connection.execute(select(batches.c.digest)).scalar_one_or_none()
+        calls = connection.execute(select(transactions.c.arguments)).scalars().all()
+    if digest is None:
+        assert not calls
+        return None, []
+    content = services.blobs.path(digest[2:]).read_bytes()
+    return Batch.from_json(json.loads(content)), [fill for call in calls for fill in call["fills"]]
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bids, offers, st.integers(0, 40))
+def test_no_batch_of_the_service_breaks_a_promise(
+    world: World, wanted: list[tuple[int, int]], offered: list[tuple[int, int]], purse: int
+) -> None:
+    rest(world, wanted, offered, purse * CENT)
+    batch, sent = closed(world)
+    with world.store.read() as connection:
+        states = dict.fromkeys(("free", "matching"), 0) | Counter(
+            connection.execute(select(lots.c.state)).scalars()
+        )
+        limits = dict(connection.execute(select(jobs.c.id, jobs.c.price)).all())
+    # Every lot is where it was or under way, once.
+    assert states["free"] + states["matching"] == sum(number for _, number in wanted)
+    assert states["matching"] == len(sent) == len({(fill["job"], fill["lot"]) for fill in sent})
+    if batch is None:
+        return
+    price = batch.cleared.price
+    assert price is not None
+    assert batch.faults() == []
+    assert all(leg_limit(limits[fill["job"]], 1, 250) >= price for fill in sent)
+    assert all(int(leg["ask"]["price"]) <= price for fill in sent for leg in fill["asks"])
+    used = Counter(leg["worker"] for fill in sent for leg in fill["asks"])
+    slots = {key.address: slots for (_, slots), key in zip(offered, (WORKER, STRANGER), strict=False)}
+    assert all(count <= slots[worker] for worker, count in used.items())
+    assert sum(limits[fill["job"]] for fill in sent) <= purse * CENT
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bids, offers, st.randoms(use_true_random=False))
+def test_the_order_of_arrival_changes_nothing_where_all_can_pay(
+    world: World, wanted: list[tuple[int, int]], offered: list[tuple[int, int]], random: Any
+) -> None:
+    def outcome(arrived: list[tuple[int, tuple[int, int]]]) -> tuple[int | None, Any]:
+        rest(world, [], offered, 1000 * DOLLAR)
+        for nonce, (price, number) in arrived:
+            place_bid(world, price=price * CENT, tasks=number, nonce=nonce)
+        batch, sent = closed(world)
+        fills = sorted((f["job"], f["lot"], *(leg["worker"] for leg in f["asks"])) for f in sent)
+        return (None if batch is None else batch.cleared.price), fills
+
+    arrived = list(enumerate(wanted))
+    before = outcome(arrived)
+    random.shuffle(arrived)
+    assert outcome(arrived) == before
