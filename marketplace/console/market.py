@@ -24,6 +24,7 @@ table { border-collapse: collapse; width: 100% } th, td { text-align: right; pad
 th:first-child, td:first-child { text-align: left } tr:nth-child(even) { background: #f5f7f9 }
 .quiet { color: #59636e } .wide { overflow-x: auto } svg { width: 100%; height: auto }
 .bid { fill: #2f7d4f } .ask { fill: #b0492f } .axis { stroke: #c7ced6 }
+.median { stroke: #1b1f24; stroke-dasharray: 4 3 } td, th { white-space: nowrap } svg { min-width: 34rem }
 text { font-size: 11px; fill: #59636e }
 """
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -42,7 +43,7 @@ def page(book: Book, index: PriceIndex, trades: Sequence[Trade]) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
         f"<h1>{name}</h1>{_index(index)}"
         f"<h2>Depth</h2>{_depth(book.bids, book.asks)}"
-        f"<h2>Paid</h2>{_points(trades)}{_tape(trades)}"
+        f"<h2>Paid</h2>{_points(trades, index)}{_tape(trades)}"
         "</body></html>"
     )
 
@@ -90,8 +91,8 @@ def _running(levels: Sequence[Level]) -> list[tuple[int, int]]:
     return found
 
 
-def _points(trades: Sequence[Trade]) -> str:
-    """Each trade by time and price, larger for more tasks."""
+def _points(trades: Sequence[Trade], index: PriceIndex) -> str:
+    """Each trade by time and price, larger for more tasks; the index's median as a line."""
     if not trades:
         return '<p class="quiet">Nothing was paid yet.</p>'
     first, last = trades[-1].time, trades[0].time
@@ -104,6 +105,13 @@ def _points(trades: Sequence[Trade]) -> str:
         f' cy="{_down(trade.price.units - low, max(high - low, 1)):.1f}"/>'
         for trade in trades
     )
+    if index.p50 is not None and low <= index.p50.units <= high:
+        middle = _down(index.p50.units - low, max(high - low, 1))
+        dots += (
+            f'<line class="median" x1="{_MARGIN}" y1="{middle:.1f}" x2="{_WIDTH - _MARGIN}"'
+            f' y2="{middle:.1f}"/>'
+            f'<text x="{_WIDTH - 2}" y="{middle + 4:.1f}" text-anchor="end">P50</text>'
+        )
     ends = f"{_moment(first)} to {_moment(last)}"
     labels = (
         f'<text x="2" y="{_MARGIN - 6}">{escape(str(Money(high)))}</text>'
@@ -137,8 +145,9 @@ def _svg(title: str, drawn: str, low: int, high: int, top: str) -> str:
 def _frame(title: str, drawn: str) -> str:
     base = _HEIGHT - _MARGIN
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><title>{escape(title)}</title>'
-        f'<line class="axis" x1="{_MARGIN}" y1="{base}" x2="{_WIDTH - _MARGIN}" y2="{base}"/>{drawn}</svg>'
+        f'<div class="wide"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><title>{escape(title)}</title>'
+        f'<line class="axis" x1="{_MARGIN}" y1="{base}" x2="{_WIDTH - _MARGIN}" y2="{base}"/>'
+        f"{drawn}</svg></div>"
     )
 
 
