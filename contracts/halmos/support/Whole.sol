@@ -49,6 +49,7 @@ abstract contract Whole {
     uint256 private constant LIMIT = 1;
     uint256 private constant ACCOUNTS = 2;
     uint256 private constant LOTS = 3;
+    uint256 private constant BUNDLES = 4;
 
     IMarket internal market;
 
@@ -107,6 +108,15 @@ abstract contract Whole {
     function _lot(bytes32 order, uint32 index) internal view returns (bytes32) {
         bytes32 key = keccak256(abi.encode(order, uint256(index)));
         return vm.load(address(market), keccak256(abi.encode(key, LOTS)));
+    }
+
+    /// @dev Its end in the low 40 bits, then its float.
+    function _bundle(bytes32 id) internal view returns (uint256) {
+        return uint256(vm.load(address(market), keccak256(abi.encode(id, BUNDLES))));
+    }
+
+    function _feeBps() internal view returns (uint256) {
+        return uint16(uint256(vm.load(address(market), bytes32(CONFIG))) >> 160);
     }
 
     function _held() internal view returns (bytes32) {
