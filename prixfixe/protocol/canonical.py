@@ -28,6 +28,7 @@ __all__ = [
 
 
 MAX_DEPTH: Final = 64
+_EXACT: Final = 2**53
 # The closing quote is optional and nothing is given back, so that no input makes this slower than linear.
 _BRACKET_OR_TEXT: Final = re.compile(rb'[\[\]{}]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 # A pair of surrogates, a surrogate on its own (the group), or any other escape.
@@ -39,8 +40,10 @@ _ESCAPE: Final = re.compile(
 def canonical_json(value: Any) -> bytes:
     """RFC 8785 bytes of a JSON value. InvalidInput for what JSON cannot hold exactly (floats, large
     integers)."""
-    _refuse_floats(value, "$")
     try:
+        if _is_plain(value):
+            return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        _refuse_floats(value, "$")
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise InvalidInput(f"the value has no canonical JSON: {error}", code="not-canonical") from error
@@ -85,6 +88,20 @@ def require_storable_json(data: bytes) -> None:
         raise InvalidInput("the JSON has a zero byte: it is to be UTF-8", code="not-json")
     if any(escape[1] for escape in _ESCAPE.finditer(data)):
         raise InvalidInput("a text in the JSON has half a surrogate pair", code="not-json")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether Python's own encoder, many times faster, writes what RFC 8785 asks for: it sorts keys by code
+    points, which differs from RFC 8785's UTF-16 beyond ASCII only, and knows no bound of integers."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-_EXACT < value < _EXACT)
+    if kind is dict:
+        names = all(type(key) is str and key.isascii() for key in value)
+        return names and all(map(_is_plain, value.values()))
+    return kind in (list, tuple) and all(map(_is_plain, value))
 
 
 def _refuse_floats(value: Any, where: str) -> None:

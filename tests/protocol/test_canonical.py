@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,21 @@ values = st.recursive(_leaves, lambda inner: st.lists(inner) | st.dictionaries(_
 @given(values)
 def test_a_value_reads_back_from_its_canonical_bytes(value: Any) -> None:
     assert parse_canonical(canonical_json(value)) == value
+
+
+@given(values)
+def test_the_bytes_are_those_of_rfc_8785_whichever_way_they_were_made(value: Any) -> None:
+    assert canonical_json(value) == rfc8785.dumps(value)
+
+
+def test_what_only_the_slow_way_writes_right_goes_that_way() -> None:
+    beyond = {"\ufb33": 1, "\U0001f600": 2}  # in UTF-16 the second comes first
+    assert canonical_json(beyond) == rfc8785.dumps(beyond) == '{"\U0001f600":2,"\ufb33":1}'.encode()
+    controls = "".join(map(chr, range(0x20))) + '\x7f\u2028"\\/'
+    assert canonical_json([controls, True, None, -1]) == rfc8785.dumps([controls, True, None, -1])
+    for refused in (2**53, {1: 2}, "\ud800", {"a": [1.0]}, b"bytes"):
+        with pytest.raises(InvalidInput):
+            canonical_json(refused)
 
 
 def test_keys_are_sorted_and_nothing_is_between() -> None:

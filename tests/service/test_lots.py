@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from marketplace.store.tables import jobs, tasks
 from prixfixe.client.checks import Verification
-from prixfixe.client.verification import verify
+from prixfixe.client.verification import parse_receipt, verify
+from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.receipt import Receipt
@@ -159,6 +162,24 @@ def test_a_report_longer_than_its_lot_allows_is_refused_before_it_is_read(world:
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
     answer = world.http.post(f"/v1/attempts/{attempt}/result", content=rb'{"a": "\ud800"}', headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+
+
+def test_a_large_job_has_a_receipt_that_is_written_and_verified_whole(world: World) -> None:
+    count = 4_097
+    job = ordered(world, count, 4_096)
+    for lot in (0, 1):
+        attempt, deal = begin(world, job, lot)
+        report = lot_report(deal, [(0, OUT)] * deal.count)
+        assert world.services.assignments.report(attempt, WORKER.address, report).accepted
+        settle_on_chain(world, deal, report)
+    with world.store.read() as connection:
+        assert connection.execute(select(jobs.c.state).where(jobs.c.id == job)).scalar_one() == "settled"
+        done = select(tasks.c.position).where(tasks.c.state == "succeeded")
+        assert len(connection.execute(done).all()) == count
+    shown = wire.Job.model_validate(seen(world, job).json())
+    assert (len(shown.outputs), shown.output_count) == (100, count)
+    receipt = parse_receipt(seen(world, f"{job}/receipt").content)
+    assert checked(receipt).valid
 
 
 def checked(receipt: Receipt) -> Verification:
