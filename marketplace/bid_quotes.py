@@ -192,13 +192,11 @@ def _past_runs(connection: Connection, image: str) -> wire.PastRuns | None:
         .order_by(jobs.c.number.desc())
         .limit(_SAMPLE)
     )
-    seconds = sorted(float(each) for each in connection.execute(query).scalars())
-    if not seconds:
+    taken = sorted(round(seconds * 1000) for seconds in connection.execute(query).scalars())
+    if not taken:
         return None
-    last = len(seconds) - 1
-    return wire.PastRuns(
-        low=round(seconds[last // 10], 3), high=round(seconds[-(-last * 9 // 10)], 3), sample=len(seconds)
-    )
+    last = len(taken) - 1
+    return wire.PastRuns(low_ms=taken[last // 10], high_ms=taken[-(-last * 9 // 10)], sample=len(taken))
 
 
 def _slots(offered: Sequence[Offered]) -> int:

@@ -19,6 +19,8 @@ from prixfixe.cli.failures import reported
 # name.
 HELP_LINES = {
     "run": "Run a bundle on your files for a flat price.",
+    "submit": "Run any image, one task or thousands, at the market's price.",
+    "quote": "See what tasks of any image would cost, and why.",
     "verify": "Check a receipt and results without trusting the service.",
     "challenge": "Dispute a result that was paid.",
     "jobs": "List, watch, download, cancel and refund your jobs.",
@@ -38,7 +40,8 @@ HELP_LINES = {
 
 # Who uses what, in the order in which the help shows it.
 SECTIONS = (
-    ("Buy", ("run", "jobs", "verify", "challenge", "market", "account", "keys", "context")),
+    ("Buy", ("run", "submit", "quote", "jobs", "verify", "challenge", "market")),
+    ("Own", ("account", "keys", "context")),
     ("Sell", ("worker", "bundle", "pricing")),
     ("Operate", ("dev", "serve", "admin", "chain", "arbiter")),
 )

@@ -40,7 +40,7 @@ def build_image(folder: Path, *, base: str = DEFAULT_BASE, say: Say = lambda lin
         raise ConfigurationError(
             f"{folder} has no Dockerfile", hint="name a bundle's folder, such as bundles/pivot"
         )
-    base_id = _image_id(base)
+    base_id = image_id(base)
     if base_id is None:
         raise EngineError(
             f"the engine has no base image {base}",
@@ -139,7 +139,8 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file())
 
 
-def _image_id(name: str) -> str | None:
+def image_id(name: str) -> str | None:
+    """The id of the engine's image of this name; None when it has none."""
     found = _docker("image", "ls", "--quiet", "--no-trunc", name).split()
     return found[0] if found else None
 

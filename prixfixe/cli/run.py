@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from prixfixe.cli.failures import Interrupted
 from prixfixe.cli.options import (
     chosen_context,
     context_option,
@@ -23,9 +21,9 @@ from prixfixe.cli.output import Progress, emit, moment, say, size, table
 from prixfixe.cli.times import reached
 
 if TYPE_CHECKING:
-    from prixfixe.cli.running import Order, Places
+    from prixfixe.cli.running import Order
     from prixfixe.client import Client
-    from prixfixe.protocol.wire import Job, Quote, QuotedIndex
+    from prixfixe.protocol.wire import Quote, QuotedIndex
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -113,7 +111,7 @@ def run(
       prixfixe run pivot sales.csv --rows region --values amount:sum --replicas 3
     """
     reached("start")
-    from prixfixe.cli import running
+    from prixfixe.cli import buying, running
     from prixfixe.cli.declaring import Travel, confirm_guesses
     from prixfixe.cli.preview import show_preview
     from prixfixe.client.conversions import Conversions
@@ -170,15 +168,15 @@ def run(
         if preview:
             show_preview(definition, typed, order, quote, as_json=as_json)
             return
-        running.require_funds(quote)
+        buying.require_funds(quote)
         if not yes:
-            _confirm(quote)
-        job = _buy(client, order, quote, places)
+            buying.confirm(f"Buy for {quote.total}?")
+        job = buying.buy(client, quote, order.inputs, places.kept())
         travel.bought(order.inputs)
         if detach:
-            _detached(job, as_json)
+            buying.detached(job, as_json)
             return
-        logged = _watch(client, job)
+        logged = buying.watch(client, job)
         reached("downloading and verifying")
         ended = client.job(job.id)
         delivery = running.deliver(client, ended, places, Progress(), context)
@@ -254,75 +252,3 @@ def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> s
         ("balance", f"{quote.balance}, then {left}"),
     ]
     return table(("  " + name, text) for name, text in rows)
-
-
-def _confirm(quote: Quote) -> None:
-    try:
-        agreed = click.confirm(f"Buy for {quote.total}?", err=True)
-    except (click.Abort, KeyboardInterrupt):
-        agreed = False
-    if not agreed:
-        raise Interrupted("nothing was ordered and nothing was charged")
-
-
-def _buy(client: Client, order: Order, quote: Quote, places: Places) -> Job:
-    """Upload, sign, send. Says at every point what an interruption would mean."""
-    progress = Progress()
-    reached("uploading")
-    try:
-        for file, path in order.inputs:
-            client.upload(path, file, progress=progress.bytes(f"uploading {path.name}"))
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "nothing was ordered and nothing was charged",
-            "run the command again: a large upload goes on where it stopped",
-        ) from None
-    finally:
-        progress.close()
-    signed = None
-    reached("ordering")
-    try:
-        signed = client.order(quote, **places.kept())
-        return client.buy(signed)
-    except KeyboardInterrupt:
-        if signed is None:
-            raise Interrupted("nothing was ordered and nothing was charged") from None
-        raise Interrupted(
-            f"order {signed.job} was signed and may have reached the service; it is bought at most once",
-            f"see whether it was: prixfixe jobs show {signed.job}",
-        ) from None
-
-
-def _watch(client: Client, job: Job) -> frozenset[str]:
-    from prixfixe.cli import running
-    from prixfixe.cli.jobview import follow, money_sentence
-    from prixfixe.errors import Unavailable
-
-    say(f"  job {job.id}")
-    reached("waiting for a worker")
-    threading.Thread(target=_make_ready, name="ready", daemon=True).start()
-    try:
-        return follow(client.events(job), Progress())
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"job {job.id} goes on by itself; {money_sentence(job)}",
-            f"prixfixe jobs watch {job.id[:12]}; while it waits also: prixfixe jobs cancel {job.id[:12]}",
-        ) from None
-    except Unavailable as silent:
-        raise running.left_alone(client, job, silent) from silent
-
-
-def _make_ready() -> None:
-    """Load what checking the receipt needs while the job runs: later it would be waited for."""
-    import prixfixe.client.onchain_reader
-    import prixfixe.client.verification  # noqa: F401
-
-
-def _detached(job: Job, as_json: bool) -> None:
-    from prixfixe.cli.jobview import job_json
-
-    if as_json:
-        emit(job_json(job))
-        return
-    click.echo(job.id)
-    say(f"watch it: prixfixe jobs watch {job.id[:12]}; then: prixfixe jobs download {job.id[:12]}")

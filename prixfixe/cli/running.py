@@ -15,7 +15,7 @@ from prixfixe.cli.declaring import Outgoing, Travel, outgoing
 from prixfixe.cli.form import Typed, read_arguments
 from prixfixe.cli.jobview import NotDelivered, money_sentence, require_delivered
 from prixfixe.cli.output import Progress, size
-from prixfixe.cli.receipts import write_receipt
+from prixfixe.cli.receipts import receipt_fault, write_receipt
 from prixfixe.cli.verify import check, expectation_of
 from prixfixe.client.files import (
     FileChanged,
@@ -27,16 +27,14 @@ from prixfixe.client.files import (
 from prixfixe.errors import (
     ConfigurationError,
     Conflict,
-    InsufficientFunds,
     InvalidInput,
     PrixfixeError,
     Unavailable,
-    VerificationFailed,
 )
 from prixfixe.protocol.bundle import BundleDefinition, parse
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.money import ZERO
-from prixfixe.protocol.wire import BundleListing, Job, OutputFileInfo, Quote
+from prixfixe.protocol.wire import BundleListing, Job, OutputFileInfo
 
 if TYPE_CHECKING:
     from prixfixe.client import Client, Context
@@ -208,18 +206,6 @@ def places(
     return Places(result, receipt, out is not None, force)
 
 
-def require_funds(quote: Quote) -> None:
-    """InsufficientFunds before anything is uploaded; the service and the contract refuse it too."""
-    if quote.balance < quote.total:
-        short = quote.total - quote.balance
-        raise InsufficientFunds(
-            f"the price is {quote.total} and your account holds {quote.balance}: {short} is missing",
-            hint=f"nothing was ordered; deposit it (`prixfixe account deposit {short.plain}`) and run again",
-            balance=str(quote.balance.units),
-            needed=str(quote.total.units),
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A finished job with what was brought home."""
@@ -289,12 +275,7 @@ def deliver(client: Client, job: Job, where: Places, progress: Progress, context
     control = _control(client, job, receipt.definition or {})
     verification = check(receipt, (target,), expectation_of(context))
     if not verification.valid:
-        fault = verification.faults[0]
-        raise VerificationFailed(
-            f"the result came, and its receipt does not hold: {fault.name}: {fault.detail}",
-            hint=f"do not rely on {target}; keep {where.receipt} as evidence",
-            **verification.to_json(),
-        )
+        raise receipt_fault(verification, where.receipt)
     others = tuple(file for file in job.outputs if file.path != chosen.path)
     return Delivery(job, target, where.receipt, others, verification, control)
 

@@ -29,6 +29,7 @@ from prixfixe.client.setup import (
     make_operations,
     request_options,
 )
+from prixfixe.client.wishes import Wish, require_within
 from prixfixe.errors import Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
@@ -42,6 +43,7 @@ from prixfixe.protocol.book import (
     TermsChange,
 )
 from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.money import Money
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.receipt import Receipt
@@ -115,20 +117,31 @@ class AsyncClient:
             )
         )
 
+    async def quote_wish(self, wish: Wish) -> wire.BidQuote:
+        """A signed price for tasks of any image: the most that it costs, and what it would cost now."""
+        return await self.run(self.operations.quote_wish(wish))
+
+    async def submit(self, wish: Wish, *, budget: Money | None = None) -> wire.Job:
+        """Order tasks of any image: quote, upload, sign, send. budget: the most for the whole order;
+        InsufficientFunds, and nothing is sent, when it is quoted at more."""
+        quote = await self.quote_wish(wish)
+        require_within(budget, quote.total)
+        return await self.buy(quote)
+
     async def upload(
         self, source: Path, expected: InputFile | None = None, *, progress: Progress | None = None
     ) -> str:
         """Send a file unless the service has it; its SHA-256."""
         return await self.run(self.operations.upload(source, expected, progress))
 
-    async def order(self, quote: wire.Quote, **where: str | None) -> KeptOrder:
+    async def order(self, quote: wire.Quote | wire.BidQuote, **where: str | None) -> KeptOrder:
         """Sign the order and keep it on this machine; `buy` sends it."""
         return await self.run(self.operations.order(quote, **where))
 
-    async def buy(self, order: KeptOrder | wire.Quote) -> wire.Job:
+    async def buy(self, order: KeptOrder | wire.Quote | wire.BidQuote) -> wire.Job:
         """Buy. A quote's inputs are sent and it is signed first. A signed order may be sent often: it is one
         job."""
-        if isinstance(order, wire.Quote):
+        if isinstance(order, wire.Quote | wire.BidQuote):
             await self.run(self.operations.send_inputs(order))
             order = await self.order(order)
         return await self.run(self.operations.buy(order))

@@ -30,7 +30,7 @@ from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
 from prixfixe.client.prices import Prices
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
 from prixfixe.client.refund import Returned, expire_late, lot_states
-from prixfixe.client.uploading import Uploading
+from prixfixe.client.wishes import Wishes
 from prixfixe.errors import ConfigurationError, Conflict, Unavailable
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
@@ -42,7 +42,7 @@ from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
 
-class Operations(Uploading, Prices, Books):
+class Operations(Wishes, Prices, Books):
     """All operations of one customer on one market."""
 
     def __init__(
@@ -113,9 +113,13 @@ class Operations(Uploading, Prices, Books):
         self._sources[quote.id] = tuple((file, path) for file, path in named if path is not None)
         return quote
 
+    def sources(self, quote: wire.Quote | wire.BidQuote) -> tuple[tuple[InputFile, Path], ...]:
+        """The files on this machine that a quote was given as paths, an image's archive too."""
+        return self._sources.get(quote.id, ())
+
     def send_inputs(self, quote: wire.Quote | wire.BidQuote) -> Operation[None]:
         """Upload what a quote was given as paths."""
-        for file, path in self._sources.get(quote.id, ()):
+        for file, path in self.sources(quote):
             yield from self.upload(path, file)
 
     def order(

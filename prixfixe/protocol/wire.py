@@ -236,11 +236,11 @@ class Quote(QuoteBase):
 
 
 class PastRuns(Message):
-    """How long tasks of the same image took: seconds that a tenth and nine tenths of `sample` runs stayed
-    below."""
+    """How long lots of the same image took: milliseconds that a tenth and nine tenths of the newest `sample`
+    runs stayed below."""
 
-    low: float
-    high: float
+    low_ms: int
+    high_ms: int
     sample: int
 
 

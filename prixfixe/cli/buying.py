@@ -1,0 +1,114 @@
+"""From a price to a job that is watched: the part that `run` and `submit` share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prixfixe.cli.failures import Interrupted
+from prixfixe.cli.output import Progress, emit, say
+from prixfixe.cli.times import reached
+
+if TYPE_CHECKING:
+    from prixfixe.client import Client
+    from prixfixe.protocol.manifest import InputFile
+    from prixfixe.protocol.wire import BidQuote, Job, Quote
+
+
+def require_funds(quote: Quote | BidQuote) -> None:
+    """InsufficientFunds before anything is uploaded; the service and the contract refuse it too."""
+    from prixfixe.errors import InsufficientFunds
+
+    if quote.balance < quote.total:
+        short = quote.total - quote.balance
+        raise InsufficientFunds(
+            f"the price is {quote.total} and your account holds {quote.balance}: {short} is missing",
+            hint=f"nothing was ordered; deposit it (`prixfixe account deposit {short.plain}`) and run again",
+            balance=str(quote.balance.units),
+            needed=str(quote.total.units),
+        )
+
+
+def confirm(question: str) -> None:
+    """Ask; Interrupted unless the answer is yes."""
+    try:
+        agreed = click.confirm(question, err=True)
+    except (click.Abort, KeyboardInterrupt):
+        agreed = False
+    if not agreed:
+        raise Interrupted("nothing was ordered and nothing was charged")
+
+
+def buy(
+    client: Client,
+    quote: Quote | BidQuote,
+    files: Sequence[tuple[InputFile, Path]],
+    kept: Mapping[str, str | None],
+) -> Job:
+    """Upload, sign, send. Says at every point what an interruption would mean. kept: where results shall go,
+    remembered with the order."""
+    progress = Progress()
+    reached("uploading")
+    try:
+        for file, path in files:
+            client.upload(path, file, progress=progress.bytes(f"uploading {path.name}"))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "nothing was ordered and nothing was charged",
+            "run the command again: a large upload goes on where it stopped",
+        ) from None
+    finally:
+        progress.close()
+    signed = None
+    reached("ordering")
+    try:
+        signed = client.order(quote, **kept)
+        return client.buy(signed)
+    except KeyboardInterrupt:
+        if signed is None:
+            raise Interrupted("nothing was ordered and nothing was charged") from None
+        raise Interrupted(
+            f"order {signed.job} was signed and may have reached the service; it is bought at most once",
+            f"see whether it was: prixfixe jobs show {signed.job}",
+        ) from None
+
+
+def watch(client: Client, job: Job) -> frozenset[str]:
+    """Show the job's events until its end; the lines of its log that were shown."""
+    from prixfixe.cli import running
+    from prixfixe.cli.jobview import follow, money_sentence
+    from prixfixe.errors import Unavailable
+
+    say(f"  job {job.id}")
+    reached("waiting for a worker")
+    threading.Thread(target=_make_ready, name="ready", daemon=True).start()
+    try:
+        return follow(client.events(job), Progress())
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"job {job.id} goes on by itself; {money_sentence(job)}",
+            f"prixfixe jobs watch {job.id[:12]}; while it waits also: prixfixe jobs cancel {job.id[:12]}",
+        ) from None
+    except Unavailable as silent:
+        raise running.left_alone(client, job, silent) from silent
+
+
+def _make_ready() -> None:
+    """Load what checking the receipt needs while the job runs: later it would be waited for."""
+    import prixfixe.client.onchain_reader
+    import prixfixe.client.verification  # noqa: F401
+
+
+def detached(job: Job, as_json: bool) -> None:
+    """The end of a command that does not wait."""
+    from prixfixe.cli.jobview import job_json
+
+    if as_json:
+        emit(job_json(job))
+        return
+    click.echo(job.id)
+    say(f"watch it: prixfixe jobs watch {job.id[:12]}; then: prixfixe jobs download {job.id[:12]}")

@@ -1,0 +1,192 @@
+"""Any container: what a customer wishes to have run, and its price."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from prixfixe.client.calls import Operation, Request, Work
+from prixfixe.client.files import describe_input, named_input
+from prixfixe.client.quotes import require_quote
+from prixfixe.client.uploading import Uploading
+from prixfixe.errors import InsufficientFunds, InvalidInput, VerificationFailed
+from prixfixe.protocol import wire
+from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.product import Product
+
+DEFAULT_PRODUCT: Final = "cpu-1x1/10m"
+_REGISTRY = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,254}@sha256:[0-9a-f]{64}")
+_CONFIG = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?")
+_MOST_OF_AN_INDEX: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Tasks of an image.
+
+    image: an archive made by `docker save`, or `NAME@sha256:...` of a registry. command: what runs in it;
+    empty: what the image says. inputs: files that every task reads at `/job/inputs/NAME`. kind: flat, the
+    best asks at once, or auction, the next batch. price: the most per task, all replicas and the fee
+    included. replicas: how many providers run it; a majority must give the same bytes, which `exact`
+    promises. lot: tasks that one provider takes together. wait_seconds: how long it may wait for a match;
+    deliver_seconds: from now to the result. whole: all tasks at once, or none. providers: whom to admit.
+    """
+
+    image: Path | str
+    command: Sequence[str] = ()
+    product: Product | str = DEFAULT_PRODUCT
+    kind: wire.BidKind = "flat"
+    tasks: int = 1
+    inputs: Sequence[InputFile | Path | str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    price: Money | None = None
+    replicas: int = 1
+    exact: bool = False
+    lot: int | None = None
+    wait_seconds: int = 600
+    deliver_seconds: int | None = None
+    whole: bool = False
+    providers: Sequence[str] | None = None
+
+
+class Wishes(Uploading):
+    """Quotes for what is no bundle."""
+
+    # Files that quotes were given as paths, by the quote's id.
+    _sources: dict[str, tuple[tuple[InputFile, Path], ...]]
+
+    def quote_wish(self, wish: Wish) -> Operation[wire.BidQuote]:
+        """A signed price for a wish, checked. Files and the image's archive are remembered, and sent with the
+        order."""
+        market = yield from self.market()
+        customer = yield from self.address()
+        request, sources = yield Work(lambda: _request(wish, customer))
+        quote = yield from self.ask(
+            wire.BidQuote, Request("POST", "/v1/quotes", body=request.model_dump(mode="json"))
+        )
+        require_quote(quote, self.domain, market.operator)
+        _require_same_wish(quote, request)
+        self._sources[quote.id] = sources
+        return quote
+
+
+def require_within(budget: Money | None, total: Money) -> None:
+    """InsufficientFunds when the order may cost more than the customer wants to spend."""
+    if budget is not None and total > budget:
+        raise InsufficientFunds(
+            f"the order may cost {total}, and the budget is {budget}; nothing was ordered",
+            hint="raise the budget, ask for fewer tasks, or name a lower price and let it wait in an auction",
+            needed=str(total.units),
+            budget=str(budget.units),
+        )
+
+
+def image_id(archive: Path) -> str:
+    """The id of the image in an archive; InvalidInput when it is not one that `docker save` made of one
+    image."""
+    hint = "make it with `docker save IMAGE > image.tar`, or name an image of the local engine"
+    try:
+        with tarfile.open(archive) as tar:
+            index = tar.extractfile("manifest.json")
+            listed = [] if index is None else json.loads(index.read(_MOST_OF_AN_INDEX))
+        (entry,) = listed
+        found = _CONFIG.fullmatch(entry["Config"])
+    except (tarfile.TarError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"{archive} is no archive of one image", code="no-image", hint=hint, file=str(archive)
+        ) from error
+    if found is None:
+        raise InvalidInput(f"{archive} names no image", code="no-image", hint=hint, file=str(archive))
+    return f"sha256:{found[1]}"
+
+
+def _request(wish: Wish, customer: str) -> tuple[wire.BidQuoteRequest, tuple[tuple[InputFile, Path], ...]]:
+    if wish.replicas > 1 and not wish.exact:
+        raise InvalidInput(
+            f"{wish.replicas} replicas are compared byte by byte, and nothing says that this image writes "
+            "the same bytes each time",
+            code="not-exact",
+            hint="say so (`--exact`, exact=True) if it does: otherwise no majority agrees and nobody is paid",
+        )
+    named = [named_input(given) for given in wish.inputs]
+    sources = [(file, path) for file, path in named if path is not None]
+    archive = None
+    if isinstance(wish.image, str) and _REGISTRY.fullmatch(wish.image):
+        image = wish.image
+    else:
+        path = Path(wish.image)
+        if not path.is_file():
+            raise InvalidInput(
+                f"{wish.image} is neither an archive on this machine nor a registry's NAME@sha256:...",
+                code="no-image",
+                hint="a tag can mean another image tomorrow: name the digest, or make an archive with "
+                "`docker save`",
+            )
+        image = image_id(path)
+        described = describe_input(path)
+        archive = described.sha256
+        sources.append((described, path))
+    product = Product.read(wish.product) if isinstance(wish.product, str) else wish.product
+    request = wire.BidQuoteRequest(
+        customer=customer,
+        kind=wish.kind,
+        product=product,
+        image=image,
+        image_archive=archive,
+        command=tuple(wish.command),
+        environment=dict(wish.environment),
+        parameters=dict(wish.parameters),
+        inputs=tuple(file for file, _ in named),
+        tasks=wish.tasks,
+        lot=wish.lot,
+        replicas=wish.replicas,
+        determinism="exact" if wish.exact else "none",
+        price=wish.price,
+        wait_seconds=wish.wait_seconds,
+        deliver_seconds=wish.deliver_seconds,
+        whole=wish.whole,
+        providers=None if wish.providers is None else tuple(wish.providers),
+    )
+    return request, tuple(sources)
+
+
+def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> None:
+    """VerificationFailed unless the quote is for exactly what was asked."""
+    manifest = quote.manifest
+    differing = [
+        name
+        for name, quoted, asked in (
+            ("customer", quote.customer, request.customer),
+            ("kind", quote.kind, request.kind),
+            ("product", quote.product, request.product),
+            ("image", (manifest.image, quote.image_archive), (request.image, request.image_archive)),
+            ("command", manifest.command, request.command),
+            ("environment", manifest.environment, request.environment),
+            ("parameters", canonical_json(manifest.parameters), canonical_json(request.parameters)),
+            ("inputs", manifest.inputs, request.inputs),
+            ("determinism", manifest.determinism, request.determinism),
+            ("tasks", quote.tasks, request.tasks),
+            ("lot", quote.lot, request.lot or quote.lot),
+            ("replicas", quote.replicas, request.replicas),
+            ("whole", quote.whole, request.whole),
+            ("providers", quote.providers, request.providers),
+        )
+        if quoted != asked
+    ]
+    if request.price is not None and quote.price > request.price:
+        differing.append("price")
+    if differing:
+        raise VerificationFailed(
+            f"the service quoted for something else than was asked: {', '.join(differing)}",
+            code="bad-quote",
+            fault="platform",
+            hint="nothing was signed and nothing was charged",
+        )

@@ -1,0 +1,64 @@
+"""Any image, typed as a customer types it: flat and by auction, one task and many, and what cannot be run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from prixfixe.protocol.money import Money
+from tests.support.devnet import Devnet
+
+IMAGE = "prixfixe-base:bookworm"
+TASKS = (
+    "import json; index = json.load(open('/job/task.json'))['index']; "
+    "open('/job/outputs/n', 'w').write(str(index ** 2))"
+)
+
+
+def submitted(devnet: Devnet, folder: Path, *words: str, expect: int = 0) -> dict[str, object]:
+    options = ("--product", "cpu-0.5x0.5/1m", "--out", str(folder / "out"), "--yes", "--json")
+    done = devnet.types("submit", IMAGE, *options, *words, expect=expect)
+    told = json.loads(done.stdout)
+    assert isinstance(told, dict)
+    return told.get("error", told)
+
+
+@pytest.mark.parametrize("way", ["--flat", "--auction"])
+def test_many_tasks_of_an_image_are_run_paid_and_proven(devnet: Devnet, tmp_path: Path, way: str) -> None:
+    before = devnet.account().free
+    told = submitted(devnet, tmp_path, way, "--tasks", "5", "--lot", "2", "--", "python3", "-c", TASKS)
+    assert (told["state"], told["tasks"], told["receipt_complete"]) == ("settled", 5, True)
+    squares = {path.parent.name: path.read_text() for path in (tmp_path / "out").rglob("n")}
+    assert squares == {str(index): str(index**2) for index in range(5)}
+    charged = Money(int(str(told["charged"])))
+    assert Money(0) < charged <= Money(int(str(told["quoted"])))
+    assert before - devnet.account().free == charged
+    devnet.types("verify", str(told["receipt"]), str(tmp_path / "out" / "3" / "n"))
+
+
+def test_a_quote_costs_nothing_and_says_why_others_cannot(devnet: Devnet) -> None:
+    words = ("quote", IMAGE, "--auction", "--price", "0.000001", "--explain", "--", "true")
+    told = devnet.types(*words).stdout
+    assert "above the price" in told
+    assert "nearest" in told
+
+
+def test_what_is_above_the_budget_is_not_ordered(devnet: Devnet, tmp_path: Path) -> None:
+    before = devnet.account().free
+    told = submitted(devnet, tmp_path, "--budget", "0.000001", "--", "true", expect=4)
+    assert told["code"] == "insufficient-funds"
+    assert devnet.account().free == before
+
+
+def test_a_command_that_cannot_start_says_so_and_its_money_is_back(devnet: Devnet, tmp_path: Path) -> None:
+    before = devnet.account().free
+    told = submitted(devnet, tmp_path, "--", "no-such-program", expect=4)
+    assert "no-such-program" in str(told["detail"])
+    assert devnet.account().free == before
+
+
+def test_an_image_that_is_not_here_is_refused_before_a_price(devnet: Devnet) -> None:
+    refused = devnet.types("submit", "no-such-image:1", "--yes", "--json", expect=3)
+    assert json.loads(refused.stdout)["error"]["code"] == "no-image"
