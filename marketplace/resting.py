@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
@@ -57,7 +59,7 @@ class Resting:
         return [
             Offered(
                 worker=row["worker"],
-                ask=Ask.from_json(row["ask"]),
+                ask=_parsed(row["ask"]),
                 silent_seconds=now - row["heartbeat_at"],
                 draining=row["draining"],
                 cooling=row["cool_until"] > now,
@@ -67,6 +69,30 @@ class Resting:
             )
             for row in self.rows
         ]
+
+
+class _Asks:
+    """Asks as they were parsed, by their values: a book is read many times while its asks rest, and checking
+    one takes longer than finding it. The newest `most` are kept."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._known: dict[tuple[Any, ...], Ask] = {}
+
+    def __call__(self, ask: dict[str, Any]) -> Ask:
+        key = tuple(ask.items())
+        found = self._known.get(key)
+        if found is None:
+            found = Ask.from_json(ask)
+            with self._lock:
+                self._known[key] = found
+                if len(self._known) > self._most:
+                    del self._known[next(iter(self._known))]
+        return found
+
+
+_parsed = _Asks(50_000)
 
 
 def resting_asks(connection: Connection, products: Collection[bytes]) -> Resting:

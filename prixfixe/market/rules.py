@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from prixfixe.protocol.addresses import ZERO_ADDRESS
@@ -98,9 +99,15 @@ class Rule:
         return f"{self.reason}: {admits}"
 
 
+@lru_cache(maxsize=1024)
+def _max_seconds(product: bytes) -> int:
+    """Of a product: asked for every ask of a book, which has one product."""
+    return Product.from_bytes(product).max_seconds
+
+
 def deadline(ask: Ask, count: int, conditions: Conditions) -> int:
     """The deadline that the contract would give a deal matched now."""
-    seconds = Product.from_bytes(ask.product).max_seconds
+    seconds = _max_seconds(ask.product)
     return conditions.now + conditions.grace + seconds * -(-count // ask.slots)
 
 

@@ -1,0 +1,108 @@
+"""A quote for a bundle while many asks rest for its product.
+
+Measured in one process, from request to answer without a socket: what the chain would say is answered in the
+process, so that no node is measured. Compared with the goal, and with the same quote while ten asks rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import insert
+
+from marketplace.chain import AccountView
+from marketplace.store.tables import asks, workers
+from prixfixe.protocol.typed_data import format_bytes32
+from tests.support.service import DOLLAR, World
+
+GOAL_MILLISECONDS: Final = 20.0
+FEW: Final = 10
+RESOURCES: Final = {"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 8192, "slots": 2}
+
+
+def rest(world: World, count: int) -> None:
+    """So many live asks, four workers a provider. Their signatures are not looked at again after the door."""
+    ask = world.ask().ask
+    product = format_bytes32(ask.product)
+    listed, offered = [], []
+    for number in range(count):
+        key, provider = f"0x{number + 1000:040x}", f"0x{number // 4 + 5_000_000:040x}"
+        world.chain.accounts[provider] = AccountView(5 * DOLLAR, 0, 1)
+        listed.append(
+            {
+                "key": key,
+                "provider": provider,
+                "name": "w",
+                "resources": RESOURCES,
+                "version": "1",
+                "registered_at": 0,
+                "heartbeat_at": time.time() + 86_400,
+                "draining": False,
+                "cool_until": 0.0,
+            }
+        )
+        price = DOLLAR + number
+        offered.append(
+            {
+                "worker": key,
+                "product": product,
+                "provider": provider,
+                "price": price,
+                "slots": 1,
+                "expiry": ask.expiry,
+                "ask": {**ask.to_json(), "provider": provider, "price": str(price)},
+                "signature": f"0x{number:0130x}",
+                "placed_at": 0,
+            }
+        )
+    with world.store.write() as connection:
+        connection.execute(insert(workers), listed)
+        connection.execute(insert(asks), offered)
+
+
+def milliseconds(count: int, repeats: int) -> tuple[float, float]:
+    """Median and 99th percentile of a quote while `count` asks rest."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), quotes_per_minute=0)
+        world.publish()
+        rest(world, count)
+        taken = []
+        for _ in range(repeats + 1):
+            began = time.perf_counter()
+            assert world.ask_quote().status_code == 200
+            taken.append((time.perf_counter() - began) * 1000)
+        world.http.close()
+        world.store.close()
+    taken = sorted(taken[1:])  # the first fills caches
+    return taken[len(taken) // 2], taken[-(len(taken) // 100) - 1]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/bench quotes", description=__doc__.splitlines()[0])
+    parser.add_argument("--asks", type=int, default=10_000, help="that rest (default 10,000)")
+    parser.add_argument("--repeats", type=int, default=100, help="quotes (default 100)")
+    options = parser.parse_args()
+    few = milliseconds(FEW, options.repeats)
+    many = milliseconds(options.asks, options.repeats)
+    for count, (median, slow) in ((FEW, few), (options.asks, many)):
+        print(f"{count:>7,} asks  median {median:8.1f} ms  p99 {slow:8.1f} ms")
+    result = {
+        "name": "quotes",
+        "value": round(many[1], 1),
+        "goal": GOAL_MILLISECONDS,
+        "ok": many[1] < GOAL_MILLISECONDS,
+        "few_p99_milliseconds": round(few[1], 1),
+        "ratio_of_medians": round(many[0] / few[0], 1),
+    }
+    print(json.dumps(result))
+    return 0 if result["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
