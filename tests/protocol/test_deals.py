@@ -100,6 +100,17 @@ def test_a_deal_hashes_as_a_key_of_a_dictionary(deal: Deal) -> None:
     assert {deal: 1}[Deal.from_json(deal.to_json())] == 1
 
 
+@pytest.mark.parametrize(
+    ("bundle", "legs", "paid"),
+    [(b"\x01" * 32, 1, {0}), (b"\x01" * 32, 3, {0}), (bytes(32), 1, {0}), (bytes(32), 3, {0, 1, 2, 3, 4, 5})],
+    ids=["purchase", "purchase of three", "bid", "bid of three"],
+)
+def test_a_task_is_paid_for_what_it_came_to(bundle: bytes, legs: int, paid: set[int]) -> None:
+    people = tuple(Leg(f"0x{at:040x}", f"0x{at:040x}", 1) for at in range(1, legs + 1))
+    deal = Deal(bytes(32), people[0].provider, bundle, 0, 1, 1, False, 1, 0, people)
+    assert {status for status in range(7) if deal.pays_for(status)} == paid
+
+
 @given(st.integers(0, 2**40 - 1), st.booleans())
 def test_a_due_packs_the_deadline_and_whether_it_was_hastened(deadline: int, hastened: bool) -> None:
     packed = Due(deadline, hastened).pack()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.logs import LogSender, LogTail, Piece
+from worker.logs import HeldLog, LogSender, LogTail, Piece
 from worker.settings import Limits
 
 LIMITS = Limits(log_bytes=100, log_flood_bytes=1000, line_bytes=20)
@@ -125,3 +125,33 @@ def test_an_error_that_no_market_could_store_is_none(told: bytes) -> None:
     tail = LogTail(Limits())
     tail.feed(True, told + b"\n")
     assert tail.last_error() is None
+
+
+def held(text: str, *, paid: bool) -> list[Piece]:
+    """What goes out of a log that is held back: live, and at its end."""
+    sent: list[Piece] = []
+    log = HeldLog(sent.append)
+    for at in range(0, len(text), 700):
+        log.put(Piece(at, text[at : at + 700], None))
+    log.end(paid=paid)
+    return sent
+
+
+def test_a_held_log_shows_its_beginning_live_and_the_rest_once_it_is_paid() -> None:
+    text = "".join(f"line {number:05}\n" for number in range(1000))
+    pieces = held(text, paid=True)
+    assert "".join(piece.text for piece in pieces) == text
+    assert [piece.offset for piece in pieces] == [
+        sum(len(before.text) for before in pieces[:at]) for at in range(len(pieces))
+    ]
+    assert len(pieces[-1].text) == len(text) - 2048
+
+
+def test_a_held_log_of_a_task_that_is_not_paid_shows_its_last_lines() -> None:
+    text = "".join(f"line {number:05}\n" for number in range(1000))
+    told = "".join(piece.text for piece in held(text, paid=False))
+    assert told.startswith("line 00000\n")
+    assert told.endswith("line 00999\n")
+    assert f"({len(text) - 4096} bytes are not shown: the task is not paid)" in told
+    assert len(told) < 4200
+    assert "".join(piece.text for piece in held("short\n", paid=False)) == "short\n"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from prixfixe.protocol.outputs import TaskStatus
-from worker.outcomes import Limits, Run, could_not_start, judge
+from prixfixe.protocol.wire import Reason
+from worker.outcomes import Limits, Run, could_not_start, judge, shortened
 
 LIMITS = Limits(seconds=60, memory_mib=512, disk_mib=100)
 
@@ -59,3 +62,12 @@ def test_what_the_program_says_of_its_input_is_typed_and_bounded() -> None:
 
 def test_a_run_that_never_began_is_the_providers_fault_unless_known_better() -> None:
     assert could_not_start("no engine")[1].fault == "provider"
+
+
+def test_a_reason_of_one_of_many_tasks_is_cut_to_what_a_report_holds() -> None:
+    long = Reason(code="bad-data", message="m" * 1000, hint="\u00e9" * 500, details={"row": 3})
+    short = shortened(long, 512)
+    assert len(json.dumps(short.model_dump(mode="json"))) <= 512
+    assert (short.code, short.details) == ("bad-data", {})
+    assert short.message.startswith("mmm")
+    assert shortened(short, 512) == short
