@@ -301,6 +301,8 @@ def test_detached_jobs_are_listed_watched_shown_and_fetched(
     assert "out.csv" in types("jobs", "show", job).out
     fetched = types("jobs", "download", job, "--out", "all", "--json").json["files"]
     assert sorted(Path(name).name for name in fetched) == ["out.csv", "totals.json"]
+    assert types("jobs", "download", job, "--out", "all").code == 0, "nothing is missing, so nothing is sent"
+    Path("all/out.csv").write_text("another file")
     assert types("jobs", "download", job, "--out", "all").code == 6
     assert types("jobs", "receipt", job, "--out", "r.json").code == 0
     assert types("jobs", "log", job).code == 0
