@@ -36,9 +36,11 @@ _EXPORTS = {
     "QuoteExpired": "prixfixe.errors",
     "Receipt": "prixfixe.protocol.receipt",
     "SignatureError": "prixfixe.errors",
+    "TaskResult": "prixfixe.client.wishes",
     "Unauthorized": "prixfixe.errors",
     "Unavailable": "prixfixe.errors",
     "VerificationFailed": "prixfixe.errors",
+    "Wish": "prixfixe.client.wishes",
 }
 
 __all__ = ["__version__", *sorted(_EXPORTS)]
@@ -60,6 +62,8 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from prixfixe.client import AsyncClient as AsyncClient
     from prixfixe.client import Client as Client
+    from prixfixe.client.wishes import TaskResult as TaskResult
+    from prixfixe.client.wishes import Wish as Wish
     from prixfixe.errors import AboveTier as AboveTier
     from prixfixe.errors import ChainError as ChainError
     from prixfixe.errors import ConfigurationError as ConfigurationError

@@ -49,6 +49,12 @@ _OPTIONS = (
         help="So many tasks of the same command.",
     ),
     click.option(
+        "--matrix",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        help="CSV or JSON with a row of parameters for each task; {name} in the command is replaced.",
+    ),
+    click.option(
         "--input",
         "inputs",
         multiple=True,
@@ -118,6 +124,7 @@ def submit(
     Examples:
       prixfixe submit python:3.11-slim -- python3 -c 'print(6 * 7)'
       prixfixe submit model.tar --tasks 100 --product cpu-2x4/10m --budget 5 -- ./simulate
+      prixfixe submit model.tar --matrix seeds.csv -- ./simulate --seed {seed}
       prixfixe submit model.tar --auction --price 0.01 --deadline 1h --input data.csv -- ./fit
     """
     from prixfixe.cli import buying
@@ -206,6 +213,7 @@ class _Wanted:
             deliver_seconds=None if deadline is None else parse_duration(deadline),
             whole=given["whole"],
             providers=given["providers"] or None,
+            matrix=given["matrix"],
         )
         return _Wanted(wish, given["budget"])
 

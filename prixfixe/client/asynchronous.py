@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -29,7 +30,7 @@ from prixfixe.client.setup import (
     make_operations,
     request_options,
 )
-from prixfixe.client.wishes import Wish, require_within
+from prixfixe.client.wishes import TaskResult, Wish, require_within, write_results
 from prixfixe.errors import Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
@@ -127,6 +128,23 @@ class AsyncClient:
         quote = await self.quote_wish(wish)
         require_within(budget, quote.total)
         return await self.buy(quote)
+
+    async def map(
+        self,
+        wish: Wish,
+        rows: Sequence[Mapping[str, Any]],
+        folder: Path | str,
+        *,
+        budget: Money | None = None,
+    ) -> tuple[TaskResult, ...]:
+        """Run a wish once for each row of parameters, wait, and fetch the outputs into `folder`, a folder a
+        task. Tasks that failed are told, and were not paid; the receipt lies beside as `receipt.json`."""
+        job = await self.submit(replace(wish, matrix=rows), budget=budget)
+        await self.wait(job)
+        receipt = await self.receipt(job)
+        place = Path(folder)
+        await self.download(job, place)
+        return write_results(receipt, place)
 
     async def upload(
         self, source: Path, expected: InputFile | None = None, *, progress: Progress | None = None
@@ -315,6 +333,7 @@ class AsyncClient:
         return await self.job(job)
 
     async def close(self) -> None:
+        self.operations.close()
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

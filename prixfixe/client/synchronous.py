@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,7 +29,7 @@ from prixfixe.client.setup import (
     make_operations,
     request_options,
 )
-from prixfixe.client.wishes import Wish, require_within
+from prixfixe.client.wishes import TaskResult, Wish, require_within, write_results
 from prixfixe.errors import Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
@@ -136,6 +137,23 @@ class Client:
         quote = self.quote_wish(wish)
         require_within(budget, quote.total)
         return self.buy(quote)
+
+    def map(
+        self,
+        wish: Wish,
+        rows: Sequence[Mapping[str, Any]],
+        folder: Path | str,
+        *,
+        budget: Money | None = None,
+    ) -> tuple[TaskResult, ...]:
+        """Run a wish once for each row of parameters, wait, and fetch the outputs into `folder`, a folder a
+        task. Tasks that failed are told, and were not paid; the receipt lies beside as `receipt.json`."""
+        job = self.submit(replace(wish, matrix=rows), budget=budget)
+        self.wait(job)
+        receipt = self.receipt(job)
+        place = Path(folder)
+        self.download(job, place)
+        return write_results(receipt, place)
 
     def upload(
         self, source: Path, expected: InputFile | None = None, *, progress: Progress | None = None
@@ -318,6 +336,7 @@ class Client:
         return self.job(job)
 
     def close(self) -> None:
+        self.operations.close()
         self._http.close()
 
     def __enter__(self) -> Self:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from prixfixe.client.calls import Operation, Request, Work
 from prixfixe.client.files import describe_input, named_input
+from prixfixe.client.keeping import write_file
 from prixfixe.client.quotes import require_quote
 from prixfixe.client.uploading import Uploading
 from prixfixe.errors import InsufficientFunds, InvalidInput, VerificationFailed
 from prixfixe.protocol import wire
-from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.canonical import canonical_json, sha256_hex
 from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.matrix import MAX_BYTES, Row, fill, read, require_rows, to_lines
 from prixfixe.protocol.money import Money
+from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.receipt import Receipt, ReceiptTask
 
 DEFAULT_PRODUCT: Final = "cpu-1x1/10m"
 _REGISTRY = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,254}@sha256:[0-9a-f]{64}")
@@ -29,7 +34,8 @@ _MOST_OF_AN_INDEX: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Tasks of an image.
+    """Tasks of an image. matrix: rows of parameters, one a task (`protocol.matrix`), or a CSV or JSON file of
+    them; then `tasks` is the number of its rows.
 
     image: an archive made by `docker save`, or `NAME@sha256:...` of a registry. command: what runs in it;
     empty: what the image says. inputs: files that every task reads at `/job/inputs/NAME`. kind: flat, the
@@ -55,20 +61,45 @@ class Wish:
     deliver_seconds: int | None = None
     whole: bool = False
     providers: Sequence[str] | None = None
+    matrix: Sequence[Mapping[str, Any]] | Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What became of one task. succeeded: it was done and paid. status: as in the leaf, None when it never
+    ran to a result. folder: where its outputs are. reason: why it failed, in its worker's words."""
+
+    index: int
+    succeeded: bool
+    status: int | None
+    folder: Path
+    reason: str | None
+
+
+Sources: TypeAlias = tuple[tuple[InputFile, Path], ...]
 
 
 class Wishes(Uploading):
     """Quotes for what is no bundle."""
 
     # Files that quotes were given as paths, by the quote's id.
-    _sources: dict[str, tuple[tuple[InputFile, Path], ...]]
+    _sources: dict[str, Sources]
+    # Where matrices lie until they are sent.
+    _scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        """Forget the matrices that were written to be sent."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
     def quote_wish(self, wish: Wish) -> Operation[wire.BidQuote]:
         """A signed price for a wish, checked. Files and the image's archive are remembered, and sent with the
         order."""
         market = yield from self.market()
         customer = yield from self.address()
-        request, sources = yield Work(lambda: _request(wish, customer))
+        scratch = self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="prixfixe-matrix-")
+        request, sources = yield Work(lambda: _request(wish, customer, Path(scratch.name)))
         quote = yield from self.ask(
             wire.BidQuote, Request("POST", "/v1/quotes", body=request.model_dump(mode="json"))
         )
@@ -76,6 +107,38 @@ class Wishes(Uploading):
         _require_same_wish(quote, request)
         self._sources[quote.id] = sources
         return quote
+
+
+def task_results(receipt: Receipt, folder: Path) -> tuple[TaskResult, ...]:
+    """Every task of a finished job, by index. folder: where its outputs were downloaded to."""
+    done: dict[int, tuple[bool, ReceiptTask]] = {}
+    for lot in receipt.lots:
+        paid = lot.outcome == "settled"
+        for task in lot.tasks:
+            if paid or task.index not in done:
+                done[task.index] = (paid and task.status == TaskStatus.SUCCEEDED, task)
+    return tuple(
+        TaskResult(
+            index=index,
+            succeeded=index in done and done[index][0],
+            status=done[index][1].status if index in done else None,
+            folder=folder / str(index) if receipt.order.tasks > 1 else folder,
+            reason=_why(done[index][1]) if index in done else None,
+        )
+        for index in range(receipt.order.tasks)
+    )
+
+
+def write_results(receipt: Receipt, folder: Path) -> tuple[TaskResult, ...]:
+    """As `task_results`, with the receipt beside them as `receipt.json`."""
+    from prixfixe.client.verification import receipt_bytes  # brings the checks, which nobody needs before
+
+    write_file(folder / "receipt.json", receipt_bytes(receipt))
+    return task_results(receipt, folder)
+
+
+def _why(task: ReceiptTask) -> str | None:
+    return None if task.reason is None else task.reason.message
 
 
 def require_within(budget: Money | None, total: Money) -> None:
@@ -108,7 +171,7 @@ def image_id(archive: Path) -> str:
     return f"sha256:{found[1]}"
 
 
-def _request(wish: Wish, customer: str) -> tuple[wire.BidQuoteRequest, tuple[tuple[InputFile, Path], ...]]:
+def _request(wish: Wish, customer: str, scratch: Path) -> tuple[wire.BidQuoteRequest, Sources]:
     if wish.replicas > 1 and not wish.exact:
         raise InvalidInput(
             f"{wish.replicas} replicas are compared byte by byte, and nothing says that this image writes "
@@ -134,6 +197,11 @@ def _request(wish: Wish, customer: str) -> tuple[wire.BidQuoteRequest, tuple[tup
         described = describe_input(path)
         archive = described.sha256
         sources.append((described, path))
+    rows = _rows(wish)
+    matrix = None
+    if rows is not None:
+        matrix = _write_matrix(rows, scratch)
+        sources.append((matrix, scratch / matrix.sha256))
     product = Product.read(wish.product) if isinstance(wish.product, str) else wish.product
     request = wire.BidQuoteRequest(
         customer=customer,
@@ -145,7 +213,8 @@ def _request(wish: Wish, customer: str) -> tuple[wire.BidQuoteRequest, tuple[tup
         environment=dict(wish.environment),
         parameters=dict(wish.parameters),
         inputs=tuple(file for file, _ in named),
-        tasks=wish.tasks,
+        matrix=matrix,
+        tasks=wish.tasks if rows is None else len(rows),
         lot=wish.lot,
         replicas=wish.replicas,
         determinism="exact" if wish.exact else "none",
@@ -156,6 +225,42 @@ def _request(wish: Wish, customer: str) -> tuple[wire.BidQuoteRequest, tuple[tup
         providers=None if wish.providers is None else tuple(wish.providers),
     )
     return request, tuple(sources)
+
+
+def _rows(wish: Wish) -> tuple[Row, ...] | None:
+    """The matrix, checked: a hole, or a command that names what no row has, is found before anything is
+    sent."""
+    if wish.matrix is None:
+        return None
+    if isinstance(wish.matrix, Path):
+        try:
+            with wish.matrix.open("rb") as stream:
+                data = stream.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise InvalidInput(
+                f"{wish.matrix} cannot be read: {error.strerror}", code="no-input", file=str(wish.matrix)
+            ) from error
+        rows = read(data, name=wish.matrix.name)
+    else:
+        rows = require_rows(wish.matrix)
+    if wish.tasks not in (1, len(rows)):
+        raise InvalidInput(
+            f"{wish.tasks} tasks were asked for, and the matrix has {len(rows)} rows",
+            code="bad-matrix",
+            hint="leave out the number of tasks: each row is one",
+        )
+    for row in rows:
+        values = {**wish.parameters, **row}
+        for text in (*wish.command, *wish.environment.values()):
+            fill(text, values)
+    return rows
+
+
+def _write_matrix(rows: tuple[Row, ...], scratch: Path) -> InputFile:
+    data = to_lines(rows)
+    digest = sha256_hex(data)
+    (scratch / digest).write_bytes(data)
+    return InputFile(name="matrix.jsonl", sha256=digest, size=len(data))
 
 
 def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> None:
@@ -172,6 +277,7 @@ def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> N
             ("environment", manifest.environment, request.environment),
             ("parameters", canonical_json(manifest.parameters), canonical_json(request.parameters)),
             ("inputs", manifest.inputs, request.inputs),
+            ("matrix", manifest.matrix, request.matrix),
             ("determinism", manifest.determinism, request.determinism),
             ("tasks", quote.tasks, request.tasks),
             ("lot", quote.lot, request.lot or quote.lot),

@@ -30,9 +30,11 @@ EXPORTS = [
     "QuoteExpired",
     "Receipt",
     "SignatureError",
+    "TaskResult",
     "Unauthorized",
     "Unavailable",
     "VerificationFailed",
+    "Wish",
 ]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from prixfixe.client.verification import read_receipt
+from prixfixe.client.wishes import Wish
 from prixfixe.protocol.money import Money
 from tests.support.devnet import Devnet
 
@@ -36,6 +39,32 @@ def test_many_tasks_of_an_image_are_run_paid_and_proven(devnet: Devnet, tmp_path
     assert Money(0) < charged <= Money(int(str(told["quoted"])))
     assert before - devnet.account().free == charged
     devnet.types("verify", str(told["receipt"]), str(tmp_path / "out" / "3" / "n"))
+
+
+def test_a_row_of_a_matrix_is_a_task_and_one_that_fails_is_not_paid(devnet: Devnet, tmp_path: Path) -> None:
+    code = "import sys; n = int(sys.argv[1]); open('/job/outputs/n', 'w').write(str(100 // n))"
+    archive = tmp_path / "image.tar"
+    subprocess.run(["docker", "save", "-o", str(archive), IMAGE], check=True)
+    wish = Wish(archive, ("python3", "-c", code, "{n}"), product="cpu-0.5x0.5/1m", lot=2)
+    before = devnet.account().free
+    with devnet.client() as client:
+        found = client.map(wish, [{"n": 4}, {"n": 0}, {"n": 5}], tmp_path / "out")
+    assert [(task.index, task.succeeded) for task in found] == [(0, True), (1, False), (2, True)]
+    assert [(found[at].folder / "n").read_text() for at in (0, 2)] == ["25", "20"]
+    assert "division" in str(found[1].reason)
+    receipt = read_receipt(tmp_path / "out" / "receipt.json")
+    assert receipt.quoted.units * 2 == receipt.charged.units * 3, "two of three equal tasks are paid"
+    assert before - devnet.account().free == receipt.charged
+
+
+def test_a_matrix_with_a_hole_is_refused_before_anything_is_asked(devnet: Devnet, tmp_path: Path) -> None:
+    matrix = tmp_path / "m.csv"
+    matrix.write_text("seed,name\n1,a\n,b\n")
+    told = submitted(devnet, tmp_path, "--matrix", str(matrix), "--", "echo", "{seed}", expect=3)
+    assert (told["code"], told["row"], told["column"]) == ("bad-matrix", 2, "seed")
+    matrix.write_text("seed\n1\n")
+    told = submitted(devnet, tmp_path, "--matrix", str(matrix), "--", "echo", "{sede}", expect=3)
+    assert "{sede}" in str(told["detail"])
 
 
 def test_a_quote_costs_nothing_and_says_why_others_cannot(devnet: Devnet) -> None:
