@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prixfixe.cli.output import Progress, clean, moment
 from prixfixe.cli.times import reached
@@ -11,6 +12,10 @@ from prixfixe.errors import PrixfixeError
 
 if TYPE_CHECKING:
     from prixfixe.protocol.wire import Job, JobDispute, JobEvent
+
+# What the service calls the stage of a job of many tasks.
+_OF_ONE_LOT: Final = ("assigned to", "paying into", "running on", "settling")
+_COUNTED: Final = re.compile(r"([0-9]+) of ([0-9]+) tasks done")
 
 
 class NotDelivered(PrixfixeError):
@@ -37,10 +42,17 @@ def follow(events: Iterable[JobEvent], progress: Progress) -> frozenset[str]:
     stage, logged = "waiting", set()
     speakers: dict[object, object] = {}  # by task
     shown: object = None
+    counting = False
     for event in events:
         data = event.data
         if event.kind == "state":
             stage = clean(str(data.get("stage") or data.get("state") or stage))
+            if counted := _COUNTED.fullmatch(stage):
+                progress.count(int(counted[1]), int(counted[2]), "tasks done")
+                counting = True
+                continue
+            if counting and stage.startswith(_OF_ONE_LOT):
+                continue  # of one of many lots: the count says more
             progress.show(stage)
             reached(stage)
             if stage.startswith("assigned"):
@@ -73,6 +85,8 @@ def money_sentence(job: Job) -> str:
             from prixfixe.protocol.money import Money
 
             return f"{job.charged} was charged; {Money(back)} came back, because the result was judged wrong"
+        if job.kind != "bundle" and job.charged != job.quoted:
+            return f"{job.charged} was charged, of at most {job.quoted}"
         return (
             f"{job.charged} was charged, as quoted"
             if job.charged == job.quoted

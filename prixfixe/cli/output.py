@@ -79,6 +79,7 @@ class Progress:
         self._drawn = 0.0
         self._label = ""
         self._open = False
+        self._tenths = 0
 
     def show(self, label: str, fraction: float | None = None, detail: str = "") -> None:
         """label: what is going on. fraction: 0..1 when known."""
@@ -99,6 +100,15 @@ class Progress:
             full = round(_BAR_CELLS * min(1.0, max(0.0, fraction)))
             bar = f" [{'#' * full}{'.' * (_BAR_CELLS - full)}] {fraction:4.0%}"
         click.echo(f"\r\x1b[K  {label}{bar} {detail}", err=True, nl=False)
+
+    def count(self, done: int, whole: int, what: str) -> None:
+        """A count that grows by ones to thousands: a bar on a terminal, elsewhere a line for each tenth."""
+        text = f"{done:,} of {whole:,} {what}"
+        if self._live:
+            self.show("running", done / whole, text)
+        elif done == whole or done * 10 // whole > self._tenths:
+            self._tenths = done * 10 // whole
+            self.show(text)
 
     def bytes(self, label: str) -> Any:
         """A callback for transfers."""
