@@ -86,6 +86,11 @@ contract Desk is IERC5267, Money, Bundles {
     }
 
     /// @inheritdoc IDesk
+    function asksArbiter() external view returns (bool) {
+        return _asksArbiter;
+    }
+
+    /// @inheritdoc IDesk
     function config() external view returns (address, uint16, bool, uint64, uint64) {
         return (_config.scheduler(), _config.feeBps(), _config.paused(), _limit.cap, _limit.held);
     }

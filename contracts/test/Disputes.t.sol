@@ -269,16 +269,6 @@ contract DisputesTest is Cases {
         market.challenge(o.deal, _root, fact, _claimOf(1), _proofOf(1));
     }
 
-    function test_an_arbiter_that_cannot_seat_a_panel_makes_the_challenge_fail() public {
-        (Opened memory o, uint96 fact) = _settled();
-        vm.etch(arbiter, hex"60006000fd"); // reverts whatever it is asked
-        vm.prank(stranger);
-        vm.expectRevert();
-        market.challenge(o.deal, _root, fact, _claimOf(1), _proofOf(1));
-        vm.etch(arbiter, hex"00"); // agrees
-        _challenge(o, fact, stranger);
-    }
-
     function test_a_part_done_lot_with_one_leg_unsigned_is_repaid_to_the_unit() public {
         offer = _offerOf(1, true, 3e6);
         uint256 before = _everybody(3) + _floatOf(keccak256(abi.encode(offer)));

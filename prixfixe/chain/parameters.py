@@ -11,9 +11,19 @@ from prixfixe.protocol.money import MAX_UINT64, UNITS_PER_DOLLAR
 from prixfixe.protocol.policy import Policy
 from prixfixe.protocol.typed_data import AbiStruct, Address, abi_fields
 
-__all__ = ["MAX_BPS", "Policy", "Roles", "check_policy", "constructor_arguments", "default_policy"]
+__all__ = [
+    "MAX_BPS",
+    "Policy",
+    "Roles",
+    "asks_arbiter",
+    "check_policy",
+    "constructor_arguments",
+    "default_policy",
+]
 
 MAX_BPS: Final = 10_000
+# How the code of a key that has delegated begins (EIP-7702); no contract's can (EIP-3541).
+DELEGATED: Final = bytes.fromhex("ef0100")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,11 @@ def check_policy(policy: Policy, roles: Roles, chain_id: int) -> None:
     ):
         if wrong:
             raise ConfigurationError(f"the market cannot be deployed so: {message}", code="bad-policy")
+
+
+def asks_arbiter(code: bytes) -> bool:
+    """Whether a market calls its arbiter at each challenge, when this is the arbiter's code at deployment."""
+    return code != b"" and not code.startswith(DELEGATED)
 
 
 def constructor_arguments(token: str, policy: Policy, roles: Roles) -> list[Any]:

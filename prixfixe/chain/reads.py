@@ -123,6 +123,10 @@ class MarketReads:
         found = self.read("policy", block=block)
         return Policy(**{snake_case(name): value for name, value in found.items()})
 
+    def asks_arbiter(self, *, block: BlockRef = "latest") -> bool:
+        """Whether each challenge calls the arbiter; fixed at deployment."""
+        return bool(self.read("asksArbiter", block=block))
+
     def config(self, *, block: BlockRef = "latest") -> Config:
         scheduler, fee_bps, paused, cap, held = self.read("config", block=block).values()
         return Config(scheduler, fee_bps, paused, Money(cap), Money(held))

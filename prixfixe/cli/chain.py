@@ -107,7 +107,7 @@ def deploy(
     from prixfixe.chain import verification
     from prixfixe.chain.deployment import deploy as deploy_market
     from prixfixe.chain.deployment import manifest_path
-    from prixfixe.chain.parameters import check_policy
+    from prixfixe.chain.parameters import asks_arbiter, check_policy
     from prixfixe.chain.rpc import Rpc
     from prixfixe.errors import ConfigurationError, Conflict
     from prixfixe.keys import load_signer
@@ -128,9 +128,9 @@ def deploy(
         policy, roles = _chosen(options, signer.address, chain_id)
         check_policy(policy, roles, chain_id)
         say(f"On chain {chain_id}, paid by {signer.address}:")
-        say(
-            table([*_policy_rows(policy), *_role_rows(roles), ("token", options["token"] or "a play dollar")])
-        )
+        asks = asks_arbiter(bytes.fromhex(node.call("eth_getCode", policy.arbiter, "latest")[2:]))
+        token = ("token", options["token"] or "a play dollar")
+        say(table([*_policy_rows(policy, asks), *_role_rows(roles), token]))
         if not yes:
             click.confirm("Deploy this market?", abort=True, err=True)
         deployment = deploy_market(node, signer, policy, roles, token=options["token"], salt=salt)
@@ -162,6 +162,7 @@ def show(manifest: Path | None, rpc: str | None, context_name: str | None, as_js
     else:
         client, checked = _proven(manifest, rpc, context_name), True
     config, policy, block, now = client.config(), client.policy(), client.block(), client.time()
+    asks = client.asks_arbiter()
     treasury, holds = client.account(client.contract), client.token_balance(client.contract)
     facts = {
         "chain_id": client.chain_id,
@@ -176,6 +177,7 @@ def show(manifest: Path | None, rpc: str | None, context_name: str | None, as_js
         "token_balance": str(holds.units),
         "treasury_free": str(treasury.free.units),
         "policy": policy.to_json(),
+        "asks_arbiter": asks,
         "manifest_proven": checked,
     }
     if as_json:
@@ -190,7 +192,7 @@ def show(manifest: Path | None, rpc: str | None, context_name: str | None, as_js
         ("new matches", "stopped" if config.paused else "allowed"),
         ("owes", f"{config.held}, and holds {holds}"),
         ("treasury", f"{treasury.free} free"),
-        *_policy_rows(policy),
+        *_policy_rows(policy, asks),
     ]
     click.echo(table(rows))
     if checked:
@@ -238,7 +240,7 @@ def _proven(manifest: Path, rpc: str | None, context_name: str | None) -> Market
     return deployment.client(node)
 
 
-def _policy_rows(policy: Policy) -> list[tuple[str, str]]:
+def _policy_rows(policy: Policy, asks_arbiter: bool) -> list[tuple[str, str]]:
     from prixfixe.protocol.money import Money
 
     return [
@@ -248,6 +250,10 @@ def _policy_rows(policy: Policy) -> list[tuple[str, str]]:
         ("surety", f"{Money(policy.surety)} that a provider keeps"),
         ("bond", f"{Money(policy.bond)} for a first challenge"),
         ("arbiter", f"{policy.arbiter}, {Money(policy.arbiter_fee)} a case"),
+        (
+            "a challenge",
+            "calls the arbiter, a contract" if asks_arbiter else "calls nobody: the arbiter is a key",
+        ),
         ("largest fee", _percent(policy.max_fee_bps)),
         ("deposit cap", str(Money(policy.deposit_cap))),
     ]

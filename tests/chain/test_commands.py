@@ -34,6 +34,7 @@ def test_a_market_is_deployed_as_chosen_and_proven(market: LocalMarket, tmp_path
     shown = run("show", "--manifest", str(out), "--rpc", url, "--json")
     facts = json.loads(shown.stdout)
     assert facts["manifest_proven"] is True
+    assert facts["asks_arbiter"] is False
     assert (facts["contract"], facts["held"], facts["policy"]) == (
         deployment.market,
         "0",
@@ -47,6 +48,7 @@ def test_what_cannot_be_changed_later_is_shown_and_asked_first(market: LocalMark
     assert done.exit_code != 0
     assert "86400 s to dispute a result" in done.stderr
     assert "$5.00 that a provider keeps" in done.stderr
+    assert "calls nobody: the arbiter is a key" in done.stderr
     assert not out.exists()
     assert market.client.block() == block
 

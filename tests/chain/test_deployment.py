@@ -11,7 +11,7 @@ import pytest
 from prixfixe.chain import artefacts, events, placing, verification
 from prixfixe.chain.abi import snake_case
 from prixfixe.chain.deployment import Deployment, deploy, manifest_path
-from prixfixe.chain.parameters import Roles, check_policy, constructor_arguments, default_policy
+from prixfixe.chain.parameters import Roles, asks_arbiter, check_policy, constructor_arguments, default_policy
 from prixfixe.errors import ConfigurationError, InvalidInput, NotFound
 from prixfixe.protocol.hashing import keccak256
 from prixfixe.protocol.money import MAX_UINT64
@@ -71,6 +71,23 @@ def test_off_a_local_chain_a_bug_costs_no_more_than_the_cap(market: LocalMarket)
     check_policy(policy, market.deployment.roles, 31337)
     with pytest.raises(ConfigurationError, match="cap"):
         check_policy(policy, market.deployment.roles, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "asks"),
+    # nothing; a contract; a key that has delegated (EIP-7702)
+    [("0x", False), ("0x600035", True), ("0xef0100" + "11" * 20, False)],
+)
+def test_an_arbiter_is_asked_if_it_is_a_contract_when_the_market_is_deployed(
+    market: LocalMarket, code: str, asks: bool
+) -> None:
+    arbiter = "0x" + "a4" * 20
+    market.chain.rpc.call("anvil_setCode", arbiter, code)
+    policy = default_policy(arbiter)
+    deployed = deploy(market.chain.rpc, market.admin, policy, market.deployment.roles, salt=len(code))
+    market.chain.rpc.call("anvil_setCode", arbiter, "0x" if asks else "0x600035")  # changes nothing any more
+    assert deployed.client(market.chain.rpc).asks_arbiter() is asks
+    assert asks_arbiter(bytes.fromhex(code[2:])) is asks
 
 
 def test_a_second_market_can_hold_the_same_token(market: LocalMarket) -> None:

@@ -101,6 +101,9 @@ interface IDesk is IMarketState {
     /// @notice What signers rely on, with the present deposit cap.
     function policy() external view returns (Policy memory);
 
+    /// @notice Whether each challenge calls the arbiter (see `IArbiter`): it was a contract when the market was deployed.
+    function asksArbiter() external view returns (bool);
+
     /// @notice The scheduler, the fee of later matches, whether matches are stopped, the deposit cap, and what
     /// accounts, open deals and floats hold together.
     function config()

@@ -178,7 +178,7 @@ struct Case {
 /// @param bond What a first challenge costs.
 /// @param arbiterFee What a case costs.
 /// @param maxFeeBps Largest fee, in hundredths of a percent.
-/// @param arbiter Judge of disputes.
+/// @param arbiter Judge of disputes; called at each challenge if it is a contract when the market is deployed.
 /// @param depositCap The most that accounts, deals and floats may hold together.
 struct Policy {
     uint32 window;

@@ -45,6 +45,7 @@ abstract contract Core is IMarketEvents, IMarketErrors, Domain, ReentrancyGuardT
     uint64 internal immutable _arbiterFee;
     uint16 internal immutable _maxFeeBps;
     address internal immutable _arbiter;
+    bool internal immutable _asksArbiter;
 
     // The desk writes it, and the workers below.
     // slither-disable-next-line uninitialized-state
@@ -71,6 +72,13 @@ abstract contract Core is IMarketEvents, IMarketErrors, Domain, ReentrancyGuardT
         _arbiterFee = policy_.arbiterFee;
         _maxFeeBps = policy_.maxFeeBps;
         _arbiter = policy_.arbiter;
+        _asksArbiter = _isContract(policy_.arbiter);
+    }
+
+    /// @dev A key that has delegated (EIP-7702) holds 23 bytes that begin so, as no contract can (EIP-3541): it is a key.
+    function _isContract(address who) private view returns (bool) {
+        bytes memory code = who.code;
+        return code.length != 0 && bytes3(code) != 0xef0100;
     }
 
     modifier onlyScheduler() {

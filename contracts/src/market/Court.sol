@@ -45,8 +45,7 @@ abstract contract Court is ICourt, Core {
         uint40 until = uint40(block.timestamp + _window);
         lot.word = Lots.disputed(id, root, fact, msg.sender, until, claimed, Lots.feesHash(fees));
         _log(id, claim, until, bond, fees);
-        // Where there is no code, nobody is asked.
-        if (_arbiter.code.length != 0) IArbiter(_arbiter).open(id, claimed, until);
+        if (_asksArbiter) IArbiter(_arbiter).open(id, claimed, until);
     }
 
     /// @inheritdoc ICourt
