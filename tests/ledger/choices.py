@@ -29,7 +29,7 @@ class Furnished:
         self.contract = Revm(policy)
         play = Play(self.contract, policy, seen)
         play.furnish()
-        self.ledger = play.ledger
+        self.ledger, self.told = play.ledger, play.told
         self.contract.keep()
 
 
@@ -40,7 +40,7 @@ class Choices:
         self.start = start
         start.contract.go_back()
         self.play = Play(start.contract, policy, seen)
-        self.play.ledger = start.ledger
+        self.play.ledger, self.play.told = start.ledger, list(start.told)
         self.random = Random()
         self.calls: list[tuple[Any, ...]] = []
         self.salt = 0

@@ -27,6 +27,7 @@ from prixfixe.protocol.ledger import (
     word_of,
 )
 from prixfixe.protocol.ledger.batches import EntryPoint
+from prixfixe.protocol.ledger.rebuilding import rebuilt
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, SignedAsk
 from prixfixe.protocol.policy import Policy
@@ -74,6 +75,8 @@ class Sides:
     def __init__(self, contract: Contract, policy: Policy, seen: Counter[tuple[str, str]]) -> None:
         start = contract.soonest(0)
         self.contract, self.seen = contract, seen
+        # Everything that happened, with the time of its block.
+        self.told: list[tuple[int, Event]] = []
         self.ledger = Ledger(
             policy=policy,
             domain=Domain(CHAIN_ID, contract.market),
@@ -83,6 +86,7 @@ class Sides:
             now=start,
             roles=frozenset({(ADMIN_ROLE, ADMIN), (PRICING_ROLE, PRICING), (PAUSER_ROLE, PAUSER)}),
         )
+        self.start = self.ledger
 
     @property
     def now(self) -> int:
@@ -110,6 +114,7 @@ class Sides:
             return reason
         happened = self.ledger.log[len(before.log) :]
         assert [decoded(log) for log in logs] == [_on_chain(event) for event in happened]
+        self.told += [(self.now, event) for event in happened]
         self._count_items(arguments, happened)
         self.compare()
         return reason
@@ -138,6 +143,26 @@ class Sides:
             found = self.contract.read(self.contract.token, _question(_TOKEN.name, "balanceOf", (owner,)))
             assert found == _words((balance,)), owner
         assert ledger.token.balances[self.contract.market] >= ledger.held
+
+    def rebuild(self) -> None:
+        """What happened is enough to know everything by."""
+        ledger, start = self.ledger, self.start
+        found = rebuilt(start, self.told).at(ledger.now)
+        for name in (
+            "held",
+            "bundles",
+            "lots",
+            "workers",
+            "spent",
+            "roles",
+            "scheduler",
+            "fee_bps",
+            "paused",
+        ):
+            assert getattr(found, name) == getattr(ledger, name), f"rebuilt {name}"
+        assert found.deposit_cap == ledger.deposit_cap
+        for owner in {*ledger.accounts, *found.accounts}:
+            assert found.account(owner) == ledger.account(owner), f"rebuilt account of {owner}"
 
     # ------------------------------------------------------------------------------- the token alone
 

@@ -77,6 +77,7 @@ def difference(policy: Policy, seed: int, steps: list[int]) -> str | None:
     try:
         for step in steps:
             walk.step(f"{seed}/{step}")
+        walk.play.rebuild()
     except AssertionError as error:
         return f"{error}\nafter\n{pformat(walk.calls, width=110)}"
     return None

@@ -40,20 +40,12 @@ def challenge(
     if claim.ground != Ground.COUNT:
         named = verify_proof(root, claim.leaf, claim.index, deal.count, proof)
         require(named, "MarketProof")
-    bond = _bond(ledger, settled)
+    bond = bond_of(ledger, settled)
     ledger = ledger.debit_above_surety(sender, bond)
 
-    signed = signed_legs(deal, settled.signed)
-    bucket = _bucket(ledger, settled)
-    fees = []
-    for leg in signed:
-        ledger = ledger.take(leg.provider, leg.pay * settled.done, bucket)
-        fees.append(min(ledger.account(leg.provider).free, ledger.policy.arbiter_fee // len(signed)))
-        ledger = ledger.debit(leg.provider, fees[-1])
-    ledger = ledger.take(ledger.market, Shares.of(deal, signed).treasury * settled.done, bucket)
-
+    ledger, fees = hold(ledger, deal, settled)
     until = ledger.now + ledger.policy.window
-    case = Case(deal, root, fact, sender, until, claim.hash, tuple(fees))
+    case = Case(deal, root, fact, sender, until, claim.hash, fees)
     return ledger.with_lot(deal.order, deal.lot, case).tell(
         "Challenged", deal=deal.id, challenger=sender, claim=claim, until=until, bond=bond, fees=case.fees
     )
@@ -65,12 +57,12 @@ def judge(ledger: Ledger, sender: str, case: Case, guilty: bool) -> Ledger:
     require(sender == ledger.policy.arbiter, "MarketNotArbiter")
     _require_case(ledger, case)
     require(ledger.now <= case.until, "MarketTooLate")
-    bond, deal = _bond(ledger, Fact.unpack(case.fact)), case.deal
+    bond, deal = bond_of(ledger, Fact.unpack(case.fact)), case.deal
     if not guilty:
-        ledger, fact = _acquit(ledger, case)
+        ledger, fact = acquit(ledger, case)
         ledger = ledger.credit(sender, bond)
         return ledger.tell("Judged", deal=deal.id, guilty=False, fee=bond, fact=fact)
-    ledger, fee = _convict(ledger, case)
+    ledger, fee = convict(ledger, case)
     ledger = ledger.credit(case.challenger, bond).credit(sender, fee)
     return ledger.tell("Judged", deal=deal.id, guilty=True, fee=fee, fact=0)
 
@@ -79,8 +71,8 @@ def lapse(ledger: Ledger, sender: str, case: Case) -> Ledger:
     """Ends a case that the arbiter let pass: all goes back where it was, the bond too. By anyone."""
     _require_case(ledger, case)
     require(ledger.now > case.until, "MarketTooEarly")
-    ledger, fact = _acquit(ledger, case)
-    ledger = ledger.credit(case.challenger, _bond(ledger, Fact.unpack(case.fact)))
+    ledger, fact = acquit(ledger, case)
+    ledger = ledger.credit(case.challenger, bond_of(ledger, Fact.unpack(case.fact)))
     return ledger.tell("Lapsed", deal=case.deal.id, fact=fact)
 
 
@@ -88,7 +80,21 @@ def _require_case(ledger: Ledger, case: Case) -> None:
     require(ledger.lot(case.deal.order, case.deal.lot) == case, "MarketNoCase")
 
 
-def _bond(ledger: Ledger, settled: Fact) -> int:
+def hold(ledger: Ledger, deal: Deal, settled: Fact) -> tuple[Ledger, tuple[int, ...]]:
+    """The ledger after what the deal paid out and the fees were taken for the case; the fee of each leg that
+    signed."""
+    signed = signed_legs(deal, settled.signed)
+    bucket = _bucket(ledger, settled)
+    fees = []
+    for leg in signed:
+        ledger = ledger.take(leg.provider, leg.pay * settled.done, bucket)
+        fees.append(min(ledger.account(leg.provider).free, ledger.policy.arbiter_fee // len(signed)))
+        ledger = ledger.debit(leg.provider, fees[-1])
+    treasury = Shares.of(deal, signed).treasury * settled.done
+    return ledger.take(ledger.market, treasury, bucket), tuple(fees)
+
+
+def bond_of(ledger: Ledger, settled: Fact) -> int:
     require(settled.past_cases < MOST_CASES, "MarketAmountTooLarge")
     return ledger.policy.bond << settled.past_cases
 
@@ -99,7 +105,7 @@ def _bucket(ledger: Ledger, settled: Fact) -> Bucket:
     return "cur" if settled.time // ledger.policy.window == ledger.epoch else "prev"
 
 
-def _convict(ledger: Ledger, case: Case) -> tuple[Ledger, int]:
+def convict(ledger: Ledger, case: Case) -> tuple[Ledger, int]:
     """The ledger after the customer is repaid, and the arbiter's fee: what the signers gave, and what the
     treasury can add."""
     deal, settled = case.deal, Fact.unpack(case.fact)
@@ -113,7 +119,7 @@ def _convict(ledger: Ledger, case: Case) -> tuple[Ledger, int]:
     return ledger.with_lot(deal.order, deal.lot, Guilty()), given + added
 
 
-def _acquit(ledger: Ledger, case: Case) -> tuple[Ledger, int]:
+def acquit(ledger: Ledger, case: Case) -> tuple[Ledger, int]:
     """The ledger with the lot settled again, and its new fact: the window stood still during the case."""
     fact = case.fact_after(ledger.now, ledger.policy.window)
     signed = signed_legs(case.deal, fact.signed)

@@ -64,10 +64,10 @@ def settle(
     if done == 0:
         # A refusal names this match by its due, so that it cannot end a later match of the same deal.
         require(root == refusal_root(due), "MarketRefusalRoot")
-        ledger = _give_back(ledger, deal).with_lot(deal.order, deal.lot, None)
+        ledger = give_back(ledger, deal).with_lot(deal.order, deal.lot, None)
         return ledger.tell("Refused", deal=deal.id, returned=deal.price * deal.count)
     fact = Fact(done, mask, ledger.now).pack()
-    ledger, returned = _pay(ledger, deal, done, signed)
+    ledger, returned = pay(ledger, deal, done, signed)
     return ledger.with_lot(deal.order, deal.lot, Settled(deal, root, fact)).tell(
         "Settled",
         deal=deal.id,
@@ -82,7 +82,7 @@ def expire(ledger: Ledger, sender: str, deal: Deal, due: int) -> Ledger:
     """Gives everything back and frees the lot, strictly after the deadline. By anyone."""
     _require_open(ledger, deal, due)
     require(ledger.now > Due.unpack(due).deadline, "MarketTooEarly")
-    ledger = _give_back(ledger, deal).with_lot(deal.order, deal.lot, None)
+    ledger = give_back(ledger, deal).with_lot(deal.order, deal.lot, None)
     return ledger.tell("Expired", deal=deal.id, returned=deal.price * deal.count)
 
 
@@ -101,7 +101,7 @@ def _require_open(ledger: Ledger, deal: Deal, due: int) -> None:
     require(ledger.lot(deal.order, deal.lot) == Open(deal, due), "MarketNotOpen")
 
 
-def _pay(ledger: Ledger, deal: Deal, done: int, signed: Sequence[Leg]) -> tuple[Ledger, int]:
+def pay(ledger: Ledger, deal: Deal, done: int, signed: Sequence[Leg]) -> tuple[Ledger, int]:
     """The ledger after the payment, and what went back to the customer. Earnings of a disputable deal wait,
     the treasury's too, so that they can be taken back."""
     bucket: Bucket = "cur" if deal.disputable else "free"
@@ -116,7 +116,7 @@ def _pay(ledger: Ledger, deal: Deal, done: int, signed: Sequence[Leg]) -> tuple[
     return ledger.credit(ledger.market, (shares.held - deal.price) * undone), returned
 
 
-def _give_back(ledger: Ledger, deal: Deal) -> Ledger:
+def give_back(ledger: Ledger, deal: Deal) -> Ledger:
     """The whole price to the customer, and what the float gave to the treasury."""
     shares = Shares.of(deal, ())
     ledger = ledger.credit(deal.customer, deal.price * deal.count)
