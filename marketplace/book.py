@@ -19,6 +19,7 @@ from marketplace.workers import Workers
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.depth import Depth, Resting, Side
+from prixfixe.market.entering import UNPAID
 from prixfixe.protocol import book as wire_book
 from prixfixe.protocol.book import AskAnswer, Cancelled, OwnOrder
 from prixfixe.protocol.money import Money
@@ -198,6 +199,8 @@ class Book:
             .join(lots, (lots.c.job == jobs.c.id) & (lots.c.state == "free"))
             .where(jobs.c.product == code, jobs.c.kind == "auction", jobs.c.expiry >= view.time)
             .group_by(jobs.c.id)
+            # Out until it is funded, as the last batch found it.
+            .having(func.coalesce(func.max(lots.c.waiting_reason), "") != UNPAID)
         )
         for row in waiting:
             limit = leg_limit(row.price, row.replicas, view.fee_bps)

@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
+from marketplace.allowances import require_room
 from marketplace.blobs import known_sizes, owned
 from marketplace.chain import AccountView, ChainReader, ChainView
+from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from marketplace.store.tables import bundles, idempotency, jobs, lots, quotes
 from marketplace.store.transitions import OrderTerms, job_placed
@@ -42,6 +44,7 @@ class Orders:
     def __init__(
         self,
         store: Store,
+        settings: ServiceSettings,
         chain: ChainReader,
         domain: Domain,
         grace: int,
@@ -49,6 +52,7 @@ class Orders:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._settings = settings
         self._chain = chain
         self._domain = domain
         self._grace = grace
@@ -59,7 +63,7 @@ class Orders:
         """The job of an order and whether it is new. The same order is the same job, whenever it comes.
 
         SignatureError, NotFound (quote), InvalidInput (not as quoted), QuoteExpired, PriceChanged, Conflict
-        (inputs, era, key) or InsufficientFunds: then nothing was stored.
+        (inputs, era, key, too many open) or InsufficientFunds: then nothing was stored.
         """
         order = request.order
         digest = order.digest(self._domain)
@@ -90,6 +94,7 @@ class Orders:
         with self._store.write() as connection:
             if _exists(connection, job):
                 return job, False
+            require_room(connection, self._settings, order)
             self._require_balance(connection, account, order)
             if idempotency_key is not None:
                 _remember_key(connection, order.customer, idempotency_key, request, job, int(self._clock()))

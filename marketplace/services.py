@@ -125,7 +125,7 @@ class Services:
             bundles=Bundles(store, chain, desk, policy.grace, clock),
             quotes=Quotes(store, settings, chain, issued, terms, clock),
             bid_quotes=BidQuotes(store, settings, chain, issued, terms, clock),
-            orders=Orders(store, chain, domain, policy.grace, policy.surety, clock),
+            orders=Orders(store, settings, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
             cases=cases,
             workers=workers,

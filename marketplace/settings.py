@@ -25,9 +25,10 @@ class ServiceSettings:
     request. max_unfinished_bytes, max_unfinished_uploads: what one account may leave half sent;
     upload_seconds: how long it is kept after its last byte. quotes_, sign_ins_, jobs_ and asks_per_minute:
     what one network address may ask for; uploads_ and cancels_per_minute: what one account may (requests); 0
-    for any number. catalogue: products that every worker is asked for a price of, beside those of bundles and
-    waiting bids, so that there is something to see before anybody orders. trusted_proxies: addresses or
-    networks of proxies in front, whose X-Forwarded-For says who is asking.
+    for any number. max_open_bids, max_open_tasks: of one account, that wait or run. catalogue: products that
+    every worker is asked for a price of, beside those of bundles and waiting bids, so that there is something
+    to see before anybody orders. trusted_proxies: addresses or networks of proxies in front, whose
+    X-Forwarded-For says who is asking.
     """
 
     data: Path
@@ -45,6 +46,8 @@ class ServiceSettings:
     jobs_per_minute: int = 6000
     asks_per_minute: int = 60_000
     cancels_per_minute: int = 600
+    max_open_bids: int = 1000
+    max_open_tasks: int = 200_000
     trusted_proxies: tuple[str, ...] = ()
     max_log_bytes: int = 16 * 2**20
     max_body_bytes: int = 2**20

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from prixfixe.keys import LocalSigner, sign_typed
+from marketplace.chain import AccountView
+from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import sha256_hex
 from prixfixe.protocol.orders import Bid
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.quotes import order_of
+from prixfixe.protocol.signatures import recover
+from prixfixe.protocol.typed_data import Domain
 from tests.support.service import (
     CHAIN_TIME,
     CONTRACT,
@@ -207,3 +211,90 @@ def test_workers_are_asked_for_what_bids_want_and_for_the_catalogue(world: World
     products = world.beat().json()["products"]
     assert code in products
     assert "0x" + Product.parse("cpu-2x4/10m").to_bytes().hex() in products
+
+
+def test_an_account_has_room_for_so_many_bids_and_tasks_and_another_is_untouched(tmp_path: Path) -> None:
+    world = World(tmp_path, max_open_bids=2, max_open_tasks=9)
+    other = development_signer(7)
+    world.chain.accounts[other.address] = AccountView(100 * DOLLAR, 0, 3)
+    offering(world)
+    for signer in (CUSTOMER, other):
+        world.upload(signer, ARCHIVE)
+
+    def order(number: int, tasks: int = 4, signer: LocalSigner = CUSTOMER) -> httpx.Response:
+        wanted = quote(world, customer=signer.address, command=[str(number)], tasks=tasks)
+        return world.post_order(signed(wanted, signer))
+
+    first = order(1)
+    assert first.status_code == 201, first.text
+    refused = order(2, tasks=6)
+    assert (refused.status_code, refused.json()["code"]) == (409, "too-many-open")
+    assert "has 4 tasks that wait or run, this order has 6" in refused.json()["detail"]
+    assert order(3).status_code == 201
+    refused = order(4, tasks=1)
+    assert refused.json()["code"] == "too-many-open"
+    assert "2 bids" in refused.json()["detail"]
+    assert "cancel what waits" in refused.json()["hint"]
+    assert order(5, signer=other).status_code == 201
+
+    cancelled = world.http.post(f"/v1/jobs/{first.json()['id']}/cancel", headers=world.sign_in(CUSTOMER))
+    assert cancelled.status_code == 200
+    assert order(4, tasks=1).status_code == 201
+    world.http.close()
+    world.store.close()
+
+
+def test_a_bid_for_another_chain_or_contract_is_refused_with_hash_and_signer_as_computed_here(
+    world: World,
+) -> None:
+    offering(world)
+    world.upload(CUSTOMER, ARCHIVE)
+    found = quote(world)
+    order = order_of(found, CONTRACT, expiry=found.order_expiry, nonce=1)
+    for elsewhere in (Domain(DOMAIN.chain_id + 1, CONTRACT), Domain(DOMAIN.chain_id, STRANGER.address)):
+        signature = CUSTOMER.sign_digest(order.digest(elsewhere))
+        body = {"quote": found.id, "order": order.to_json(), "signature": "0x" + signature.hex()}
+        problem = world.post_order(body).json()
+        assert problem["code"] == "bad-signature"
+        assert problem["digest"] == "0x" + order.digest(DOMAIN).hex()
+        assert problem["signer"] == recover(order.digest(DOMAIN), signature)
+        assert problem["signer"] not in (CUSTOMER.address, None)
+        assert f"chain {DOMAIN.chain_id} and contract {CONTRACT}" in problem["hint"]
+
+
+def test_a_half_signed_body_or_a_wrong_type_or_unit_orders_nothing(world: World) -> None:
+    offering(world)
+    world.upload(CUSTOMER, ARCHIVE)
+    body = signed(quote(world))
+    halves: list[dict[str, Any]] = [
+        *({"signature": value} for value in ("0x" + "11" * 64, "0x" + "11" * 20, "", None)),
+        *({"order": value} for value in ({}, None, [])),
+    ]
+    for half in halves:
+        answer = world.post_order({**body, **half})
+        assert 400 <= answer.status_code < 500, answer.text
+        assert answer.json()["fault"] == "customer"
+    wrong: list[tuple[str, Any]] = [
+        *(("price", value) for value in (1.5, "1.50", -1, "-1", "$1")),
+        *(("tasks", "1"), ("product", "0x12"), ("era", None)),
+    ]
+    for name, value in wrong:
+        answer = world.post_order({**body, "order": {**body["order"], name: value}})
+        assert answer.status_code == 422, answer.text
+        assert name in answer.text
+    with world.store.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar_one() == 0
+
+
+def test_a_body_replayed_under_another_quote_or_after_its_cancel_starts_nothing(world: World) -> None:
+    offering(world)
+    world.upload(CUSTOMER, ARCHIVE)
+    body = signed(quote(world))
+    job = world.post_order(body).json()["id"]
+    world.http.post(f"/v1/jobs/{job}/cancel", headers=world.sign_in(CUSTOMER))
+    again = world.post_order(body)
+    assert (again.status_code, again.json()["state"]) == (200, "refunded")
+    elsewhere = world.post_order({**body, "quote": quote(world, command=["false"]).id})
+    assert (elsewhere.status_code, elsewhere.json()["state"]) == (200, "refunded")
+    with world.store.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar_one() == 1

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import insert, select
 
 from marketplace.store import transitions
+from marketplace.store.batches import batch_cleared, batch_closed
 from marketplace.store.tables import asks, lots, quotes
 from prixfixe.keys import sign_typed
+from prixfixe.market.entering import UNPAID
 from prixfixe.protocol.orders import Bid
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from tests.support.service import (
@@ -24,7 +29,9 @@ from tests.support.service import (
     STRANGER,
     WORKER,
     World,
+    where,
 )
+from tests.support.serving import served
 
 OTHER_DOMAIN = Domain(DOMAIN.chain_id, STRANGER.address)
 
@@ -205,3 +212,84 @@ def test_the_pricing_desk_changes_a_products_terms_and_nobody_else_does(world: W
     for wrong in ({"least_seconds": 10}, {"high": "10"}, {"low": "-1"}):
         bad = {"terms": {**terms, **wrong}, "note": "no"}
         assert world.http.put(path, json=bad, headers=world.sign_in(PRICING)).status_code == 422
+
+
+def told(lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, data) of each event of a stream."""
+    kind = ""
+    for line in lines:
+        if line.startswith("event: "):
+            kind = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield kind, json.loads(line.removeprefix("data: "))
+
+
+@pytest.mark.network_ports
+def test_what_changes_in_the_book_is_told_as_it_happens_and_a_reader_who_does_not_read_holds_up_nobody(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path / "data") as (world, url):
+        world.register()
+        bid = place_bid(world, price=900_000, tasks=2)
+        path = f"{url}/v1/book/{product(world)}/events"
+        idle = socket.create_connection(("127.0.0.1", httpx.URL(url).port or 0))
+        with idle, httpx.Client(timeout=20, trust_env=False) as http, http.stream("GET", path) as stream:
+            idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            target = httpx.URL(path)
+            idle.sendall(f"GET {target.path} HTTP/1.1\r\nHost: {target.netloc.decode()}\r\n\r\n".encode())
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            seen = told(stream.iter_lines())
+            whole = {"side": "bid", "price": "900000", "volume": 2, "orders": 1}
+            assert next(seen) == ("depth", {"levels": [whole]})
+
+            place(world, world.ask(kinds=3))
+            ask = {"side": "ask", "price": str(DOLLAR), "volume": 1, "orders": 1}
+            assert next(seen) == ("depth", {"levels": [ask]})
+
+            world.http.delete(f"/v1/orders/{bid}", headers=world.sign_in(CUSTOMER))
+            gone = {**whole, "volume": 0, "orders": 0}
+            assert next(seen) == ("depth", {"levels": [gone]})
+
+            publish_batch(world, number=1)
+            kind, batch = next(seen)
+            assert (kind, batch["number"], batch["price"], batch["transaction"]) == (
+                "batch",
+                1,
+                "800000",
+                None,
+            )
+            with world.store.write() as connection:
+                batch_cleared(connection, batch["digest"], where(9))
+            kind, batch = next(seen)
+            assert (kind, batch["transaction"]) == ("batch", where(9)["transaction"])
+
+
+def publish_batch(world: World, number: int) -> None:
+    """A batch of the product, as the auctioneer stores it."""
+    row = {
+        "digest": "0x" + f"{number:064x}",
+        "product": product(world),
+        "number": number,
+        "block": 7,
+        "closed_at": CHAIN_TIME,
+        "price": 800_000,
+        "bids": 1,
+        "asks": 1,
+        "set_aside": 0,
+        "fills": 0,
+    }
+    with world.store.write() as connection:
+        batch_closed(connection, row, [])
+
+
+def test_a_bid_that_the_last_batch_found_unpaid_is_out_of_the_depth_until_it_is_funded(world: World) -> None:
+    bid = place_bid(world, price=900_000)
+    assert len(book(world)["bids"]) == 1
+    with world.store.write() as connection:
+        transitions.lot_waits(connection, bid, 0, UNPAID)
+    assert book(world)["bids"] == []
+    mine = world.http.get("/v1/orders", headers=world.sign_in(CUSTOMER)).json()["items"]
+    assert [each["why"] for each in mine] == [UNPAID]
+    with world.store.write() as connection:
+        transitions.lot_waits(connection, bid, 0, "no worker offers this product")
+    assert len(book(world)["bids"]) == 1
