@@ -198,7 +198,8 @@ SIGNED_STRUCTS: Final[tuple[type[TypedStruct], ...]] = (Ask, Bid, Purchase, Resu
 
 def order_from_json(data: Mapping[str, Any]) -> Order:
     """A bid or a purchase from its JSON: a bid names a product, a purchase a bundle's offer."""
-    return Bid.from_json(data) if "product" in data else Purchase.from_json(data)
+    is_bid = isinstance(data, Mapping) and "product" in data  # a null is refused below, by its name
+    return Bid.from_json(data) if is_bid else Purchase.from_json(data)
 
 
 def _at_least_one(name: str, value: int) -> None:

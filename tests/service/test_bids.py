@@ -266,10 +266,9 @@ def test_a_half_signed_body_or_a_wrong_type_or_unit_orders_nothing(world: World)
     offering(world)
     world.upload(CUSTOMER, ARCHIVE)
     body = signed(quote(world))
-    halves: list[dict[str, Any]] = [
-        *({"signature": value} for value in ("0x" + "11" * 64, "0x" + "11" * 20, "", None)),
-        *({"order": value} for value in ({}, None, [])),
-    ]
+    signatures: list[Any] = ["0x" + "11" * 64, "0x" + "11" * 20, "", None]
+    orders: list[Any] = [{}, None, [], "product"]
+    halves = [{"signature": each} for each in signatures] + [{"order": each} for each in orders]
     for half in halves:
         answer = world.post_order({**body, **half})
         assert 400 <= answer.status_code < 500, answer.text
