@@ -27,7 +27,7 @@ class MoneyCalls(TokenReads):
         In one transaction when the allowance is there or the token takes a permit, else after an `approve`.
         """
         units = amount.require_uint64()
-        if self._allowed(signer) >= units:
+        if self.allowance(signer.address) >= units:
             return self.send(signer, "deposit", units)
         if self.takes_permits(signer.address):
             return self.deposit_with_permit(signer, amount)
@@ -38,9 +38,13 @@ class MoneyCalls(TokenReads):
         """Moves `amount` from the signer's wallet to the account of `account`; approves it first where
         needed."""
         units = amount.require_uint64()
-        if self._allowed(signer) < units:
+        if self.allowance(signer.address) < units:
             self._approve(signer, units)
         return self.send(signer, "depositFor", account, units)
+
+    def allowance(self, owner: str) -> int:
+        """Units that the token lets the market take from the wallet of `owner`; often more than there are."""
+        return int(self._ask_token("allowance", owner, self.contract))
 
     def takes_permits(self, owner: str) -> bool:
         """Whether `owner` can deposit in one transaction with a signature (EIP-2612)."""
@@ -115,9 +119,6 @@ class MoneyCalls(TokenReads):
     def mint(self, signer: Signer, to: str, amount: Money) -> Outcome:
         """Makes play money; DevDollar on local chains only."""
         return self._send(signer, self.token, self._token_call("mint", to, amount.units), "mint")
-
-    def _allowed(self, signer: Signer) -> int:
-        return int(self._ask_token("allowance", signer.address, self.contract))
 
     def _approve(self, signer: Signer, units: int) -> None:
         self._send(signer, self.token, self._token_call("approve", self.contract, units), "approve")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prixfixe.cli.account_sign import sign_bump, sign_cancel, sign_withdraw
 from prixfixe.cli.options import (
     MoneyType,
     chosen_context,
@@ -40,7 +41,13 @@ def account() -> None:
       prixfixe account deposit 100
       prixfixe account withdraw 25.50 --to 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
       prixfixe account bump
+      prixfixe account sign-withdraw 25.50 --fee 0.10 --yes > withdrawal.json
     """
+
+
+account.add_command(sign_withdraw)
+account.add_command(sign_bump)
+account.add_command(sign_cancel)
 
 
 @account.command()
@@ -67,8 +74,11 @@ def show(
 @context_option
 @key_option
 @rpc_option
+@yes_option
 @json_option
-def deposit(amount: Money, context_name: str | None, key: str | None, rpc: str | None, as_json: bool) -> None:
+def deposit(
+    amount: Money, context_name: str | None, key: str | None, rpc: str | None, yes: bool, as_json: bool
+) -> None:
     """Move dollars from your wallet into your account.
 
     One transaction when the token takes signed permits (EIP-2612); else two, since the token must be told
@@ -85,6 +95,14 @@ def deposit(amount: Money, context_name: str | None, key: str | None, rpc: str |
             hint="send tokens to this address first"
             + ("; on this local chain: `prixfixe account faucet AMOUNT`" if _local(context.chain_id) else ""),
         )
+    if not yes:
+        rows = [
+            ("from", f"your wallet {signer.address}, which keeps {held - amount}"),
+            ("to", f"your account in {market.contract} on chain {market.chain_id}"),
+            ("by", _deposit_steps(market, signer.address, amount)),
+        ]
+        say(table(rows))
+        click.confirm(f"Deposit {amount}?", abort=True, err=True)
     outcome = market.deposit(signer, amount)
     _report(market, signer.address, as_json, f"deposited {amount}", outcome.transaction_hash)
 
@@ -171,6 +189,15 @@ def faucet(amount: Money, context_name: str | None, key: str | None, rpc: str | 
     market.mint(signer, signer.address, amount)
     outcome = market.deposit(signer, amount)
     _report(market, signer.address, as_json, f"made and deposited {amount}", outcome.transaction_hash)
+
+
+def _deposit_steps(market: MarketClient, owner: str, amount: Money) -> str:
+    """What a deposit will send."""
+    if market.allowance(owner) >= amount.units:
+        return "one transaction; the token was told already that the market may take it"
+    if market.takes_permits(owner):
+        return f"one transaction, with a signed permit for {amount}"
+    return f"two transactions: the token is told that the market may take {amount}, then the deposit"
 
 
 def _local(chain_id: int) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prixfixe.cli.chain_send import send
 from prixfixe.cli.options import (
     MoneyType,
     chosen_context,
@@ -38,7 +39,11 @@ def chain() -> None:
       prixfixe chain deploy --rpc http://127.0.0.1:8545 --key dev:0
       prixfixe chain show
       prixfixe chain show --manifest deployments/31337.json --rpc http://127.0.0.1:8545
+      prixfixe chain send withdrawal.json
     """
+
+
+chain.add_command(send)
 
 
 @chain.command()

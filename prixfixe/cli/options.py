@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -67,6 +68,18 @@ def chosen_context(name: str | None, key: str | None = None) -> Context:
 
     context = resolve_context(name)
     return context if key is None else replace(context, key=key)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file that somebody handed over; InvalidInput when it is none."""
+    import json
+
+    from prixfixe.errors import InvalidInput
+
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} is not JSON", code="bad-json-file") from error
 
 
 def open_client(context: Context) -> Client:

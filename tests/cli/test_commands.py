@@ -97,7 +97,7 @@ def test_money_goes_in_and_out_without_the_service(types: Terminal, on_chain: Lo
     assert types("account", "withdraw", "20", "--yes").code == 0
     shown = types("account", "show", "--json").json
     assert int(shown["wallet"]) - int(before["wallet"]) == Money.parse("20").units
-    assert types("account", "deposit", "20", "--json").json["free"] == after["free"]
+    assert types("account", "deposit", "20", "--yes", "--json").json["free"] == after["free"]
     assert "can be spent or withdrawn" in types("account", "show").out
 
 
@@ -147,5 +147,10 @@ def test_more_than_there_is_cannot_be_moved(types: Terminal, on_chain: LocalMark
     refused = types("account", "withdraw", "1000000", "--yes")
     assert refused.code == 8
     assert types("account", "withdraw", "1").code == 130
+    types("account", "withdraw", "2", "--yes")
+    asked = types("account", "deposit", "1")
+    assert asked.code == 130
+    assert "which keeps $1.00" in asked.err
+    assert "one transaction, with a signed permit for $1.00" in asked.err
     assert types("account", "withdraw", "1.0000001", "--yes").code == 2
     assert types("account", "withdraw", "1", "--to", "0x12", "--yes").code == 3
