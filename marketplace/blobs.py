@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import Connection, select
 
@@ -185,7 +185,7 @@ def grant(connection: Connection, digests: Iterable[str], reader: str) -> None:
 
 def may_read(connection: Connection, sha256: str, reader: str) -> bool:
     """Whoever put it or was granted it, workers for images of published bundles, and the worker to which a
-    job with this input is assigned."""
+    job with this input or image is assigned."""
     owns = select(blob_owners.c.sha256).where(blob_owners.c.sha256 == sha256, blob_owners.c.address == reader)
     if connection.execute(owns).first() is not None:
         return True
@@ -195,15 +195,19 @@ def may_read(connection: Connection, sha256: str, reader: str) -> bool:
     if connection.execute(archive).first() is not None:
         return True
     assigned = (
-        select(jobs.c.manifest)
+        select(jobs.c.manifest, jobs.c.image_archive)
         .join(attempts, attempts.c.job == jobs.c.id)
         .where(attempts.c.worker == reader, attempts.c.state.in_(("assigned", "running")))
     )
     return any(
-        file["sha256"] == sha256
-        for manifest in connection.execute(assigned).scalars()
-        for file in (*manifest["inputs"], *filter(None, [manifest.get("matrix")]))
+        sha256 == archive or any(sha256 == file["sha256"] for file in _files(manifest))
+        for manifest, archive in connection.execute(assigned)
     )
+
+
+def _files(manifest: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """What every task of a job reads."""
+    return (*manifest["inputs"], *filter(None, [manifest.get("matrix")]))
 
 
 def known_sizes(connection: Connection, digests: Iterable[str]) -> dict[str, int]:

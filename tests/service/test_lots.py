@@ -11,6 +11,7 @@ from marketplace.store.tables import jobs, tasks
 from prixfixe.client.checks import Verification
 from prixfixe.client.verification import parse_receipt, verify
 from prixfixe.protocol import wire
+from prixfixe.protocol.canonical import sha256_hex
 from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.receipt import Receipt
@@ -184,3 +185,12 @@ def test_a_large_job_has_a_receipt_that_is_written_and_verified_whole(world: Wor
 
 def checked(receipt: Receipt) -> Verification:
     return verify(receipt, chain_id=CHAIN_ID, contract=CONTRACT, operator=OPERATOR.address)
+
+
+def test_a_worker_reads_the_image_of_a_bid_while_it_is_assigned_to_it(world: World) -> None:
+    path = f"/v1/blobs/{sha256_hex(ARCHIVE)}"
+    job = ordered(world, 2, 2)
+    worker = world.sign_in(WORKER)
+    assert world.http.get(path, headers=worker).status_code == 404, "not before"
+    begin(world, job)
+    assert world.http.get(path, headers=worker).content == ARCHIVE
