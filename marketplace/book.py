@@ -145,7 +145,7 @@ class Book:
         (`Cancel`, or the order's expiry)."""
         with self._store.write() as connection:
             row = connection.execute(
-                select(jobs.c.customer).where(jobs.c.id == order, jobs.c.kind == "auction")
+                select(jobs.c.customer).where(jobs.c.id == order, jobs.c.kind != "bundle")
             ).one_or_none()
             if row is not None and row.customer == caller:
                 return self._cancel_bid(connection, order)

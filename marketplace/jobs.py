@@ -97,9 +97,9 @@ class Jobs:
             ]
         return found, row["state"] in _OVER
 
-    def log(self, job: str, customer: str) -> Iterator[bytes]:
+    def log(self, job: str, customer: str, task: int | None = None) -> Iterator[bytes]:
         """The logs of all attempts and tasks, each under a line that names it; of a job of several tasks in
-        the order of the tasks."""
+        the order of the tasks. task: of this one only."""
         query = (
             select(attempts.c.id, attempts.c.state, workers.c.name, task_logs.c.task)
             .join(task_logs, task_logs.c.attempt == attempts.c.id)
@@ -107,6 +107,8 @@ class Jobs:
             .where(attempts.c.job == job)
             .order_by(task_logs.c.task, attempts.c.created_at, attempts.c.opening, attempts.c.id)
         )
+        if task is not None:
+            query = query.where(task_logs.c.task == task)
         with self._store.read() as connection:
             several = _row(connection, job, customer)["manifest"]["tasks"] > 1
             rows = connection.execute(query).all()

@@ -79,9 +79,14 @@ async def events(
 
 
 @router.get("/{job}/log")
-def log(services: ServicesDep, caller: Caller, job: JobId) -> StreamingResponse:
-    """The text that the application wrote, all attempts."""
-    pieces = services.jobs.log(job, caller)
+def log(
+    services: ServicesDep,
+    caller: Caller,
+    job: JobId,
+    task: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
+) -> StreamingResponse:
+    """The text that the application wrote, all attempts. task: of this one only."""
+    pieces = services.jobs.log(job, caller, task)
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
     return StreamingResponse(pieces, media_type="text/plain; charset=utf-8", headers=headers)
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prixfixe.cli.again import again
+from prixfixe.cli.cancelling import cancel, close_lots
 from prixfixe.cli.failures import Interrupted
-from prixfixe.cli.jobview import follow, job_json, job_rows, money_sentence, sold_as
+from prixfixe.cli.jobview import follow, follow_log, job_json, job_rows, money_sentence, sold_as
 from prixfixe.cli.options import (
+    JOB,
     chosen_context,
     context_option,
     json_option,
@@ -17,14 +20,13 @@ from prixfixe.cli.options import (
     open_client,
     open_market,
     open_signer,
+    whole_id,
     yes_option,
 )
-from prixfixe.cli.output import Progress, emit, moment, say, table
+from prixfixe.cli.output import Progress, clean, emit, moment, say, table
 
 if TYPE_CHECKING:
     from prixfixe.client.refund import LotState
-
-_JOB = click.argument("job")
 
 
 @click.group()
@@ -76,13 +78,13 @@ def list_jobs(limit: int, ids: bool, context_name: str | None, key: str | None, 
 
 
 @jobs.command()
-@_JOB
+@JOB
 @context_option
 @key_option
 @json_option
 def show(job: str, context_name: str | None, key: str | None, as_json: bool) -> None:
     """Show one job: state, money, reason, outputs."""
-    job = _whole(job)
+    job = whole_id(job)
     with open_client(chosen_context(context_name, key)) as client:
         found = client.job(job)
     if as_json:
@@ -96,7 +98,7 @@ def show(job: str, context_name: str | None, key: str | None, as_json: bool) -> 
 
 
 @jobs.command()
-@_JOB
+@JOB
 @context_option
 @key_option
 @json_option
@@ -105,7 +107,7 @@ def watch(job: str, context_name: str | None, key: str | None, as_json: bool) ->
 
     Ctrl-C ends the watching, not the job.
     """
-    job = _whole(job)
+    job = whole_id(job)
     with open_client(chosen_context(context_name, key)) as client:
         try:
             follow(client.events(job), Progress())
@@ -122,24 +124,42 @@ def watch(job: str, context_name: str | None, key: str | None, as_json: bool) ->
 
 
 @jobs.command()
-@_JOB
+@JOB
+@click.option("-f", "--follow", "live", is_flag=True, help="As it is printed, until the job ends.")
+@click.option("--task", type=click.IntRange(0), help="Only of this task, by its index.")
 @context_option
 @key_option
 @json_option
-def log(job: str, context_name: str | None, key: str | None, as_json: bool) -> None:
-    """Print what the job has printed."""
-    from prixfixe.cli.output import clean
+def log(
+    job: str, live: bool, task: int | None, context_name: str | None, key: str | None, as_json: bool
+) -> None:
+    """Print what the job has printed.
 
+    With -f also what it prints from now on; of several replicas, what the first to speak says.
+    """
+    job = whole_id(job)
     with open_client(chosen_context(context_name, key)) as client:
-        text = client.log(_whole(job))
+        if live and not as_json:
+            try:
+                follow_log(client.events(job), task)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"job {job} goes on without being watched, and nothing changes for its money",
+                    f"look again: prixfixe jobs log {job} -f",
+                ) from None
+            say(money_sentence(client.job(job)))
+            return
+        if live:
+            client.wait(job)
+        text = client.log(job, task=task)
     if as_json:
-        emit({"job": _whole(job), "log": text})
+        emit({"job": job, "log": text})
     else:
         click.echo(clean(text), nl=not text.endswith("\n"))
 
 
 @jobs.command()
-@_JOB
+@JOB
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for all, or a file for one output.")
 @click.option("--file", "name", metavar="PATH", help="Only this output, by the path that `jobs show` lists.")
 @click.option("--task", type=click.IntRange(0), help="Only the outputs of this task, by its index.")
@@ -168,7 +188,7 @@ def download(
       prixfixe jobs download 0x3fa9                              into a folder named after the job
       prixfixe jobs download 0x3fa9 --file pivot.csv --out sales.csv
     """
-    job = _whole(job)
+    job = whole_id(job)
     progress = Progress()
     with open_client(chosen_context(context_name, key)) as client:
         if name is None:
@@ -192,7 +212,7 @@ def download(
 
 
 @jobs.command()
-@_JOB
+@JOB
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("receipt.json"))
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @context_option
@@ -210,7 +230,7 @@ def receipt(
 
     require_free_target(out, overwrite=force)
     with open_client(chosen_context(context_name, key)) as client:
-        found = client.receipt(_whole(job))
+        found = client.receipt(whole_id(job))
     write_receipt(found, out)
     if as_json:
         emit(
@@ -226,25 +246,7 @@ def receipt(
 
 
 @jobs.command()
-@_JOB
-@context_option
-@key_option
-@json_option
-def cancel(job: str, context_name: str | None, key: str | None, as_json: bool) -> None:
-    """Cancel a job that no worker has yet.
-
-    Nothing is charged then. A job that runs cannot be cancelled.
-    """
-    with open_client(chosen_context(context_name, key)) as client:
-        found = client.cancel(_whole(job))
-    if as_json:
-        emit(job_json(found))
-    else:
-        say(f"cancelled: {money_sentence(found)}")
-
-
-@jobs.command()
-@_JOB
+@JOB
 @click.option("--rpc", metavar="URL", help="The chain node; else the context's.")
 @click.option(
     "--close", is_flag=True, help="Also close lots that are still free, so that they are never matched."
@@ -278,7 +280,7 @@ def refund(
     from prixfixe.client.refund import expire_late, lot_states
     from prixfixe.protocol.typed_data import parse_bytes32
 
-    job = _whole(job)
+    job = whole_id(job)
     context = chosen_context(context_name, key)
     market = open_market(context, rpc)
     chain = NodeEvidence(market.rpc, context.contract)
@@ -303,11 +305,11 @@ def refund(
                 {"lot": each.lot, "returned": str(each.amount.units), "transaction": each.transaction}
             )
             say(f"lot {each.lot}: {each.amount} is back in your account (see transaction {each.transaction})")
-        for lot in free:
-            assert order is not None
-            sent = market.cancel(signer, order.order, lot.index).transaction_hash
-            done.append({"lot": lot.index, "returned": "0", "transaction": sent})
-            say(f"lot {lot.index}: closed, it can never be matched (transaction {sent})")
+        if order is not None:
+            done += [
+                {"lot": index, "returned": "0", "transaction": sent}
+                for index, sent in close_lots(market, signer, order.order, free)
+            ]
     elif not as_json:
         say("there is nothing to get back now")
     if as_json:
@@ -325,7 +327,5 @@ def _lot_row(lot: LotState, now: int) -> tuple[str, str, str]:
     return (str(lot.index), lot.state, money)
 
 
-def _whole(job: str) -> str:
-    from prixfixe.client.keeping import complete_job_id
-
-    return complete_job_id(job)
+for command in (cancel, again):
+    jobs.add_command(command)

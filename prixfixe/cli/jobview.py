@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from prixfixe.cli.output import Progress, clean, moment
 from prixfixe.cli.times import reached
 from prixfixe.errors import PrixfixeError
@@ -75,6 +77,27 @@ def follow(events: Iterable[JobEvent], progress: Progress) -> frozenset[str]:
                     logged.add(line)
     progress.close()
     return frozenset(logged)
+
+
+def follow_log(events: Iterable[JobEvent], task: int | None) -> None:
+    """Print the log as it comes, until the job's end: of several replicas of a task, that of the first to
+    speak, and of several tasks each under a line that names it. task: only of this one."""
+    speakers: dict[object, object] = {}
+    shown: object = 0
+    for event in events:
+        data = event.data
+        if event.kind == "state" and str(data.get("stage") or "").startswith("assigned"):
+            speakers.clear()  # a new deal: others run it
+        if event.kind != "log" or (task is not None and data.get("task", 0) != task):
+            continue
+        of = data.get("task", 0)
+        if speakers.setdefault(of, data.get("attempt")) != data.get("attempt"):
+            continue
+        if task is None and of != shown:
+            click.echo(f"--- task {of} on {clean(str(data.get('worker') or 'a worker'))} ---")
+        shown = of
+        text = clean(str(data.get("text") or ""))
+        click.echo(text, nl=not text.endswith("\n") and len(speakers) > 1)
 
 
 def money_sentence(job: Job) -> str:

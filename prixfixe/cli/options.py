@@ -43,6 +43,7 @@ key_option = click.option(
     help="Who signs: a keystore's name or path, command:PROGRAM, or dev:N on a local chain.",
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+JOB = click.argument("job")
 
 
 class MoneyType(click.ParamType[Any]):
@@ -80,6 +81,13 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is not JSON", code="bad-json-file") from error
+
+
+def whole_id(job: str) -> str:
+    """The whole id of a job that was given by its first digits."""
+    from prixfixe.client.keeping import complete_job_id
+
+    return complete_job_id(job)
 
 
 def open_client(context: Context) -> Client:

@@ -133,7 +133,7 @@ def submit(
     with open_client(context) as client, tempfile.TemporaryDirectory(prefix="prixfixe-submit-") as scratch:
         wanted = _Wanted.read(given, Path(scratch))
         quote = client.quote_wish(wanted.wish)
-        say(_offer(quote))
+        say(offer(quote))
         wanted.require_within(quote)
         buying.require_funds(quote)
         if not yes:
@@ -180,7 +180,7 @@ def quote(
     if as_json:
         emit(found.model_dump(mode="json"))
         return
-    click.echo(_offer(found, explain=explain))
+    click.echo(offer(found, explain=explain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ def _json(text: str) -> Any:
         return text
 
 
-def _offer(quote: BidQuote, *, explain: bool = False) -> str:
+def offer(quote: BidQuote, *, explain: bool = False) -> str:
     """What the person decides on."""
     lots = -(-quote.tasks // quote.lot)
     enough = quote.live_asks >= quote.replicas

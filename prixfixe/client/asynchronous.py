@@ -146,6 +146,20 @@ class AsyncClient:
         await self.download(job, place)
         return write_results(receipt, place)
 
+    async def again(
+        self,
+        job: str | wire.Job,
+        *,
+        price: Money | None = None,
+        budget: Money | None = None,
+        renumber: bool = False,
+    ) -> tuple[wire.Job, tuple[int, ...]]:
+        """Order what an ended bid has left undone: the new job, and the old indexes of its tasks. renumber:
+        allow it without a matrix, where indexes begin at 0 again. price, budget: as for a wish."""
+        rest = await self.run(self.operations.quote_rest(id_of(job), price=price, renumber=renumber))
+        require_within(budget, rest.quote.total)
+        return await self.buy(rest.quote), rest.tasks
+
     async def upload(
         self, source: Path, expected: InputFile | None = None, *, progress: Progress | None = None
     ) -> str:
@@ -171,8 +185,9 @@ class AsyncClient:
         """The customer's jobs, newest first."""
         return await self.run(self.operations.jobs(limit))
 
-    async def log(self, job: str | wire.Job) -> str:
-        return await self.run(self.operations.log(id_of(job)))
+    async def log(self, job: str | wire.Job, *, task: int | None = None) -> str:
+        """What the job has printed. task: of this one only."""
+        return await self.run(self.operations.log(id_of(job), task))
 
     async def cancel(self, job: str | wire.Job) -> wire.Job:
         """Cancel a job that no worker has been found for; Conflict afterwards."""

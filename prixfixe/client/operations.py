@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote as url_quote
 
+from prixfixe.client.again import Again
 from prixfixe.client.books import Books
 from prixfixe.client.calls import (
     Download,
@@ -30,7 +31,6 @@ from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
 from prixfixe.client.prices import Prices
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
 from prixfixe.client.refund import Returned, expire_late, lot_states
-from prixfixe.client.wishes import Wishes
 from prixfixe.errors import ConfigurationError, Conflict, Unavailable
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
@@ -42,7 +42,7 @@ from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
 
-class Operations(Wishes, Prices, Books):
+class Operations(Again, Prices, Books):
     """All operations of one customer on one market."""
 
     def __init__(
@@ -186,8 +186,9 @@ class Operations(Wishes, Prices, Books):
             if cursor is None or (limit is not None and len(found) >= limit):
                 return tuple(found[:limit])
 
-    def log(self, job: str) -> Operation[str]:
-        answer = yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/log"))
+    def log(self, job: str, task: int | None = None) -> Operation[str]:
+        query = {} if task is None else {"task": str(task)}
+        answer = yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/log", query=query))
         return str(answer.body.decode("utf-8", "replace"))
 
     def cancel(self, job: str) -> Operation[wire.Job]:

@@ -6,7 +6,7 @@ signed order, by whose digest it is found).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ from prixfixe.client.evidence import ChainEvidence, DealEvent
 from prixfixe.errors import ChainError
 from prixfixe.protocol.deals import LOT_CANCELLED, LOT_FREE, Deal, Due, open_word
 from prixfixe.protocol.money import ZERO, Money
+from prixfixe.protocol.orders import Order
 
 if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient
@@ -71,6 +72,21 @@ def expire_late(
             raise
         done.append(Returned(lot.index, lot.held, outcome.transaction_hash))
     return tuple(done)
+
+
+def close_free(
+    market: MarketClient, signer: Signer, order: Order, states: Iterable[LotState]
+) -> Iterator[tuple[int, str]]:
+    """Cancel the order's free lots on the chain, so that nobody can ever match them: each lot's index and the
+    hash of its transaction. One that somebody matched meanwhile is passed over."""
+    for lot in states:
+        if lot.state != "free":
+            continue
+        try:
+            yield lot.index, market.cancel(signer, order, lot.index).transaction_hash
+        except ChainError as error:
+            if error.revert != "MarketLotTaken":
+                raise
 
 
 def lot_states(chain: ChainEvidence, order: bytes, lots: int | None = None) -> tuple[LotState, ...]:

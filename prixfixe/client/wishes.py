@@ -96,10 +96,14 @@ class Wishes(Uploading):
     def quote_wish(self, wish: Wish) -> Operation[wire.BidQuote]:
         """A signed price for a wish, checked. Files and the image's archive are remembered, and sent with the
         order."""
-        market = yield from self.market()
         customer = yield from self.address()
-        scratch = self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="prixfixe-matrix-")
-        request, sources = yield Work(lambda: _request(wish, customer, Path(scratch.name)))
+        scratch = self.scratch()
+        request, sources = yield Work(lambda: _request(wish, customer, scratch))
+        return (yield from self.quote_request(request, sources))
+
+    def quote_request(self, request: wire.BidQuoteRequest, sources: Sources) -> Operation[wire.BidQuote]:
+        """A signed price for a request, checked. sources: what is sent with the order."""
+        market = yield from self.market()
         quote = yield from self.ask(
             wire.BidQuote, Request("POST", "/v1/quotes", body=request.model_dump(mode="json"))
         )
@@ -107,6 +111,11 @@ class Wishes(Uploading):
         _require_same_wish(quote, request)
         self._sources[quote.id] = sources
         return quote
+
+    def scratch(self) -> Path:
+        """Where matrices lie until `close`."""
+        self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="prixfixe-matrix-")
+        return Path(self._scratch.name)
 
 
 def task_results(receipt: Receipt, folder: Path) -> tuple[TaskResult, ...]:
@@ -200,7 +209,7 @@ def _request(wish: Wish, customer: str, scratch: Path) -> tuple[wire.BidQuoteReq
     rows = _rows(wish)
     matrix = None
     if rows is not None:
-        matrix = _write_matrix(rows, scratch)
+        matrix = write_matrix(rows, scratch)
         sources.append((matrix, scratch / matrix.sha256))
     product = Product.read(wish.product) if isinstance(wish.product, str) else wish.product
     request = wire.BidQuoteRequest(
@@ -256,7 +265,8 @@ def _rows(wish: Wish) -> tuple[Row, ...] | None:
     return rows
 
 
-def _write_matrix(rows: tuple[Row, ...], scratch: Path) -> InputFile:
+def write_matrix(rows: Sequence[Row], scratch: Path) -> InputFile:
+    """The rows as the file that is sent, in `scratch` under its digest."""
     data = to_lines(rows)
     digest = sha256_hex(data)
     (scratch / digest).write_bytes(data)

@@ -39,6 +39,8 @@ def test_many_tasks_of_an_image_are_run_paid_and_proven(devnet: Devnet, tmp_path
     assert Money(0) < charged <= Money(int(str(told["quoted"])))
     assert before - devnet.account().free == charged
     devnet.types("verify", str(told["receipt"]), str(tmp_path / "out" / "3" / "n"))
+    left = devnet.types("jobs", "again", str(told["job"]), "--json", expect=6)
+    assert json.loads(left.stdout)["error"]["code"] == "nothing-left"
 
 
 def test_a_row_of_a_matrix_is_a_task_and_one_that_fails_is_not_paid(devnet: Devnet, tmp_path: Path) -> None:
@@ -91,3 +93,39 @@ def test_a_command_that_cannot_start_says_so_and_its_money_is_back(devnet: Devne
 def test_an_image_that_is_not_here_is_refused_before_a_price(devnet: Devnet) -> None:
     refused = devnet.types("submit", "no-such-image:1", "--yes", "--json", expect=3)
     assert json.loads(refused.stdout)["error"]["code"] == "no-image"
+
+
+def test_what_was_not_done_is_ordered_again_with_its_rows_and_its_log_is_followed(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    matrix = tmp_path / "m.csv"
+    matrix.write_text("n\n4\n0\n5\n")
+    code = "import sys; n = int(sys.argv[1]); print('n is', n, flush=True); print(100 // n)"
+    words = ("--matrix", str(matrix), "--lot", "2", "--", "python3", "-c", code, "{n}")
+    told = submitted(devnet, tmp_path, *words)
+    job = str(told["job"])
+    before = devnet.account().free
+    rest = json.loads(devnet.types("jobs", "again", job, "--yes", "--json").stdout)
+    assert (rest["again"], rest["indexes"], rest["tasks"]) == (job, [1], 1)
+    followed = devnet.types("jobs", "log", rest["job"], "-f")
+    assert followed.stdout.startswith("n is 0\n")
+    assert "ZeroDivisionError" in followed.stdout
+    assert "nothing was charged" in followed.stderr
+    assert devnet.account().free == before
+    one = devnet.types("jobs", "log", job, "--task", "2").stdout
+    assert "n is 5" in one
+    assert "n is 4" not in one
+
+
+def test_a_bid_that_waits_is_off_the_book_at_once_and_its_lots_are_closed_for_good(
+    devnet: Devnet, tmp_path: Path
+) -> None:
+    words = ("--auction", "--price", "0.000001", "--tasks", "3", "--lot", "2", "--detach", "--", "true")
+    job = str(submitted(devnet, tmp_path, *words)["job"])
+    done = json.loads(devnet.types("jobs", "cancel", job, "--on-chain", "--yes", "--json").stdout)
+    assert (done["state"], [each["lot"] for each in done["transactions"]]) == ("refunded", [0, 1])
+    again = json.loads(devnet.types("jobs", "cancel", job, "--on-chain", "--yes", "--json").stdout)
+    assert again["transactions"] == []
+    same = json.loads(devnet.types("jobs", "again", job, "--yes", "--json").stdout)
+    assert (same["indexes"], same["quoted"]) == ([0, 1, 2], done["quoted"])
+    devnet.types("jobs", "cancel", same["job"])
