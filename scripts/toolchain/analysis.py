@@ -14,7 +14,7 @@ from toolchain.project import ANALYSIS_VENV, ARTEFACTS, ROOT, ScriptError, write
 # Below contracts/, in the folder that holds nothing but what can be made again.
 BUILD_INFO = "cache/slither"
 CONFIG = "slither.config.json"
-PROVEN_CODE = "cache/halmos/Market.json"
+PROVEN_CODE = "cache/halmos/out"
 FOUND = re.compile(r"(\d+) result\(s\) found")
 PROVEN = re.compile(r"Symbolic test result: (\d+) passed; (\d+) failed")
 
@@ -58,13 +58,33 @@ def read_slither(text: str) -> Counts:
     return Counts(passed=int(found[1] == "0"), failed=int(found[1])) if found else Counts()
 
 
+def as_built(name: str) -> dict[str, Any]:
+    """A committed contract as if forge had built it beside the proofs, so that halmos knows its code when it
+    meets it."""
+    artefact = json.loads((ARTEFACTS / f"{name}.json").read_text())
+    contract = {"nodeType": "ContractDefinition", "name": name, "contractKind": "contract", "nodes": []}
+    deployed = {
+        "object": artefact["deployedBytecode"],
+        "immutableReferences": artefact["immutableReferences"],
+    }
+    return {
+        "abi": artefact["abi"],
+        "ast": {"nodeType": "SourceUnit", "nodes": [contract]},
+        "bytecode": {"object": artefact["bytecode"]},
+        "deployedBytecode": deployed,
+        "methodIdentifiers": {},  # nothing to prove in it by itself
+        "metadata": {"compiler": {"version": artefact["compiler"]["version"]}},
+    }
+
+
 def halmos() -> tuple[str, ...]:
     """Writes what halmos proves things of, the committed bytecode; returns how to run the proofs of
     contracts/halmos, with forge's profile of that name."""
-    bytecode = json.loads((ARTEFACTS / "Market.json").read_text())["bytecode"]
-    write_last(contracts.CONTRACTS / PROVEN_CODE, json.dumps({"bytecode": {"object": bytecode}}))
+    for name in ("Market", "Desk"):
+        folder = contracts.CONTRACTS / PROVEN_CODE / f"{name}.sol"
+        write_last(folder / f"{name}.json", json.dumps(as_built(name)))
     program = str(ANALYSIS_VENV / "bin" / "halmos")
-    built = ("--root", ".", "--forge-build-out", "cache/halmos/out")
+    built = ("--root", ".", "--forge-build-out", PROVEN_CODE)
     # The proofs' own loops, and those over a deal's legs, go to three. In 10 ms the solver
     # sees of most impossible branches that they are; the others cost time and prove nothing wrong.
     patience = ("--solver-timeout-branching", "10ms", "--solver-timeout-assertion", "120s")

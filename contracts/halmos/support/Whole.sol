@@ -58,7 +58,7 @@ abstract contract Whole {
         Policy memory policy = Policy(WINDOW, 120, 3600, 5e6, 5e6, 2e6, 500, address(0xAB1), type(uint64).max);
         Roles memory roles = Roles(address(0xAD1), address(0xAD2), SCHEDULER, address(0xAD4));
         bytes memory code =
-            abi.encodePacked(vm.getCode("cache/halmos/Market.json"), abi.encode(token, policy, roles));
+            abi.encodePacked(vm.getCode("cache/halmos/out/Market.sol/Market.json"), abi.encode(token, policy, roles));
         address made;
         assembly {
             made := create(0, add(code, 32), mload(code))
