@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from typing import Any
 
@@ -80,15 +81,19 @@ def as_built(name: str) -> dict[str, Any]:
 def halmos() -> tuple[str, ...]:
     """Writes what halmos proves things of, the committed bytecode; returns how to run the proofs of
     contracts/halmos, with forge's profile of that name."""
+    # forge leaves what it built of a file that is gone, and halmos would prove it still.
+    for built in (contracts.CONTRACTS / PROVEN_CODE).glob("*.t.sol"):
+        if not (contracts.CONTRACTS / "halmos" / built.name).exists():
+            shutil.rmtree(built)
     for name in ("Market", "Desk"):
         folder = contracts.CONTRACTS / PROVEN_CODE / f"{name}.sol"
         write_last(folder / f"{name}.json", json.dumps(as_built(name)))
     program = str(ANALYSIS_VENV / "bin" / "halmos")
-    built = ("--root", ".", "--forge-build-out", PROVEN_CODE)
+    where = ("--root", ".", "--forge-build-out", PROVEN_CODE)
     # The proofs' own loops, and those over a deal's legs, go to three. In 10 ms the solver
     # sees of most impossible branches that they are; the others cost time and prove nothing wrong.
     patience = ("--solver-timeout-branching", "10ms", "--solver-timeout-assertion", "120s")
-    return (program, *built, "--loop", "4", "--no-status", *patience)
+    return (program, *where, "--loop", "4", "--no-status", *patience)
 
 
 def read_halmos(text: str) -> Counts:
