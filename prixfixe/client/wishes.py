@@ -20,7 +20,7 @@ from prixfixe.errors import InsufficientFunds, InvalidInput, VerificationFailed
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json, sha256_hex
 from prixfixe.protocol.manifest import InputFile
-from prixfixe.protocol.matrix import MAX_BYTES, Row, fill, read, require_rows, to_lines
+from prixfixe.protocol.matrix import MAX_BYTES, Row, filled, read, require_rows, to_lines
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.product import Product
@@ -259,9 +259,7 @@ def _rows(wish: Wish) -> tuple[Row, ...] | None:
             hint="leave out the number of tasks: each row is one",
         )
     for row in rows:
-        values = {**wish.parameters, **row}
-        for text in (*wish.command, *wish.environment.values()):
-            fill(text, values)
+        filled(wish.command, wish.environment, {**wish.parameters, **row})
     return rows
 
 

@@ -56,7 +56,11 @@ def _product(value: Any) -> Product:
         return value
     if not isinstance(value, str):
         raise ValueError("a product is its 0x-hex code")
-    return Product.from_bytes(bytes.fromhex(value.removeprefix("0x")))
+    try:
+        code = bytes.fromhex(value.removeprefix("0x"))
+    except ValueError as error:
+        raise ValueError("a product is its 0x-hex code") from error
+    return Product.from_bytes(code)
 
 
 _dump = PlainSerializer(lambda value: value.to_json(), return_type=dict)

@@ -7,11 +7,14 @@ is not.
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from prixfixe.errors import InvalidInput
 from prixfixe.protocol.canonical import canonical_json, sha256
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -23,11 +26,14 @@ ImageName = Annotated[
     ),
 ]
 MAX_TASKS: Final = 65_536
+# Of command and environment as JSON: every report repeats them, and `reports.MAX_WORDS_BYTES` bounds it.
+MAX_COMMAND_BYTES: Final = 16_384
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    # Infinity stays the number that canonical JSON refuses, and is never null.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, ser_json_inf_nan="constants")
 
 
 class InputFile(_Frozen):
@@ -84,6 +90,11 @@ class JobManifest(_Frozen):
             raise ValueError("two inputs have the same name")
         return inputs
 
+    @model_validator(mode="after")
+    def _startable(self) -> Self:
+        require_startable(self.command, self.environment)
+        return self
+
     def canonical(self) -> bytes:
         """RFC 8785 bytes."""
         return canonical_json(self.model_dump(mode="json"))
@@ -91,3 +102,30 @@ class JobManifest(_Frozen):
     def digest(self) -> bytes:
         """SHA-256 of `canonical()`: 32 bytes, the order's `job` field."""
         return sha256(self.canonical())
+
+
+def require_startable(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """InvalidInput for what no engine starts, so that no provider answers for it, for a name of a variable
+    that would hide the value of another, and for more than a report can repeat."""
+    if command and not command[0]:
+        raise _bad("the command's first word is empty", "it is the program to run")
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name:
+            raise _bad(
+                f"{name[:80]!r} is no name of an environment variable",
+                "it has at least one character, no = and no zero byte",
+            )
+        if "\0" in value:
+            raise _bad(f"the environment variable {name[:80]!r} has a zero byte", "write it in another way")
+    if any("\0" in argument for argument in command):
+        raise _bad("the command has a zero byte", "write it in another way")
+    size = len(json.dumps([tuple(command), dict(environment)]))
+    if size > MAX_COMMAND_BYTES:
+        raise _bad(
+            f"command and environment have {size:,} bytes of JSON, at most {MAX_COMMAND_BYTES:,} are taken",
+            "give the task a file (`--input`) or parameters (`--param`)",
+        )
+
+
+def _bad(message: str, hint: str) -> InvalidInput:
+    return InvalidInput(message, code="bad-command", hint=hint)

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.canonical import canonical_json, require_storable_json
-from prixfixe.protocol.manifest import MAX_TASKS, JobManifest
+from prixfixe.protocol.manifest import MAX_TASKS, JobManifest, require_startable
 
 Row: TypeAlias = dict[str, Any]
 
@@ -94,16 +94,28 @@ def from_lines(data: bytes, tasks: int) -> tuple[Row, ...]:
 
 
 def for_task(manifest: JobManifest, row: Row) -> JobManifest:
-    """The manifest as one task runs it. InvalidInput for a name in braces that is no parameter."""
+    """The manifest as one task runs it. InvalidInput for a name in braces that is no parameter, and for a
+    command that could not be started."""
     parameters = {**manifest.parameters, **row}
+    command, environment = filled(manifest.command, manifest.environment, parameters)
     return manifest.model_copy(
         update={
-            "command": tuple(fill(argument, parameters) for argument in manifest.command),
-            "environment": {name: fill(value, parameters) for name, value in manifest.environment.items()},
+            "command": command,
+            "environment": environment,
             "parameters": parameters,
             "matrix": None,
         }
     )
+
+
+def filled(
+    command: Sequence[str], environment: Mapping[str, str], parameters: Mapping[str, Any]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Command and environment of one task. InvalidInput as for `for_task`."""
+    words = tuple(fill(argument, parameters) for argument in command)
+    variables = {name: fill(value, parameters) for name, value in environment.items()}
+    require_startable(words, variables)
+    return words, variables
 
 
 def require_matrix(manifest: JobManifest, rows: Sequence[Row]) -> None:

@@ -147,7 +147,7 @@ JobKind = Literal["bundle", "flat", "auction"]
 
 
 def _is_bid(value: Any) -> str:
-    given = value if isinstance(value, dict) else vars(value)
+    given = value if isinstance(value, dict) else getattr(value, "__dict__", ())
     return "bid" if "product" in given else "bundle"
 
 

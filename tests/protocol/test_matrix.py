@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from prixfixe.errors import InvalidInput
@@ -104,3 +106,34 @@ def test_the_largest_job_is_read_and_filled_in_seconds() -> None:
     rows = tuple({"seed": at, "city": "Bern"} for at in range(65_536))
     assert len(from_lines(to_lines(rows), 65_536)) == 65_536
     assert matrix.for_task(manifest(), rows[-1]).command[-1] == "{65535}"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"environment": {"PRIXFIXE_TASK=7": ""}}, "'PRIXFIXE_TASK=7' is no name"),
+        ({"environment": {"": "1"}}, "'' is no name"),
+        ({"environment": {"A\0": "1"}}, "is no name"),
+        ({"environment": {"A": "1\0"}}, "'A' has a zero byte"),
+        ({"command": ("run", "a\0b")}, "the command has a zero byte"),
+        ({"command": ("", "b")}, "first word is empty"),
+        ({"command": ("run", "x" * 20_000)}, "at most 16,384"),
+        ({"environment": {str(number): "\u65e5" for number in range(2000)}}, "at most 16,384"),
+    ],
+)
+def test_what_no_engine_starts_is_refused_where_it_is_written_down(change: object, words: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(words)) as refused:
+        manifest(**change)  # type: ignore[arg-type]
+    assert refused.value.code == "bad-command"
+
+
+def test_a_row_cannot_make_a_command_that_no_engine_starts() -> None:
+    given = manifest(command=("{city}",), environment={})
+    for city in ("", "a\0", "x" * 20_000):
+        with pytest.raises(InvalidInput):
+            for_task(given, {"city": city, "seed": 1})
+
+
+def test_infinity_among_the_parameters_is_refused_and_never_null() -> None:
+    with pytest.raises(InvalidInput, match="floating-point number inf"):
+        manifest(parameters={"a": float("inf")}).digest()

@@ -194,3 +194,12 @@ def test_a_worker_reads_the_image_of_a_bid_while_it_is_assigned_to_it(world: Wor
     assert world.http.get(path, headers=worker).status_code == 404, "not before"
     begin(world, job)
     assert world.http.get(path, headers=worker).content == ARCHIVE
+
+
+@pytest.mark.parametrize("body", [b"5", b"[]", b"null", b"true", b'"x"', b"[[1]]"])
+def test_a_body_that_is_no_object_is_refused_as_any_other_that_does_not_parse(
+    world: World, body: bytes
+) -> None:
+    for path in ("quotes", "jobs", "asks"):
+        answer = world.http.post(f"/v1/{path}", content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request"), answer.text
