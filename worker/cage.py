@@ -6,6 +6,7 @@ It renders into the engine's own create request and nothing else decides a flag,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from prixfixe.errors import ConfigurationError
 from prixfixe.protocol.canonical import canonical_digest_hex
+from prixfixe.protocol.manifest import IMAGE_PATTERN
 
 USER: Final = 65532  # the "nonroot" of minimal images: owns nothing, and no account of a Debian host
 TASK_USER: Final = f"{USER}:{USER}"
@@ -63,7 +65,7 @@ class Cage:
     shared_memory_mib: int = field(default=64)
 
     def __post_init__(self) -> None:
-        if not self.image.startswith("sha256:") or len(self.image) != 71:
+        if re.fullmatch(IMAGE_PATTERN, self.image) is None:
             raise ConfigurationError(f"the cage takes an image by digest, not {self.image!r}")
         if self.network != "none":
             raise ConfigurationError(f"network {self.network!r} is not one that the cage allows")

@@ -103,16 +103,20 @@ class Engine:
                     raise EngineError(f"the engine could not load the image: {line['error']}")
 
     def pull(self, image: str) -> None:
-        """Fetch an image from its registry by its digest, `NAME@sha256:...`; the engine checks the digest."""
-        with _translated("pull an image"):
-            for line in self._api.pull(image, stream=True, decode=True):
-                if line.get("error"):
-                    raise EngineError(
-                        f"the image could not be pulled: {str(line['error'])[:300]}",
-                        code="image-not-pulled",
-                        hint="check the name and the digest, and that the registry serves it to anyone",
-                        fault="customer",
-                    )
+        """Fetch an image from its registry by its digest, `NAME@sha256:...`; the engine checks the digest.
+        The customer's mistake when the registry does not have it, or not for anyone; a registry that does not
+        answer may answer another machine."""
+        try:
+            with _translated("pull an image"):
+                for line in self._api.pull(image, stream=True, decode=True):
+                    if line.get("error"):
+                        raise EngineError(f"could not pull an image: {line['error']}")
+        except EngineLost:
+            raise
+        except EngineError as error:
+            if isinstance(error, NotThere) or any(word in error.message for word in _NOT_SERVED):
+                raise _not_pulled(error.message) from error
+            raise
 
     def create(self, request: dict[str, Any], name: str) -> str:
         """Make a container; its id. One of the same name that an earlier try left is removed first."""
@@ -255,6 +259,19 @@ def _translated(doing: str) -> Iterator[None]:
         raise EngineError(f"could not {doing}: {reason}") from error
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
         raise EngineLost(f"could not {doing}: the container engine does not answer") from error
+
+
+# What registries say of what they do not have, or not for anyone; engines pass it on as a fault of their own.
+_NOT_SERVED: Final = ("manifest unknown", "name unknown", "denied", "unauthorized", "not found")
+
+
+def _not_pulled(why: str) -> EngineError:
+    return EngineError(
+        f"the image could not be pulled: {why[:300]}",
+        code="image-not-pulled",
+        hint="check the name and the digest, and that the registry serves it to anyone",
+        fault="customer",
+    )
 
 
 def _reason(error: docker.errors.APIError) -> str:

@@ -19,12 +19,8 @@ from prixfixe.protocol.canonical import canonical_json, sha256
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 # An image by its id, or by the digest that a registry knows it by.
-ImageName = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(?:[a-z0-9][a-z0-9._:/-]{0,254}@)?sha256:[0-9a-f]{64}$",
-    ),
-]
+IMAGE_PATTERN: Final = r"^(?:[a-z0-9][a-z0-9._:/-]{0,254}@)?sha256:[0-9a-f]{64}$"
+ImageName = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 MAX_TASKS: Final = 65_536
 # Of command and environment as JSON: every report repeats them, and `reports.MAX_WORDS_BYTES` bounds it.
 MAX_COMMAND_BYTES: Final = 16_384

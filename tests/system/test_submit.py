@@ -6,12 +6,17 @@ import json
 import subprocess
 from pathlib import Path
 
+import docker
 import pytest
 
 from prixfixe.client.verification import read_receipt
 from prixfixe.client.wishes import Wish
 from prixfixe.protocol.money import Money
+from tests.cage.conftest import engine, image
 from tests.support.devnet import Devnet
+from tests.support.registry import serving_image
+
+__all__ = ["engine", "image"]
 
 IMAGE = "prixfixe-base:bookworm"
 TASKS = (
@@ -129,3 +134,23 @@ def test_a_bid_that_waits_is_off_the_book_at_once_and_its_lots_are_closed_for_go
     same = json.loads(devnet.types("jobs", "again", job, "--yes", "--json").stdout)
     assert (same["indexes"], same["quoted"]) == ([0, 1, 2], done["quoted"])
     devnet.types("jobs", "cancel", same["job"])
+
+
+def test_an_image_of_a_registry_is_run_by_its_digest_and_one_that_it_lacks_costs_nothing(
+    devnet: Devnet, image: str, tmp_path: Path
+) -> None:
+    local = docker.from_env()
+    options = ("--product", "cpu-0.5x0.5/1m", "--out", str(tmp_path / "out"), "--yes", "--json")
+    with serving_image(b"".join(local.images.get(image).save())) as registry:
+        script = "echo 42 > /job/outputs/answer"
+        done = devnet.types("submit", registry.image, *options, "--", "/bin/sh", "-c", script)
+        assert json.loads(done.stdout)["state"] == "settled"
+        assert (tmp_path / "out" / "answer").read_text() == "42\n"
+        assert any("/manifests/sha256:" in path for path in registry.asked)
+        local.images.remove(registry.image)
+
+        before = devnet.account().free
+        wrong = registry.image.partition("@")[0] + "@sha256:" + "0" * 64
+        refused = devnet.types("submit", wrong, *options, "--", "true", expect=3)
+        assert json.loads(refused.stdout)["error"]["code"] == "image-not-pulled"
+        assert devnet.account().free == before
