@@ -256,6 +256,13 @@ def _translated(doing: str) -> Iterator[None]:
         if error.status_code == 409:
             kind_409 = NameTaken if "already in use" in reason else Refused
             raise kind_409(f"could not {doing}: {reason}") from error
+        if "no command specified" in reason.lower():
+            raise EngineError(
+                "the image says no command, and the order gives none",
+                code="image-no-command",
+                hint="write the command after `--`",
+                fault="customer",
+            ) from error
         raise EngineError(f"could not {doing}: {reason}") from error
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
         raise EngineLost(f"could not {doing}: the container engine does not answer") from error

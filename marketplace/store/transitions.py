@@ -31,6 +31,10 @@ from prixfixe.protocol.typed_data import format_bytes32
 from prixfixe.protocol.wire import Reason
 
 MAX_TRIES: Final = 3  # deals that a lot gets before it ends for a provider's fault
+# What a job's own bytes decide: an image that is not the one named or has volumes, a matrix with a hole.
+_ALIKE_EVERYWHERE: Final = frozenset(
+    {"bad-command", "bad-matrix", "image-mismatch", "image-no-command", "image-volumes"}
+)
 COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
 ALIVE: Final = ("assigned", "running", "committed", "opened")  # attempts whose worker is at it
 
@@ -315,7 +319,9 @@ def provider_cooled(connection: Connection, provider: str, seconds: float = COOL
 
 def fault_is_the_providers(status: int | None, reason: Reason | None) -> bool:
     """Whether a failed task is worth another worker: it did not start, or the provider says it was its
-    fault."""
+    fault. Not what every worker would find: it would cost each of them a pause, and the customer nothing."""
+    if reason is not None and reason.code in _ALIKE_EVERYWHERE:
+        return False
     if status == TaskStatus.COULD_NOT_START:
         return True
     return reason is not None and reason.fault == "provider"

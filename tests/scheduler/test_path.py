@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from marketplace.store.tables import chain_events, deals, job_events
+from marketplace.store.tables import chain_events, deals, job_events, workers
 from prixfixe.protocol.wire import Reason
 from tests.support.market import PAY, PRICE
 from tests.support.scheduling import Service, until
@@ -76,6 +76,20 @@ def test_a_providers_failure_is_tried_on_another_worker_and_paid_once(service: S
     assert service.job(job)["state"] == "settled"
     assert service.lot(job)["tries"] == 2
     assert service.free(service.market.customer) == before - PRICE.units
+
+
+def test_what_every_worker_would_find_is_tried_once_and_pauses_nobody(service: Service) -> None:
+    worker = service.ready_worker(price=PAY)
+    service.ready_worker(1, price=PAY, name="w2")
+    job = service.order()
+    service.step()
+    hole = Reason(code="bad-matrix", message="row 2 of the matrix is no object", fault="customer")
+    service.report(worker, status=6, reason=hole)
+    service.step()
+    ended = service.job(job)
+    assert (ended["state"], ended["charged"], ended["reason"]["code"]) == ("refunded", 0, "bad-matrix")
+    assert service.lot(job)["tries"] == 1
+    assert {row["cool_until"] for row in service.rows(workers)} == {0.0}
 
 
 def test_a_lot_that_nobody_can_take_says_why(service: Service) -> None:
