@@ -13,15 +13,16 @@ from sqlalchemy import Connection, func, select
 
 from marketplace.chain import ChainReader, ChainView
 from marketplace.issued import UNSIGNED, IssuedQuotes
+from marketplace.live_asks import LiveAsks
 from marketplace.orders import MATCH_SECONDS
-from marketplace.resting import MarketTerms, Resting, resting_asks
+from marketplace.resting import MarketTerms
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, deals, jobs
 from prixfixe.errors import InvalidInput
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.estimate import Estimate, estimate, lot_size
-from prixfixe.market.rules import MOMENTARY, Conditions, Offered, Wanted, diagnose, why_not
+from prixfixe.market.rules import Conditions, Wanted
 from prixfixe.protocol import wire
 from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.money import Money
@@ -43,6 +44,7 @@ class BidQuotes:
         chain: ChainReader,
         issued: IssuedQuotes,
         terms: MarketTerms,
+        live: LiveAsks,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -50,6 +52,7 @@ class BidQuotes:
         self._chain = chain
         self._issued = issued
         self._terms = terms
+        self._live = live
         self._clock = clock
 
     def quote(self, request: wire.BidQuoteRequest) -> wire.BidQuote:
@@ -59,22 +62,22 @@ class BidQuotes:
         _require_image(request)
         manifest = _manifest(request)
         product = request.product.to_bytes()
+        sellers = self._live.accounts(product)
+        view = self._chain.look(accounts=(request.customer, *sellers), fee=True)
+        conditions, clock = self._terms.conditions(view.time), self._clock()
+        with self._live.seen(product, view) as shelf:
+            lot = request.lot or lot_size(request.tasks, shelf.slots, request.replicas)
+            wanted = self._wanted(request, lot, -(-lot // shelf.least_slots), view)
+            able = shelf.able(wanted, conditions, clock)
+            sizes = [min(lot, request.tasks - at) for at in range(0, request.tasks, lot)]
+            now = estimate(sizes, request.replicas, able, view.fee_bps)
+            price = _price(request, now)
+            at_price = replace(wanted, max_cost=leg_limit(price.units, 1, view.fee_bps))
+            why = shelf.diagnose(at_price, conditions, clock)
+            busy = self._live.busy(shelf)
         with self._store.read() as connection:
-            resting = resting_asks(connection, (product,))
             past = _past_runs(connection, request.image)
-            busy_until = _busy_until(connection, resting)
-        view = self._chain.look(accounts=(request.customer, *resting.providers), fee=True)
-        conditions = self._terms.conditions(view.time)
-        offered = resting.offered(view, self._clock())
-        lot = request.lot or lot_size(request.tasks, _slots(offered), request.replicas)
-        side_by_side = min((each.ask.slots for each in offered), default=1)
-        wanted = self._wanted(request, lot, -(-lot // side_by_side), view)
-        able = [each for each in offered if why_not(wanted, each, conditions) in (None, *MOMENTARY)]
-        sizes = [min(lot, request.tasks - at) for at in range(0, request.tasks, lot)]
-        now = estimate(sizes, request.replicas, able, view.fee_bps)
-        price = _price(request, now)
-        at_price = replace(wanted, max_cost=leg_limit(price.units, 1, view.fee_bps))
-        why = diagnose(at_price, offered, conditions)
+            busy_until = _busy_until(connection, busy)
         affordable = now if now is not None and now.price <= price.units else None
         account = view.accounts[request.customer]
         return self._issued.issue(
@@ -170,9 +173,8 @@ def _starts_in(now: Estimate | None, busy_until: int | None, conditions: Conditi
     return None if busy_until is None else max(0, busy_until - conditions.now)
 
 
-def _busy_until(connection: Connection, resting: Resting) -> int | None:
-    """Deadline of the open deal that ends first on a worker that asks."""
-    keys = sorted({row["worker"] for row in resting.rows if resting.busy[row["worker"]]})
+def _busy_until(connection: Connection, keys: Sequence[str]) -> int | None:
+    """Deadline of the open deal that ends first on one of these workers."""
     if not keys:
         return None
     query = (
@@ -197,10 +199,6 @@ def _past_runs(connection: Connection, image: str) -> wire.PastRuns | None:
         return None
     last = len(taken) - 1
     return wire.PastRuns(low_ms=taken[last // 10], high_ms=taken[-(-last * 9 // 10)], sample=len(taken))
-
-
-def _slots(offered: Sequence[Offered]) -> int:
-    return sum({each.worker: max(each.free_slots, 1) for each in offered}.values())
 
 
 def _require_image(request: wire.BidQuoteRequest) -> None:

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from marketplace.bundles import Published, find
 from marketplace.chain import ChainReader
 from marketplace.issued import UNSIGNED, IssuedQuotes
-from marketplace.resting import MarketTerms, resting_asks
+from marketplace.live_asks import LiveAsks
+from marketplace.resting import MarketTerms
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from prixfixe.errors import AboveTier, Conflict, InvalidInput
-from prixfixe.market.rules import Wanted, diagnose
+from prixfixe.market.rules import Wanted
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition, Tier
 from prixfixe.protocol.deals import Offer
@@ -34,6 +35,7 @@ class Quotes:
         chain: ChainReader,
         issued: IssuedQuotes,
         terms: MarketTerms,
+        live: LiveAsks,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -41,6 +43,7 @@ class Quotes:
         self._chain = chain
         self._issued = issued
         self._terms = terms
+        self._live = live
         self._clock = clock
 
     def quote(self, request: wire.QuoteRequest) -> wire.Quote:
@@ -57,16 +60,16 @@ class Quotes:
         replicas = definition.require_replicas(request.replicas)
         row = published.offers[tier.name, replicas]
         offer = Offer.from_json(row["offer"])
-        with self._store.read() as connection:
-            resting = resting_asks(connection, (offer.product,))
-        view = self._chain.look(accounts=(request.customer, *resting.providers), offers=(offer.id,))
+        sellers = self._live.accounts(offer.product)
+        view = self._chain.look(accounts=(request.customer, *sellers), offers=(offer.id,))
         deliver_by = view.time + definition.service_level
         if view.offers[offer.id] < deliver_by:
             raise _not_sold(published)
         account = view.accounts[request.customer]
         price = Money(offer.price)
         wanted = _wanted(offer, replicas, request.customer, deliver_by)
-        why = diagnose(wanted, resting.offered(view, self._clock()), self._terms.conditions(view.time))
+        with self._live.seen(offer.product, view) as shelf:
+            why = shelf.diagnose(wanted, self._terms.conditions(view.time), self._clock())
         unsigned = wire.Quote(
             id=secrets.token_hex(16),
             customer=request.customer,

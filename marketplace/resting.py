@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
@@ -108,26 +108,30 @@ def resting_asks(connection: Connection, products: Collection[bytes]) -> Resting
         .mappings()
         .all()
     )
-    return Resting(rows, _busy(connection))
+    return Resting(rows, busy_slots(connection))
 
 
-def _busy(connection: Connection) -> Counter[str]:
+# Made once: making a statement takes as long as running it.
+_WIDEST: Final = select(func.max(asks.c.slots)).where(asks.c.worker == attempts.c.worker).scalar_subquery()
+_RUNNING: Final = (
+    select(attempts.c.worker, lots.c["count"].label("tasks"), _WIDEST.label("slots"))
+    .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+    .join(lots, (lots.c.job == attempts.c.job) & (lots.c.lot == attempts.c.lot))
+    .where(deals.c.state == "open", attempts.c.state.in_((*transitions.ALIVE, "lost")))
+)
+_MATCHING: Final = select(lots.c.job, lots.c.lot, lots.c["count"].label("tasks")).where(
+    lots.c.state == "matching"
+)
+
+
+def busy_slots(connection: Connection) -> Counter[str]:
     """Slots taken by worker: open deals that it has not reported on, and matches that are under way. A lot
     takes as many as it has tasks, and no more than the worker's asks give to one lot."""
-    widest = select(asks.c.worker, func.max(asks.c.slots).label("slots")).group_by(asks.c.worker).subquery()
-    running = connection.execute(
-        select(attempts.c.worker, lots.c["count"].label("tasks"), widest.c.slots)
-        .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-        .join(lots, (lots.c.job == attempts.c.job) & (lots.c.lot == attempts.c.lot))
-        .join(widest, widest.c.worker == attempts.c.worker, isouter=True)
-        .where(deals.c.state == "open", attempts.c.state.in_((*transitions.ALIVE, "lost")))
-    )
+    running = connection.execute(_RUNNING)
     busy: Counter[str] = Counter()
     for row in running:
         busy[row.worker] += min(row.slots or 1, row.tasks)
-    matching = connection.execute(
-        select(lots.c.job, lots.c.lot, lots.c["count"].label("tasks")).where(lots.c.state == "matching")
-    ).all()
+    matching = connection.execute(_MATCHING).all()
     cleared = batches.busy_with(connection) if matching else {}
     for row in matching:
         under_way = outbox.last_match(connection, row.job, row.lot)

@@ -20,6 +20,7 @@ from marketplace.desk import Desk
 from marketplace.earnings import Income
 from marketplace.issued import IssuedQuotes
 from marketplace.jobs import Jobs
+from marketplace.live_asks import LiveAsks
 from marketplace.logs import Logs
 from marketplace.orders import Orders
 from marketplace.quotes import Quotes
@@ -102,6 +103,7 @@ class Services:
         desk = Desk(store, chain, trades, clock)
         issued = IssuedQuotes(store, domain, signer, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
+        live = LiveAsks(store, terms, clock)
         return Services(
             settings=settings,
             market=market,
@@ -123,8 +125,8 @@ class Services:
                 clock,
             ),
             bundles=Bundles(store, chain, desk, policy.grace, clock),
-            quotes=Quotes(store, settings, chain, issued, terms, clock),
-            bid_quotes=BidQuotes(store, settings, chain, issued, terms, clock),
+            quotes=Quotes(store, settings, chain, issued, terms, live, clock),
+            bid_quotes=BidQuotes(store, settings, chain, issued, terms, live, clock),
             orders=Orders(store, settings, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
             cases=cases,

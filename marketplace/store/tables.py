@@ -13,6 +13,7 @@ alone.
 from __future__ import annotations
 
 from sqlalchemy import (
+    DDL,
     JSON,
     BigInteger,
     Boolean,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
     false,
 )
 
@@ -460,6 +462,26 @@ asks = Table(  # resting asks; one a (worker, product): the newest replaces
     Column("placed_at", BigInteger, nullable=False),
     Index("ix_asks_product_price", "product", "price"),
 )
+
+worker_changes = Table(  # the order in which workers and their asks last changed; written by triggers
+    "worker_changes",
+    metadata,
+    Column("worker", String(42), primary_key=True),
+    Column("number", BigInteger, nullable=False, index=True),
+)
+for _table, _key, _changes in (
+    ("asks", "worker", ("insert", "update", "delete")),
+    ("workers", "key", ("insert", "update")),
+):
+    for _change in _changes:
+        _row = "OLD" if _change == "delete" else "NEW"
+        _trigger = DDL(  # type: ignore[no-untyped-call]
+            f"CREATE TRIGGER tr_{_table}_{_change}_numbered AFTER {_change.upper()} ON {_table} BEGIN"
+            " INSERT INTO worker_changes (worker, number)"
+            f" VALUES ({_row}.{_key}, (SELECT coalesce(max(number), 0) + 1 FROM worker_changes))"
+            " ON CONFLICT (worker) DO UPDATE SET number = excluded.number; END"
+        )
+        event.listen(metadata, "after_create", _trigger.execute_if(dialect="sqlite"))
 
 product_rules = Table(  # how the auction of a product runs, where it differs from the default
     "product_rules",

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from prixfixe.market.auction import BPS
-from prixfixe.market.rules import Offered, slots_taken
+from prixfixe.market.rules import slots_taken
+from prixfixe.protocol.orders import Ask
 
 # A lot is short enough that a worker which fails loses little, and long enough that gas is a small part.
 MOST_TASKS_A_LOT: Final = 100
 _LOTS_A_SLOT: Final = 2
+
+
+class Seller(Protocol):
+    """What an estimate looks at of an ask. free_slots: of its worker."""
+
+    @property
+    def worker(self) -> str: ...
+    @property
+    def ask(self) -> Ask: ...
+    @property
+    def free_slots(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +48,7 @@ def lot_size(tasks: int, slots: int, replicas: int) -> int:
     return max(1, min(MOST_TASKS_A_LOT, -(-tasks // lots)))
 
 
-def estimate(
-    sizes: Sequence[int], replicas: int, offered: Iterable[Offered], fee_bps: int
-) -> Estimate | None:
+def estimate(sizes: Sequence[int], replicas: int, offered: Iterable[Seller], fee_bps: int) -> Estimate | None:
     """The cost of lots with so many tasks each; None when too few distinct providers can run one.
 
     offered: asks that the rules admit but for being busy; a worker's free slots are shared by its asks.
@@ -65,9 +75,9 @@ def estimate(
     return Estimate(dearest, total + dearest * sum(left), at_once)
 
 
-def _best(by_price: Sequence[Offered], replicas: int, size: int, free: dict[str, int]) -> list[Offered]:
+def _best(by_price: Sequence[Seller], replicas: int, size: int, free: dict[str, int]) -> list[Seller]:
     """The cheapest asks of distinct providers with room for a lot of so many tasks."""
-    legs: dict[str, Offered] = {}
+    legs: dict[str, Seller] = {}
     for each in by_price:
         if free[each.worker] >= slots_taken(each.ask, size) and each.ask.provider not in legs:
             legs[each.ask.provider] = each

@@ -8,7 +8,7 @@ is stable, as people and tests see it."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -87,11 +87,13 @@ Admits: TypeAlias = Callable[[Wanted, Offered, Conditions], str]
 @dataclass(frozen=True, slots=True)
 class Rule:
     """reason: of an ask that it excludes. holds: whether the ask may serve the lot, as far as this rule goes.
-    admits: what would have to change for that, in words."""
+    admits: what would have to change for that, in words. any_lot: it does not look at the lot, so that its
+    answer for an ask is the same for all of them."""
 
     reason: str
     holds: Holds
     admits: str | Admits
+    any_lot: bool = False
 
     def says(self, wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
         """The reason with what would admit the ask."""
@@ -214,7 +216,12 @@ RULES: Final[tuple[Rule, ...]] = (
         "name its provider too, or name none",
     ),
     Rule("for another customer", sells_to_this_customer, "its provider names another customer"),
-    Rule("for another market's operator", takes_this_matcher, "its provider names another operator"),
+    Rule(
+        "for another market's operator",
+        takes_this_matcher,
+        "its provider names another operator",
+        any_lot=True,
+    ),
     Rule("the customer's own", is_not_the_customer, "nobody sells to himself: buy with another account"),
     Rule("above the price", is_within_the_price, _price_admits),
     Rule(
@@ -224,12 +231,17 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule("too slow for the promised time", can_deliver_in_time, _time_admits),
     Rule("failed this job already", has_not_failed_it, "it does not get the same job twice"),
-    Rule("heartbeat lost", has_a_heartbeat, "it comes back when its worker answers again"),
-    Rule("draining", is_not_draining, "it comes back when its worker is started again"),
-    Rule("ask expired", has_not_expired, "it comes back with its worker's next heartbeat"),
-    Rule("ask cancelled by its provider", is_in_the_present_era, "its provider would have to sign anew"),
-    Rule("without the surety", keeps_the_surety, _surety_admits),
-    Rule("cooling down after a failure", is_not_cooling, "it is asked again in a few minutes"),
+    Rule("heartbeat lost", has_a_heartbeat, "it comes back when its worker answers again", any_lot=True),
+    Rule("draining", is_not_draining, "it comes back when its worker is started again", any_lot=True),
+    Rule("ask expired", has_not_expired, "it comes back with its worker's next heartbeat", any_lot=True),
+    Rule(
+        "ask cancelled by its provider",
+        is_in_the_present_era,
+        "its provider would have to sign anew",
+        any_lot=True,
+    ),
+    Rule("without the surety", keeps_the_surety, _surety_admits, any_lot=True),
+    Rule("cooling down after a failure", is_not_cooling, "it is asked again in a few minutes", any_lot=True),
     Rule("busy", has_a_free_slot, "it is free when what it runs has ended"),
 )
 MOMENTARY: Final = frozenset({"busy", "cooling down after a failure"})
@@ -275,29 +287,69 @@ class WhyNot:
 
 def diagnose(wanted: Wanted, asks: Iterable[Offered], conditions: Conditions) -> WhyNot:
     """Every ask of the product against every rule."""
-    able = 0
-    providers: set[str] = set()
-    counts: Counter[str] = Counter()
-    nearest: tuple[tuple[int, int, str], str] | None = None
+    tally = Tally(wanted, conditions)
     for offered in asks:
         rules = excluding(wanted, offered, conditions)
-        # What is momentary comes last among the rules: the first that excludes tells for all.
-        if not rules or rules[0].reason in MOMENTARY:
-            providers.add(offered.ask.provider)
+        tally.count(rules, 1, (offered.ask.provider,))
+        tally.judge(rules, offered)
+    return tally.why()
+
+
+class Tally:
+    """What the rules say of asks, counted: one by one, or many that they say the same of."""
+
+    def __init__(self, wanted: Wanted, conditions: Conditions) -> None:
+        self._wanted: Final = wanted
+        self._conditions: Final = conditions
+        self._able = 0
+        self._providers: set[str] = set()
+        self._counts: Counter[str] = Counter()
+        self._nearest: tuple[tuple[int, int, str], tuple[list[Rule], Offered]] | None = None
+
+    def count(self, rules: Sequence[Rule], asks: int, providers: Iterable[str]) -> None:
+        """So many asks of these providers, which these rules exclude; none: they can serve the lot."""
+        if serves_when_idle(rules):
+            self._providers.update(providers)
         if not rules:
-            able += 1
+            self._able += asks
         elif rules[0] is not RULES[0]:
-            counts[rules[0].reason] += 1
-            rank = (len(rules), max(offered.ask.price - wanted.max_cost, 0), offered.worker)
-            if nearest is None or rank < nearest[0]:
-                nearest = (rank, "; ".join(rule.says(wanted, offered, conditions) for rule in rules))
-    return WhyNot(
-        asks=able + counts.total(),
-        able=able,
-        providers=len(providers),
-        excluded=tuple(Excluded(reason, count) for reason, count in _most_first(counts)),
-        nearest=nearest[1] if nearest else None,
-    )
+            self._counts[rules[0].reason] += asks
+
+    def is_farther(self, rules: Sequence[Rule], price: int) -> bool:
+        """Whether no ask at this price or above, which these rules exclude, can be the nearest."""
+        if not rules or rules[0] is RULES[0]:
+            return True
+        return self._nearest is not None and (len(rules), self._gap(price)) > self._nearest[0][:2]
+
+    def judge(self, rules: list[Rule], offered: Offered) -> None:
+        """An ask that these rules exclude, perhaps the nearest."""
+        if not self.is_farther(rules, offered.ask.price):
+            rank = (len(rules), self._gap(offered.ask.price), offered.worker)
+            if self._nearest is None or rank < self._nearest[0]:
+                self._nearest = rank, (rules, offered)
+
+    def why(self) -> WhyNot:
+        """All that was counted."""
+        nearest = None
+        if self._nearest is not None:
+            rules, offered = self._nearest[1]
+            nearest = "; ".join(rule.says(self._wanted, offered, self._conditions) for rule in rules)
+        return WhyNot(
+            asks=self._able + self._counts.total(),
+            able=self._able,
+            providers=len(self._providers),
+            excluded=tuple(Excluded(reason, count) for reason, count in _most_first(self._counts)),
+            nearest=nearest,
+        )
+
+    def _gap(self, price: int) -> int:
+        return max(price - self._wanted.max_cost, 0)
+
+
+def serves_when_idle(rules: Sequence[Rule]) -> bool:
+    """Whether an ask that these rules exclude could serve the lot now, or once its worker is idle."""
+    # What is momentary comes last among the rules: the first that excludes tells for all.
+    return not rules or rules[0].reason in MOMENTARY
 
 
 def explain(excluded: Iterable[str]) -> str:

@@ -1,0 +1,209 @@
+"""The asks that rest, kept in this process for quotes: read once, then only what changed.
+
+Before each use the store says what any process changed since the last (`marketplace.store.changes`), and
+which slots are taken now; so what a quote tells of asks, heartbeats and capacity is of its own moment.
+Accounts are of the chain: those of the providers that ask least, and some others, are looked at with each
+quote; no account is older than `ACCOUNT_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Connection, Text, select, type_coerce
+
+from marketplace.chain import AccountView, ChainView
+from marketplace.resting import MarketTerms, busy_slots
+from marketplace.store import changes
+from marketplace.store.database import Store
+from marketplace.store.tables import asks, worker_changes, workers
+from prixfixe.market.shelf import Shelf, Standing
+from prixfixe.protocol.orders import Ask
+from prixfixe.protocol.typed_data import format_bytes32
+
+ACCOUNT_SECONDS: Final = 60.0
+_BEST: Final = 16  # providers whose accounts are of the quote's own moment
+_OTHERS: Final = 32  # accounts that are looked at anew beside them, the oldest first
+_FRESH_SECONDS: Final = 1.0  # younger accounts are left alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What the store says of a resting ask. text: of the ask, as it is stored."""
+
+    text: str
+    ask: Ask
+    heartbeat_at: float
+    draining: bool
+    cool_until: float
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """An account as it was seen in a block, at a time of the service's clock."""
+
+    view: AccountView
+    block: int
+    at: float
+
+
+class LiveAsks:
+    """One per process; used from any thread."""
+
+    def __init__(self, store: Store, terms: MarketTerms, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._terms = terms
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._number: int | None = None
+        self._rows: dict[str, dict[str, _Row]] = {}  # by worker and product
+        self._sellers: Counter[str] = Counter()  # asks of each provider
+        self._busy: Counter[str] = Counter()
+        self._accounts: dict[str, _Account] = {}  # the one that was looked at longest ago comes first
+        self._shelves: dict[str, Shelf] = {}
+        self._unfiled: set[tuple[str, str]] = set()  # worker and product; their shelves are behind
+
+    def accounts(self, product: bytes) -> list[str]:
+        """Providers whose accounts to look at for a quote of this product. Brings the asks up to date."""
+        with self._lock:
+            with self._store.read() as connection:
+                self._read(connection)
+            now = self._clock()
+            wanted = self._shelf(format_bytes32(product)).cheapest(_BEST)
+            wanted |= self._sellers.keys() - self._accounts.keys()
+            for older, (provider, account) in enumerate(self._accounts.items()):
+                age = now - account.at
+                if 0 <= age < _FRESH_SECONDS or (older >= _OTHERS and 0 <= age < ACCOUNT_SECONDS):
+                    break
+                wanted.add(provider)
+            return sorted(wanted)
+
+    @contextmanager
+    def seen(self, product: bytes, view: ChainView) -> Iterator[Shelf]:
+        """The product's asks, as they are now; `view` knows the accounts that `accounts` named. Keep it
+        short: others wait."""
+        with self._lock:
+            now = self._clock()
+            for provider, account in view.accounts.items():
+                if provider in self._sellers:
+                    self._saw(provider, account, view.block, now)
+            conditions = self._terms.conditions(view.time)
+            for worker, code in list(self._unfiled):
+                row = self._rows.get(worker, {}).get(code)
+                shelf = self._shelf(code)
+                if row is None:
+                    shelf.drop(worker)
+                elif row.ask.provider in self._accounts:
+                    shelf.put(self._standing(worker, row), conditions, now)
+                else:
+                    continue  # came after `accounts`, so nobody has looked yet
+                self._unfiled.discard((worker, code))
+            yield self._shelf(format_bytes32(product))
+
+    def busy(self, shelf: Shelf) -> list[str]:
+        """Workers of a shelf with slots that are taken; within `seen`."""
+        return sorted(worker for worker, slots in self._busy.items() if slots and worker in shelf)
+
+    def _shelf(self, code: str) -> Shelf:
+        if code not in self._shelves:
+            self._shelves[code] = Shelf()
+        return self._shelves[code]
+
+    def _standing(self, worker: str, row: _Row) -> Standing:
+        account = self._accounts[row.ask.provider].view
+        return Standing(
+            worker=worker,
+            ask=row.ask,
+            heartbeat_at=row.heartbeat_at,
+            draining=row.draining,
+            cool_until=row.cool_until,
+            free_slots=row.slots - self._busy[worker],
+            provider_free=account.free,
+            provider_era=account.era,
+        )
+
+    def _saw(self, provider: str, account: AccountView, block: int, now: float) -> None:
+        known = self._accounts.get(provider)
+        if known is not None and known.block > block:
+            return
+        self._accounts.pop(provider, None)
+        self._accounts[provider] = _Account(account, block, now)
+        if known is None or known.view != account:
+            for code, shelf in self._shelves.items():
+                self._unfiled |= {(worker, code) for worker in shelf.of_provider(provider)}
+
+    def _read(self, connection: Connection) -> None:
+        number = changes.newest(connection)
+        if number is None or number != self._number:
+            found = _rows(connection, None if number is None else self._number)
+            if number is None:
+                found |= {worker: {} for worker in self._rows.keys() - found.keys()}
+            for worker, rows in found.items():
+                self._become(worker, rows)
+            self._number = number
+        busy = busy_slots(connection)
+        for worker in busy.keys() | self._busy.keys():
+            if busy[worker] != self._busy[worker]:
+                self._unfiled |= {(worker, code) for code in self._rows.get(worker, {})}
+        self._busy = busy
+
+    def _become(self, worker: str, found: dict[str, dict[str, Any]]) -> None:
+        """A worker's asks from now on."""
+        before = self._rows.pop(worker, {})
+        rows = {}
+        for code, fields in found.items():
+            was = before.get(code)
+            same = was is not None and was.text == fields["text"]
+            ask = was.ask if same and was is not None else Ask.from_json(json.loads(fields["text"]))
+            rows[code] = _Row(ask=ask, **fields)
+        if rows:
+            self._rows[worker] = rows
+        self._unfiled |= {(worker, code) for code in before.keys() | rows.keys()}
+        self._sellers.subtract(row.ask.provider for row in before.values())
+        self._sellers.update(row.ask.provider for row in rows.values())
+        for provider in {row.ask.provider for row in before.values()}:
+            if not self._sellers[provider]:
+                del self._sellers[provider]
+                self._accounts.pop(provider, None)
+
+
+def _rows(connection: Connection, since: int | None) -> dict[str, dict[str, dict[str, Any]]]:
+    """Asks by worker and product; of workers that changed since this number, of all when None."""
+    query = select(
+        workers.c.key,
+        workers.c.heartbeat_at,
+        workers.c.draining,
+        workers.c.cool_until,
+        type_coerce(workers.c.resources, Text).label("resources"),
+        asks.c.product,
+        type_coerce(asks.c.ask, Text).label("text"),
+    ).select_from(workers.outerjoin(asks, asks.c.worker == workers.c.key))
+    if since is not None:
+        query = query.join(worker_changes, worker_changes.c.worker == workers.c.key)
+        query = query.where(worker_changes.c.number > since)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, heartbeat_at, draining, cool_until, resources, product, text in connection.execute(query):
+        of_worker = found.setdefault(key, {})
+        if product is not None:
+            of_worker[product] = {
+                "text": text,
+                "heartbeat_at": heartbeat_at,
+                "draining": draining,
+                "cool_until": cool_until,
+                "slots": _slots(resources),
+            }
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _slots(resources: str) -> int:
+    return int(json.loads(resources)["slots"])
