@@ -65,8 +65,9 @@ def estimate(sizes: Sequence[int], replicas: int, offered: Iterable[Seller], fee
             break
         for leg in legs:
             free[leg.worker] -= slots_taken(leg.ask, left[0])
-        dearest = with_fee(sum(leg.ask.price for leg in legs), fee_bps)
-        total += dearest * left.pop(0)
+        cost = with_fee(sum(leg.ask.price for leg in legs), fee_bps)
+        dearest = max(dearest, cost)  # a short last lot may find a cheaper place than those before it
+        total += cost * left.pop(0)
         at_once += 1
     if not at_once:  # all are busy: they will be asked when they are free
         idle = dict.fromkeys(free, max(sizes))
