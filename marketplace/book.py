@@ -29,6 +29,7 @@ from prixfixe.protocol.typed_data import Domain, format_bytes32
 from prixfixe.protocol.wire import Reason, SignedAsk
 
 MOST_LEVELS: Final = 200
+_MOST_REASONS: Final = 10
 _CANCELLED: Final = Reason(code="cancelled", message="cancelled by its customer", fault="customer")
 
 
@@ -66,6 +67,7 @@ class Book:
         with self._store.read() as connection:
             live, resting = self._live(connection, code, view)
             terms, batch = terms_of(connection, code), last_batch(connection, code)
+            waiting = _waiting(connection, code)
         depth = Depth(live)
         return wire_book.Book(
             product=product,
@@ -76,6 +78,7 @@ class Book:
             terms=terms,
             batch=batch,
             time=view.time,
+            waiting=waiting,
         )
 
     def changes(self, product: Product, seen: BookView) -> list[tuple[str, dict[str, object]]]:
@@ -223,6 +226,25 @@ def _levels(depth: Depth, side: Side, most: int) -> tuple[wire_book.Level, ...]:
         wire_book.Level(price=Money(each.price), volume=each.volume, orders=each.orders)
         for each in depth.levels(side, most)
     )
+
+
+def _waiting(connection: Connection, product: bytes) -> tuple[wire_book.Waiting, ...]:
+    bids = func.count(lots.c.job.distinct()).label("bids")
+    found = connection.execute(
+        select(lots.c.waiting_reason, bids)
+        .join(jobs, jobs.c.id == lots.c.job)
+        .where(
+            jobs.c.product == format_bytes32(product),
+            jobs.c.kind == "auction",
+            jobs.c.state.in_(("queued", "running")),
+            lots.c.state == "free",
+            lots.c.waiting_reason.is_not(None),
+        )
+        .group_by(lots.c.waiting_reason)
+        .order_by(bids.desc(), lots.c.waiting_reason)
+        .limit(_MOST_REASONS)
+    )
+    return tuple(wire_book.Waiting(reason=row.waiting_reason, bids=row.bids) for row in found)
 
 
 def _product(code: str) -> Product:

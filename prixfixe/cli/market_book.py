@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prixfixe.cli.options import chosen_context, context_option, json_option, key_option, open_client
-from prixfixe.cli.output import emit, moment, say, table
+from prixfixe.cli.output import clean, emit, moment, say, table
 
 if TYPE_CHECKING:
     from prixfixe.protocol.book import Book, OwnOrder
@@ -24,7 +24,8 @@ def book(product: str, levels: int, context_name: str | None, as_json: bool) -> 
 
     Prices are for one task and one replica, the market's fee left out. A bid's volume is lots times
     replicas, an ask's the lots that its worker can take now. An ask is live while its worker answers. Above
-    them: the spread, the last batch, and how long the next one stays open once both sides are there.
+    them: the spread, the last batch, and how long the next one stays open once both sides are there. Below:
+    why bids wait, as the last batch found it, with what would admit the nearest ask.
     """
     with open_client(chosen_context(context_name)) as client:
         found = client.book(product, levels)
@@ -38,6 +39,9 @@ def book(product: str, levels: int, context_name: str | None, as_json: bool) -> 
         head = ("SIDE", "PRICE", "VOLUME", "ORDERS")
         lines = ((side, str(each.price), f"{each.volume:,}", f"{each.orders:,}") for side, each in rows)
         click.echo("\n" + table(lines, head=head))
+    if found.waiting:
+        lines_of_reasons = ((f"{each.bids:,}", clean(each.reason)) for each in found.waiting)
+        click.echo("\n" + table(lines_of_reasons, head=("BIDS", "WAIT BECAUSE")))
 
 
 @click.command()

@@ -63,9 +63,16 @@ class BatchSummary(Message):
     transaction: Word | None
 
 
+class Waiting(Message):
+    """Why bids wait, as the last batch found it, and how many for this reason."""
+
+    reason: str
+    bids: int
+
+
 class Book(Message):
     """The live book of a product, best prices first. bids, asks: levels, at most as many as were asked for.
-    batch: the last one. live, resting: asks."""
+    batch: the last one. live, resting: asks. waiting: the commonest reasons first."""
 
     product: ProductField
     bids: tuple[Level, ...]
@@ -75,6 +82,7 @@ class Book(Message):
     terms: AuctionTerms
     batch: BatchSummary | None
     time: Seconds
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def spread(self) -> int | None:
