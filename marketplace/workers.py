@@ -27,6 +27,7 @@ from prixfixe.protocol.typed_data import Domain, format_bytes32
 
 # Beats in which a running attempt is not mentioned before it is offered to its worker again.
 _MISSED_BEATS: Final = 3
+_LARGEST_PRICE: Final = 2**62  # of a task: beyond it nobody's account pays one, and no table holds the sum
 _ENDED_DEALS: Final = ("refused", "expired")
 
 
@@ -203,6 +204,12 @@ class Workers:
             raise _refused(
                 "ask-price", "an ask at no price has nothing to lose", "ask for at least $0.000001"
             )
+        if ask.price > _LARGEST_PRICE:
+            raise _refused(
+                "ask-price",
+                f"no account could pay {Money(ask.price)} a task",
+                f"ask for at most {Money(_LARGEST_PRICE)}",
+            )
         _require_fits(product, ask, resources)
 
     def _status(self, key: str, view: ChainView) -> wire.WorkerStatus:
@@ -274,6 +281,8 @@ def _require_fits(product: Product, ask: Ask, resources: dict[str, Any]) -> None
                 f"{product.name} needs {name} {getattr(product, name)}, this worker has {resources[name]}",
                 "quote smaller products, or register with more",
             )
+    if product.gpu_count:
+        raise _refused("ask-resources", f"{product.name} needs a GPU, and no worker offers one yet")
     if ask.slots > resources["slots"]:
         raise _refused("ask-slots", f"the ask has {ask.slots} slots, this worker {resources['slots']}")
 
@@ -309,7 +318,7 @@ def _row(key: str, signed: wire.SignedAsk, now: int) -> dict[str, Any]:
         "worker": key,
         "product": format_bytes32(ask.product),
         "provider": ask.provider,
-        "price": Money(ask.price).require_uint64("price"),
+        "price": ask.price,
         "slots": ask.slots,
         "expiry": ask.expiry,
         "ask": ask.to_json(),

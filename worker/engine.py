@@ -6,6 +6,7 @@ where the engine is, as for every Docker tool.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,8 @@ import docker.utils.socket  # type: ignore[import-untyped]
 import requests.exceptions
 
 from prixfixe.errors import EngineError
+
+log = logging.getLogger("prixfixe.worker")
 
 # Long enough for a slow engine to load an image, short enough that a dead one is noticed.
 _TIMEOUT_SECONDS: Final = 120
@@ -105,7 +108,8 @@ class Engine:
     def pull(self, image: str) -> None:
         """Fetch an image from its registry by its digest, `NAME@sha256:...`; the engine checks the digest.
         The customer's mistake when the registry does not have it, or not for anyone; a registry that does not
-        answer may answer another machine."""
+        answer may answer another machine. The engine's own words stay in this log: a name may point into the
+        provider's network, and its customer would read there who listens."""
         try:
             with _translated("pull an image"):
                 for line in self._api.pull(image, stream=True, decode=True):
@@ -114,9 +118,15 @@ class Engine:
         except EngineLost:
             raise
         except EngineError as error:
-            if isinstance(error, NotThere) or any(word in error.message for word in _NOT_SERVED):
-                raise _not_pulled(error.message) from error
-            raise
+            log.warning("%s: %s", image, error.message[:500])
+            said = [word for word in _NOT_SERVED if word in error.message]
+            if said or isinstance(error, NotThere):
+                raise _not_pulled(said[0] if said else "not found") from error
+            raise EngineError(
+                "the image could not be pulled: its registry gave no usable answer",
+                code="registry-silent",
+                retryable=True,
+            ) from error
 
     def create(self, request: dict[str, Any], name: str) -> str:
         """Make a container; its id. One of the same name that an earlier try left is removed first."""
@@ -274,7 +284,7 @@ _NOT_SERVED: Final = ("manifest unknown", "name unknown", "denied", "unauthorize
 
 def _not_pulled(why: str) -> EngineError:
     return EngineError(
-        f"the image could not be pulled: {why[:300]}",
+        f"the image could not be pulled: the registry said {why!r}",
         code="image-not-pulled",
         hint="check the name and the digest, and that the registry serves it to anyone",
         fault="customer",

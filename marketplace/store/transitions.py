@@ -33,7 +33,7 @@ from prixfixe.protocol.wire import Reason
 MAX_TRIES: Final = 3  # deals that a lot gets before it ends for a provider's fault
 # What a job's own bytes decide: an image that is not the one named or has volumes, a matrix with a hole.
 _ALIKE_EVERYWHERE: Final = frozenset(
-    {"bad-command", "bad-matrix", "image-mismatch", "image-no-command", "image-volumes"}
+    {"bad-command", "bad-matrix", "image-mismatch", "image-no-command", "image-not-pulled", "image-volumes"}
 )
 COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
 ALIVE: Final = ("assigned", "running", "committed", "opened")  # attempts whose worker is at it

@@ -82,7 +82,10 @@ def from_lines(data: bytes, tasks: int) -> tuple[Row, ...]:
         raise _bad(f"the matrix has {len(lines):,} rows, and the job {tasks:,} tasks")
     rows = []
     for number, line in enumerate(lines, 1):
-        require_storable_json(line)
+        try:
+            require_storable_json(line)
+        except InvalidInput as error:
+            raise _bad(f"row {number} of the matrix: {error.message}", row=number) from error
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:

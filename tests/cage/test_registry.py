@@ -53,3 +53,13 @@ def test_a_digest_that_the_registry_does_not_have_is_the_customers_mistake(
     with pytest.raises(EngineError, match="could not be pulled") as refused:
         store(engine, tmp_path).ensure(wrong, None)
     assert (refused.value.code, refused.value.fault) == ("image-not-pulled", "customer")
+
+
+def test_a_customer_does_not_read_who_listens_in_the_providers_network(
+    engine: Engine, tmp_path: Path
+) -> None:
+    closed = "127.0.0.1:1/base@sha256:" + "0" * 64
+    with pytest.raises(EngineError) as refused:
+        store(engine, tmp_path).ensure(closed, None)
+    assert refused.value.code == "registry-silent"
+    assert "127.0.0.1" not in refused.value.message

@@ -137,3 +137,9 @@ def test_a_row_cannot_make_a_command_that_no_engine_starts() -> None:
 def test_infinity_among_the_parameters_is_refused_and_never_null() -> None:
     with pytest.raises(InvalidInput, match="floating-point number inf"):
         manifest(parameters={"a": float("inf")}).digest()
+
+
+def test_rows_that_nest_too_deep_are_a_bad_matrix_like_any_other() -> None:
+    with pytest.raises(InvalidInput, match="row 1 of the matrix") as refused:
+        from_lines(b"[" * 1000 + b"\n", 1)
+    assert refused.value.code == "bad-matrix"
