@@ -79,10 +79,17 @@ def enter(
     out: list[SetAside] = []
     largest = max((each.bid.lot_size(lot) for each in bids for lot in each.free_lots[:1]), default=1)
     in_asks = []
+    seen: set[bytes] = set()
     for ask in asks:
+        # An ask does not name its key: two workers of one provider may have signed the very same one, and a
+        # batch names each order once. The other takes part when it has renewed its own.
+        digest = ask.offered.ask.digest(domain)
+        if digest in seen:
+            continue
+        seen.add(digest)
         why = why_not(_anything(ask.offered), ask.offered, conditions)
         if why is not None:
-            out.append(SetAside(ask.offered.ask.digest(domain), why))
+            out.append(SetAside(digest, why))
         else:
             in_asks.append(BatchAsk(ask.offered.ask, ask.signature, ask.offered.worker, _lots(ask, largest)))
     speeds = _Speeds(in_asks)

@@ -27,13 +27,14 @@ from marketplace.store.tables import (
     transactions,
     workers,
 )
+from prixfixe.keys import LocalSigner, development_signer
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.batch import Batch
 from prixfixe.protocol.orders import KIND_BIDS
 from prixfixe.protocol.typed_data import format_bytes32
 from scheduler.auctioneer import Auctioneer
 from tests.service.test_book import place_bid
-from tests.support.service import CUSTOMER, DOLLAR, DOMAIN, PROVIDER, STRANGER, WORKER, World
+from tests.support.service import CHAIN_TIME, CUSTOMER, DOLLAR, DOMAIN, PROVIDER, STRANGER, WORKER, World
 
 CENT = DOLLAR // 100
 bids = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=5)
@@ -62,35 +63,44 @@ def rest(world: World, wanted: list[tuple[int, int]], offered: list[tuple[int, i
     for (price, slots), (key, provider) in zip(
         offered, ((WORKER, PROVIDER), (STRANGER, STRANGER)), strict=False
     ):
-        world.chain.accounts[provider.address] = AccountView(5 * DOLLAR, 0, 1)
-        signed = world.ask(key, provider=provider.address, price=price * CENT, kinds=KIND_BIDS)
-        with world.store.write() as connection:
-            connection.execute(
-                insert(workers).values(
-                    key=key.address,
-                    provider=provider.address,
-                    name="w",
-                    resources={"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 8192, "slots": slots},
-                    version="1",
-                    registered_at=0,
-                    heartbeat_at=time.time() + 3600,
-                    draining=False,
-                    cool_until=0.0,
-                )
+        offer(world, key, provider, price, slots)
+
+
+def offer(
+    world: World, key: LocalSigner, provider: LocalSigner, price: int, slots: int, expiry: int = 60
+) -> None:
+    """A worker of a provider with so many slots, and its ask."""
+    world.chain.accounts[provider.address] = AccountView(5 * DOLLAR, 0, 1)
+    signed = world.ask(
+        key, provider=provider.address, price=price * CENT, kinds=KIND_BIDS, expiry=CHAIN_TIME + expiry
+    )
+    with world.store.write() as connection:
+        connection.execute(
+            insert(workers).values(
+                key=key.address,
+                provider=provider.address,
+                name="w",
+                resources={"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 8192, "slots": slots},
+                version="1",
+                registered_at=0,
+                heartbeat_at=time.time() + 3600,
+                draining=False,
+                cool_until=0.0,
             )
-            connection.execute(
-                insert(asks).values(
-                    worker=key.address,
-                    product=format_bytes32(signed.ask.product),
-                    provider=provider.address,
-                    price=signed.ask.price,
-                    slots=1,
-                    expiry=signed.ask.expiry,
-                    ask=signed.ask.to_json(),
-                    signature=signed.signature,
-                    placed_at=0,
-                )
+        )
+        connection.execute(
+            insert(asks).values(
+                worker=key.address,
+                product=format_bytes32(signed.ask.product),
+                provider=provider.address,
+                price=signed.ask.price,
+                slots=1,
+                expiry=signed.ask.expiry,
+                ask=signed.ask.to_json(),
+                signature=signed.signature,
+                placed_at=0,
             )
+        )
 
 
 def closed(world: World) -> tuple[Batch | None, list[dict[str, Any]]]:
@@ -155,3 +165,42 @@ def test_the_order_of_arrival_changes_nothing_where_all_can_pay(
     before = outcome(arrived)
     random.shuffle(arrived)
     assert outcome(arrived) == before
+
+
+def test_a_wall_that_is_cancelled_before_the_close_moves_no_price(world: World) -> None:
+    offered = [(4, 1), (6, 1)]
+    rest(world, [(9, 1), (8, 1)], offered, 1000 * DOLLAR)
+    without, sent = closed(world)
+    rest(world, [(9, 1), (8, 1)], offered, 1000 * DOLLAR)
+    wall = place_bid(world, price=12 * CENT, tasks=50, nonce=99)
+    gone = world.http.delete(f"/v1/orders/{wall}", headers=world.sign_in(CUSTOMER))
+    assert gone.json()["lots"] == 50
+    after, sent_after = closed(world)
+    assert without is not None
+    assert after is not None
+    assert (after.cleared.price, len(sent_after)) == (without.cleared.price, len(sent))
+    assert wall not in {fill["job"] for fill in sent_after}
+
+
+def test_ten_slots_in_ten_keys_get_what_they_get_in_one(world: World) -> None:
+    keys = [development_signer(number) for number in range(10, 20)]
+    outcomes = []
+    for slots in ((10,), (1,) * 10):
+        rest(world, [(9, 4), (8, 3)], [], 1000 * DOLLAR)
+        for at, (key, count) in enumerate(zip(keys, slots, strict=False)):
+            offer(world, key, PROVIDER, 4, count, expiry=60 + at)
+        batch, sent = closed(world)
+        assert batch is not None
+        outcomes.append((batch.cleared.price, len(sent)))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][1] == 7
+
+
+def test_the_same_ask_by_two_keys_of_a_provider_is_in_a_batch_once(world: World) -> None:
+    rest(world, [(9, 4)], [], 1000 * DOLLAR)
+    for number in (10, 11):
+        offer(world, development_signer(number), PROVIDER, 4, 1)
+    batch, sent = closed(world)
+    assert batch is not None
+    assert batch.faults() == []
+    assert (len(batch.asks), len(sent)) == (1, 1)
