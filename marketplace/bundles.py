@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import owned
@@ -190,6 +190,12 @@ class Bundles:
             )
 
 
+# Made once: making a statement takes longer than running it.
+_OFFERS: Final = select(offers).where(
+    offers.c.bundle == bindparam("bundle"), offers.c.version == bindparam("version")
+)
+
+
 def find(connection: Connection, bundle: str, version: str | None = None) -> Published:
     """A published version; the newest when none is named, one that is sold before one that is retired."""
     row = _row(connection, bundle, version)
@@ -200,8 +206,8 @@ def find(connection: Connection, bundle: str, version: str | None = None) -> Pub
             code="bundle-unknown",
             hint="published: " + (", ".join(known) or "none yet"),
         )
-    query = select(offers).where(offers.c.bundle == row["id"], offers.c.version == row["version"])
-    rows = {(each["tier"], each["replicas"]): each for each in connection.execute(query).mappings()}
+    of = {"bundle": row["id"], "version": row["version"]}
+    rows = {(each["tier"], each["replicas"]): each for each in connection.execute(_OFFERS, of).mappings()}
     return Published(row, stored_definition(row["definition_digest"], row["definition"]), rows)
 
 

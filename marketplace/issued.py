@@ -56,12 +56,13 @@ class IssuedQuotes:
                 )
                 self._purged = now
             connection.execute(
-                insert(quotes).values(
-                    id=quote.id,
-                    customer=quote.customer,
-                    quote=quote.model_dump(mode="json"),
-                    expires_at=quote.expires_at,
-                    created_at=int(now),
-                )
+                insert(quotes),
+                {
+                    "id": quote.id,
+                    "customer": quote.customer,
+                    "quote": quote.model_dump(mode="json"),
+                    "expires_at": quote.expires_at,
+                    "created_at": int(now),
+                },
             )
         return quote

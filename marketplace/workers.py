@@ -94,7 +94,9 @@ class Workers:
             _require_authorised(view, row["provider"], key)
             for signed in new:
                 try:
-                    self._require_good(signed, row["provider"], key, row["resources"], view)
+                    self._require_good(
+                        signed, _recovered(signed, self._domain), row["provider"], key, row["resources"], view
+                    )
                     taken.append(signed)
                 except PrixfixeError as error:
                     refused.append(_reason(error))
@@ -150,7 +152,7 @@ class Workers:
                     raise _stranger(signed, key, self._domain)
                 row = known[key]
                 _require_authorised(view, row["provider"], key)
-                self._require_good(signed, row["provider"], key, row["resources"], view)
+                self._require_good(signed, key, row["provider"], key, row["resources"], view)
                 taken.append((key, signed))
                 answers.append(None)
             except PrixfixeError as error:
@@ -184,11 +186,16 @@ class Workers:
             self._store.notify(connection, f"worker:{key}")
 
     def _require_good(
-        self, signed: wire.SignedAsk, provider: str, key: str, resources: dict[str, Any], view: ChainView
+        self,
+        signed: wire.SignedAsk,
+        signer: str,
+        provider: str,
+        key: str,
+        resources: dict[str, Any],
+        view: ChainView,
     ) -> None:
         """Refuse at the door what could never be matched, with what to do about it."""
         ask, product = signed.ask, Product.from_bytes(signed.ask.product)
-        signer = recover(ask.digest(self._domain), parse_signature(signed.signature))
         era = view.accounts[provider].era
         if ask.provider != provider:
             raise _refused("ask-provider", f"the ask is of {ask.provider}, this worker sells for {provider}")
@@ -241,9 +248,13 @@ class Workers:
 def _signer(signed: wire.SignedAsk, domain: Domain) -> str | PrixfixeError:
     """Whose signature it is; the error when it is nobody's."""
     try:
-        return recover(signed.ask.digest(domain), parse_signature(signed.signature))
+        return _recovered(signed, domain)
     except PrixfixeError as error:
         return error
+
+
+def _recovered(signed: wire.SignedAsk, domain: Domain) -> str:
+    return recover(signed.ask.digest(domain), parse_signature(signed.signature))
 
 
 def _stranger(signed: wire.SignedAsk, signer: str, domain: Domain) -> Forbidden:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.tables import asks
@@ -17,6 +17,17 @@ from marketplace.store.upsert import put
 KEPT: Final = 100  # of each worker, the newest
 # Of an ask, what makes it another one; a renewal changes only its expiry.
 _TERMS: Final = ("price", "slots", "kinds", "customer", "matcher", "era")
+
+# Made once: making a statement takes longer than running it.
+_RESTING: Final = select(asks.c.ask).where(
+    asks.c.worker == bindparam("worker"), asks.c.product == bindparam("product")
+)
+_NEWEST: Final = select(func.coalesce(func.max(moments.c.number), 0)).where(
+    moments.c.worker == bindparam("worker")
+)
+_FORGET: Final = delete(moments).where(
+    moments.c.worker == bindparam("of"), moments.c.number <= bindparam("last")
+)
 
 
 def beat_noted(
@@ -36,8 +47,7 @@ def beat_noted(
 def ask_placed(connection: Connection, row: dict[str, Any], now: float) -> None:
     """An ask rests from now on, in place of the worker's last one for its product; written down when it is
     on other terms. row: of the table of asks."""
-    same = (asks.c.worker == row["worker"], asks.c.product == row["product"])
-    before = connection.execute(select(asks.c.ask).where(*same)).scalar_one_or_none()
+    before = connection.execute(_RESTING, row).scalar_one_or_none()
     if before is None or any(before[term] != row["ask"][term] for term in _TERMS):
         _write(connection, row["worker"], now, "asked", row["product"], row["ask"])
     put(connection, asks, row)
@@ -51,12 +61,12 @@ def _write(
     product: str | None = None,
     ask: dict[str, Any] | None = None,
 ) -> None:
-    newest = select(func.coalesce(func.max(moments.c.number), 0)).where(moments.c.worker == worker)
-    number = int(connection.execute(newest).scalar_one()) + 1
+    number = int(connection.execute(_NEWEST, {"worker": worker}).scalar_one()) + 1
     connection.execute(
-        insert(moments).values(worker=worker, number=number, at=at, kind=kind, product=product, ask=ask)
+        insert(moments),
+        {"worker": worker, "number": number, "at": at, "kind": kind, "product": product, "ask": ask},
     )
-    connection.execute(delete(moments).where(moments.c.worker == worker, moments.c.number <= number - KEPT))
+    connection.execute(_FORGET, {"of": worker, "last": number - KEPT})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -12,18 +13,23 @@ from sqlalchemy.dialects import postgresql, sqlite
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert the rows whose primary key is not there yet; leave the others as they are."""
     if rows:
-        connection.execute(_insert(connection, table).values(list(rows)).on_conflict_do_nothing())
+        statement = _insert(connection.dialect.name, table)
+        connection.execute(statement.values(list(rows)).on_conflict_do_nothing())
 
 
 def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
     """Insert a row, or give the one with its primary key these values."""
+    connection.execute(_putting(connection.dialect.name, table, tuple(row)), row)
+
+
+@lru_cache(maxsize=64)
+def _putting(dialect: str, table: Table, columns: tuple[str, ...]) -> Any:
+    """The statement, made once: making it takes longer than running it."""
     key = [column.name for column in table.primary_key]
-    rest = {name: value for name, value in row.items() if name not in key}
-    connection.execute(
-        _insert(connection, table).values(row).on_conflict_do_update(index_elements=key, set_=rest)
-    )
+    statement = _insert(dialect, table)
+    rest = {name: statement.excluded[name] for name in columns if name not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=rest)
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
+def _insert(dialect: str, table: Table) -> Any:
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
