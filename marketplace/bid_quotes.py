@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from pydantic import ValidationError
-from sqlalchemy import Connection, func, select
-
 from marketplace.chain import ChainReader, ChainView
-from marketplace.issued import UNSIGNED, IssuedQuotes
+from marketplace.issued import UNSIGNED, IssuedQuotes, refused_by_models
 from marketplace.live_asks import LiveAsks
 from marketplace.orders import MATCH_SECONDS
+from marketplace.outlook import busy_until, past_runs
 from marketplace.resting import MarketTerms
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
-from marketplace.store.tables import attempts, deals, jobs
 from prixfixe.errors import InvalidInput
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.estimate import Estimate, estimate, lot_size
@@ -30,7 +27,6 @@ from prixfixe.protocol.orders import KIND_BIDS
 from prixfixe.protocol.typed_data import format_bytes32
 
 _ANY_PRICE: Final = 2**62  # above every ask, and within what an account can hold
-_SAMPLE: Final = 200  # newest runs of an image that tell how long it takes
 _HALF_MORE: Final = (3, 2)  # an auction's limit when none is named
 
 
@@ -76,8 +72,8 @@ class BidQuotes:
             why = shelf.diagnose(at_price, conditions, clock)
             busy = self._live.busy(shelf)
         with self._store.read() as connection:
-            past = _past_runs(connection, request.image)
-            busy_until = _busy_until(connection, busy)
+            past = past_runs(connection, request.image)
+            until = busy_until(connection, busy)
         affordable = now if now is not None and now.price <= price.units else None
         account = view.accounts[request.customer]
         return self._issued.issue(
@@ -91,7 +87,7 @@ class BidQuotes:
                 total=price * request.tasks,
                 price=price,
                 expected=None if affordable is None else Money(affordable.total),
-                starts_in=_starts_in(affordable, busy_until, conditions),
+                starts_in=_starts_in(affordable, until, conditions),
                 past=past,
                 replicas=request.replicas,
                 tasks=request.tasks,
@@ -173,34 +169,6 @@ def _starts_in(now: Estimate | None, busy_until: int | None, conditions: Conditi
     return None if busy_until is None else max(0, busy_until - conditions.now)
 
 
-def _busy_until(connection: Connection, keys: Sequence[str]) -> int | None:
-    """Deadline of the open deal that ends first on one of these workers."""
-    if not keys:
-        return None
-    query = (
-        select(func.min(deals.c.deadline))
-        .join(attempts, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-        .where(deals.c.state == "open", attempts.c.worker.in_(keys))
-    )
-    first: int | None = connection.execute(query).scalar_one()
-    return first
-
-
-def _past_runs(connection: Connection, image: str) -> wire.PastRuns | None:
-    query = (
-        select(attempts.c.seconds)
-        .join(jobs, jobs.c.id == attempts.c.job)
-        .where(jobs.c.image == image, attempts.c.state == "succeeded", attempts.c.seconds.is_not(None))
-        .order_by(jobs.c.number.desc())
-        .limit(_SAMPLE)
-    )
-    taken = sorted(round(seconds * 1000) for seconds in connection.execute(query).scalars())
-    if not taken:
-        return None
-    last = len(taken) - 1
-    return wire.PastRuns(low_ms=taken[last // 10], high_ms=taken[-(-last * 9 // 10)], sample=len(taken))
-
-
 def _require_image(request: wire.BidQuoteRequest) -> None:
     if ("@" in request.image) == (request.image_archive is not None):
         raise InvalidInput(
@@ -212,7 +180,7 @@ def _require_image(request: wire.BidQuoteRequest) -> None:
 
 
 def _manifest(request: wire.BidQuoteRequest) -> JobManifest:
-    try:
+    with refused_by_models():
         return JobManifest(
             image=request.image,
             command=request.command,
@@ -223,9 +191,3 @@ def _manifest(request: wire.BidQuoteRequest) -> JobManifest:
             matrix=request.matrix,
             determinism=request.determinism,
         )
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(
-            f"{place}: {first['msg']}", code="invalid-request", hint="see the API's description"
-        ) from error

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import delete, insert, select
 
 from marketplace.store.database import Store
 from marketplace.store.tables import jobs, quotes
 from marketplace.trades import Trades
+from prixfixe.errors import InvalidInput
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
 from prixfixe.protocol.product import Product
@@ -21,6 +24,19 @@ _KEPT_SECONDS: Final = 86_400  # an expired quote that nobody accepted, for ques
 _PURGE_SECONDS: Final = 3600.0
 
 _Q = TypeVar("_Q", wire.Quote, wire.BidQuote)
+
+
+@contextmanager
+def refused_by_models() -> Iterator[None]:
+    """InvalidInput for what a model of the protocol does not take, naming the field."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            f"{place}: {first['msg']}", code="invalid-request", hint="see the API's description"
+        ) from error
 
 
 class IssuedQuotes:

@@ -6,12 +6,11 @@ import secrets
 import time
 from collections.abc import Callable
 
-from pydantic import ValidationError
-
 from marketplace.bundles import Published, find
 from marketplace.chain import ChainReader
-from marketplace.issued import UNSIGNED, IssuedQuotes
+from marketplace.issued import UNSIGNED, IssuedQuotes, refused_by_models
 from marketplace.live_asks import LiveAsks
+from marketplace.outlook import busy_until, past_runs
 from marketplace.resting import MarketTerms
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
@@ -70,6 +69,10 @@ class Quotes:
         wanted = _wanted(offer, replicas, request.customer, deliver_by)
         with self._live.seen(offer.product, view) as shelf:
             why = shelf.diagnose(wanted, self._terms.conditions(view.time), self._clock())
+            busy = self._live.busy(shelf)
+        with self._store.read() as connection:
+            past = past_runs(connection, manifest.image)
+            until = None if why.able >= replicas else busy_until(connection, busy)
         unsigned = wire.Quote(
             id=secrets.token_hex(16),
             customer=request.customer,
@@ -94,6 +97,8 @@ class Quotes:
             era=account.era,
             balance=Money(account.free),
             terms=definition.terms_digest(),
+            starts_in=0 if why.able >= replicas else None if until is None else max(0, until - view.time),
+            past=past,
             live_asks=why.providers,
             excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
             nearest=why.nearest,
@@ -137,7 +142,7 @@ def _tier(definition: BundleDefinition, units: int) -> Tier:
 def _manifest(published: Published, tier: Tier, request: wire.QuoteRequest) -> JobManifest:
     definition = published.definition
     assert definition.image is not None  # a published definition has one
-    try:
+    with refused_by_models():
         return JobManifest(
             image=definition.image,
             command=definition.command,
@@ -152,12 +157,6 @@ def _manifest(published: Published, tier: Tier, request: wire.QuoteRequest) -> J
                 definition=published.row["definition_digest"],
             ),
         )
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(
-            f"{place}: {first['msg']}", code="invalid-request", hint="see the API's description"
-        ) from error
 
 
 def _require_inputs(definition: BundleDefinition, inputs: tuple[InputFile, ...]) -> None:

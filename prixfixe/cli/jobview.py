@@ -13,7 +13,7 @@ from prixfixe.cli.times import reached
 from prixfixe.errors import PrixfixeError
 
 if TYPE_CHECKING:
-    from prixfixe.protocol.wire import Job, JobDispute, JobEvent
+    from prixfixe.protocol.wire import Job, JobDispute, JobEvent, PastRuns
 
 # What the service calls the stage of a job of many tasks.
 _OF_ONE_LOT: Final = ("assigned to", "paying into", "running on", "settling")
@@ -156,6 +156,12 @@ def require_delivered(job: Job) -> None:
         state=job.state,
         reason=values or None,
     )
+
+
+def past_words(past: PastRuns, what: str) -> str:
+    """How long earlier runs of an image took."""
+    low, high = past.low_ms / 1000, past.high_ms / 1000
+    return f"{low:.1f} to {high:.1f} s {what}, of {past.sample} before"
 
 
 def sold_as(job: Job, *, short: bool = False) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prixfixe.cli.jobview import past_words
 from prixfixe.cli.options import (
     chosen_context,
     context_option,
@@ -247,6 +248,7 @@ def _offer(quote: Quote, order: Order, service_level: int, now: int | None) -> s
             f"the contract gives the full {quote.total} back: no result, bad input, a worker that fails",
         ),
         ("workers", workers),
+        *([("runs", past_words(quote.past, "a run"))] if quote.past is not None else []),
         *([("others", others)] if others and not enough else []),
         *([("nearest", quote.nearest)] if quote.nearest and not enough else []),
         ("balance", f"{quote.balance}, then {left}"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from prixfixe.cli.jobview import past_words
 from prixfixe.cli.options import (
     MoneyType,
     chosen_context,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from prixfixe.client import Client
     from prixfixe.client.wishes import Wish
     from prixfixe.protocol.money import Money
-    from prixfixe.protocol.wire import BidQuote, Job, PastRuns
+    from prixfixe.protocol.wire import BidQuote, Job
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -282,7 +283,7 @@ def offer(quote: BidQuote, *, explain: bool = False) -> str:
         ("how", "the best asks at once" if quote.kind == "flat" else "an auction: one price for all"),
         *([("replicas", f"{quote.replicas} providers run each")] if quote.replicas > 1 else []),
         ("starts", starts),
-        *([("runs", _past(quote.past))] if quote.past is not None else []),
+        *([("runs", past_words(quote.past, "a lot"))] if quote.past is not None else []),
         ("result by", moment(quote.deliver_by)),
         ("else", "the contract gives back what was not done"),
         ("providers", f"{quote.live_asks or 'none'} can take it" + ("" if enough else "; it waits")),
@@ -292,11 +293,6 @@ def offer(quote: BidQuote, *, explain: bool = False) -> str:
         rows += [("not", f"{each.asks} ask(s): {each.reason}") for each in quote.excluded]
         rows += [("nearest", quote.nearest)] if quote.nearest else []
     return table(("  " + name, text) for name, text in rows)
-
-
-def _past(past: PastRuns) -> str:
-    low, high = past.low_ms / 1000, past.high_ms / 1000
-    return f"{low:.1f} to {high:.1f} s a lot, of {past.sample} before"
 
 
 def _bring_home(client: Client, job: Job, out: Path | None) -> dict[str, Any]:

@@ -196,6 +196,15 @@ class QuotedIndex(Message):
     p50: MoneyField | None
 
 
+class PastRuns(Message):
+    """How long lots of the same image took: milliseconds that a tenth and nine tenths of the newest `sample`
+    runs stayed below."""
+
+    low_ms: int
+    high_ms: int
+    sample: int
+
+
 class QuoteBase(Message):
     """What every price says before any money moves. Signed by the operator: typed data `Quote` (see
     `prixfixe.protocol.quotes`)."""
@@ -214,6 +223,8 @@ class QuoteBase(Message):
     deliver_by: Seconds  # the order's `deliverBy`: result until then, or the full price back by the contract
     era: int  # the customer's, as the chain has it
     balance: MoneyField  # the customer's free balance, as the chain has it
+    starts_in: int | None  # seconds until enough providers are free; None when nobody knows
+    past: PastRuns | None  # None: this image has not run here yet
     live_asks: int  # how many providers could run it now
     excluded: tuple[Excluded, ...] = ()  # the asks of this product that could not, and why
     nearest: str | None = None  # of those, what would admit the one that fewest rules keep out
@@ -235,15 +246,6 @@ class Quote(QuoteBase):
     terms: Sha256  # digest of the refund terms that the definition states
 
 
-class PastRuns(Message):
-    """How long lots of the same image took: milliseconds that a tenth and nine tenths of the newest `sample`
-    runs stayed below."""
-
-    low_ms: int
-    high_ms: int
-    sample: int
-
-
 class BidQuote(QuoteBase):
     """The most that a bid for tasks of a product pays. flat: the best asks are taken at once, each paid what
     it asks; auction: it waits for the next batch and pays that batch's price."""
@@ -253,8 +255,6 @@ class BidQuote(QuoteBase):
     image_archive: Sha256 | None
     fee_bps: int  # the market's, part of the price
     expected: MoneyField | None  # the whole order by the asks that rest now; None when they are too few
-    starts_in: int | None  # seconds until enough of them are free; None when nobody knows
-    past: PastRuns | None  # None: this image has not run here yet
     whole: bool  # all lots at once, or none
     providers: Annotated[tuple[Address, ...], Field(max_length=64)] | None  # whom the customer admits
 
