@@ -19,13 +19,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prixfixe.devnet.demo_data import DemoTable, flights, order_lines
 from prixfixe.devnet.supervisor import prixfixe_command
 from prixfixe.errors import PrixfixeError
 
+if TYPE_CHECKING:
+    from prixfixe.client import Client
+
 _DEFAULT_ROWS = 336_776
+_BLOWS = 6  # a short run may end before the blow lands; then the next one is hit
 
 
 class DemoFailed(Exception):
@@ -57,6 +61,23 @@ class Person:
             raise DemoFailed(f"`prixfixe {shown}` ended with {done.returncode}, not {expect}: {done.stdout}")
         lines = done.stdout.strip().splitlines()
         return done.returncode, json.loads(lines[-1]) if lines else {}
+
+    @contextmanager
+    def begun(self, *arguments: str) -> Iterator[str]:
+        """The id of the job that a command leaves behind, as soon as it is told: the command may still be
+        leaving. Waits for its end afterwards."""
+        say(f"$ prixfixe {' '.join(arguments)}")
+        with subprocess.Popen(
+            [*prixfixe_command(), *arguments, "--json"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as running:
+            assert running.stdout is not None
+            line = running.stdout.readline()
+            if not line:
+                raise DemoFailed(f"`prixfixe {arguments[0]}` ended with {running.wait()} and bought nothing")
+            yield json.loads(line)["job"]
 
     def devnet(self, folder: Path, *arguments: str) -> None:
         """Run one `prixfixe dev` command on the devnet in `folder`."""
@@ -140,22 +161,31 @@ def mistake(person: Person, table: DemoTable, results: Path) -> None:
 
 
 def death(person: Person, table: DemoTable, folder: Path, results: Path) -> None:
+    from prixfixe.client import Client
+
     say("\n--- 3. A worker is killed in the middle")
     before = person.balance()
-    for _ in range(4):  # a short run may end before the blow lands; then the next one is hit
-        _, bought = person.types("run", "pivot", str(table.path), *table.arguments, "--yes", "--detach")
-        victim = _kill_its_worker(person, folder, bought["job"])
-        out = results / "after-the-blow"
-        _, job = person.types("jobs", "watch", bought["job"])
-        person.types("jobs", "download", bought["job"], "--out", str(out), "--force")
-        if job["state"] != "settled":
-            raise DemoFailed(f"the job ended {job['state']} after its worker was killed")
-        person.devnet(folder, "start", victim)
-        if job["attempts"] > 1:
-            break
-        say("It had finished already; again.")
-    else:
-        raise DemoFailed("no run could be hit in the middle")
+    os.environ["PRIXFIXE_HOME"] = person.environment["PRIXFIXE_HOME"]
+    with Client() as client:
+        client.jobs(1)  # signed in before it is needed: a short run does not wait for that
+        for _ in range(_BLOWS):
+            typed = ("run", "pivot", str(table.path), *table.arguments, "--yes", "--detach")
+            with person.begun(*typed) as bought:
+                victim = _kill_its_worker(client, person, folder, bought)
+            if victim is None:
+                say("It had finished already; again.")
+                continue
+            out = results / "after-the-blow"
+            _, job = person.types("jobs", "watch", bought)
+            person.types("jobs", "download", bought, "--out", str(out), "--force")
+            if job["state"] != "settled":
+                raise DemoFailed(f"the job ended {job['state']} after its worker was killed")
+            person.devnet(folder, "start", victim)
+            if job["attempts"] > 1:
+                break
+            say("Its result was out already; again.")
+        else:
+            raise DemoFailed("no run could be hit in the middle")
     say(
         f"{victim} died; its deal was brought to an end, the {_dollars(int(job['quoted']))} went back,"
         f" another worker ran it, and it was paid once:"
@@ -163,20 +193,19 @@ def death(person: Person, table: DemoTable, folder: Path, results: Path) -> None
     )
 
 
-def _kill_its_worker(person: Person, folder: Path, job: str) -> str:
-    """Wait until the job runs, then end the process of the worker that runs it. Its devnet name."""
+def _kill_its_worker(client: Client, person: Person, folder: Path, job: str) -> str | None:
+    """Wait until the job runs, then end the process of the worker that runs it. Its devnet name; None when
+    the job was over sooner."""
     deadline = time.monotonic() + 30
-    from prixfixe.client import Client
-
-    os.environ["PRIXFIXE_HOME"] = person.environment["PRIXFIXE_HOME"]
-    with Client() as client:
-        while time.monotonic() < deadline:
-            stage = client.job(job).stage
-            if stage.startswith("running on w"):
-                number = stage.removeprefix("running on w").split()[0]
-                person.devnet(folder, "kill", f"worker-{number}")
-                return f"worker-{number}"
-            time.sleep(0.02)
+    while time.monotonic() < deadline:
+        found = client.job(job)
+        if found.stage.startswith("running on w"):
+            victim = f"worker-{found.stage.removeprefix('running on w').split()[0]}"
+            person.devnet(folder, "kill", victim)
+            return victim
+        if found.ended_at is not None:
+            return None
+        time.sleep(0.02)
     raise DemoFailed(f"job {job} did not start within 30 s")
 
 
