@@ -10,8 +10,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from marketplace.batches import last_batch, terms_of
 from marketplace.chain import ChainReader, ChainView
-from marketplace.resting import resting_asks
-from marketplace.settings import ServiceSettings
+from marketplace.resting import MarketTerms, resting_asks
 from marketplace.store import transitions
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, jobs, lots
@@ -20,7 +19,9 @@ from prixfixe.errors import Conflict, NotFound
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.depth import Depth, Resting, Side
 from prixfixe.market.entering import UNPAID
+from prixfixe.market.rules import Wanted, is_on_the_book
 from prixfixe.protocol import book as wire_book
+from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.book import AskAnswer, Cancelled, OwnOrder
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BIDS, Ask
@@ -30,6 +31,8 @@ from prixfixe.protocol.wire import Reason, SignedAsk
 
 MOST_LEVELS: Final = 200
 _MOST_REASONS: Final = 10
+# One task of anybody's bid, for the rules of the depth, which look at nothing else of a lot.
+_ANY_BID: Final = Wanted("", 0, ZERO_ADDRESS, bytes(32), 0, False, 1, 0, 0, kind=KIND_BIDS)
 _CANCELLED: Final = Reason(code="cancelled", message="cancelled by its customer", fault="customer")
 
 
@@ -47,14 +50,14 @@ class Book:
     def __init__(
         self,
         store: Store,
-        settings: ServiceSettings,
+        terms: MarketTerms,
         chain: ChainReader,
         domain: Domain,
         workers_: Workers,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._settings = settings
+        self._terms = terms
         self._chain = chain
         self._domain = domain
         self._workers = workers_
@@ -209,12 +212,11 @@ class Book:
             limit = leg_limit(row.price, row.replicas, view.fee_bps)
             live[bytes.fromhex(row.id[2:])] = Resting("bid", limit, row.free * row.replicas)
         resting = resting_asks(connection, (product,))
-        now = self._clock()
-        for each in resting.rows:
-            slots = min(each["resources"]["slots"] - resting.busy[each["worker"]], each["slots"])
-            alive = now - each["heartbeat_at"] <= self._settings.silence_seconds and not each["draining"]
-            if alive and slots > 0 and each["expiry"] >= view.time and each["ask"]["kinds"] & KIND_BIDS:
-                live[each["worker"].encode("ascii")] = Resting("ask", each["price"], slots)
+        conditions = self._terms.conditions(view.time)
+        for each in resting.offered_without_accounts(self._clock()):
+            if is_on_the_book(_ANY_BID, each, conditions):
+                slots = min(each.free_slots, each.ask.slots)
+                live[each.worker.encode("ascii")] = Resting("ask", each.ask.price, slots)
         return live, len(resting.rows)
 
     def _digest(self, ask: Ask) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.chain import ChainView
+from marketplace.chain import AccountView, ChainView
 from marketplace.store import batches, outbox, transitions
 from marketplace.store.tables import asks, attempts, deals, lots, workers
 from prixfixe.market.rules import Conditions, Offered, slots_taken
@@ -42,6 +42,9 @@ class MarketTerms:
         )
 
 
+_UNKNOWN: Final = AccountView(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Resting:
     """rows: of asks with their workers. busy: slots that each worker has taken."""
@@ -56,19 +59,23 @@ class Resting:
 
     def offered(self, view: ChainView, now: float) -> list[Offered]:
         """The asks at the service's time `now`; `view` knows the providers' accounts."""
-        return [
-            Offered(
-                worker=row["worker"],
-                ask=_parsed(row["ask"]),
-                silent_seconds=now - row["heartbeat_at"],
-                draining=row["draining"],
-                cooling=row["cool_until"] > now,
-                free_slots=row["resources"]["slots"] - self.busy[row["worker"]],
-                provider_free=view.accounts[row["provider"]].free,
-                provider_era=view.accounts[row["provider"]].era,
-            )
-            for row in self.rows
-        ]
+        return [self._offered(row, view.accounts[row["provider"]], now) for row in self.rows]
+
+    def offered_without_accounts(self, now: float) -> list[Offered]:
+        """The asks for rules that do not look at the providers' accounts, of which nothing is known."""
+        return [self._offered(row, _UNKNOWN, now) for row in self.rows]
+
+    def _offered(self, row: RowMapping, account: AccountView, now: float) -> Offered:
+        return Offered(
+            worker=row["worker"],
+            ask=_parsed(row["ask"]),
+            silent_seconds=now - row["heartbeat_at"],
+            draining=row["draining"],
+            cooling=row["cool_until"] > now,
+            free_slots=row["resources"]["slots"] - self.busy[row["worker"]],
+            provider_free=account.free,
+            provider_era=account.era,
+        )
 
 
 class _Asks:

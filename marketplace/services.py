@@ -139,7 +139,7 @@ class Services:
             why=WhyUnfilled(store, chain, terms, clock),
             income=Income(store, chain, policy.window),
             batches=Batches(store, blobs, chain, trades, clock),
-            book=Book(store, settings, chain, domain, workers, clock),
+            book=Book(store, terms, chain, domain, workers, clock),
             closing=threading.Event(),
         )
 

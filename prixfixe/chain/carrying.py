@@ -7,11 +7,12 @@ from typing import Any
 
 from prixfixe.chain import transactions
 from prixfixe.chain.client import MarketClient
+from prixfixe.chain.lot_calls import signed_cancel
 from prixfixe.chain.sending import Outcome
 from prixfixe.errors import ConfigurationError
 from prixfixe.keys import Signer
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import Cancel, Purchase, Withdraw
+from prixfixe.protocol.orders import Cancel, Withdraw
 from prixfixe.protocol.signed_calls import SignedCall
 
 
@@ -58,7 +59,8 @@ def _call_of(call: SignedCall) -> tuple[str, list[Any]]:
     """The contract's function and its arguments."""
     message, order = call.message, call.order
     if isinstance(message, Cancel):
-        name = "cancelBySig" if isinstance(order, Purchase) else "cancelBidBySig"
-        return name, [order, message.lot, call.signature]
+        assert order is not None  # `SignedCall` has it with a Cancel
+        name, *arguments = signed_cancel(order, message.lot, call.signature)
+        return name, arguments
     name = "withdrawBySig" if isinstance(message, Withdraw) else "bumpBySig"
     return name, [message, call.signature]

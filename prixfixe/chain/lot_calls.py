@@ -61,6 +61,12 @@ class Settlement:
         return "settle", (self.deal, self.due, self.root, self.done, list(self.signatures))
 
 
+def signed_cancel(order: Purchase | Bid, lot: int, signature: bytes) -> tuple[str, Any, int, bytes]:
+    """The contract's function that closes a lot by a signed `Cancel`, and its arguments."""
+    name = "cancelBySig" if isinstance(order, Purchase) else "cancelBidBySig"
+    return name, order, lot, signature
+
+
 class LotCalls(MarketSender):
     """What moves lots and offers on."""
 
@@ -141,8 +147,7 @@ class LotCalls(MarketSender):
         self, signer: Signer, order: Purchase | Bid, lot: int, signature: bytes
     ) -> Outcome:
         """Closes a free lot by its customer's signed `Cancel`; by anyone."""
-        name = "cancelBySig" if isinstance(order, Purchase) else "cancelBidBySig"
-        return self.send(signer, name, order, lot, signature)
+        return self.send(signer, *signed_cancel(order, lot, signature))
 
     def _items(self, calls: Sequence[PurchaseMatch | BidMatch | Settlement]) -> list[bytes]:
         return [self.encode_call(name, *arguments) for name, arguments in (each.call for each in calls)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prixfixe.errors import SignatureError, VerificationFailed
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition, application_digest
@@ -83,6 +85,11 @@ def require_same_terms(quote: wire.Quote, request: wire.QuoteRequest) -> None:
         )
         if quoted != asked
     ]
+    require_as_asked(differing)
+
+
+def require_as_asked(differing: Sequence[str]) -> None:
+    """VerificationFailed when a quote differs from what was asked. differing: in what, by name."""
     if differing:
         raise VerificationFailed(
             f"the service quoted for something else than was asked: {', '.join(differing)}",

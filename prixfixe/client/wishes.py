@@ -14,9 +14,9 @@ from typing import Any, Final, TypeAlias
 from prixfixe.client.calls import Operation, Request, Work
 from prixfixe.client.files import describe_input, named_input
 from prixfixe.client.keeping import write_file
-from prixfixe.client.quotes import require_quote
+from prixfixe.client.quotes import require_as_asked, require_quote
 from prixfixe.client.uploading import Uploading
-from prixfixe.errors import InsufficientFunds, InvalidInput, VerificationFailed
+from prixfixe.errors import InsufficientFunds, InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json, sha256_hex
 from prixfixe.protocol.manifest import InputFile
@@ -297,10 +297,4 @@ def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> N
     ]
     if request.price is not None and quote.price > request.price:
         differing.append("price")
-    if differing:
-        raise VerificationFailed(
-            f"the service quoted for something else than was asked: {', '.join(differing)}",
-            code="bad-quote",
-            fault="platform",
-            hint="nothing was signed and nothing was charged",
-        )
+    require_as_asked(differing)

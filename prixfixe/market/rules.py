@@ -244,12 +244,25 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("cooling down after a failure", is_not_cooling, "it is asked again in a few minutes", any_lot=True),
     Rule("busy", has_a_free_slot, "it is free when what it runs has ended"),
 )
+# What keeps an ask out of the public depth of bids; accounts are looked at when a batch closes.
+_ON_THE_BOOK: Final = (
+    sells_to_bids,
+    has_a_heartbeat,
+    is_not_draining,
+    has_not_expired,
+    has_a_free_slot,
+)
 MOMENTARY: Final = frozenset({"busy", "cooling down after a failure"})
 
 
 def excluding(wanted: Wanted, offered: Offered, conditions: Conditions) -> list[Rule]:
     """All the rules that keep the ask from the lot, in their order; none when it can serve it."""
     return [rule for rule in RULES if not rule.holds(wanted, offered, conditions)]
+
+
+def is_on_the_book(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
+    """Whether a bid's lot would find the ask in the depth, as far as its worker and its own words go."""
+    return all(holds(wanted, offered, conditions) for holds in _ON_THE_BOOK)
 
 
 def why_not(wanted: Wanted, offered: Offered, conditions: Conditions) -> str | None:
