@@ -74,8 +74,13 @@ def cage_of(
         memory_mib=product.memory_mib,
         disk_mib=disk.size_mib,
         mounts=Mounts(folder / "job", disk.outputs, disk.temporary),
+        seconds=product.max_seconds,
         processes=limits.processes,
         open_files=limits.open_files,
+        log_bytes=limits.log_bytes,
+        log_flood_bytes=limits.log_flood_bytes,
+        line_bytes=limits.line_bytes,
+        output_files=limits.output_files,
         runtime=runtime,
         user=disk.user or TASK_USER,
     )

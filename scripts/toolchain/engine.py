@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from toolchain import system
 from toolchain.docker_api import Engine, EngineError, address
 from toolchain.project import TOOLS, ScriptError, say, write_last
 
+CONFIGURATION = Path("/etc/docker/daemon.json")
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
@@ -64,6 +66,10 @@ class Host:
             fcntl.flock(gate, fcntl.LOCK_EX)
             yield
 
+    @property
+    def runtimes_file(self) -> Path:
+        return self.folder / "engine.json"
+
     def ours(self) -> int | None:
         """The process id of the engine that a script started here, if it still runs."""
         try:
@@ -88,6 +94,34 @@ def available() -> bool:
     except EngineError as error:
         return error.forbidden or host.fixed or system.on_path("dockerd")
     return True
+
+
+def has_gvisor() -> bool:
+    """Whether nothing is to be done for gVisor: it is here, or cannot be had or used and its tests skip."""
+    host = here()
+    others = host.fixed or (host.engine.answers() and host.ours() is None)
+    return system.on_path("runsc") or others or not system.can_install() or not system.is_debian()
+
+
+def runtimes() -> dict[str, object] | None:
+    """What an engine's configuration file says of gVisor; None without it."""
+    runsc = system.find("runsc")
+    if runsc is None:
+        return None
+    # ptrace: the platform that needs no device of the host. No network: a job has none, and gVisor refuses to
+    # start beside the host's own stack otherwise.
+    return {"runtimes": {"runsc": {"path": runsc, "runtimeArgs": ["--network=none", "--platform=ptrace"]}}}
+
+
+def gvisor_options(host: Host) -> tuple[str, ...]:
+    """Words for dockerd that make gVisor one of its runtimes; no words where the machine has a configuration
+    of its own, which names the runtimes that its owner wants."""
+    told = runtimes()
+    named = any(word.startswith("--config-file") for word in host.options)
+    if told is None or CONFIGURATION.exists() or named:
+        return ()
+    write_last(host.runtimes_file, json.dumps(told))
+    return ("--config-file", str(host.runtimes_file))
 
 
 @contextlib.contextmanager
@@ -156,7 +190,7 @@ def _start(dockerd: str, host: Host) -> None:
     with host.log.open("ab") as log:
         # A session of its own: Ctrl-C in the terminal reaches the script, which stops the engine in order.
         process = subprocess.Popen(
-            [dockerd, *host.options],
+            [dockerd, *gvisor_options(host), *host.options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

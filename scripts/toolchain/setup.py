@@ -40,6 +40,7 @@ def packages(extras: Sequence[str] = ()) -> list[Package]:
     """Every system package that any step may need; what the machine has from elsewhere counts as present."""
     wanted = [
         Package("docker.io", "Docker engine, in which jobs run", engine.available),
+        Package("runsc", "gVisor, a second cage for jobs", engine.has_gvisor),
         Package("mmdebstrap", "makes the base image from Debian packages", _can_make_image),
         Package("nodejs", "runs the Solidity compiler", lambda: system.on_path("node")),
         Package("npm", "installs the compiler, anvil and forge", lambda: system.on_path("npm")),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from toolchain.project import ScriptError, run_logged
 
@@ -34,6 +36,13 @@ def find(program: str) -> str | None:
 def can_install() -> bool:
     """Only root on Debian (or what is made from it) lets a script install packages."""
     return os.geteuid() == 0 and on_path("apt-get")
+
+
+def is_debian() -> bool:
+    """Whether this is Debian itself: what is made from it lacks some of its packages."""
+    with contextlib.suppress(OSError):
+        return "ID=debian" in Path("/etc/os-release").read_text().splitlines()
+    return False
 
 
 def has_venv() -> bool:

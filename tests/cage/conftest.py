@@ -15,7 +15,7 @@ import pytest
 
 from prixfixe.errors import EngineError
 from prixfixe.protocol.outputs import OutputManifest
-from worker.cage import TASK_USER, Cage, Mounts
+from worker.cage import GVISOR, TASK_USER, Cage, Mounts
 from worker.engine import Engine
 from worker.logs import LogTail, Piece
 from worker.outcomes import Run
@@ -103,6 +103,7 @@ class Bench:
     image: str
     folder: Path
     pool: ScratchPool
+    runtime: str = "runc"
     disks: list[Disk] = field(default_factory=list)
 
     def job(
@@ -133,8 +134,10 @@ class Bench:
             milli_vcpu=milli_vcpu,
             memory_mib=memory_mib,
             disk_mib=disk_mib,
+            seconds=max(1, int(seconds)),
             mounts=Mounts(place, disk.outputs, disk.temporary),
             processes=processes,
+            runtime=self.runtime,
             user=disk.user or TASK_USER,
         )
         heard = said if said is not None else []
@@ -156,10 +159,19 @@ class Bench:
         return Ended(run, "".join(said), job.disk, job.tail)
 
 
+@pytest.fixture(params=["runc", GVISOR], scope="module")
+def runtime(engine: Engine, request: pytest.FixtureRequest) -> str:
+    """Every runtime that a worker may use."""
+    name = str(request.param)
+    if name not in engine.info().get("Runtimes", {}):
+        pytest.skip(f"the engine has no runtime {name}: scripts/setup starts one that has")
+    return name
+
+
 @pytest.fixture
-def bench(engine: Engine, image: str, tmp_path: Path) -> Iterator[Bench]:
+def bench(engine: Engine, image: str, runtime: str, tmp_path: Path) -> Iterator[Bench]:
     pool = ScratchPool(tmp_path / "disks", "auto")
-    bench = Bench(engine, image, tmp_path / "runs", pool)
+    bench = Bench(engine, image, tmp_path / "runs", pool, runtime)
     yield bench
     for disk in bench.disks:
         pool.release(disk)

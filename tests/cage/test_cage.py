@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cage.conftest import LABEL, Bench
+from tests.support.devnet import wait_for
+from worker.cage import GVISOR
 from worker.engine import Engine
 from worker.outcomes import Limits as ProductLimits
 from worker.outcomes import Run, judge
@@ -20,6 +22,17 @@ from worker.settings import Limits
 pytestmark = pytest.mark.engine
 
 PRODUCT = ProductLimits(seconds=20, memory_mib=64, disk_mib=16)
+
+
+def _cpu_share(engine: Engine, container: str) -> float:
+    """Processors that it used between the engine's last two samples; 0 before there are two."""
+    told = engine._api.stats(container, stream=False)
+    now, before = told["cpu_stats"], told["precpu_stats"]
+    if not before.get("system_cpu_usage"):
+        return 0.0
+    whole = now["system_cpu_usage"] - before["system_cpu_usage"]
+    used = now["cpu_usage"]["total_usage"] - before["cpu_usage"]["total_usage"]
+    return float(used / whole * now["online_cpus"]) if whole else 0.0
 
 
 def status(run: Run) -> int:
@@ -37,9 +50,12 @@ class TestWhoAJobIs:
             ["65532", "65532"] if os.geteuid() == 0 else [str(os.getuid()), str(os.getgid())]
         )
         facts = dict(zip(lines[2::2], lines[3::2], strict=True))
-        assert {facts[f"Cap{kind}:"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
-        assert facts["NoNewPrivs:"] == "1"
-        assert facts["Seccomp:"] == "2"
+        assert {facts[name] for name in facts if name.startswith("Cap")} == {"0" * 16}
+        assert {"CapInh:", "CapPrm:", "CapEff:", "CapBnd:"} <= facts.keys()
+        if bench.runtime == "runc":  # gVisor's own kernel answers on the other, and has no such fields
+            assert facts["CapAmb:"] == "0" * 16
+            assert facts["NoNewPrivs:"] == "1"
+            assert facts["Seccomp:"] == "2"
 
     def test_a_set_user_id_program_in_its_image_does_not_make_it_root(self, bench: Bench) -> None:
         # busybox itself carries the bit; su and mount would use it.
@@ -96,7 +112,8 @@ class TestWhatAJobSees:
         assert "root:" not in ended.log
         lines = ended.log.splitlines()
         assert int(lines[-2]) < 10  # its own processes only
-        assert not {"mem", "kmsg", "sda", "vda", "fuse", "kvm", "loop0"} & set(lines[-1].split())
+        own = {"fuse"} if bench.runtime == GVISOR else set()  # a device of gVisor's kernel, not of the host's
+        assert not {"mem", "kmsg", "sda", "vda", "fuse", "kvm", "loop0"} - own & set(lines[-1].split())
 
     def test_the_only_places_to_write_are_its_disk_and_bounded_memory(self, bench: Bench) -> None:
         ended = bench.run(
@@ -144,17 +161,24 @@ class TestHowMuchAJobGets:
             "i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; echo all", processes=16, seconds=15
         )
         assert "all" not in ended.log
-        assert "can't fork" in ended.log
+        if bench.runtime == GVISOR:  # its kernel dies of its own lack of threads, and the task with it
+            assert status(ended.run) == 1
+        else:
+            assert "can't fork" in ended.log
 
-    def test_processor_time_is_the_share_that_was_bought(self, bench: Bench) -> None:
-        # Half a processor for about two seconds cannot use much more than one second of it.
-        ended = bench.run(
-            "timeout 2 sh -c 'while :; do :; done'; cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null"
-            " || sed -n 's/usage_usec \\(.*\\)/\\1000/p' /sys/fs/cgroup/cpu.stat",
-            milli_vcpu=500,
-        )
-        used = int(ended.log.split()[-1]) / 1e9
-        assert used < 1.4, f"{used} s of processor time in 2 s at half a processor"
+    def test_processor_time_is_the_share_that_was_bought(self, bench: Bench, engine: Engine) -> None:
+        job = bench.job("while :; do :; done & while :; do :; done", seconds=30, milli_vcpu=500)
+        runner, stopper = Runner(engine), Stopper()
+        container = runner.create(job)
+        thread = threading.Thread(target=runner.run, args=(container, job, stopper))
+        thread.start()
+        try:
+            # Two samples a second apart, by the engine: what a job reads inside is gVisor's word.
+            told = wait_for(lambda: _cpu_share(engine, container), 20, "the engine's two samples")
+        finally:
+            stopper.stop("given up")
+            thread.join(10)
+        assert told < 0.7, f"{told:.2f} processors of the half that was bought"
 
     def test_a_spin_that_ignores_signals_is_killed_at_its_time(self, bench: Bench) -> None:
         ended = bench.run("trap '' TERM INT HUP; while :; do :; done", seconds=1.0)
@@ -197,7 +221,8 @@ class TestItsDisk:
             "cp /bin/busybox /tmp/sh; /tmp/sh echo ran; cp /bin/busybox /job/outputs/x; /job/outputs/x"
         )
         assert "ran" not in ended.log
-        assert "Permission denied" in ended.log
+        # gVisor reads the file and meets the mount's flag when it maps it.
+        assert ("Segmentation fault" if bench.runtime == GVISOR else "Permission denied") in ended.log
 
     def test_a_million_files_end_at_the_disks_inodes_and_are_refused(self, bench: Bench) -> None:
         ended = bench.run("cd /job/outputs; i=0; while [ $i -lt 300 ]; do : > f$i; i=$((i+1)); done")
@@ -231,6 +256,9 @@ class TestItsOutputs:
     )
     def test_anything_else_is_refused(self, bench: Bench, script: str, says: str) -> None:
         ended = bench.run(script)
+        if bench.runtime == GVISOR and "mkfifo" in script:
+            assert ended.outputs.files == (), "gVisor makes no named pipe on a folder of the host"
+            return
         with pytest.raises(OutputRefused, match=says):
             _ = ended.outputs
 

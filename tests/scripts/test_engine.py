@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -63,6 +64,22 @@ def test_an_engine_is_started_used_by_two_and_stopped_by_the_last(host: engine.H
         assert first.answers()
     assert not first.answers()
     assert host.ours() is None
+
+
+def test_an_engine_that_is_started_here_has_gvisor_unless_the_machine_says_what_its_engines_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "runsc"
+    monkeypatch.setattr(engine.system, "find", lambda program: str(place))
+    monkeypatch.setattr(engine, "CONFIGURATION", tmp_path / "none.json")
+    host = engine.Host(tmp_path, f"unix://{tmp_path}/s")
+    word, file = engine.gvisor_options(host)
+    told = json.loads(Path(file).read_text())["runtimes"]["runsc"]
+    assert (word, told["path"]) == ("--config-file", str(place))
+    assert "--network=none" in told["runtimeArgs"]
+    assert engine.gvisor_options(engine.Host(tmp_path, host.address, (f"--config-file={file}",))) == ()
+    (tmp_path / "none.json").write_text("{}")
+    assert engine.gvisor_options(host) == ()
 
 
 @needs_dockerd

@@ -25,6 +25,7 @@ def test_the_plan_lists_every_system_package_and_every_step() -> None:
     names = [package["name"] for package in told["packages"]]
     assert names == [
         "docker.io",
+        "runsc",
         "mmdebstrap",
         "nodejs",
         "npm",

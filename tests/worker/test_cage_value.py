@@ -19,6 +19,7 @@ CAGE = Cage(
     milli_vcpu=1500,
     memory_mib=512,
     disk_mib=100,
+    seconds=60,
     mounts=Mounts(Path("/data/job"), Path("/data/outputs"), Path("/data/tmp")),
 )
 
@@ -41,6 +42,25 @@ def test_every_protection_is_asked_for_by_name() -> None:
         "nofile": 4096,
     }
     assert host["LogConfig"]["Config"]["max-size"] == "2m"
+
+
+def test_gvisor_gets_what_its_kernel_takes_beside_what_was_bought() -> None:
+    told = replace(CAGE, runtime="runsc")
+    host = told.create_request()["HostConfig"]
+    assert (host["Runtime"], host["PidsLimit"]) == ("runsc", 64 + 10 * 256)
+    assert host["Memory"] == host["MemorySwap"] == (512 + 32) << 20
+    assert told.describe()["overhead"] == {"memory_mib": 32, "threads": 64, "threads_each": 10}
+    assert told.fixed_environment == CAGE.fixed_environment, "the task sees what was bought"
+    assert told.digest != CAGE.digest
+
+
+def test_what_is_shown_is_every_limit_and_no_path_of_the_host() -> None:
+    shown = CAGE.describe()
+    assert (shown["seconds"], shown["log_bytes"], shown["output_files"]) == (60, 1 << 20, 4096)
+    assert (shown["disk_mib"], shown["memory_mib"], shown["swap"], shown["network"]) == (
+        100, 512, "none", "none")  # fmt: skip
+    assert shown["fixed_environment"]["PYTHONHASHSEED"] == "0"
+    assert "/data" not in str(shown)
 
 
 def test_only_three_folders_are_seen_and_the_first_is_read_only() -> None:
