@@ -224,10 +224,15 @@ def list_keystores() -> list[tuple[str, str]]:
     """(name, address) of every keystore in the folder, sorted by name; nothing is decrypted."""
     found = []
     for path in sorted(keystore_folder().glob("*.json")):
-        address = str(_read_keystore(path).get("address", ""))
-        address = parse_address("0x" + address.removeprefix("0x"), name=f"address of {path.name}")
-        found.append((path.stem, address))
+        found.append((path.stem, keystore_address(str(path))))
     return found
+
+
+def keystore_address(name: str) -> str:
+    """The address of a keystore, by name or path; it is not decrypted. NotFound when there is none."""
+    path = keystore_path(name)
+    address = str(_read_keystore(path).get("address", ""))
+    return parse_address("0x" + address.removeprefix("0x"), name=f"address of {path.name}")
 
 
 def create_keystore(name: str, password: str, *, private_key: bytes | None = None) -> tuple[Path, str]:

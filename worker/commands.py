@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,22 @@ from typing import Any
 import click
 
 from worker import income_commands
+from worker.init_command import init
 from worker.options import (
+    address_of,
     contract_option,
     data_option,
     emitter,
     json_option,
     log_to_stderr,
-    market_of,
     rpc_option,
+    runtime_option,
+    scratch_option,
     service_option,
+    show_verdict,
     where,
 )
+from worker.status_commands import status, withdraw
 
 _WORDS = {
     "ready": "worker {name} ready: key {key}, provider {provider}, {slots} slot(s), runtime {runtime}, "
@@ -38,20 +42,21 @@ def worker() -> None:
     """Sell this machine's time.
 
     \b
-    Once, with the provider's key, on any machine:
-      prixfixe worker init --key provider --worker-key 0x... --service URL --rpc URL
-    Then on each worker machine, with the worker's key only:
-      prixfixe worker check
-      prixfixe worker start --key machine --provider 0x... --service URL --rpc URL
+      prixfixe worker init          keys, surety, a try of the cage: once
+      prixfixe worker start         takes work until it is stopped
+      prixfixe worker earnings      what it brought
 
-    `prixfixe keys new NAME` makes a key and prints its address. Service and node are those of the current
-    context when they are not given; `prixfixe dev` makes one.
+    What `init` found is written down in the worker's folder (--data), so that no other command need be told.
+    Service and node are those of the current context when they are not given; `prixfixe dev` makes one.
 
     Jobs run in containers without network, root or capabilities, within limits of memory, processor, disk,
     time and log. You are paid the price that the worker asks, for tasks that succeed.
     """
 
 
+worker.add_command(init)
+worker.add_command(withdraw)
+worker.add_command(status)
 worker.add_command(income_commands.price)
 worker.add_command(income_commands.earnings)
 worker.add_command(income_commands.why)
@@ -64,14 +69,14 @@ worker.add_command(income_commands.why)
 @click.option(
     "--provider",
     metavar="ADDRESS",
-    required=True,
-    help="The account that is paid, or the name of its keystore; its key is not needed.",
+    default=None,
+    help="The account that is paid, or the name of its keystore; else that of `worker init`.",
 )
 @click.option(
     "--key",
     metavar="KEY",
-    required=True,
-    help="The worker's key: keystore name or file, command:PROGRAM, or dev:N on a local chain.",
+    default=None,
+    help="The worker's key: keystore name or file, command:PROGRAM, or dev:N; else that of `worker init`.",
 )
 @click.option("--name", default="w1", show_default=True, help="What the market's pages call this worker.")
 @click.option(
@@ -99,14 +104,8 @@ worker.add_command(income_commands.why)
     show_default=True,
     help="To whom. Pay for bundles waits one dispute window; pay for bids is there at once.",
 )
-@click.option("--runtime", default="runc", show_default=True, help="Container runtime; runsc is gVisor.")
-@click.option(
-    "--scratch",
-    type=click.Choice(["auto", "loop", "watched"]),
-    default="auto",
-    show_default=True,
-    help="How a task's disk is bounded: a file system of its own (root), or a watched folder.",
-)
+@runtime_option
+@scratch_option
 @click.option("--drain", type=float, default=120.0, show_default=True, metavar="SECONDS",
               help="How long a stop waits for running tasks.")  # fmt: skip
 @data_option
@@ -115,8 +114,8 @@ def start(
     service: str | None,
     rpc: str | None,
     contract: str | None,
-    provider: str,
-    key: str,
+    provider: str | None,
+    key: str | None,
     name: str,
     slots: int,
     vcpu: float | None,
@@ -143,16 +142,17 @@ def start(
     """
     from prixfixe.protocol.money import Money
     from worker.daemon import Daemon
+    from worker.profile import Profile
     from worker.settings import WorkerSettings, free_disk_mib
 
     log_to_stderr(as_json)
-    service, rpc, contract = where(service, rpc, contract)
+    service, rpc, contract = where(service, rpc, contract, data)
     settings = WorkerSettings(
         service=service,
         rpc=rpc,
         contract=contract,
-        provider=_address(provider, "provider"),
-        key=key,
+        provider=address_of(provider, "provider") if provider else Profile.of(data).provider,
+        key=key or Profile.of(data).key,
         data=data.absolute(),
         name=name,
         slots=slots,
@@ -172,107 +172,14 @@ def start(
 
 
 @worker.command()
-@service_option
-@rpc_option
-@contract_option
-@click.option("--key", metavar="KEY", required=True, help="The provider's own key (not a worker's).")
-@click.option(
-    "--worker-key",
-    metavar="ADDRESS",
-    required=True,
-    help="Address of the worker's key, or the name of its keystore if it is here.",
-)
-@click.option(
-    "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it may sign."
-)
-@json_option
-def init(
-    service: str | None,
-    rpc: str | None,
-    contract: str | None,
-    key: str,
-    worker_key: str,
-    days: int,
-    as_json: bool,
-) -> None:
-    """Let a worker key sell for you, and put up the surety.
-
-    The only step that needs the provider's key: do it where that key is, not on the worker machine. The
-    worker key can sign asks and results until its time is over, and can never move money. The surety is a
-    deposit of yours that stays in your account, and is needed to be given work. Running it again changes
-    nothing that is as it should be.
-    """
-    from prixfixe.keys import load_signer
-    from worker.onboarding import onboard
-
-    address = _address(worker_key, "worker key")
-    _, client = market_of(*where(service, rpc, contract))
-    done = onboard(client, load_signer(key, chain_id=client.chain_id), address, days * 86400)
-    facts = {
-        "provider": done.provider,
-        "key": done.key,
-        "until": done.until,
-        "free": str(done.free.units),
-        "surety": str(done.surety.units),
-        "deposited": str(done.deposited.units),
-        "transactions": [found for found in (done.deposited_in, done.authorised_in) if found],
-    }
-    if as_json:
-        click.echo(json.dumps(facts))
-        return
-    until = time.strftime("%Y-%m-%d", time.gmtime(done.until))
-    click.echo(f"provider {done.provider}: {done.free} free, surety {done.surety}"
-               + (f" ({done.deposited} deposited now)" if done.deposited else ""))  # fmt: skip
-    click.echo(
-        f"worker key {done.key} may sign until {until}" + ("" if done.authorised_in else " (as before)")
-    )
-    click.echo(f"next, on the worker machine: prixfixe worker start --provider {done.provider} --key KEY")
-
-
-@worker.command()
-@service_option
-@rpc_option
-@contract_option
-@click.option("--key", metavar="KEY", required=True, help="The worker's key.")
-@json_option
-def status(service: str | None, rpc: str | None, contract: str | None, key: str, as_json: bool) -> None:
-    """Show what the market knows of a worker: whether it lives, what it did, what it earned."""
-    from prixfixe.keys import load_signer
-    from worker.client import ServiceClient
-
-    service, rpc, contract = where(service, rpc, contract)
-    market, _ = market_of(service, rpc, contract)
-    signer = load_signer(key, chain_id=market.chain_id)
-    client = ServiceClient(service)
-    try:
-        client.sign_in(signer)
-        found = client.status(signer.address)
-    finally:
-        client.close()
-    if as_json:
-        click.echo(found.model_dump_json())
-        return
-    state = "silent" if not found.alive else "alive, takes no work" if found.draining else "alive"
-    click.echo(f"{found.name} ({found.key}): {state}")
-    if found.trouble is not None:
-        click.echo(f"  {found.trouble}", err=True)
-    click.echo(f"  provider {found.provider}: {found.free} free, {found.held} in dispute windows,"
-               f" surety {found.surety}")  # fmt: skip
-    click.echo(f"  deals: {found.running} running, {found.settled} settled, {found.failed} failed,"
-               f" {found.lost} lost; earned {found.earned}")  # fmt: skip
-    if found.free < found.surety:
-        click.echo("  no work comes while free money is below the surety: prixfixe worker init", err=True)
-
-
-@worker.command()
 @click.option(
     "--image",
     metavar="SHA256",
     default=None,
     help="Id of an image with /bin/sh for the probe; else the bundles' base image, if it is here.",
 )
-@click.option("--runtime", default="runc", show_default=True)
-@click.option("--scratch", type=click.Choice(["auto", "loop", "watched"]), default="auto", show_default=True)
+@runtime_option
+@scratch_option
 @data_option
 @json_option
 def check(image: str | None, runtime: str, scratch: Any, data: Path, as_json: bool) -> None:
@@ -288,19 +195,9 @@ def check(image: str | None, runtime: str, scratch: Any, data: Path, as_json: bo
         if as_json:
             click.echo(json.dumps(verdict.to_json()))
         else:
-            click.echo(f"{verdict.level:4}  {verdict.name:18} {verdict.message}")
-            if verdict.hint:
-                click.echo(f"      {'':18} -> {verdict.hint}")
+            show_verdict(verdict)
     if worst:
         raise click.exceptions.Exit(9)
-
-
-def _address(text: str, name: str) -> str:
-    """The address itself, or that of a key whose address is known here."""
-    from prixfixe.client.setup import address_of_spec
-    from prixfixe.protocol.addresses import parse_address
-
-    return address_of_spec(text) or parse_address(text, name=name)
 
 
 def _dollars(text: str) -> Decimal:

@@ -24,7 +24,6 @@ from typing import Any, Final
 
 import prixfixe
 from prixfixe.errors import Conflict, PrixfixeError
-from prixfixe.keys import load_signer
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Assignment, Market, Resources, WorkerRegistration
 from worker.attempt import Attempt
@@ -37,6 +36,7 @@ from worker.heart import Heart
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
+from worker.machine_key import open_key
 from worker.room import Room
 from worker.scratch import ScratchPool
 from worker.selftest import require_seccomp
@@ -117,7 +117,7 @@ class Daemon:
             require_market(market, settings.contract)
             chain = open_.enter_context(closing(ChainReader(settings.rpc, market.contract, market.chain_id)))
             chain.check()
-            signer = load_signer(settings.key, chain_id=market.chain_id)
+            signer = open_key(settings.data, settings.key, market.chain_id)
             chain.require_authorised(settings.provider, signer.address)
             client.sign_in(signer)
             engine = open_.enter_context(closing(Engine(connections=4 * settings.slots + 8)))

@@ -6,8 +6,6 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +16,16 @@ from worker.options import (
     contract_option,
     data_option,
     json_option,
-    market_of,
     rpc_option,
     service_option,
-    where,
+    signed_in,
+    whose_key_option,
 )
 
 if TYPE_CHECKING:
+    from prixfixe.keys import Signer
     from prixfixe.protocol.money import Money
     from prixfixe.protocol.prices import Earnings, EarningsLine
-    from worker.client import ServiceClient
     from worker.prices import PriceRules, Rule
 
 
@@ -108,27 +106,30 @@ def price(
 @service_option
 @rpc_option
 @contract_option
-@click.option("--key", metavar="KEY", required=True, help="The worker's key; its provider's with --worker.")
+@whose_key_option
 @click.option("--worker", "worker_key", metavar="ADDRESS", default=None, help="Whose; else the key's own.")
 @click.option("--days", type=click.IntRange(1, 366), default=30, show_default=True)
+@data_option
 @json_option
 def earnings(
     service: str | None,
     rpc: str | None,
     contract: str | None,
-    key: str,
+    key: str | None,
     worker_key: str | None,
     days: int,
+    data: Path,
     as_json: bool,
 ) -> None:
     """Show what a worker was paid, by day, product and bundle.
 
-    Only settled lots pay. WAITING is the part that can still be disputed; TAKEN was paid for results that
-    were judged wrong and went back; FEES is what those cases cost beside it. Per slot-hour: what an hour of
-    one slot that worked has brought, taken and fees subtracted, idle time not counted.
+    Of the worker in --data; of any other of yours with --key and --worker. Only settled lots pay. WAITING is
+    the part that can still be disputed; TAKEN was paid for results that were judged wrong and went back; FEES
+    is what those cases cost beside it. Per slot-hour: what an hour of one slot that worked has brought, taken
+    and fees subtracted, idle time not counted.
     """
-    with _signed_in(service, rpc, contract, key, worker_key) as (client, whose):
-        found = client.earnings(whose, days)
+    with signed_in(service, rpc, contract, key, data) as (client, signer):
+        found = client.earnings(_whose(signer, worker_key), days)
     if as_json:
         click.echo(json.dumps({**found.model_dump(mode="json"), "total": _totals(found)}))
         return
@@ -147,17 +148,19 @@ def earnings(
 @service_option
 @rpc_option
 @contract_option
-@click.option("--key", metavar="KEY", required=True, help="The worker's key; its provider's with --worker.")
+@whose_key_option
 @click.option("--worker", "worker_key", metavar="ADDRESS", default=None, help="Whose; else the key's own.")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many lots.")
+@data_option
 @json_option
 def why(
     service: str | None,
     rpc: str | None,
     contract: str | None,
-    key: str,
+    key: str | None,
     worker_key: str | None,
     limit: int,
+    data: Path,
     as_json: bool,
 ) -> None:
     """Say why the last lots did not come to this worker.
@@ -166,8 +169,8 @@ def why(
     was at that moment, those that wait, and those that nobody took. The reasons are the very rules that
     match, counted under the first that kept the worker out; then what would have won the nearest miss.
     """
-    with _signed_in(service, rpc, contract, key, worker_key) as (client, whose):
-        found = client.why(whose, limit)
+    with signed_in(service, rpc, contract, key, data) as (client, signer):
+        found = client.why(_whose(signer, worker_key), limit)
     if as_json:
         click.echo(found.model_dump_json())
         return
@@ -198,24 +201,10 @@ def why(
     click.echo(f"nearest: {found.nearest}")
 
 
-@contextmanager
-def _signed_in(
-    service: str | None, rpc: str | None, contract: str | None, key: str, worker_key: str | None
-) -> Iterator[tuple[ServiceClient, str]]:
-    """The service with a session of this key, and the worker that is meant."""
-    from prixfixe.keys import load_signer
+def _whose(signer: Signer, worker_key: str | None) -> str:
     from prixfixe.protocol.addresses import parse_address
-    from worker.client import ServiceClient
 
-    service, rpc, contract = where(service, rpc, contract)
-    market, _ = market_of(service, rpc, contract)
-    signer = load_signer(key, chain_id=market.chain_id)
-    client = ServiceClient(service)
-    try:
-        client.sign_in(signer)
-        yield client, signer.address if worker_key is None else parse_address(worker_key, name="worker")
-    finally:
-        client.close()
+    return signer.address if worker_key is None else parse_address(worker_key, name="worker")
 
 
 def _rule(fixed: str | None, follow: int | None, floor: str | None) -> Rule | None:

@@ -8,15 +8,19 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient
+    from prixfixe.keys import Signer
     from prixfixe.protocol.wire import Market
+    from worker.client import ServiceClient
+    from worker.selftest import Verdict
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line on standard output."
@@ -26,14 +30,14 @@ service_option = click.option(
     metavar="URL",
     envvar="PRIXFIXE_SERVICE",
     show_envvar=True,
-    help="The market's API; else the current context's.",
+    help="The market's API; else what `worker init` wrote down, or the current context's.",
 )
 rpc_option = click.option(
     "--rpc",
     metavar="URL",
     envvar="PRIXFIXE_RPC",
     show_envvar=True,
-    help="A chain node that you trust: what it says decides whether a job is real; else the context's.",
+    help="A chain node that you trust: what it says decides whether a job is real; else as --service.",
 )
 contract_option = click.option(
     "--contract",
@@ -41,19 +45,40 @@ contract_option = click.option(
     default=None,
     help="The market's contract; a service that names another is refused.",
 )
+DATA: Final = Path("prixfixe-worker")
 data_option = click.option(
     "--data",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("prixfixe-worker"),
+    default=DATA,
     show_default=True,
-    help="Journal, input cache and task disks. One worker a folder.",
+    help="The worker's folder: its key, journal, input cache and task disks. One worker a folder.",
+)
+runtime_option = click.option(
+    "--runtime", default="runc", show_default=True, help="Container runtime; runsc is gVisor."
+)
+scratch_option = click.option(
+    "--scratch",
+    type=click.Choice(["auto", "loop", "watched"]),
+    default="auto",
+    show_default=True,
+    help="How a task's disk is bounded: a file system of its own (root), or a watched folder.",
+)
+whose_key_option = click.option(
+    "--key", metavar="KEY", default=None, help="The worker's key, or its provider's; else that of --data."
 )
 
 
-def where(service: str | None, rpc: str | None, contract: str | None) -> tuple[str, str, str | None]:
-    """Service, node and contract: what was given, and for the rest what the current context says of that
-    service."""
+def where(
+    service: str | None, rpc: str | None, contract: str | None, data: Path | None = None
+) -> tuple[str, str, str | None]:
+    """Service, node and contract: what was given, for the rest what the worker in `data` was set up with, and
+    else what the current context says of that service."""
+    from worker.profile import Profile
+
+    known = None if data is None else Profile.find(data)
+    if known is not None and (service is None or service.rstrip("/") == known.service):
+        service, rpc, contract = known.service, rpc or known.rpc, contract or known.contract
     if service is not None and rpc is not None:
         return service, rpc, contract
     from prixfixe.client.contexts import resolve_context
@@ -74,6 +99,27 @@ def where(service: str | None, rpc: str | None, contract: str | None) -> tuple[s
     return context.service, node, contract or context.contract
 
 
+@contextmanager
+def signed_in(
+    service: str | None, rpc: str | None, contract: str | None, key: str | None, data: Path
+) -> Iterator[tuple[ServiceClient, Signer]]:
+    """The service with a session of this key, else of the worker's in `data`."""
+    from worker.client import ServiceClient
+    from worker.machine_key import open_key
+    from worker.profile import Profile
+
+    spec = key or Profile.of(data).key
+    service, rpc, contract = where(service, rpc, contract, data)
+    market, _ = market_of(service, rpc, contract)
+    signer = open_key(data, spec, market.chain_id)
+    client = ServiceClient(service)
+    try:
+        client.sign_in(signer)
+        yield client, signer
+    finally:
+        client.close()
+
+
 def market_of(service: str, rpc: str, contract: str | None) -> tuple[Market, MarketClient]:
     """The market as the service names it, and its contract behind the provider's own node."""
     from prixfixe.chain.client import MarketClient
@@ -86,6 +132,21 @@ def market_of(service: str, rpc: str, contract: str | None) -> tuple[Market, Mar
         client.close()
     require_market(market, contract)
     return market, MarketClient(rpc, market.contract, chain_id=market.chain_id)
+
+
+def address_of(text: str, name: str) -> str:
+    """The address itself, or that of a key whose address is known here."""
+    from prixfixe.client.setup import address_of_spec
+    from prixfixe.protocol.addresses import parse_address
+
+    return address_of_spec(text) or parse_address(text, name=name)
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """A verdict of the self-test, for people."""
+    click.echo(f"{verdict.level:4}  {verdict.name:18} {verdict.message}")
+    if verdict.hint:
+        click.echo(f"      {'':18} -> {verdict.hint}")
 
 
 def log_to_stderr(as_json: bool) -> None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from prixfixe.chain.client import Account, MarketClient
     from prixfixe.protocol.money import Money
 
-_COIN = 10**18  # smallest units of the chain's own coin; enough for thousands of transactions
-
 rpc_option = click.option("--rpc", metavar="URL", help="The chain node; else the context's.")
 
 
@@ -178,15 +176,11 @@ def faucet(amount: Money, context_name: str | None, key: str | None, rpc: str | 
     Makes AMOUNT (1000 when not given) and deposits it into your account. A new key also gets a coin of the
     chain, which transactions cost.
     """
-    from prixfixe.errors import Forbidden
+    from prixfixe.chain.faucet import make_play_money
 
     context = chosen_context(context_name, key)
-    if not _local(context.chain_id):
-        raise Forbidden(f"chain {context.chain_id} is not a local one: its dollars cannot be made")
     market, signer = open_market(context, rpc), open_signer(context)
-    if int(market.rpc.call("eth_getBalance", signer.address, "latest"), 16) < _COIN // 10:
-        market.rpc.call("anvil_setBalance", signer.address, hex(_COIN))
-    market.mint(signer, signer.address, amount)
+    make_play_money(market, signer, amount)
     outcome = market.deposit(signer, amount)
     _report(market, signer.address, as_json, f"made and deposited {amount}", outcome.transaction_hash)
 

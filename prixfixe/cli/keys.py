@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from prixfixe.cli.options import json_option
@@ -30,6 +32,17 @@ def keys() -> None:
 @json_option
 def new(name: str, as_json: bool) -> None:
     """Make a new key called NAME. Keep a copy of its file and its password: nobody can restore them."""
+    path, address = make_keystore(name)
+    if as_json:
+        emit({"name": path.stem, "address": address, "path": str(path)})
+        return
+    click.echo(address)
+    say(f"kept encrypted in {path}; copy this file to a safe place")
+    say(f"use it: prixfixe context add NAME --service URL --key {path.stem}")
+
+
+def make_keystore(name: str) -> tuple[Path, str]:
+    """A new keystore with a password that is asked for twice; its path and address."""
     import os
 
     from prixfixe.errors import InvalidInput
@@ -40,13 +53,7 @@ def new(name: str, as_json: bool) -> None:
         raise InvalidInput(
             "the two passwords differ", code="passwords-differ", hint="nothing was made; try again"
         )
-    path, address = create_keystore(name, password)
-    if as_json:
-        emit({"name": path.stem, "address": address, "path": str(path)})
-        return
-    click.echo(address)
-    say(f"kept encrypted in {path}; copy this file to a safe place")
-    say(f"use it: prixfixe context add NAME --service URL --key {path.stem}")
+    return create_keystore(name, password)
 
 
 @keys.command(name="list")

@@ -87,11 +87,14 @@ class Devnet:
 
         return self.market.account(address or ADDRESSES[3])
 
-    def types(self, *arguments: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run `prixfixe ...` as a person would."""
+    def types(
+        self, *arguments: str, expect: int | None = 0, cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `prixfixe ...` as a person would, in this folder and with these environment variables."""
         done = subprocess.run(
             [sys.executable, "-m", "prixfixe", *arguments],
-            env=self.environment,
+            env={**self.environment, **variables},
+            cwd=cwd,
             capture_output=True,
             text=True,
             check=False,

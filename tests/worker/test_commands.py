@@ -10,8 +10,10 @@ from click.testing import CliRunner
 
 from prixfixe.protocol.money import Money
 from tests.worker.conftest import Stage
-from tests.worker.orders import WORKER
+from tests.worker.orders import CUSTOMER, PROVIDER, WORKER
 from worker.commands import worker
+from worker.machine_key import open_key
+from worker.profile import Profile
 
 pytestmark = [pytest.mark.engine, pytest.mark.chain]
 NEW_KEY = "0xFABB0ac9d68B0B445fB7357272Ff202C5651694a"  # dev:12, which no provider knows yet
@@ -27,7 +29,7 @@ def test_init_authorises_the_key_and_fills_up_the_surety_once(stage: Stage) -> N
     client, provider = stage.market.client, stage.market.stranger
     client.mint(stage.market.admin, provider.address, Money.parse("7"))
     where = ("--service", stage.url, "--rpc", stage.market.chain.rpc.url)
-    words = ("init", *where, "--key", "dev:9", "--worker-key", NEW_KEY, "--days", "30", "--json")
+    words = ("init", *where, "--key", "dev:9", "--worker-key", NEW_KEY, "--days", "30", "--json", "--yes")
     first = json.loads(run(*words))
     assert (first["deposited"], first["free"], len(first["transactions"])) == ("5000000", "5000000", 2)
     assert client.worker_until(provider.address, NEW_KEY) == first["until"]
@@ -45,21 +47,62 @@ def test_what_is_not_given_comes_from_the_context_and_keys_go_by_name(
     rpc = market.chain.rpc.url
     save_context(Context("here", stage.url, market.client.chain_id, market.client.contract, rpc))
     market.client.mint(market.admin, market.stranger.address, Money.parse("7"))
-    done = json.loads(run("init", "--key", "dev:9", "--worker-key", "dev:13", "--json"))
+    data = tmp_path / "data"
+    words = ("--key", "dev:9", "--worker-key", "dev:13", "--data", str(data), "--payout", PROVIDER.address)
+    planned = json.loads(run("init", *words, "--dry-run", "--json"))
+    assert [step.split()[0] for step in planned["steps"]] == ["move", "let"]
+    assert not data.exists()
+    done = json.loads(run("init", *words, "--image", stage.image, "--yes", "--json"))
     assert done["key"] == "0x1CBd3b2770909D4e10f157cABC84C7264073C9Ec"
+    assert {each["verdict"] for each in done["verdicts"]} <= {"ok", "weak"}
+    kept = Profile.of(data)
+    assert (kept.provider, kept.key, kept.payout) == (done["provider"], "dev:13", PROVIDER.address)
+    assert (kept.service, kept.rpc, kept.contract) == (stage.url, rpc, market.client.contract)
     elsewhere = CliRunner().invoke(
-        worker, ["init", "--service", "http://127.0.0.1:9", "--key", "dev:9", "--worker-key", "dev:13"]
+        worker, ["init", "--service", "http://127.0.0.1:9", "--key", "dev:9", "--worker-key", NEW_KEY]
     )
     assert "name a chain node" in str(getattr(elsewhere.exception, "hint", ""))
 
 
-def test_init_without_money_says_where_to_send_it(stage: Stage) -> None:
-    from prixfixe.errors import InsufficientFunds
+def test_a_worker_machine_without_the_providers_key_says_what_to_type_where_it_is(
+    stage: Stage, tmp_path: Path
+) -> None:
+    where = ("--service", stage.url, "--rpc", stage.market.chain.rpc.url, "--data", str(tmp_path / "data"))
+    stranger = stage.market.stranger.address
+    first = json.loads(run("init", *where, "--provider", stranger, "--no-check", "--yes", "--json"))
+    assert not first["ready"]
+    assert f"worker init --key KEY --worker-key {first['key']}" in first["elsewhere"]
+    spec = Profile.of(tmp_path / "data").key
+    assert open_key(tmp_path / "data", spec, 31337).address == first["key"]
+    run("init", *where[:4], "--key", "dev:9", "--worker-key", first["key"], "--yes")
+    again = json.loads(run("init", *where, "--no-check", "--yes", "--json"))
+    assert (again["ready"], again["key"], again["provider"]) == (True, first["key"], stranger)
 
+
+def test_what_is_free_above_the_surety_is_paid_out_to_the_wallet_that_was_named(
+    stage: Stage, tmp_path: Path
+) -> None:
     where = ("--service", stage.url, "--rpc", stage.market.chain.rpc.url)
-    with pytest.raises(InsufficientFunds, match="its wallet holds") as caught:
-        run("init", *where, "--key", "dev:9", "--worker-key", NEW_KEY)
-    assert stage.market.stranger.address in str(caught.value.hint)
+    client, data, wallet = stage.market.client, ("--data", str(tmp_path / "data")), CUSTOMER.address
+    words = ("--key", "dev:9", "--worker-key", "dev:13", "--payout", wallet, "--no-check", "--yes")
+    run("init", *where, *data, *words)
+    nothing = CliRunner().invoke(worker, ["withdraw", *data, "--yes"])
+    assert getattr(nothing.exception, "code", "") == "nothing-to-send"
+    client.mint(stage.market.admin, stage.market.admin.address, Money.parse("3"))
+    client.deposit_for(stage.market.admin, stage.market.stranger.address, Money.parse("3"))
+    before = client.token_balance(wallet)
+    sent = json.loads(run("withdraw", *data, "--yes", "--json"))
+    assert (sent["amount"], sent["to"], sent["free"]) == ("3000000", wallet, "5000000")
+    assert client.token_balance(wallet) - before == Money.parse("3")
+
+
+def test_a_payout_shows_what_goes_where_and_asks(stage: Stage, tmp_path: Path) -> None:
+    where = ("--service", stage.url, "--rpc", stage.market.chain.rpc.url, "--data", str(tmp_path / "data"))
+    run("init", *where, "--key", "dev:9", "--worker-key", "dev:13", "--no-check", "--yes")
+    asked = CliRunner().invoke(worker, ["withdraw", "--all", *where[4:]], input="n\n")
+    assert asked.exit_code == 1
+    assert f"$5.00 goes to {stage.market.stranger.address}" in asked.output
+    assert "no work comes" in asked.output
 
 
 def test_status_shows_what_the_market_knows(stage: Stage) -> None:
