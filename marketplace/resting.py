@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.chain import AccountView, ChainView
 from marketplace.store import batches, outbox, transitions
 from marketplace.store.tables import asks, attempts, deals, lots, workers
+from prixfixe.market.reputation import Grade
 from prixfixe.market.rules import Conditions, Offered, slots_taken
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.typed_data import format_bytes32
@@ -43,6 +44,7 @@ class MarketTerms:
 
 
 _UNKNOWN: Final = AccountView(0, 0, 0)
+_NO_GRADES: Final[Mapping[str, Grade]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,18 @@ class Resting:
         """Whose accounts the rules ask for."""
         return sorted({row["provider"] for row in self.rows})
 
-    def offered(self, view: ChainView, now: float) -> list[Offered]:
-        """The asks at the service's time `now`; `view` knows the providers' accounts."""
-        return [self._offered(row, view.accounts[row["provider"]], now) for row in self.rows]
+    def offered(self, view: ChainView, now: float, grades: Mapping[str, Grade] = _NO_GRADES) -> list[Offered]:
+        """The asks at the service's time `now`; `view` knows the providers' accounts, `grades` their grades
+        where they matter: an auction does not look at them."""
+        return [self._offered(row, view.accounts[row["provider"]], now, grades) for row in self.rows]
 
     def offered_without_accounts(self, now: float) -> list[Offered]:
         """The asks for rules that do not look at the providers' accounts, of which nothing is known."""
-        return [self._offered(row, _UNKNOWN, now) for row in self.rows]
+        return [self._offered(row, _UNKNOWN, now, _NO_GRADES) for row in self.rows]
 
-    def _offered(self, row: RowMapping, account: AccountView, now: float) -> Offered:
+    def _offered(
+        self, row: RowMapping, account: AccountView, now: float, grades: Mapping[str, Grade]
+    ) -> Offered:
         return Offered(
             worker=row["worker"],
             ask=_parsed(row["ask"]),
@@ -75,6 +80,7 @@ class Resting:
             free_slots=row["resources"]["slots"] - self.busy[row["worker"]],
             provider_free=account.free,
             provider_era=account.era,
+            grade=grades.get(row["provider"], Grade.NEW),
         )
 
 

@@ -25,6 +25,7 @@ from marketplace.logs import Logs
 from marketplace.orders import Orders
 from marketplace.quotes import Quotes
 from marketplace.receipts import Receipts
+from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
 from marketplace.rounds import Rounds
 from marketplace.sessions import Sessions
@@ -66,6 +67,7 @@ class Services:
     rounds: Rounds
     receipts: Receipts
     trades: Trades
+    reputations: Reputations
     income: Income
     desk: Desk
     batches: Batches
@@ -100,6 +102,7 @@ class Services:
             silence_seconds=settings.silence_seconds,
         )
         trades = Trades(store, chain)
+        reputations = Reputations(store, chain)
         desk = Desk(store, chain, trades, clock)
         issued = IssuedQuotes(store, domain, signer, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
@@ -135,8 +138,9 @@ class Services:
             rounds=Rounds(store, domain),
             receipts=Receipts(store, domain, signer),
             trades=trades,
+            reputations=reputations,
             desk=desk,
-            why=WhyUnfilled(store, chain, terms, clock),
+            why=WhyUnfilled(store, chain, terms, reputations, clock),
             income=Income(store, chain, policy.window),
             batches=Batches(store, blobs, chain, trades, clock),
             book=Book(store, terms, chain, domain, workers, clock),

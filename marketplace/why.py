@@ -17,6 +17,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader, ChainView
 from marketplace.earnings import worker_of
+from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
 from marketplace.store.database import Store
 from marketplace.store.moments import Past
@@ -33,7 +34,7 @@ from prixfixe.protocol.product import Product
 LOOKED_AT: Final = 500  # of the newest lots of a worker's products
 _NOT_ASKED: Final = "no ask of yours rested: it has to ask for this product before the lot comes"
 _OUTBID: Final = "others asked less"
-_DRAW: Final = "lost the draw at the same price"
+_DRAW: Final = "behind at the same price"
 _CHOSEN_ELSEWHERE: Final = "not chosen"
 
 
@@ -51,8 +52,14 @@ class WhyUnfilled:
     """Reads for a worker's key and its provider."""
 
     def __init__(
-        self, store: Store, chain: ChainReader, terms: MarketTerms, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        chain: ChainReader,
+        terms: MarketTerms,
+        reputations: Reputations,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._reputations = reputations
         self._store = store
         self._chain = chain
         self._terms = terms
@@ -98,6 +105,7 @@ class WhyUnfilled:
                 for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             ),
             nearest=nearest[1] if nearest else None,
+            standing=self._reputations.records(worker["provider"]).items[0],
         )
 
 
@@ -209,7 +217,9 @@ def _verdict(
         )
         return _Verdict((_OUTBID,), (said,), gap)
     if gap == 0:
-        return _Verdict((_DRAW,), (f"{_DRAW}: a seeded hash decides, so any less would have won",), 0)
+        return _Verdict(
+            (_DRAW,), (f"{_DRAW}: reputation, then a seeded hash decides, so any less would have won",), 0
+        )
     said = f"{_CHOSEN_ELSEWHERE}: it had enough providers before yours was reached"
     return _Verdict((_CHOSEN_ELSEWHERE,), (said,), 0)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
+from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms, resting_asks
 from marketplace.store import transitions
 from marketplace.store.database import Store
@@ -30,8 +31,11 @@ class Matcher(Duty):
     name = "matcher"
     topics = ("lots", "asks")
 
-    def __init__(self, store: Store, chain: ChainReader, terms: MarketTerms) -> None:
+    def __init__(
+        self, store: Store, chain: ChainReader, terms: MarketTerms, reputations: Reputations
+    ) -> None:
         super().__init__(store)
+        self._reputations: Final = reputations
         self._chain: Final = chain
         self._terms: Final = terms
 
@@ -45,8 +49,9 @@ class Matcher(Duty):
             past = [_tried(connection, row) for row in waiting]
             seed = _seed(connection)
         view = self._chain.look(accounts=resting.providers, fee=True)
+        grades = self._reputations.grades(resting.providers, view.time)
         wanted = [wanted_of(row, tried, view.fee_bps) for row, tried in zip(waiting, past, strict=True)]
-        matched = match(wanted, resting.offered(view, now), self._terms.conditions(view.time), seed)
+        matched = match(wanted, resting.offered(view, now, grades), self._terms.conditions(view.time), seed)
         self._store(matched, resting.rows, waiting)
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
 

@@ -164,7 +164,7 @@ def build_duties(
             ),
         ),
         Relayer(store, client, signer, RelayerSettings(poll_seconds=poll)),
-        Matcher(store, reader, terms),
+        Matcher(store, reader, terms, services.reputations),
         Auctioneer(store, reader, services.blobs, terms, client.domain),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Cleaner(store, services.uploads),

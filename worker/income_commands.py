@@ -199,6 +199,7 @@ def why(
     counted = ", ".join(f"{each.lots} {each.reason}" for each in found.counts)
     click.echo(f"{len(found.misses)} lots: {counted}; {found.got} came to it")
     click.echo(f"nearest: {found.nearest}")
+    click.echo(f"at equal prices: {found.standing}")
 
 
 def _whose(signer: Signer, worker_key: str | None) -> str:

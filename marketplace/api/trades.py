@@ -1,4 +1,4 @@
-"""`/v1/trades`, `/v1/index`: what the market has paid."""
+"""`/v1/trades`, `/v1/index`, `/v1/reputation`: what the market has paid, and what that says of providers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from marketplace.api.access import ServicesDep
+from prixfixe.protocol.fields import Address
 from prixfixe.protocol.prices import PriceIndex
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.reputation import Reputation
 
 router = APIRouter(tags=["market"])
 
@@ -36,3 +38,9 @@ def indexes(services: ServicesDep) -> dict[str, Any]:
 def index(services: ServicesDep, product: str) -> PriceIndex:
     """The price index of a product, by its name (`cpu-2x4/10m`) or its code (0x-hex)."""
     return services.trades.index(Product.read(product))
+
+
+@router.get("/reputation")
+def reputation(services: ServicesDep, provider: Address | None = None) -> Reputation:
+    """What the deals of the last thirty days say of each provider, or of one; the best first."""
+    return services.reputations.records(provider)

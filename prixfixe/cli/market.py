@@ -6,6 +6,7 @@ import click
 
 from prixfixe.cli.market_batches import batches, replay
 from prixfixe.cli.market_book import book, cancel, orders
+from prixfixe.cli.market_reputation import reputation
 from prixfixe.cli.market_rules import rules
 from prixfixe.cli.market_trades import index, trades
 
@@ -20,8 +21,9 @@ def market() -> None:
       prixfixe market replay 12 --product cpu-2x4/10m
       prixfixe market trades cpu-2x4/10m
       prixfixe market index
+      prixfixe market reputation
     """
 
 
-for command in (book, orders, cancel, batches, replay, rules, trades, index):
+for command in (book, orders, cancel, batches, replay, rules, trades, index, reputation):
     market.add_command(command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prixfixe.cli.options import chosen_context, context_option, json_option, open_client
+from prixfixe.cli.options import chosen_context, context_option, json_option, named_market, open_client
 from prixfixe.cli.output import emit, moment, say, table
 
 if TYPE_CHECKING:
@@ -82,22 +82,12 @@ def replay(
       prixfixe market replay batch.json --rpc https://node.example \\
           --contract 0x5FbDB2315678afecb367f032d93F642f64180aa3
     """
-    from prixfixe.chain.client import MarketClient
     from prixfixe.chain.replay import replay as compute
-    from prixfixe.cli.options import open_market
     from prixfixe.errors import VerificationFailed
     from prixfixe.market.batch import Batch
-    from prixfixe.protocol.addresses import parse_address
 
     published = Batch.from_json(_publication(batch, product, context_name))
-    if rpc is not None and contract is not None:
-        market = MarketClient(rpc, parse_address(contract, name="--contract"))
-    else:
-        context = chosen_context(context_name)
-        market = open_market(context, rpc)
-        if contract is not None:
-            market = MarketClient(market.rpc, parse_address(contract, name="--contract"))
-    found = compute(published, market)
+    found = compute(published, named_market(rpc, contract, context_name))
     if as_json and found.honest:
         emit(found.to_json())
     elif not as_json:

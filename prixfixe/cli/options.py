@@ -109,6 +109,19 @@ def open_signer(context: Context) -> Signer:
     return load_signer(context.key, chain_id=context.chain_id)
 
 
+def named_market(rpc: str | None, contract: str | None, context_name: str | None) -> MarketClient:
+    """The contract that is named through the node that is named; what is not is the context's."""
+    from prixfixe.chain.client import MarketClient
+    from prixfixe.protocol.addresses import parse_address
+
+    if rpc is not None and contract is not None:
+        return MarketClient(rpc, parse_address(contract, name="--contract"))
+    market = open_market(chosen_context(context_name), rpc)
+    if contract is None:
+        return market
+    return MarketClient(market.rpc, parse_address(contract, name="--contract"))
+
+
 def open_market(context: Context, rpc: str | None = None) -> MarketClient:
     """The contract, through the node that the person chose."""
     from prixfixe.chain.client import MarketClient

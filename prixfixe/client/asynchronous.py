@@ -48,6 +48,7 @@ from prixfixe.protocol.money import Money
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.receipt import Receipt
+from prixfixe.protocol.reputation import Reputation
 
 T = TypeVar("T")
 
@@ -262,6 +263,10 @@ class AsyncClient:
     async def indexes(self) -> tuple[PriceIndex, ...]:
         """The price index of every product."""
         return await self.run(self.operations.indexes())
+
+    async def reputation(self, provider: str | None = None) -> Reputation:
+        """What the deals of the last thirty days say of a provider, or of all, the best first."""
+        return await self.run(self.operations.reputation(provider))
 
     async def book(self, product: Product | str, levels: int = 50) -> Book:
         """The live order book of a product, best prices first."""

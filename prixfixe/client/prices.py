@@ -9,6 +9,7 @@ from prixfixe.client.conversation import Conversation, items_of, parsed
 from prixfixe.protocol.desk import DeskInputs, Exposure, PriceNote
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.reputation import Reputation
 
 _PAGE = 500
 
@@ -39,6 +40,11 @@ class Prices(Conversation):
         """The price index of every product."""
         answer = yield from self.send(Request("GET", "/v1/index"))
         return tuple(parsed(PriceIndex, item) for item in items_of(answer.json()))
+
+    def reputation(self, provider: str | None) -> Operation[Reputation]:
+        """What the service computed of a provider, or of all."""
+        query = {} if provider is None else {"provider": provider}
+        return (yield from self.ask(Reputation, Request("GET", "/v1/reputation", query=query)))
 
     # ------------------------------------------------------------------------------------- the pricing desk
 

@@ -47,6 +47,7 @@ from prixfixe.protocol.money import Money
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.receipt import Receipt
+from prixfixe.protocol.reputation import Reputation
 
 T = TypeVar("T")
 
@@ -267,6 +268,10 @@ class Client:
     def indexes(self) -> tuple[PriceIndex, ...]:
         """The price index of every product."""
         return self.run(self.operations.indexes())
+
+    def reputation(self, provider: str | None = None) -> Reputation:
+        """What the deals of the last thirty days say of a provider, or of all, the best first."""
+        return self.run(self.operations.reputation(provider))
 
     def book(self, product: Product | str, levels: int = 50) -> Book:
         """The live order book of a product, best prices first."""

@@ -82,7 +82,7 @@ def price_index(
     customers = len({trade.customer for trade in counted})
     if makers < rules.least_makers or customers < 2:
         return Index("fallback", fallback, fallback, fallback, len(counted), makers, newest)
-    weights = [trade.tasks * _faded(now - trade.time, rules.half_life) for trade in counted]
+    weights = [trade.tasks * faded(now - trade.time, rules.half_life) for trade in counted]
     weights = _capped(counted, weights, rules, lambda trade: trade.provider)
     if customers * rules.cap_bps >= BPS:
         weights = _capped(counted, weights, rules, lambda trade: trade.customer)
@@ -92,7 +92,7 @@ def price_index(
     return Index(status, p10, p50, p90, len(counted), makers, newest)
 
 
-def _faded(age: int, half_life: int) -> int:
+def faded(age: int, half_life: int) -> int:
     """2^32 halved once each half-life, in 24 steps each."""
     steps = max(age, 0) * _STEPS // half_life
     whole, part = divmod(steps, _STEPS)

@@ -1,8 +1,10 @@
 """Which lot goes to which workers: a pure function of lots, asks and a seed.
 
 Lots are served in their order of arrival. Each takes the cheapest asks that every rule admits, of as many
-distinct providers as it has replicas; between equal prices a hash of seed, lot and worker decides, so that
-speed buys nothing, nobody picks who checks whom, and anyone who knows the inputs can repeat it.
+distinct providers as it has replicas. Between equal prices the grade of the provider's reputation decides,
+within a grade a hash of seed, lot and worker, so that speed buys nothing, nobody picks who checks whom, and
+anyone who knows the inputs can repeat it. A worker that fell silent on the lot, and after it a provider that
+was found guilty lately, is taken only where the others are too few or, together, above the price.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from prixfixe.market.reputation import Grade
 from prixfixe.market.rules import Conditions, Offered, Wanted, explain, slots_taken, why_not
 
 
@@ -62,21 +65,35 @@ def _chosen(
     lot: Wanted, candidates: Sequence[Offered], excluded: Sequence[str], seed: bytes
 ) -> tuple[tuple[Offered, ...], str | None]:
     """The best ask of each of the best providers; or why there are not enough of them."""
-    best: dict[str, Offered] = {}
-    for ask in sorted(candidates, key=lambda ask: _preference(lot, ask, seed)):
-        best.setdefault(ask.ask.provider, ask)
-    chosen = tuple(best.values())[: lot.replicas]
+    keys = {ask.worker: _preference(lot, ask, seed) for ask in candidates}
+    chosen = _first_of_each(lot, sorted(candidates, key=lambda ask: keys[ask.worker]))
+    if _cost(chosen) > lot.max_cost:
+        chosen = _first_of_each(lot, sorted(candidates, key=lambda ask: keys[ask.worker][1:]))
     if not chosen:
         return (), explain(excluded)
     if len(chosen) < lot.replicas:
         others = f"; {explain(excluded)}" if excluded else ""
         return (), f"{lot.replicas} providers are needed and {len(chosen)} could take it{others}"
-    if sum(ask.ask.price for ask in chosen) > lot.max_cost:
+    if _cost(chosen) > lot.max_cost:
         return (), f"the best {lot.replicas} asks together are above the price"
     return chosen, None
 
 
-def _preference(lot: Wanted, ask: Offered, seed: bytes) -> tuple[bool, int, bytes]:
-    """Smallest first. A worker that fell silent on this lot comes after every other."""
+def _first_of_each(lot: Wanted, ordered: Sequence[Offered]) -> tuple[Offered, ...]:
+    """The first asks of distinct providers, as many as the lot has replicas."""
+    best: dict[str, Offered] = {}
+    for ask in ordered:
+        best.setdefault(ask.ask.provider, ask)
+    return tuple(best.values())[: lot.replicas]
+
+
+def _cost(chosen: Sequence[Offered]) -> int:
+    """Of one task, token units."""
+    return sum(ask.ask.price for ask in chosen)
+
+
+def _preference(lot: Wanted, ask: Offered, seed: bytes) -> tuple[tuple[bool, bool], int, Grade, bytes]:
+    """Smallest first: last choices behind all others, then price, grade and hash."""
     text = f"{lot.job}:{lot.lot}:{ask.worker}".encode("ascii")
-    return (ask.worker in lot.lost_on, ask.ask.price, hashlib.sha256(seed + text).digest())
+    last = (ask.grade is Grade.GUILTY, ask.worker in lot.lost_on)
+    return (last, ask.ask.price, ask.grade, hashlib.sha256(seed + text).digest())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from prixfixe.market.reputation import Grade
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BIDS, KIND_BUNDLES, Ask
@@ -67,7 +68,7 @@ class Offered:
 
     silent_seconds: since the last heartbeat. cooling: it failed a deal a moment ago. free_slots: what the
     worker can take beside its open deals. provider_free: token units in the provider's account.
-    provider_era: its present era.
+    provider_era: its present era. grade: what its deals say of it.
     """
 
     worker: str
@@ -78,6 +79,7 @@ class Offered:
     free_slots: int
     provider_free: int
     provider_era: int
+    grade: Grade = Grade.NEW
 
 
 Holds: TypeAlias = Callable[[Wanted, Offered, Conditions], bool]

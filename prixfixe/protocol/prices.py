@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from prixfixe.protocol.fields import Address, Message, MoneyField, ProductField, Seconds, Word
+from prixfixe.protocol.reputation import ProviderRecord
 
 
 class Trade(Message):
@@ -101,7 +102,8 @@ class ReasonCount(Message):
 
 class WorkerWhy(Message):
     """Why the newest lots of a worker's products did not come to it, newest first. got: of those that were
-    looked at, how many did. nearest: what would have won the miss that fewest rules kept out."""
+    looked at, how many did. nearest: what would have won the miss that fewest rules kept out. standing: what
+    its provider's deals say, which decides between equal prices."""
 
     key: Address
     products: tuple[ProductField, ...]
@@ -109,3 +111,4 @@ class WorkerWhy(Message):
     misses: tuple[Miss, ...]
     counts: tuple[ReasonCount, ...]
     nearest: str | None
+    standing: ProviderRecord

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from marketplace.store.tables import batches
+from prixfixe.keys import development_signer
 from prixfixe.protocol.money import Money
 from tests.cli.conftest import Terminal
 from tests.service.test_book import place, place_bid, product
@@ -33,6 +34,7 @@ def test_the_book_shows_both_sides_and_an_order_leaves_it(types: Terminal, world
     assert types("market", "orders").err.strip() == "no order of yours rests"
     assert types("market", "book", name, "--json").json["bids"] == []
     assert types("market", "batches").err.strip() == "no batch was cleared yet"
+    assert types("market", "reputation").err.strip() == "no provider has had a deal in the last 30 days"
 
 
 def test_terms_change_with_a_note_by_the_pricing_desk_only(types: Terminal, world: World) -> None:
@@ -51,13 +53,17 @@ def test_a_batch_is_replayed_from_a_file_and_a_node_alone(
     types: Terminal, market: LocalMarket, tmp_path: Path
 ) -> None:
     service = Service(market, tmp_path)
+    node = ("--rpc", market.chain.url, "--contract", market.deployment.market)
     try:
         service.ready_worker(price=Money.parse("0.50"))
         service.bid()
         service.close_batch()
+        service.report(development_signer(10))
+        service.step()
+        shown = types("market", "reputation", "--from-chain", *node).out
+        assert shown.split("\n")[1].split()[:5] == [market.provider.address, "new", "100.0", "%", "1"]
         (row,) = service.rows(batches)
         published = service.blobs.path(row["digest"][2:]).read_bytes()
-        node = ("--rpc", market.chain.url, "--contract", market.deployment.market)
         file = tmp_path / "batch.json"
         file.write_bytes(published)
 

@@ -137,9 +137,9 @@ def test_no_maker_weighs_more_than_the_cap(volumes: list[int], cap: int) -> None
 
 
 def _shares(all_: list[Trade], rules: IndexRules) -> list[Fraction]:
-    from prixfixe.market.index import _capped, _faded
+    from prixfixe.market.index import _capped, faded
 
-    weights = [each.tasks * _faded(0, rules.half_life) for each in all_]
+    weights = [each.tasks * faded(0, rules.half_life) for each in all_]
     weights = _capped(all_, weights, rules, lambda each: each.provider)
     return [Fraction(weight, sum(weights)) for weight in weights]
 

@@ -9,6 +9,8 @@ import pytest
 from marketplace.store.disputes import open_cases
 from marketplace.store.tables import cases, chain_events, deals
 from prixfixe.chain import events
+from prixfixe.chain.conduct import conduct_at
+from prixfixe.market.reputation import ranked
 from prixfixe.protocol.deals import Deal, Fact
 from prixfixe.protocol.disputes import Case, Claim, Ground
 from prixfixe.protocol.money import Money
@@ -100,6 +102,16 @@ def test_a_case_ends_and_the_jobs_money_with_it(
         assert [row["state"] for row in service.rows(cases, cases.c.number)] == [end, "open"]
 
 
+def known_of_the_provider(service: Service) -> dict[str, int]:
+    """What the service computes of it, which is what anyone computes from the node."""
+    told = service.reputations.records()
+    conduct, block, time = conduct_at(service.client)
+    assert told == ranked((conduct.record(each, time) for each in conduct.providers()), block, time)
+    (found,) = told.items
+    assert found.provider == service.market.provider.address
+    return {"paid": found.paid, "guilty": found.guilty}
+
+
 @pytest.mark.parametrize("end", list(ENDS))
 def test_what_the_chain_takes_back_is_undone(service: Service, settled: str, end: str) -> None:
     rpc = service.market.chain.rpc
@@ -108,7 +120,10 @@ def test_what_the_chain_takes_back_is_undone(service: Service, settled: str, end
     case = challenged(service)
     during = rpc.call("evm_snapshot")
     disputed_deal, open_case = dict(service.rows(deals)[0]), dict(service.rows(cases)[0])
+    assert known_of_the_provider(service) == {"paid": 1, "guilty": 0}
     ENDS[end](service, case)
+    guilty = int(end == "guilty")
+    assert known_of_the_provider(service) == {"paid": 1 - guilty, "guilty": guilty}
 
     rpc.call("evm_revert", during)
     rpc.call("evm_mine")
@@ -120,6 +135,7 @@ def test_what_the_chain_takes_back_is_undone(service: Service, settled: str, end
     rpc.call("evm_revert", before)
     rpc.call("evm_mine")
     service.indexer.run_once()
+    assert known_of_the_provider(service) == {"paid": 1, "guilty": 0}
     assert dict(service.rows(deals)[0]) == settled_deal
     assert service.rows(cases) == []
 

@@ -62,10 +62,12 @@ def test_who_was_outbid_learns_what_would_have_won(market: World) -> None:
     )
 
 
-def test_equal_prices_are_drawn(market: World) -> None:
+def test_at_equal_prices_reputation_and_then_the_draw_decides(market: World) -> None:
     asks(market)
     lost(market)
-    assert why(market).counts[0].reason == "lost the draw at the same price"
+    found = why(market)
+    assert found.counts[0].reason == "behind at the same price"
+    assert str(found.standing) == "new: no deals in 30 days"
 
 
 def test_the_moment_counts_and_not_the_present(market: World) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import insert, select, update
 
 from marketplace.blobs import Blobs
 from marketplace.chain import MarketReader
+from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
 from marketplace.store import transitions
 from marketplace.store.database import Store
@@ -89,7 +90,8 @@ class Service:
             surety=policy.surety,
             silence_seconds=SILENCE_SECONDS,
         )
-        self.matcher = Matcher(self.store, reader, terms)
+        self.reputations = Reputations(self.store, reader)
+        self.matcher = Matcher(self.store, reader, terms, self.reputations)
         self.blobs = Blobs(self.store, self.data / "blobs", 2**30)
         self.auctioneer = Auctioneer(self.store, reader, self.blobs, terms, client.domain)
         self.reaper = Reaper(self.store, reader, ReaperSettings(policy.grace, SILENCE_SECONDS))
