@@ -12,6 +12,7 @@ from marketplace.batches import last_batch, terms_of
 from marketplace.chain import ChainReader, ChainView
 from marketplace.resting import MarketTerms, resting_asks
 from marketplace.store import transitions
+from marketplace.store.batches import closes_at
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, jobs, lots
 from marketplace.workers import Workers
@@ -22,7 +23,7 @@ from prixfixe.market.entering import UNPAID
 from prixfixe.market.rules import Wanted, is_on_the_book
 from prixfixe.protocol import book as wire_book
 from prixfixe.protocol.addresses import ZERO_ADDRESS
-from prixfixe.protocol.book import AskAnswer, Cancelled, OwnOrder
+from prixfixe.protocol.book import AskAnswer, Cancelled, NextClose, OwnOrder
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BIDS, Ask
 from prixfixe.protocol.product import Product
@@ -42,6 +43,7 @@ class BookView:
     def __init__(self) -> None:
         self.depth = Depth()
         self.batch: wire_book.BatchSummary | None = None
+        self.closes: float | None = None
 
 
 class Book:
@@ -71,6 +73,8 @@ class Book:
             live, resting = self._live(connection, code, view)
             terms, batch = terms_of(connection, code), last_batch(connection, code)
             waiting = _waiting(connection, code)
+            closes = closes_at(connection, code)
+        now = self._clock()
         depth = Depth(live)
         return wire_book.Book(
             product=product,
@@ -82,16 +86,18 @@ class Book:
             batch=batch,
             time=view.time,
             waiting=waiting,
+            closes=None if closes is None else NextClose(at=closes, seconds=max(closes - now, 0.0)),
         )
 
     def changes(self, product: Product, seen: BookView) -> list[tuple[str, dict[str, object]]]:
         """What a reader has not seen yet, which it then has: `depth` with changed levels (volume 0: gone),
-        `batch` with a new one or one that the chain has now."""
+        `batch` with a new one or one that the chain has now, `close` with the time of the next one (null:
+        none gathers)."""
         code = product.to_bytes()
         view = self._chain.look(fee=True)
         with self._store.read() as connection:
             live, _ = self._live(connection, code, view)
-            batch = last_batch(connection, code)
+            batch, closes = last_batch(connection, code), closes_at(connection, code)
         changed = seen.depth.become(live)
         found: list[tuple[str, dict[str, object]]] = []
         if changed:
@@ -103,6 +109,9 @@ class Book:
         if batch is not None and batch != seen.batch:
             found.append(("batch", batch.model_dump(mode="json")))
             seen.batch = batch
+        if closes != seen.closes:
+            found.append(("close", {"at": closes}))
+            seen.closes = closes
         return found
 
     def own(self, caller: str) -> list[OwnOrder]:

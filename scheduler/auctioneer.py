@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
@@ -66,31 +66,35 @@ class Auctioneer(Duty):
         self._terms: Final = terms
         self._domain: Final = domain
         self._clock: Final = clock
-        # When each open batch closes, service clock. Lost with the process: the batch then opens anew.
-        self._closing: dict[bytes, float] = {}
 
     def run_once(self) -> float:
         with self.store.read() as connection:
             products = auctions.products_wanted(connection)
-        self._closing = {each: at for each, at in self._closing.items() if each in products}
-        return min((self._product(product) for product in products), default=_IDLE_SECONDS)
+            closing = batches.open_batches_of(connection)
+        if unwanted := closing.keys() - set(products):
+            self._over(unwanted)
+        return min((self._product(each, closing.get(each)) for each in products), default=_IDLE_SECONDS)
 
-    def _product(self, product: bytes) -> float:
+    def _product(self, product: bytes, closes: float | None) -> float:
         """Open, leave open, or close the product's batch; seconds until it should be looked at again."""
         now = self._clock()
-        closes = self._closing.get(product)
         if closes is None:
-            with self.store.read() as connection:
+            with self.store.write() as connection:
                 recent = auctions.recent_orders(connection, product, now - auctions.RECENT_SECONDS)
                 closes = now + auctions.rules_of(connection, product).seconds(recent)
-            self._closing[product] = closes
+                batches.batch_opened(connection, product, closes)
         if now < closes:
             return closes - now
-        del self._closing[product]
-        self._close(product, now)
+        if self._close(product, now):
+            self._over((product,))
         return _ONE_SIDED_SECONDS
 
-    def _close(self, product: bytes, now: float) -> None:
+    def _over(self, products: Collection[bytes]) -> None:
+        with self.store.write() as connection:
+            batches.batches_over(connection, products)
+
+    def _close(self, product: bytes, now: float) -> bool:
+        """Clear what rests; False when it has to be done again at once, without what has left."""
         with self.store.read() as connection:
             side = auctions.resting_bids(connection, product, now)
             resting = resting_asks(connection, (product,))
@@ -98,7 +102,7 @@ class Auctioneer(Duty):
             newest = connection.execute(select(cursor.c.block, cursor.c.hash).limit(1)).one_or_none()
             number = batches.next_number(connection, format_bytes32(product))
         if not side.bids or newest is None:
-            return
+            return True
         accounts = sorted({*side.customers, *resting.providers})
         view = self._chain.look(accounts=accounts, fee=True)
         conditions = self._terms.conditions(view.time)
@@ -118,10 +122,10 @@ class Auctioneer(Duty):
             set_aside=entered.set_aside,
         )
         if batch.cleared.fills and not self._publish(batch, resting):
-            self._closing[product] = now  # at once, without what has left
-            return
+            return False
         reasons = self._reasons(batch, entered, side.bids, offers, conditions)
         self._say(reasons)
+        return True
 
     def _publish(self, batch: Batch, resting: Resting) -> bool:
         """The publication, then everything that follows from it; False when an order has left since."""

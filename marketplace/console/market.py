@@ -41,7 +41,7 @@ def page(book: Book, index: PriceIndex, trades: Sequence[Trade]) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>'
-        f"<h1>{name}</h1>{_index(index)}"
+        f"<h1>{name}</h1>{_index(index)}{_close(book)}"
         f"<h2>Depth</h2>{_depth(book.bids, book.asks)}"
         f"<h2>Paid</h2>{_points(trades, index)}{_tape(trades)}"
         "</body></html>"
@@ -56,6 +56,14 @@ def _index(index: PriceIndex) -> str:
     return (
         f'<p>Price index: <strong>{escape(index.status)}</strong>. {prices} a task. <span class="quiet">'
         f"{index.trades:,} trades of {index.makers:,} providers; block {index.block:,}</span></p>"
+    )
+
+
+def _close(book: Book) -> str:
+    if book.closes is None:
+        return '<p class="quiet">No batch gathers: one opens with the next bid.</p>'
+    return (
+        f"<p>The next batch closes in {book.closes.seconds:.1f} s, at {_moment(int(book.closes.at))} UTC.</p>"
     )
 
 

@@ -7,16 +7,18 @@ outbox. Its publication lies in the blobs before that, named by the batch's dige
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from marketplace.store import outbox, transitions
 from marketplace.store.database import notify
-from marketplace.store.tables import batches, chain_events, lots, transactions
+from marketplace.store.tables import batches, chain_events, lots, open_batches, transactions
+from marketplace.store.upsert import put
 from prixfixe.errors import Conflict
+from prixfixe.protocol.typed_data import format_bytes32
 
 _NEWEST_CLEARS = 100  # more are never on their way at once
 # Of the service's clock, until a lot that the contract skipped is tried again: each try costs gas.
@@ -40,6 +42,31 @@ def next_number(connection: Connection, product: str) -> int:
     """The number of a product's next batch: 1, 2, 3."""
     newest = select(func.coalesce(func.max(batches.c.number), 0)).where(batches.c.product == product)
     return int(connection.execute(newest).scalar_one()) + 1
+
+
+def open_batches_of(connection: Connection) -> dict[bytes, float]:
+    """The products of which a batch gathers, and when each closes (service clock)."""
+    rows = connection.execute(select(open_batches))
+    return {bytes.fromhex(row.product[2:]): row.closes_at for row in rows}
+
+
+def closes_at(connection: Connection, product: bytes) -> float | None:
+    """When the batch of a product that gathers closes (service clock); None when there is none."""
+    query = select(open_batches.c.closes_at).where(open_batches.c.product == format_bytes32(product))
+    return connection.execute(query).scalar_one_or_none()
+
+
+def batch_opened(connection: Connection, product: bytes, closes_at: float) -> None:
+    """A batch of a product gathers up to this time of the service's clock."""
+    put(connection, open_batches, {"product": format_bytes32(product), "closes_at": closes_at})
+    notify(connection, "batches")
+
+
+def batches_over(connection: Connection, products: Iterable[bytes]) -> None:
+    """No batch of these products gathers any more."""
+    codes = [format_bytes32(product) for product in products]
+    connection.execute(delete(open_batches).where(open_batches.c.product.in_(codes)))
+    notify(connection, "batches")
 
 
 def batch_closed(connection: Connection, row: dict[str, Any], parts: Sequence[Sequence[Matched]]) -> None:

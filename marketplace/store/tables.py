@@ -516,6 +516,13 @@ batches = Table(  # of the auction; the publication is the blob of the same dige
     UniqueConstraint("product", "number"),
 )
 
+open_batches = Table(  # products of which a batch gathers; one that closes or has no bid left goes
+    "open_batches",
+    metadata,
+    Column("product", String(66), primary_key=True),
+    Column("closes_at", Float, nullable=False),  # service clock
+)
+
 MOMENT_KINDS = (
     "asked",  # from `at` on it asked these terms for a task of `product`
     "silent",  # from `at` on nothing was heard of it

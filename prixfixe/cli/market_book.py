@@ -24,8 +24,8 @@ def book(product: str, levels: int, context_name: str | None, as_json: bool) -> 
 
     Prices are for one task and one replica, the market's fee left out. A bid's volume is lots times
     replicas, an ask's the lots that its worker can take now. An ask is live while its worker answers. Above
-    them: the spread, the last batch, and how long the next one stays open once both sides are there. Below:
-    why bids wait, as the last batch found it, with what would admit the nearest ask.
+    them: the spread, the last batch, and when the next one closes, or how long it stays open once a bid is
+    there. Below: why bids wait, as the last batch found it, with what would admit the nearest ask.
     """
     with open_client(chosen_context(context_name)) as client:
         found = client.book(product, levels)
@@ -95,12 +95,15 @@ def _head(found: Book) -> list[str]:
         last = f"number {found.batch.number} at {found.batch.price}, {found.batch.fills:,} lots"
     terms = found.terms
     stays = f"{terms.least_seconds:g} to {terms.most_seconds:g} s"
+    closes = f"{stays} after a bid comes"
+    if found.closes is not None:
+        closes = f"closes in {found.closes.seconds:.1f} s ({moment(int(found.closes.at)).partition(',')[0]})"
     limits = f"reserve {terms.low}" + ("" if terms.high is None else f", at most {terms.high}")
     return [
         f"{found.product.name}   {found.live:,} live asks of {found.resting:,}",
         f"spread      {spread}",
         f"last batch  {last}",
-        f"next batch  {stays} after both sides are there; {limits}",
+        f"next batch  {closes}; {limits}",
     ]
 
 

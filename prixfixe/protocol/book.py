@@ -70,9 +70,18 @@ class Waiting(Message):
     bids: int
 
 
+class NextClose(Message):
+    """When the batch that gathers closes. at: unix seconds of the service's clock. seconds: until then, when
+    this was answered."""
+
+    at: float
+    seconds: float
+
+
 class Book(Message):
     """The live book of a product, best prices first. bids, asks: levels, at most as many as were asked for.
-    batch: the last one. live, resting: asks. waiting: the commonest reasons first."""
+    batch: the last one. closes: the next one; None while none gathers. live, resting: asks. waiting: the
+    commonest reasons first."""
 
     product: ProductField
     bids: tuple[Level, ...]
@@ -83,6 +92,7 @@ class Book(Message):
     batch: BatchSummary | None
     time: Seconds
     waiting: tuple[Waiting, ...] = ()
+    closes: NextClose | None = None
 
     @property
     def spread(self) -> int | None:

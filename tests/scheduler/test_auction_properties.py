@@ -34,6 +34,7 @@ from prixfixe.protocol.orders import KIND_BIDS
 from prixfixe.protocol.typed_data import format_bytes32
 from scheduler.auctioneer import Auctioneer
 from tests.service.test_book import place_bid
+from tests.support.scheduling import hurry
 from tests.support.service import CHAIN_TIME, CUSTOMER, DOLLAR, DOMAIN, PROVIDER, STRANGER, WORKER, World
 
 CENT = DOLLAR // 100
@@ -108,7 +109,7 @@ def closed(world: World) -> tuple[Batch | None, list[dict[str, Any]]]:
     services = world.services
     auctioneer = Auctioneer(world.store, world.chain, services.blobs, services.quotes._terms, DOMAIN)
     auctioneer.run_once()
-    auctioneer._closing = dict.fromkeys(auctioneer._closing, 0.0)
+    hurry(world.store)
     auctioneer.run_once()
     with world.store.read() as connection:
         digest = connection.execute(select(batches.c.digest)).scalar_one_or_none()

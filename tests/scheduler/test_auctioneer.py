@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from marketplace.store import transitions
-from marketplace.store.tables import attempts, batches, deals
+from marketplace.store.tables import attempts, batches, deals, open_batches
 from prixfixe.chain.replay import replay
 from prixfixe.keys import development_signer
 from prixfixe.market.batch import Batch
@@ -16,7 +16,7 @@ from prixfixe.protocol.canonical import canonical_json, sha256_hex
 from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Reason
-from tests.support.scheduling import Service
+from tests.support.scheduling import Service, hurry
 
 pytestmark = pytest.mark.chain
 
@@ -86,6 +86,24 @@ def test_a_publication_that_was_tampered_with_is_caught(service: Service) -> Non
     assert any("the seed is" in fault for fault in found.faults)
 
 
+def test_a_restart_does_not_put_off_the_close_and_a_batch_without_a_bid_is_over(service: Service) -> None:
+    service.ready_worker()
+    job = service.bid()
+    service.indexer.run_once()
+    service.auctioneer.run_once()
+    (gathers,) = service.rows(open_batches)
+    again = service.restarted()
+    try:
+        again.auctioneer.run_once()
+        assert again.rows(open_batches) == [gathers]
+        with again.store.write() as connection:
+            transitions.free_lot_ended(connection, job, 0, CANCELLED)
+        again.auctioneer.run_once()
+        assert again.rows(open_batches) == []
+    finally:
+        again.close()
+
+
 @pytest.mark.parametrize("dies", ["before the tables", "before the transaction"])
 def test_a_crash_loses_no_batch_and_makes_none_twice(
     service: Service, dies: str, monkeypatch: pytest.MonkeyPatch
@@ -94,7 +112,7 @@ def test_a_crash_loses_no_batch_and_makes_none_twice(
     job = service.bid()
     service.indexer.run_once()
     service.auctioneer.run_once()
-    service.auctioneer._closing = dict.fromkeys(service.auctioneer._closing, 0.0)
+    hurry(service.store)
     if dies == "before the tables":
 
         def crash(*_: object) -> None:
@@ -158,7 +176,7 @@ def test_what_the_contract_leaves_out_is_free_again_with_its_reason(service: Ser
     poor = service.bid(signer=stranger, nonce=2)
     service.indexer.run_once()
     service.auctioneer.run_once()
-    service.auctioneer._closing = dict.fromkeys(service.auctioneer._closing, 0.0)
+    hurry(service.store)
     service.auctioneer.run_once()
     client.withdraw(stranger, stranger.address, money("2"))
     service.relay()

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from marketplace.store import transitions
-from marketplace.store.batches import batch_cleared, batch_closed
+from marketplace.store.batches import batch_cleared, batch_closed, batch_opened
 from marketplace.store.tables import asks, lots, quotes
 from prixfixe.keys import sign_typed
 from prixfixe.market.entering import UNPAID
@@ -249,6 +249,13 @@ def test_what_changes_in_the_book_is_told_as_it_happens_and_a_reader_who_does_no
             world.http.delete(f"/v1/orders/{bid}", headers=world.sign_in(CUSTOMER))
             gone = {**whole, "volume": 0, "orders": 0}
             assert next(seen) == ("depth", {"levels": [gone]})
+
+            with world.store.write() as connection:
+                batch_opened(connection, world.ask().ask.product, world.clock.now + 4.5)
+            assert next(seen) == ("close", {"at": world.clock.now + 4.5})
+            found = book(world)["closes"]
+            assert found == {"at": world.clock.now + 4.5, "seconds": 4.5}
+            assert "closes in 4.5 s" in world.http.get(f"/market/{product(world)}").text
 
             publish_batch(world, number=1)
             kind, batch = next(seen)
