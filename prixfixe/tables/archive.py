@@ -23,6 +23,9 @@ MAX_CELLS = 60_000_000
 
 _SMALL_XML = 16 << 20
 _PIECE_BYTES = 1 << 20
+_CELL_BYTES = 16
+"""Bytes of a sheet that a cell takes at least, when it points at a text: `<c t="s"><v>0</v>` and more."""
+
 _ERROR = re.compile(rb'<c ([^>]*\bt="e"[^>]*)>(?:<f.*?(?:</f>|/>))?<v>([^<]{0,20})', re.S)
 _PLACE = re.compile(rb'\br="([A-Z]+)([0-9]+)"')
 _WIDE = re.compile(rb'<c r="([A-Z]{2,3})')
@@ -102,7 +105,7 @@ def measure(
         other_sheet = name.startswith("xl/worksheets/") and name != sheet_part
         if not name.endswith((".xml", ".rels")) or other_sheet:
             continue
-        if name != sheet_part and info.compress_size * 1032 < _SMALL_XML:
+        if name not in (sheet_part, *_shared(archive)) and info.compress_size * 1032 < _SMALL_XML:
             continue  # deflate packs at most 1,032 to 1
         size, kept, width, last = 0, b"", b"A", 1
         with archive.open(info) as file, _ahead(file) as chunks:
@@ -134,6 +137,18 @@ def measure(
                 row=last,
                 column=width.decode(),
             )
+
+
+def most_bytes(archive: zipfile.ZipFile, sheet_part: str) -> int:
+    """The most memory that a sheet's cells could take as texts, by the sizes that the archive claims: all of
+    them could be copies of one shared text. `measure` finds out who claims wrongly."""
+    size = archive.getinfo(sheet_part).file_size
+    return size + size // _CELL_BYTES * sum(archive.getinfo(name).file_size for name in _shared(archive))
+
+
+def _shared(archive: zipfile.ZipFile) -> list[str]:
+    """The part of texts that cells point at, whichever way it is written."""
+    return [name for name in archive.namelist() if name.lower().endswith("sharedstrings.xml")]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import duckdb
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.source import BadParameters
-from prixfixe.tables.table import NoRoom, disk_errors
+from prixfixe.tables.table import NoRoom, ReaderKilled, disk_errors
 
 WRONG_PARAMETERS, WRONG_DATA, OUR_FAULT = 64, 65, 70
 
@@ -45,7 +45,7 @@ def main(work: Work, job: Path = Path("/job")) -> int:
         return _ended(
             job, OUR_FAULT, f"the run needs more disk than its limit, nothing is delivered: {error}"
         )
-    except (duckdb.OutOfMemoryException, MemoryError) as error:
+    except (duckdb.OutOfMemoryException, MemoryError, ReaderKilled) as error:
         first = (str(error).splitlines() or ["out of memory"])[0]
         return _ended(
             job, OUR_FAULT, f"the run needs more memory than its limit, nothing is delivered: {first}"

@@ -15,7 +15,8 @@ import duckdb
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.columns import ColumnUse, literal
 from prixfixe.tables.locate import shown, way_out
-from prixfixe.tables.table import Table, check_names, disk_errors, stamp_of
+from prixfixe.tables.names import check_names
+from prixfixe.tables.table import Table, disk_errors, stamp_of
 
 MAX_ROWS = 1_000_000_000
 """Rows that a footer may claim: a few bytes can claim any number, and reading them would never end."""

@@ -24,7 +24,8 @@ import duckdb
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.columns import ColumnUse, literal
 from prixfixe.tables.locate import all_faults
-from prixfixe.tables.table import Table, check_names, stamp_of
+from prixfixe.tables.names import check_names
+from prixfixe.tables.table import Table, stamp_of
 
 HEADER_BYTES = 1 << 20
 """A header record longer than this is no header."""

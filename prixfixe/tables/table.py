@@ -16,9 +16,6 @@ import duckdb
 from prixfixe.errors import InvalidInput, PrixfixeError
 from prixfixe.tables.columns import ColumnUse
 
-MAX_COLUMNS = 16_384
-"""Columns of a table: as many as a sheet has."""
-
 
 class NoRoom(PrixfixeError):
     """The disk of this machine is full; nothing is wrong with the table."""
@@ -27,6 +24,17 @@ class NoRoom(PrixfixeError):
     default_hint = "free some space, or set TMPDIR to a disk that has room, and run again"
     default_retryable = True
     title = "There is no room on the disk"
+    status = 500
+    exit_code = 2
+
+
+class ReaderKilled(PrixfixeError):
+    """The process that read a workbook was ended from outside; nothing is known of the workbook."""
+
+    default_code = "reader-killed"
+    default_hint = "most likely memory ran out: close what else runs, or save the table as CSV, and run again"
+    default_retryable = True
+    title = "Reading was ended"
     status = 500
     exit_code = 2
 
@@ -181,32 +189,6 @@ def disk_errors() -> Iterator[None]:
         if met is not None and met.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise NoRoom("the disk is full") from error
         raise
-
-
-def check_names(file: str, names: Sequence[str]) -> tuple[str, ...]:
-    """InvalidInput for a header with a name twice or with more names than a sheet has columns."""
-    if len(names) > MAX_COLUMNS:
-        raise InvalidInput(
-            f"the header of {file} has {len(names):,} columns, and a table may have {MAX_COLUMNS:,}",
-            hint="leave out columns that are not used",
-            file=file,
-            row=0,
-            column=names[MAX_COLUMNS],
-            value=len(names),
-        )
-    seen: dict[str, int] = {}
-    for position, column in enumerate(names, start=1):
-        if column and column in seen:
-            raise InvalidInput(
-                f"the header of {file} has {column!r} twice, as column {seen[column]} and column {position}",
-                hint="rename one of them",
-                file=file,
-                row=0,
-                column=column,
-                value=column,
-            )
-        seen[column] = position
-    return tuple(names)
 
 
 def _plain(message: str) -> str:

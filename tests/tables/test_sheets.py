@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prixfixe.tables import celltexts, sheets
+from prixfixe.tables import celltexts, loading
 from prixfixe.tables.celltexts import ColumnTexts, NoText, cell_text, float_text, quoted
 
 NUMBERS = (
@@ -87,7 +87,7 @@ def test_quoted_texts_are_read_again_as_they_were(rows: list[list[str]]) -> None
 
 
 def test_a_sheet_that_loads_tells_how_far_it_is_by_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sheets, "_EVERY_SECONDS", 0.005)
+    monkeypatch.setattr(loading, "_EVERY_SECONDS", 0.005)
     told: list[float] = []
     enough = threading.Event()
 
@@ -96,7 +96,7 @@ def test_a_sheet_that_loads_tells_how_far_it_is_by_its_time(monkeypatch: pytest.
         if len(told) >= 5:
             enough.set()
 
-    with sheets._estimated(0.01, report):
+    with loading._estimated(0.01, report):
         assert enough.wait(20)
     assert told == sorted(told)
     assert 0.15 < told[0] <= told[-1] < 0.8

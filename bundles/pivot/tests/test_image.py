@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xlsxwriter  # type: ignore[import-untyped]  # ships no types
 
 from prixfixe.cli.bundle_image import build_image
 from prixfixe.protocol.bundle import load
@@ -67,12 +68,16 @@ class Run:
 @pytest.fixture
 def start(image: str, tmp_path: Path) -> Callable[..., Run]:
     def run(
-        table: bytes, parameters: dict[str, Any] = PARAMETERS, limit: int | None = None, **how: Any
+        table: bytes,
+        parameters: dict[str, Any] = PARAMETERS,
+        limit: int | None = None,
+        name: str = "table.csv",
+        **how: Any,
     ) -> Run:
         job = tmp_path / f"job{len(list(tmp_path.iterdir()))}"
         for folder in (job, job / "inputs", job / "outputs"):
             folder.mkdir()
-        (job / "inputs" / "table.csv").write_bytes(table)
+        (job / "inputs" / name).write_bytes(table)
         (job / "parameters.json").write_text(json.dumps(parameters))
         (job / "task.json").write_text(json.dumps({"index": 0, "count": 1, "limit_units": limit}))
         os.chmod(job / "outputs", 0o777)
@@ -123,6 +128,29 @@ def test_wrong_data_ends_with_65_and_one_json_line_with_the_place(start: Callabl
         "column": "amount",
         "value": "abc",
     }
+
+
+def workbook(path: Path, cells: int, length: int) -> bytes:
+    """A workbook with so many cells that point at one text of so many letters."""
+    book = xlsxwriter.Workbook(str(path))
+    sheet = book.add_worksheet()
+    sheet.write_row(0, 0, ("account", "year", "amount"))
+    for row in range(1, cells + 1):
+        sheet.write_row(row, 0, ("x" * length, 2024, 1))
+    book.close()
+    return path.read_bytes()
+
+
+def test_a_workbook_is_loaded_by_a_process_of_its_own_and_one_made_to_do_harm_ends_only_that(
+    start: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("books") / "table.xlsx"
+    good = start(workbook(path, 20_000, 2_000), name=path.name)
+    assert good.code == 0, good.err
+    assert good.files["pivot.csv"].endswith(b",20000\r\n")
+    bad = start(workbook(path, 60_000, 32_000), name=path.name, memory=512)
+    assert (bad.code, bad.files) == (70, {})
+    assert "needs more memory than its limit" in bad.err
 
 
 def test_a_missing_column_ends_with_65(start: Callable[..., Run]) -> None:
