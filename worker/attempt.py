@@ -31,10 +31,10 @@ from prixfixe.protocol.wire import Assignment, Reason
 from worker import outcomes
 from worker.checks import check_deal, check_job
 from worker.client import Stopped
+from worker.containers import container_name
 from worker.delivery import WORD_SECONDS, Delivery
 from worker.journal import AttemptRow, TaskRow
 from worker.room import Abandoned, Room
-from worker.runner import container_name
 from worker.task import Ended, Task
 
 log = logging.getLogger("prixfixe.worker")
@@ -96,7 +96,7 @@ class Attempt:
             self._ended = {task: _ended(each) for task, each in known.items() if each.report is not None}
             for each in known.values():
                 if each.disk is not None:  # a restart of the machine has unmounted it
-                    self.room.scratch.adopt(each.disk, max(self.assignment.product.disk_mib, 1))
+                    self.room.hands.adopt(each.disk, max(self.assignment.product.disk_mib, 1))
             self._carry_on(lambda: report)
             return
         log.info("attempt %s: going on with %d tasks begun", self.id, len(known))
@@ -303,7 +303,7 @@ class Attempt:
     def _remove_containers(self) -> None:
         for task in self.room.journal.tasks(self.id):
             with suppress(EngineError):
-                self.room.engine.remove(container_name(self.id, task))
+                self.room.hands.remove(container_name(self.id, task))
 
     def _clean(self) -> None:
         """After the report: nothing here is part of anybody's wait."""
@@ -313,13 +313,14 @@ class Attempt:
             if row.disk is None:
                 continue
             with suppress(EngineError):
-                self.room.engine.remove(container_name(self.id, task))
-            self.room.scratch.discard(row.disk)
-        for folder in (self.folder, self.room.kept(self.id)):
-            shutil.rmtree(folder, ignore_errors=True)
+                self.room.hands.remove(container_name(self.id, task))
+            self.room.hands.release(row.disk)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(EngineError):
+            self.room.hands.delete(self.room.kept(self.id))
         self.room.inputs.evict()
         with suppress(EngineError):
-            self.room.scratch.prepare(size)
+            self.room.hands.prepare(size)
 
 
 def _finished(row: AttemptRow) -> LotReport | None:

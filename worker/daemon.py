@@ -27,19 +27,18 @@ from prixfixe.errors import Conflict, PrixfixeError
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Assignment, Market, Resources, WorkerRegistration
 from worker.attempt import Attempt
-from worker.cage import LABEL_ATTEMPT, LABEL_WORKER
+from worker.cage import LABEL_ATTEMPT
+from worker.calls import Description
 from worker.chain import ChainReader
 from worker.checks import NotOurs
 from worker.client import ServiceClient, Stopped, require_market
-from worker.engine import Engine
+from worker.hands import Hands
 from worker.heart import Heart
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
 from worker.machine_key import open_key
 from worker.room import Room
-from worker.scratch import ScratchPool
-from worker.selftest import require_seccomp
 from worker.settings import WorkerSettings
 from worker.slots import Slots
 from worker.space import Space
@@ -65,6 +64,7 @@ class Daemon:
         self._stopping = threading.Event()  # at once
         self._condition = threading.Condition()
         self._active: dict[str, Attempt] = {}
+        self._hands: Hands | None = None
         self._up = False  # signed in and registered; before that a stop has nothing to wait for
 
     # ------------------------------------------------------------------------------------------------- stop
@@ -87,18 +87,23 @@ class Daemon:
         signal.signal(signal.SIGTERM, handle)
         signal.signal(signal.SIGINT, handle)
 
+    @property
+    def runner_pid(self) -> int | None:
+        """Process id of the runner that lives now."""
+        return None if self._hands is None else self._hands.pid
+
     # -------------------------------------------------------------------------------------------------- run
 
     def run(self) -> None:
         """Until stopped. ConfigurationError, Forbidden and the like when it cannot work at all."""
         self._settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with only_one(self._settings.data), self._room() as (room, market):
+        with only_one(self._settings.data), self._room() as (room, market, runner):
             self._up = True
             heart = Heart(room, market, self._beat_facts, self._give_up)
             self._recover(room)
             heart.start()
             try:
-                self._emit("ready", self._describe(room, market))
+                self._emit("ready", self._describe(room, market, runner))
                 threading.Thread(target=self._poll, args=(room,), name="poll", daemon=True).start()
                 self._draining.wait()
                 heart.drain()
@@ -108,10 +113,15 @@ class Daemon:
             self._emit("stopped", {"unfinished": len(room.journal.unfinished())})
 
     @contextmanager
-    def _room(self) -> Iterator[tuple[Room, Market]]:
+    def _room(self) -> Iterator[tuple[Room, Market, Description]]:
         """Everything that attempts share, checked: service, chain, key, engine."""
         settings = self._settings
         with ExitStack() as open_:
+            # Before the key is read: what a child could inherit by mistake is not there yet.
+            hands = open_.enter_context(
+                closing(Hands(settings.data, settings.scratch, connections=4 * settings.slots + 8))
+            )
+            self._hands = hands
             client = open_.enter_context(closing(ServiceClient(settings.service, stopping=self._stopping)))
             market = client.market(wait=_FOREVER)
             require_market(market, settings.contract)
@@ -120,11 +130,9 @@ class Daemon:
             signer = open_key(settings.data, settings.key, market.chain_id)
             chain.require_authorised(settings.provider, signer.address)
             client.sign_in(signer)
-            engine = open_.enter_context(closing(Engine(connections=4 * settings.slots + 8)))
-            require_seccomp(engine.info())
+            runner = hands.describe()
             journal = open_.enter_context(closing(Journal(settings.data / "journal.db")))
             inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
-            scratch = open_.enter_context(closing(ScratchPool(settings.data / "disks", settings.scratch)))
             # Left first of all: cleaning uses everything above.
             pool = open_.enter_context(ThreadPoolExecutor(4 + settings.slots, thread_name_prefix="pool"))
             client.register(registration(settings), wait=_FOREVER)
@@ -137,26 +145,25 @@ class Daemon:
                 client=client,
                 space=Space(settings.data),
                 chain=chain,
-                engine=engine,
+                hands=hands,
                 journal=journal,
-                images=ImageStore(engine, inputs),
+                images=ImageStore(hands, inputs),
                 inputs=inputs,
-                scratch=scratch,
                 slots=Slots(settings.slots),
                 pool=pool,
             )
-            yield room, market
+            yield room, market, runner
 
     def _recover(self, room: Room) -> None:
         """Take up the journal's attempts, and remove what is left of any other."""
         room.journal.forget_before(time.time() - _KEEP_ENDED_SECONDS)
         rows = room.journal.unfinished()
         known = {row.id for row in rows}
-        for container, labels in room.engine.labelled(LABEL_WORKER, room.installation).items():
+        for container, labels in room.hands.containers(room.installation).items():
             if labels.get(LABEL_ATTEMPT) not in known:
                 log.info("removing container %s, left by an attempt that is over", container[:12])
-                room.engine.remove(container)
-        room.scratch.sweep(room.journal.disks())
+                room.hands.remove(container)
+        room.hands.sweep(room.journal.disks())
         _sweep(room, known)
         for row in rows:
             attempt = Attempt(room, Assignment.model_validate_json(row.assignment))
@@ -264,7 +271,7 @@ class Daemon:
         for attempt in found:
             attempt.stop("given up")
 
-    def _describe(self, room: Room, market: Market) -> dict[str, Any]:
+    def _describe(self, room: Room, market: Market, runner: Description) -> dict[str, Any]:
         return {
             "name": self._settings.name,
             "key": room.signer.address,
@@ -272,9 +279,10 @@ class Daemon:
             "market": market.contract,
             "chain_id": market.chain_id,
             "slots": self._settings.slots,
-            "scratch": room.scratch.kind,
+            "scratch": runner.scratch,
             "runtime": self._settings.runtime,
             "pid": os.getpid(),
+            "runner_pid": room.hands.pid,
         }
 
 
@@ -317,17 +325,20 @@ def installation(data: Path) -> str:
 
 @contextmanager
 def only_one(data: Path) -> Iterator[None]:
-    """Two daemons on one journal would sign against each other."""
+    """Two daemons on one journal would sign against each other. Conflict names the one that runs."""
     descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            pid = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
             raise Conflict(
-                f"another worker runs on {data}",
+                f"another worker runs on {data}" + (f": process {pid}" if pid else ""),
                 hint="give each worker a --data of its own",
                 fault="provider",
             ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield
     finally:
         with suppress(OSError):

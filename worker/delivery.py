@@ -22,7 +22,6 @@ from prixfixe.protocol.outputs import OutputFile
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.uploads import PartRange
 from prixfixe.protocol.wire import Assignment
-from worker.outputs import open_output
 from worker.replica import agree
 from worker.room import Room
 
@@ -106,11 +105,6 @@ class Delivery:
 
     def _upload(self, place: Path, file: OutputFile, wait: float) -> None:
         def content(part: PartRange) -> Iterable[bytes]:
-            with open_output(place, file.path) as stream:
-                stream.seek(part.offset)
-                left = part.length
-                while chunk := stream.read(min(1 << 20, left)):
-                    left -= len(chunk)
-                    yield chunk
+            return self.room.hands.read(place, file.path, part.offset, part.length)
 
         self.room.client.upload(file.sha256, file.size, content, wait)

@@ -10,7 +10,6 @@ import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import docker  # type: ignore[import-untyped]
@@ -19,6 +18,14 @@ import docker.utils.socket  # type: ignore[import-untyped]
 import requests.exceptions
 
 from prixfixe.errors import EngineError
+from worker.containers import (
+    ContainerState,
+    EngineLost,
+    ImageMissing,
+    NameTaken,
+    NotThere,
+    Refused,
+)
 
 log = logging.getLogger("prixfixe.worker")
 
@@ -26,24 +33,6 @@ log = logging.getLogger("prixfixe.worker")
 _TIMEOUT_SECONDS: Final = 120
 _STDERR: Final = 2
 _HEADER: Final = struct.Struct(">BxxxL")
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerState:
-    """What the engine says about a container. status: created, running, exited, dead... exit_code: of its
-    main process once exited. oom_killed: the kernel killed one of its processes for memory. started_at: the
-    engine's clock, ISO text."""
-
-    id: str
-    status: str
-    exit_code: int
-    oom_killed: bool
-    error: str
-    started_at: str
-
-    @property
-    def over(self) -> bool:
-        return self.status in ("exited", "dead")
 
 
 class Stream:
@@ -223,32 +212,6 @@ def _frames(chunks: Iterable[bytes]) -> Iterator[tuple[bool, bytes]]:
                 break
             yield number == _STDERR, bytes(kept[_HEADER.size : _HEADER.size + size])
             del kept[: _HEADER.size + size]
-
-
-class NotThere(EngineError):
-    default_code = "engine-not-there"
-
-
-class ImageMissing(NotThere):
-    default_code = "engine-image-missing"
-
-
-class NameTaken(EngineError):
-    default_code = "engine-name-taken"
-
-
-class Refused(EngineError):
-    """The engine understood and said no (409 and the like)."""
-
-    default_code = "engine-refused"
-
-
-class EngineLost(EngineError):
-    """The engine does not answer: it is stopped, restarting, or this user may not ask it."""
-
-    default_code = "engine-lost"
-    default_retryable = True
-    default_hint = "see that `docker info` works for this user"
 
 
 @contextmanager

@@ -138,7 +138,7 @@ class Heart:
                 log.info("not quoting %s: %s", product.name, reason)
                 continue
             with suppress(EngineError):
-                self._room.scratch.prepare(max(product.disk_mib, 1))
+                self._room.hands.prepare(max(product.disk_mib, 1))
         return not self._draining
 
     def _asks(self) -> list[Ask]:

@@ -210,6 +210,11 @@ class LogSender:
                 self._progress = piece.progress
             self._condition.notify_all()
 
+    def begin_again(self) -> None:
+        """The log is read from its beginning again, and what waits here comes with it."""
+        with self._condition:
+            self._text.clear()
+
     def close(self, timeout: float) -> None:
         """Send what is left, for at most `timeout` seconds."""
         with self._condition:

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from prixfixe.errors import PrixfixeError
 from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.wire import Reason
+from worker.containers import Run
 
 EXIT_PARAMETERS: Final = 64
 EXIT_DATA: Final = 65
 _KILLED: Final = (137, 143)  # 128 + SIGKILL, SIGTERM: from outside, since the limits are told apart above
 _DETAILS: Final = ("file", "row", "column", "value")
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Facts of one run. exit_code: of the main process; None when there never was one. seconds: wall clock
-    from start to end. stopped_for: why the worker killed it: "time", "log", "disk", "drain"; None: it did
-    not. error: the object of stderr's last line. last_line: for a reason without anything better."""
-
-    exit_code: int | None
-    seconds: float
-    oom_killed: bool = False
-    stopped_for: str | None = None
-    error: dict[str, Any] | None = None
-    last_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)

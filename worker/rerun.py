@@ -16,6 +16,7 @@ from worker import outcomes
 from worker.cage import LABEL_WORKER
 from worker.checks import as_bought
 from worker.client import ServiceClient
+from worker.containers import container_name
 from worker.daemon import installation
 from worker.engine import Engine
 from worker.images import ImageStore
@@ -24,10 +25,11 @@ from worker.judging import Rerun
 from worker.layout import cage_of, lay_out
 from worker.logs import LogTail
 from worker.outputs import OutputLimits, OutputRefused, collect
-from worker.runner import Job, Runner, Stopper, container_name
+from worker.runner import Job, Runner
 from worker.scratch import Disk, ScratchPool
 from worker.selftest import require_seccomp
 from worker.settings import Limits, ScratchKind
+from worker.stopping import Stopper
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,10 @@ from prixfixe.keys import Signer
 from prixfixe.protocol.typed_data import Domain
 from worker.chain import ChainReader
 from worker.client import ServiceClient
-from worker.engine import Engine
+from worker.hands import Hands
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
-from worker.scratch import ScratchPool
 from worker.settings import WorkerSettings
 from worker.slots import Slots
 from worker.space import Space
@@ -39,11 +38,10 @@ class Room:
     client: ServiceClient
     space: Space
     chain: ChainReader
-    engine: Engine
+    hands: Hands
     journal: Journal
     images: ImageStore
     inputs: InputCache
-    scratch: ScratchPool
     slots: Slots
     pool: ThreadPoolExecutor  # uploads, and cleaning that nobody waits for
 

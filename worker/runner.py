@@ -18,10 +18,11 @@ from typing import Final
 
 from prixfixe.errors import EngineError
 from worker.cage import Cage
-from worker.engine import ContainerState, Engine, EngineLost, Stream
+from worker.containers import ContainerState, EngineLost, Run, container_name
+from worker.engine import Engine, Stream
 from worker.logs import LogTail, Piece
-from worker.outcomes import Run
 from worker.scratch import Disk
+from worker.stopping import Stopper
 
 log = logging.getLogger("prixfixe.worker")
 
@@ -39,40 +40,6 @@ class Job:
     tail: LogTail
     seconds: float
     emit: Callable[[Piece], None]
-
-
-class Stopper:
-    """Lets other threads end a run: the market gave the attempt up, or the worker stops at once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kill: Callable[[], None] | None = None
-        self.why: str | None = None
-
-    def stop(self, why: str) -> None:
-        """Kill the container, now or as soon as there is one. The first reason stays. Returns at once: the
-        engine ends a container only when its output is read, which may be the caller's job."""
-        with self._lock:
-            self.why = self.why or why
-            kill = self._kill
-        if kill is not None:
-            threading.Thread(target=kill, name="kill", daemon=True).start()
-
-    def arm(self, kill: Callable[[], None]) -> None:
-        with self._lock:
-            self._kill = kill
-            why = self.why
-        if why is not None:
-            self.stop(why)
-
-    def disarm(self) -> None:
-        with self._lock:
-            self._kill = None
-
-
-def container_name(attempt: str, task: int = 0) -> str:
-    """One name a task of an attempt: a second container for it cannot exist."""
-    return f"prixfixe-{attempt}-{task}"
 
 
 class Runner:

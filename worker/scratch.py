@@ -22,7 +22,7 @@ import subprocess
 import threading
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -39,6 +39,10 @@ _MKFS: Final = (
 _MOUNT_OPTIONS: Final = "loop,nosuid,nodev,noexec,noatime"
 
 
+def _own_user() -> str | None:
+    return None if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """One task's disk: `outputs`, and `temporary`, its /tmp. Belongs to whoever took it."""
@@ -46,6 +50,9 @@ class Disk:
     kind: Literal["loop", "watched"]
     folder: Path
     size_mib: int
+    # Who the task must be to write here; None: the cage's own user. Without root nobody else's files could be
+    # read afterwards, so the task is then the user of the process that reads them.
+    user: str | None = field(default_factory=_own_user)
 
     @property
     def outputs(self) -> Path:
@@ -54,12 +61,6 @@ class Disk:
     @property
     def temporary(self) -> Path:
         return self.folder / "disk" / "tmp"
-
-    @property
-    def user(self) -> str | None:
-        """Who the task must be to write here; None: the cage's own user. Without root nobody else's files
-        could be read afterwards, so the task is then the worker's own user."""
-        return None if os.geteuid() == 0 else f"{os.getuid()}:{os.getgid()}"
 
     def used_bytes(self) -> int:
         """What the task has written, for a watched disk; links are not followed."""
@@ -74,6 +75,7 @@ class ScratchPool:
         self._ready = ready
         self._lock = threading.Lock()
         self._spare: dict[int, list[Disk]] = {}
+        self._made: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
         self.kind: Literal["loop", "watched"] = _choose(folder) if kind == "auto" else kind
 
@@ -97,11 +99,13 @@ class ScratchPool:
 
     def release(self, disk: Disk) -> None:
         """Delete a disk with all that is on it."""
-        _delete(disk.folder)
+        self.discard(disk.folder)
 
     def discard(self, folder: Path) -> None:
         """Delete a disk of which only the folder is known."""
         _delete(folder)
+        with self._lock:
+            self._made.discard(folder)
 
     def adopt(self, folder: Path, size_mib: int) -> Disk | None:
         """The disk that an earlier process took, mounted again if the machine restarted; None when it is
@@ -114,9 +118,11 @@ class ScratchPool:
         return disk if disk.outputs.is_dir() else None
 
     def sweep(self, keep: set[Path]) -> None:
-        """Delete the disks that an earlier process left, but those in `keep`."""
+        """Delete the disks that an earlier process left, but those in `keep`. What this one made stays."""
         for entry in self._folder.iterdir():
-            if entry not in keep:
+            with self._lock:
+                mine = entry in self._made
+            if not mine and entry not in keep:
                 _delete(entry)
 
     def close(self) -> None:
@@ -130,6 +136,8 @@ class ScratchPool:
     def _make(self, size_mib: int) -> Disk:
         folder = self._folder / uuid.uuid4().hex
         disk = Disk(self.kind, folder, size_mib)
+        with self._lock:
+            self._made.add(folder)
         (folder / "disk").mkdir(parents=True)
         try:
             if self.kind == "loop":
@@ -139,7 +147,7 @@ class ScratchPool:
                 place.mkdir(mode=0o700)
                 _give_to_task(place)
         except BaseException:
-            _delete(folder)
+            self.discard(folder)
             raise
         return disk
 

@@ -16,11 +16,13 @@ from typing import Any, Final
 
 from prixfixe.errors import EngineError, PrixfixeError
 from worker.cage import GVISOR, TASK_USER, Cage, Mounts
+from worker.containers import container_name
 from worker.engine import Engine
 from worker.logs import LogTail
-from worker.runner import Job, Runner, Stopper, container_name
+from worker.runner import Job, Runner
 from worker.scratch import ScratchPool
 from worker.settings import Limits, ScratchKind
+from worker.stopping import Stopper
 
 _BASE_IMAGE: Final = "prixfixe-base:bookworm"  # what bundles are built on, wherever scripts/setup ran
 _PROBE_SECONDS: Final = 20.0

@@ -18,16 +18,18 @@ from prixfixe.protocol.outputs import OutputManifest, TaskStatus
 from prixfixe.protocol.reports import MORE_WORDS_BYTES, TaskReport, most_listing_bytes
 from prixfixe.protocol.wire import Assignment, LogChunk, Reason
 from worker import outcomes
+from worker.cage import Cage
+from worker.calls import RunnerLost
 from worker.client import Stopped
-from worker.engine import ContainerState, ImageMissing
+from worker.containers import ContainerState, ImageMissing, Run, container_name
 from worker.journal import TaskRow
 from worker.layout import cage_of, lay_out
-from worker.logs import HeldLog, LogSender, LogTail, Piece
-from worker.outputs import OutputLimits, OutputRefused, collect, keep
+from worker.logs import HeldLog, LogSender, Piece
+from worker.outputs import OutputLimits, OutputRefused
 from worker.room import Abandoned, Room
-from worker.runner import Job, Runner, Stopper, container_name
 from worker.scratch import Disk
 from worker.settings import Limits
+from worker.stopping import Stopper
 
 log = logging.getLogger("prixfixe.worker")
 
@@ -66,7 +68,6 @@ class Task:
         self.folder = room.runs / assignment.attempt / str(index)
         self._raise_if_stopped = stopped
         self._stopper = Stopper()
-        self._runner = Runner(room.engine)
         self._disk: Disk | None = None
         self._cage: dict[str, Any] | None = None
         self._held: HeldLog | None = None
@@ -118,8 +119,8 @@ class Task:
         nothing is left of them afterwards."""
         if known is None or known.disk is None:
             return None
-        self._disk = self.room.scratch.adopt(known.disk, self._disk_mib)
-        state = self.room.engine.state(self._container)
+        self._disk = self.room.hands.adopt(known.disk, self._disk_mib)
+        state = self.room.hands.state(self._container)
         if state is not None and self._disk is not None and state.status != "created":
             log.info(
                 "attempt %s, task %d: found again (%s)", self.assignment.attempt, self.index, state.status
@@ -127,14 +128,14 @@ class Task:
             return state
         log.info("%s: starting it over", self._name)
         if state is not None:
-            self.room.engine.remove(self._container)
+            self.room.hands.remove(self._container)
         if self._disk is not None:
-            self.room.scratch.release(self._disk)
+            self.room.hands.release(self._disk.folder)
             self._disk = None
         return None
 
     def _begin(self, sender: LogSender) -> Ended:
-        self._disk = self.room.scratch.take(self._disk_mib)
+        self._disk = self.room.hands.take(self._disk_mib)
         lay_out(
             self.folder,
             self._manifest,
@@ -143,17 +144,43 @@ class Task:
             limit_units=self.assignment.limit_units,
             go_on=self._raise_if_stopped,
         )
-        job = self._job(self._disk, sender)
-        container = self._create(job)
+        cage = self._cage_on(self._disk)
+        container = self._create(cage)
         self.room.journal.running(self.assignment.attempt, self.index, container, self._disk.folder)
         self._begun = True
-        return self._finish(self._runner.run(container, job, self._stopper), sender)
+        return self._finish(self._run(container, cage, self._disk, sender, again=False), sender)
 
     def _follow(self, state: ContainerState, sender: LogSender) -> Ended:
         assert self._disk is not None
-        return self._finish(self._runner.resume(state, self._job(self._disk, sender), self._stopper), sender)
+        cage = self._cage_on(self._disk)
+        return self._finish(self._run(state.id, cage, self._disk, sender, again=True), sender)
 
-    def _job(self, disk: Disk, sender: LogSender) -> Job:
+    def _run(self, container: str, cage: Cage, disk: Disk, sender: LogSender, *, again: bool) -> Run:
+        """To its end, through every runner that dies meanwhile."""
+        limits = _log_limits(self.room.settings.limits, self.assignment)
+        while True:
+            try:
+                return self.room.hands.run(
+                    container, cage, disk, limits, self.seconds, self._stopper, self._ear(sender), again=again
+                )
+            except RunnerLost:
+                state = self.room.hands.state(container)
+                if state is None:
+                    raise EngineError(
+                        "the engine lost the container while it ran", code="container-lost", retryable=True
+                    ) from None
+                again = state.status != "created"
+                sender.begin_again()
+                log.info("%s: followed by a new runner (%s)", self._name, state.status)
+
+    def _ear(self, sender: LogSender) -> Callable[[Piece], None]:
+        """Takes the log from its beginning."""
+        if self.assignment.deal.bundle != NO_BUNDLE:
+            return sender.put
+        self._held = HeldLog(sender.put)
+        return self._held.put
+
+    def _cage_on(self, disk: Disk) -> Cage:
         settings, manifest = self.room.settings, self.assignment.manifest
         cage = cage_of(
             self._manifest,
@@ -168,24 +195,20 @@ class Task:
         )
         alike = replace(cage, task=0, command=manifest.command, environment=manifest.environment)
         self._cage = {**alike.describe(), "digest": alike.digest}
-        emit = sender.put
-        if self.assignment.deal.bundle == NO_BUNDLE:
-            self._held = HeldLog(sender.put)
-            emit = self._held.put
-        return Job(cage, disk, LogTail(_log_limits(settings.limits, self.assignment)), self.seconds, emit)
+        return cage
 
-    def _create(self, job: Job) -> str:
+    def _create(self, cage: Cage) -> str:
         try:
-            return self._runner.create(job)
+            return self.room.hands.create(cage)
         except ImageMissing:
             # It was there before; somebody cleaned up. Bring it back once.
-            self.room.images.forget(job.cage.image)
-            self.room.images.ensure(job.cage.image, self.assignment.image_archive)
-            return self._runner.create(job)
+            self.room.images.forget(cage.image)
+            self.room.images.ensure(cage.image, self.assignment.image_archive)
+            return self.room.hands.create(cage)
 
     # --------------------------------------------------------------------------------------------- finishing
 
-    def _finish(self, run: outcomes.Run, sender: LogSender) -> Ended:
+    def _finish(self, run: Run, sender: LogSender) -> Ended:
         self._raise_if_stopped()
         product, disk, deal = self.assignment.product, self._disk, self.assignment.deal
         assert disk is not None
@@ -211,12 +234,7 @@ class Task:
 
     def _collect(self, disk: Disk) -> OutputManifest:
         limits = OutputLimits(self.room.settings.limits.output_files, disk.size_mib << 20)
-        try:
-            outputs = collect(disk.outputs, limits)
-        except OSError as error:
-            raise OutputRefused(
-                f"the outputs cannot be read: {error.strerror}", code="output-unreadable", fault="provider"
-            ) from error
+        outputs = self.room.hands.collect(disk.outputs, limits)
         most = most_listing_bytes(self.assignment.deal.count)
         if len(outputs.to_bytes()) > most:
             raise OutputRefused(
@@ -234,8 +252,7 @@ class Task:
         if not self._several:
             return disk.outputs
         place = self.room.kept(self.assignment.attempt) / str(self.index)
-        shutil.rmtree(place, ignore_errors=True)
-        keep(disk.outputs, outputs.files, place)
+        self.room.hands.keep(disk.outputs, outputs.files, place)
         return place
 
     def _report(
@@ -259,10 +276,10 @@ class Task:
     def _clean(self) -> None:
         """Take away its container, disk and folder; not the files that `Ended.outputs` names."""
         with suppress(EngineError):
-            self.room.engine.remove(self._container)
+            self.room.hands.remove(self._container)
         if self._disk is not None:
-            self.room.scratch.release(self._disk)
             with suppress(PrixfixeError):
+                self.room.hands.release(self._disk.folder)
                 self.room.journal.released(self.assignment.attempt, self.index)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -16,13 +16,14 @@ import pytest
 from prixfixe.errors import EngineError
 from prixfixe.protocol.outputs import OutputManifest
 from worker.cage import GVISOR, TASK_USER, Cage, Mounts
+from worker.containers import Run, container_name
 from worker.engine import Engine
 from worker.logs import LogTail, Piece
-from worker.outcomes import Run
 from worker.outputs import OutputLimits, collect
-from worker.runner import Job, Runner, Stopper, container_name
+from worker.runner import Job, Runner
 from worker.scratch import Disk, ScratchPool
 from worker.settings import Limits
+from worker.stopping import Stopper
 
 IMAGE = "prixfixe-test-busybox"
 LABEL = f"test-cage-{uuid.uuid4().hex}"

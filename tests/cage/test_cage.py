@@ -12,12 +12,14 @@ import pytest
 from tests.cage.conftest import LABEL, Bench
 from tests.support.devnet import wait_for
 from worker.cage import GVISOR
+from worker.containers import Run
 from worker.engine import Engine
 from worker.outcomes import Limits as ProductLimits
-from worker.outcomes import Run, judge
+from worker.outcomes import judge
 from worker.outputs import OutputRefused
-from worker.runner import Runner, Stopper
+from worker.runner import Runner
 from worker.settings import Limits
+from worker.stopping import Stopper
 
 pytestmark = pytest.mark.engine
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from prixfixe.protocol.wire import Assignment
 from tests.worker.conftest import Stage
+from worker.containers import container_name
 from worker.engine import Engine
-from worker.runner import container_name
 
 
 def killed_while_running(

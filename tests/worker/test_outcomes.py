@@ -8,7 +8,8 @@ import pytest
 
 from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.wire import Reason
-from worker.outcomes import Limits, Run, could_not_start, judge, shortened
+from worker.containers import Run
+from worker.outcomes import Limits, could_not_start, judge, shortened
 
 LIMITS = Limits(seconds=60, memory_mib=512, disk_mib=100)
 
