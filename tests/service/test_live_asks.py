@@ -19,6 +19,7 @@ from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.typed_data import format_bytes32
 from tests.support.service import CHAIN_TIME, CONTRACT, CUSTOMER, OPERATOR, Clock
+from tests.support.stores import migrated_store
 
 PRODUCT = Product.parse("cpu-2x4/10m").to_bytes()
 TERMS = MarketTerms(CONTRACT, OPERATOR.address, 4, 5, 3.0)
@@ -29,8 +30,7 @@ class Pair:
     """A service's asks, and another process that writes into its store."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = Store.at(folder / "prixfixe.db")
-        self.store.migrate()
+        self.store = migrated_store(folder / "prixfixe.db")
         self.other = Store.at(folder / "prixfixe.db")
         self.clock = Clock()
         self.live = LiveAsks(self.store, TERMS, self.clock)

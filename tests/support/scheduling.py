@@ -16,7 +16,6 @@ from marketplace.chain import MarketReader
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
 from marketplace.store import transitions
-from marketplace.store.database import Store
 from marketplace.store.reports import attempt_reported
 from marketplace.store.tables import (
     asks,
@@ -47,6 +46,7 @@ from scheduler.matcher import Matcher
 from scheduler.reaper import Reaper, ReaperSettings
 from scheduler.relayer import Relayer, RelayerSettings
 from tests.support.market import OFFER, PAY, LocalMarket
+from tests.support.stores import migrated_store
 
 SILENCE_SECONDS = 3.0
 OUTPUTS = OutputManifest((OutputFile("out.csv", "ab" * 32, 10),))
@@ -79,8 +79,7 @@ class Service:
     signer: LocalSigner | None = None
 
     def __post_init__(self) -> None:
-        self.store = Store.at(self.data / "prixfixe.db")
-        self.store.migrate()
+        self.store = migrated_store(self.data / "prixfixe.db")
         client = self.client = MarketClient(self.market.chain.url, self.market.deployment.market)
         reader = MarketReader(client.rpc, client.contract)
         policy = self.market.deployment.policy

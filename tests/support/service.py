@@ -17,7 +17,6 @@ from marketplace.chain import AccountView, ChainView
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store import deals as chain_deals
-from marketplace.store.database import Store
 from marketplace.store.transitions import lot_matched
 from prixfixe.errors import Unavailable
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
@@ -33,6 +32,7 @@ from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.siwe import SignIn
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
+from tests.support.stores import migrated_store
 
 CHAIN_ID = 31337
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -158,8 +158,7 @@ class World:
         self.chain.workers[(PROVIDER.address, WORKER.address)] = CHAIN_TIME + 10**6
         chosen = {"max_blob_bytes": 3_000_000, "max_log_bytes": 1000, **settings_}
         settings = ServiceSettings(data=folder, domain=HOST, **chosen)
-        self.store = Store(settings.database_url)
-        self.store.migrate()
+        self.store = migrated_store(settings.data / "prixfixe.db")
         self.services = Services.build(settings, MARKET, self.store, self.chain, OPERATOR, self.clock)
         self.app = create_app(self.services)
         self.http = httpx.Client(transport=InProcess(self.app), base_url=f"http://{HOST}")

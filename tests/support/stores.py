@@ -1,0 +1,29 @@
+"""A store with today's tables, without the price of its migrations: they run once, each test has a copy."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from marketplace.store.database import Store
+
+
+@cache
+def _migrated_file() -> bytes:
+    """An empty store's file, brought up to date as a service does it. The migrations themselves are tested
+    where they are run step by step."""
+    with tempfile.TemporaryDirectory(prefix="prixfixe-store-") as folder:
+        path = Path(folder) / "prixfixe.db"
+        store = Store.at(path)
+        store.migrate()
+        store.close()  # the last connection moves what the log holds into the file
+        assert [each.name for each in Path(folder).iterdir()] == [path.name]
+        return path.read_bytes()
+
+
+def migrated_store(path: Path) -> Store:
+    """The store in `path`, made there if it is not."""
+    if not path.exists():
+        path.write_bytes(_migrated_file())
+    return Store.at(path)
