@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from functools import cache
+
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from marketplace.api import (
     batches,
@@ -42,9 +45,18 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
-    for module in _ROUTERS:
-        app.include_router(module.router, prefix="/v1")
-    app.include_router(console.router)
+    app.router.routes.extend(_routes())
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_middleware(problems.Faults)
     return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """Every route, made once a process: working out what each of them takes costs more than most requests,
+    and nothing of it depends on the services behind an app."""
+    parent = APIRouter(redirect_slashes=False)
+    for module in _ROUTERS:
+        parent.include_router(module.router, prefix="/v1")
+    parent.include_router(console.router)
+    return parent.routes
