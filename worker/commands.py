@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from worker import income_commands
+from worker import duty_commands, income_commands, log_commands
 from worker.init_command import init
 from worker.options import (
     address_of,
@@ -57,6 +57,10 @@ def worker() -> None:
 worker.add_command(init)
 worker.add_command(withdraw)
 worker.add_command(status)
+for command in (duty_commands.pause, duty_commands.resume, duty_commands.drain, duty_commands.schedule):
+    worker.add_command(command)
+worker.add_command(log_commands.logs)
+worker.add_command(log_commands.news)
 worker.add_command(income_commands.price)
 worker.add_command(income_commands.earnings)
 worker.add_command(income_commands.why)
@@ -142,10 +146,12 @@ def start(
     """
     from prixfixe.protocol.money import Money
     from worker.daemon import Daemon
+    from worker.ownlog import log_to_folder
     from worker.profile import Profile
     from worker.settings import WorkerSettings, free_disk_mib
 
     log_to_stderr(as_json)
+    log_to_folder(data.absolute())
     service, rpc, contract = where(service, rpc, contract, data)
     settings = WorkerSettings(
         service=service,

@@ -32,12 +32,14 @@ from worker.calls import Description
 from worker.chain import ChainReader
 from worker.checks import NotOurs
 from worker.client import ServiceClient, Stopped, require_market
+from worker.duty import LOCK_FILE, Duty
 from worker.hands import Hands
 from worker.heart import Heart
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
 from worker.machine_key import open_key
+from worker.notes import remember_version, service_differs
 from worker.room import Room
 from worker.settings import WorkerSettings
 from worker.slots import Slots
@@ -99,7 +101,10 @@ class Daemon:
         self._settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         with only_one(self._settings.data), self._room() as (room, market, runner):
             self._up = True
-            heart = Heart(room, market, self._beat_facts, self._give_up)
+            heart = Heart(room, market, self._beat_facts, self._give_up, self.stop)
+            remember_version(self._settings.data)
+            if (differs := service_differs(market.version)) is not None:
+                log.info("%s", differs)
             self._recover(room)
             heart.start()
             try:
@@ -144,6 +149,7 @@ class Daemon:
                 signer=signer,
                 client=client,
                 space=Space(settings.data),
+                duty=Duty(settings.data),
                 chain=chain,
                 hands=hands,
                 journal=journal,
@@ -326,7 +332,7 @@ def installation(data: Path) -> str:
 @contextmanager
 def only_one(data: Path) -> Iterator[None]:
     """Two daemons on one journal would sign against each other. Conflict names the one that runs."""
-    descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -142,15 +142,16 @@ class Engine:
         frames = docker.utils.socket.frames_iter(connection, tty=False)
         return Stream(((number == _STDERR, data) for number, data in frames), close)
 
-    def follow(self, container: str) -> Stream:
-        """Output of a container from its beginning until it ends, from the engine's own bounded log.
+    def follow(self, container: str, *, to_end: bool = True) -> Stream:
+        """Output of a container from its beginning until it ends, or until now, from the engine's own bounded
+        log.
 
         Not an attach that asks for the past as well: engine 20.10 then leaves the past out now and then.
         """
         url = f"{self._api.base_url}/v{self._api.api_version}/containers/{container}/logs"
         with _translated("read the container's log"):
             response = self._api.get(
-                url, params={"stdout": 1, "stderr": 1, "follow": 1}, stream=True, timeout=None
+                url, params={"stdout": 1, "stderr": 1, "follow": int(to_end)}, stream=True, timeout=None
             )
             response.raise_for_status()
         return Stream(_frames(response.iter_content(chunk_size=None)), response.close)

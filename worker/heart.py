@@ -24,12 +24,14 @@ log = logging.getLogger("prixfixe.worker")
 
 # How often era and chain time are read again when nothing else asks for it.
 _STANDING_SECONDS: Final = 5.0
+_QUIET_BEATS: Final = 3  # before a drained worker ends
 
 
 class Heart:
     """One thread that beats every `heartbeat_seconds`, and at once when it has a new ask to place.
 
-    running: the attempts that run now. give_up: called with those that the market no longer wants.
+    running: the attempts that run now. give_up: called with those that the market no longer wants. end:
+    called once when the provider ordered a drain and nothing runs any more.
     """
 
     def __init__(
@@ -38,11 +40,14 @@ class Heart:
         market: Market,
         running: Callable[[], tuple[str, ...]],
         give_up: Callable[[tuple[str, ...]], None],
+        end: Callable[[], None],
     ) -> None:
         self._room = room
         self._market = market
         self._running = running
         self._give_up = give_up
+        self._end = end
+        self._quiet_beats = 0
         self._pricing = Pricing(room.settings, room.client.index, room.pool)
         self._wake = threading.Event()
         self._over = threading.Event()
@@ -100,17 +105,21 @@ class Heart:
     def _beat(self) -> bool:
         """One beat. True when its answer calls for another at once: there is something new to ask."""
         trouble = self._room.space.trouble()
-        self._heed(trouble)
-        draining = self._draining or trouble is not None
+        rest = trouble or self._room.duty.rest(self._sold())
+        self._heed("space", trouble, "the disk has room again: work is taken")
+        self._heed("rest", None if trouble else rest, "work is taken again")
+        draining = self._draining or rest is not None
+        running = self._running()
         asks = [] if draining else self._asks()
         answer = self._room.client.heartbeat(
             Heartbeat(
                 asks=tuple(self._signed(ask) for ask in asks),
-                running=self._running(),
+                running=running,
                 draining=draining,
-                trouble=trouble,
+                trouble=rest,
             )
         )
+        self._end_drained(quiet=draining and not running)
         if answer.stop:
             self._give_up(answer.stop)
         self._explain(answer)
@@ -118,14 +127,26 @@ class Heart:
             self._resting.update({ask.product: ask for ask in asks})
         return self._take_wanted(answer.products)
 
-    def _heed(self, trouble: str | None) -> None:
-        """A full disk ends the asking, and is said once; the market has dropped what rested by then."""
-        if trouble is not None:
-            self._say_once("space", trouble)
+    def _heed(self, kind: str, reason: str | None, over: str) -> None:
+        """A reason to rest ends the asking, and is said once; the market has dropped what rested by then."""
+        if reason is not None:
+            self._say_once(kind, reason)
             self._resting.clear()
-        elif "space" in self._told:
-            self._told.discard("space")
-            log.info("the disk has room again: work is taken")
+        elif kind in self._told:
+            self._told.discard(kind)
+            log.info("%s", over)
+
+    def _end_drained(self, *, quiet: bool) -> None:
+        """End once a drain was ordered and nothing has run for some beats: what was matched when the market
+        heard of it has come by then."""
+        self._quiet_beats = self._quiet_beats + 1 if quiet and self._room.duty.draining else 0
+        if self._quiet_beats == _QUIET_BEATS:
+            self._end()
+
+    def _sold(self) -> tuple[Product, ...]:
+        """What the market wants, one slot can run, and the worker's hours have time for."""
+        settings, duty = self._room.settings, self._room.duty
+        return tuple(each for each in self._wanted if slot_fits(settings, each) is None and duty.admits(each))
 
     def _take_wanted(self, products: tuple[Product, ...]) -> bool:
         fresh = tuple(product for product in products if product not in self._wanted)
@@ -152,7 +173,7 @@ class Heart:
             return []
         self._told.discard("standing")
         self._pricing.refresh()
-        return due_asks(self._room.settings, self._wanted, standing, self._resting, self._pricing.of)
+        return due_asks(self._room.settings, self._sold(), standing, self._resting, self._pricing.of)
 
     def _read_standing(self) -> Standing:
         if self._standing is None or time.monotonic() - self._standing_read > _STANDING_SECONDS:
@@ -170,7 +191,7 @@ class Heart:
         refused = {reason.code for reason in answer.refused}
         for reason in answer.refused:
             self._say_once(reason.code, f"an ask was refused: {reason.message}. {reason.hint}".rstrip(". "))
-        self._told &= refused | {"standing", "space"}
+        self._told &= refused | {"standing", "space", "rest"}
         if refused:
             self._standing = None  # era or time may be what was wrong
 

@@ -11,6 +11,7 @@ from prixfixe.keys import Signer
 from prixfixe.protocol.typed_data import Domain
 from worker.chain import ChainReader
 from worker.client import ServiceClient
+from worker.duty import Duty
 from worker.hands import Hands
 from worker.images import ImageStore
 from worker.inputs import InputCache
@@ -37,6 +38,7 @@ class Room:
     signer: Signer
     client: ServiceClient
     space: Space
+    duty: Duty
     chain: ChainReader
     hands: Hands
     journal: Journal

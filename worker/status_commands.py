@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,13 +35,44 @@ if TYPE_CHECKING:
 def status(
     service: str | None, rpc: str | None, contract: str | None, key: str | None, data: Path, as_json: bool
 ) -> None:
-    """Show what the market knows of a worker: whether it lives, what it did, what it earned."""
+    """Show how a worker is: whether it lives, what it did, what it earned.
+
+    What the market knows of it; and of the worker in --data also whether it runs, its orders and its hours.
+    """
+    from worker.duty import Orders, is_running
+    from worker.notes import service_differs, version_before
+    from worker.schedule import Schedule
+
+    hours = Schedule.load(data)
+    here = {
+        "running": is_running(data),
+        "orders": Orders.load(data).state,
+        "hours": None if hours is None else str(hours),
+        "before": version_before(data),
+    }
+    if key is None and not as_json:
+        click.echo(_here(here, data))
     with signed_in(service, rpc, contract, key, data) as (client, signer):
-        found = client.status(signer.address)
+        found, version = client.status(signer.address), client.market().version
     if as_json:
-        click.echo(found.model_dump_json())
+        local = {"here": here} if key is None else {}
+        click.echo(json.dumps({**found.model_dump(mode="json"), **local, "service_version": version}))
         return
     _show(found)
+    if (differs := service_differs(version)) is not None:
+        click.echo(f"  {differs}", err=True)
+
+
+def _here(here: dict[str, Any], data: Path) -> str:
+    """What this machine knows itself, in a line."""
+    parts = ["runs" if here["running"] else "does not run: prixfixe worker start"]
+    if here["orders"] != "work":
+        parts.append({"pause": "paused", "drain": "draining"}[here["orders"]])
+    if here["hours"] is not None:
+        parts.append(f"works {here['hours']}")
+    if here["before"] is not None:
+        parts.append(f"version {here['before']} before: prixfixe worker news")
+    return f"worker in {data}: {'; '.join(parts)}"
 
 
 def _show(found: WorkerStatus) -> None:

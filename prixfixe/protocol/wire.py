@@ -382,7 +382,7 @@ class SignedAsk(Message):
 
 class Heartbeat(Message):
     """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker
-    drains. trouble: why a worker drains that was not told to, for its provider."""
+    drains. trouble: why it drains, for its provider, unless it is being stopped."""
 
     asks: Annotated[tuple[SignedAsk, ...], Field(max_length=256)]
     running: Annotated[tuple[str, ...], Field(max_length=1024)]  # attempt ids
@@ -472,4 +472,4 @@ class WorkerStatus(Message):
     lost: int
     earned: MoneyField
     draining: bool = False  # takes no work
-    trouble: str | None = None  # why, when nobody told it to
+    trouble: str | None = None  # why

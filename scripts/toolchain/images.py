@@ -46,6 +46,7 @@ def stage() -> None:
     for package in PACKAGES:
         shutil.rmtree(SITE / package, ignore_errors=True)
         shutil.copytree(ROOT / package, SITE / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "CHANGELOG.md", SITE / "worker")
     _entry_points()
     shutil.copy2(os.path.realpath(TOOLS / "bin" / "anvil"), STAGE / "anvil")
 
