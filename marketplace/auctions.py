@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,15 +49,21 @@ class Side:
         return sorted({each.bid.customer for each in self.bids})
 
     def purses(self, view: ChainView, surety: int) -> dict[str, Purse]:
-        """What each customer can spend. While earnings wait in a dispute window the contract keeps the surety
-        back."""
-        purses = {}
-        for customer in self.customers:
-            account = view.accounts[customer]
-            kept = surety if account.held else 0
-            free = max(account.free - kept - self.promised.get(customer, 0), 0)
-            purses[customer] = Purse(free, account.era)
-        return purses
+        """What each customer can spend."""
+        return purses_of(self.customers, self.promised, view, surety)
+
+
+def purses_of(
+    customers: Iterable[str], promised: Mapping[str, int], view: ChainView, surety: int
+) -> dict[str, Purse]:
+    """What each customer can spend beside what it has promised. While earnings wait in a dispute window the
+    contract keeps the surety back."""
+    purses = {}
+    for customer in customers:
+        account = view.accounts[customer]
+        kept = surety if account.held else 0
+        purses[customer] = Purse(max(account.free - kept - promised.get(customer, 0), 0), account.era)
+    return purses
 
 
 def rules_of(connection: Connection, product: bytes) -> AuctionRules:
@@ -134,13 +141,18 @@ def resting_bids(connection: Connection, product: bytes, now: float) -> Side:
                 providers=None if row.providers is None else tuple(row.providers),
                 failed_on=frozenset(failed.get(row.id, ())),
             )
-    promised = connection.execute(
+    return Side(tuple(found.values()), promised_of(connection))
+
+
+def promised_of(connection: Connection) -> dict[str, int]:
+    """What each customer's lots cost whose match is under way."""
+    rows = connection.execute(
         select(jobs.c.customer, func.sum(lots.c["count"] * jobs.c.price))
         .join(lots, lots.c.job == jobs.c.id)
         .where(lots.c.state == "matching")
         .group_by(jobs.c.customer)
     )
-    return Side(tuple(found.values()), {row[0]: int(row[1]) for row in promised})
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def with_signatures(resting: Resting, view: ChainView, now: float) -> list[RestingAsk]:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from marketplace.chain import ChainReader, ChainView
-from marketplace.issued import UNSIGNED, IssuedQuotes, refused_by_models
-from marketplace.live_asks import LiveAsks
+from marketplace.chain import ChainView
+from marketplace.issued import UNSIGNED, refused_by_models
 from marketplace.orders import MATCH_SECONDS
 from marketplace.outlook import busy_until, past_runs
-from marketplace.resting import MarketTerms
-from marketplace.settings import ServiceSettings
-from marketplace.store.database import Store
+from marketplace.quoting import Quoting
 from prixfixe.errors import InvalidInput
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.estimate import Estimate, estimate, lot_size
-from prixfixe.market.rules import Conditions, Wanted
+from prixfixe.market.rules import Conditions, Wanted, WhyNot
 from prixfixe.protocol import wire
 from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.money import Money
@@ -33,23 +28,8 @@ _HALF_MORE: Final = (3, 2)  # an auction's limit when none is named
 class BidQuotes:
     """Prices of bids, by the asks that rest and the rules of the matcher."""
 
-    def __init__(
-        self,
-        store: Store,
-        settings: ServiceSettings,
-        chain: ChainReader,
-        issued: IssuedQuotes,
-        terms: MarketTerms,
-        live: LiveAsks,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = store
-        self._settings = settings
-        self._chain = chain
-        self._issued = issued
-        self._terms = terms
-        self._live = live
-        self._clock = clock
+    def __init__(self, quoting: Quoting) -> None:
+        self._at = quoting
 
     def quote(self, request: wire.BidQuoteRequest) -> wire.BidQuote:
         """The most that the order can cost, what it would cost now, and who could run it. InvalidInput for
@@ -58,25 +38,27 @@ class BidQuotes:
         _require_image(request)
         manifest = _manifest(request)
         product = request.product.to_bytes()
-        sellers = self._live.accounts(product)
-        view = self._chain.look(accounts=(request.customer, *sellers), fee=True)
-        conditions, clock = self._terms.conditions(view.time), self._clock()
-        with self._live.seen(product, view) as shelf:
+        sellers = self._at.live.accounts(product)
+        view = self._at.chain.look(accounts=(request.customer, *sellers), fee=True)
+        conditions, clock = self._at.terms.conditions(view.time), self._at.clock()
+        with self._at.live.seen(product, view) as shelf:
             lot = request.lot or lot_size(request.tasks, shelf.slots, request.replicas)
             wanted = self._wanted(request, lot, -(-lot // shelf.least_slots), view)
             able = shelf.able(wanted, conditions, clock)
             sizes = [min(lot, request.tasks - at) for at in range(0, request.tasks, lot)]
             now = estimate(sizes, request.replicas, able, view.fee_bps)
+            if request.price is None and now is None:
+                raise _no_price(request, shelf.diagnose(wanted, conditions, clock))
             price = _price(request, now)
             at_price = replace(wanted, max_cost=leg_limit(price.units, 1, view.fee_bps))
             why = shelf.diagnose(at_price, conditions, clock)
-            busy = self._live.busy(shelf)
-        with self._store.read() as connection:
+            busy = self._at.live.busy(shelf)
+        with self._at.store.read() as connection:
             past = past_runs(connection, request.image)
             until = busy_until(connection, busy)
         affordable = now if now is not None and now.price <= price.units else None
         account = view.accounts[request.customer]
-        return self._issued.issue(
+        return self._at.issued.issue(
             wire.BidQuote(
                 id=secrets.token_hex(16),
                 customer=request.customer,
@@ -96,7 +78,7 @@ class BidQuotes:
                 providers=request.providers,
                 manifest=manifest,
                 job=format_bytes32(manifest.digest()),
-                expires_at=int(self._clock()) + self._settings.quote_seconds,
+                expires_at=int(self._at.clock()) + self._at.settings.quote_seconds,
                 order_expiry=wanted.expiry,
                 deliver_by=wanted.deliver_by,
                 era=account.era,
@@ -104,7 +86,7 @@ class BidQuotes:
                 live_asks=why.providers,
                 excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
                 nearest=why.nearest,
-                index=self._issued.index(request.product, view.time),
+                index=self._at.issued.index(request.product, view.time),
                 signature=UNSIGNED,
             )
         )
@@ -112,7 +94,7 @@ class BidQuotes:
     def _wanted(self, request: wire.BidQuoteRequest, lot: int, waves: int, view: ChainView) -> Wanted:
         """The first lot at any price; its times as the order will have them. waves: in how many steps the
         worker that runs fewest tasks side by side runs a lot."""
-        longest = self._terms.grace + request.product.max_seconds * waves
+        longest = self._at.terms.grace + request.product.max_seconds * waves
         deliver = request.deliver_seconds or request.wait_seconds + longest
         if deliver < longest + MATCH_SECONDS:
             raise InvalidInput(
@@ -146,18 +128,30 @@ def _price(request: wire.BidQuoteRequest, now: Estimate | None) -> Money:
         if not 0 <= request.price.units <= _ANY_PRICE // request.tasks:
             raise InvalidInput(f"{request.price} a task is no price that an account could pay", code="price")
         return request.price
-    if now is None:
-        raise InvalidInput(
-            f"{request.replicas} provider(s) of {request.product} are needed and there are not so many now, "
-            "so there is no price to quote",
-            code="no-price",
-            hint="name the most that you would pay (`--price`) and let it wait in the auction, or see "
-            "`prixfixe market book` for what is offered",
-        )
+    assert now is not None  # or there is no price
     if request.kind == "flat":
         return Money(now.price)
     more, than = _HALF_MORE
     return Money(-(-now.price * more // than))
+
+
+def _no_price(request: wire.BidQuoteRequest, why: WhyNot) -> InvalidInput:
+    """Nobody names a price, neither the customer nor enough providers."""
+    if why.asks == 0:
+        there = f"nobody offers {request.product.name} now"
+    elif request.replicas == 1:
+        there = f"none of the {why.asks} ask(s) for {request.product.name} could take it ({why})"
+    else:
+        needed = f"{request.replicas} providers of {request.product.name} are needed"
+        others = f" ({why})" if why.excluded else ""
+        there = f"{needed}, and {why.providers or 'none'} could take it now{others}"
+    return InvalidInput(
+        f"{there}, so there is no price to quote",
+        code="no-price",
+        hint="name the most that you would pay (`--price`) and let it wait in the auction, or see "
+        "`prixfixe market book` for what is offered",
+        nearest=why.nearest,
+    )
 
 
 def _starts_in(now: Estimate | None, busy_until: int | None, conditions: Conditions) -> int | None:

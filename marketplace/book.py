@@ -19,8 +19,7 @@ from marketplace.workers import Workers
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.depth import Depth, Resting, Side
-from prixfixe.market.entering import UNPAID
-from prixfixe.market.rules import Wanted, is_on_the_book
+from prixfixe.market.rules import UNPAID, Wanted, is_on_the_book
 from prixfixe.protocol import book as wire_book
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.book import AskAnswer, Cancelled, NextClose, OwnOrder

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable
 
 from marketplace.bundles import Published, find
-from marketplace.chain import ChainReader
-from marketplace.issued import UNSIGNED, IssuedQuotes, refused_by_models
-from marketplace.live_asks import LiveAsks
+from marketplace.issued import UNSIGNED, refused_by_models
 from marketplace.outlook import busy_until, past_runs
-from marketplace.resting import MarketTerms
-from marketplace.settings import ServiceSettings
-from marketplace.store.database import Store
+from marketplace.quoting import Quoting
 from prixfixe.errors import AboveTier, Conflict, InvalidInput
 from prixfixe.market.rules import Wanted
 from prixfixe.protocol import wire
@@ -27,28 +21,13 @@ from prixfixe.protocol.typed_data import format_bytes32
 class Quotes:
     """Prices by the published definitions, signed by the operator."""
 
-    def __init__(
-        self,
-        store: Store,
-        settings: ServiceSettings,
-        chain: ChainReader,
-        issued: IssuedQuotes,
-        terms: MarketTerms,
-        live: LiveAsks,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = store
-        self._settings = settings
-        self._chain = chain
-        self._issued = issued
-        self._terms = terms
-        self._live = live
-        self._clock = clock
+    def __init__(self, quoting: Quoting) -> None:
+        self._at = quoting
 
     def quote(self, request: wire.QuoteRequest) -> wire.Quote:
         """The price of a job, good for some minutes. What is wrong with the request is said here, before a
         byte is uploaded."""
-        with self._store.read() as connection:
+        with self._at.store.read() as connection:
             published = find(connection, request.bundle, request.version)
         definition = published.definition
         if published.retired:
@@ -59,18 +38,18 @@ class Quotes:
         replicas = definition.require_replicas(request.replicas)
         row = published.offers[tier.name, replicas]
         offer = Offer.from_json(row["offer"])
-        sellers = self._live.accounts(offer.product)
-        view = self._chain.look(accounts=(request.customer, *sellers), offers=(offer.id,))
+        sellers = self._at.live.accounts(offer.product)
+        view = self._at.chain.look(accounts=(request.customer, *sellers), offers=(offer.id,))
         deliver_by = view.time + definition.service_level
         if view.offers[offer.id] < deliver_by:
             raise _not_sold(published)
         account = view.accounts[request.customer]
         price = Money(offer.price)
         wanted = _wanted(offer, replicas, request.customer, deliver_by)
-        with self._live.seen(offer.product, view) as shelf:
-            why = shelf.diagnose(wanted, self._terms.conditions(view.time), self._clock())
-            busy = self._live.busy(shelf)
-        with self._store.read() as connection:
+        with self._at.live.seen(offer.product, view) as shelf:
+            why = shelf.diagnose(wanted, self._at.terms.conditions(view.time), self._at.clock())
+            busy = self._at.live.busy(shelf)
+        with self._at.store.read() as connection:
             past = past_runs(connection, manifest.image)
             until = None if why.able >= replicas else busy_until(connection, busy)
         unsigned = wire.Quote(
@@ -90,9 +69,9 @@ class Quotes:
             offer=offer,
             manifest=manifest,
             job=format_bytes32(manifest.digest()),
-            expires_at=int(self._clock()) + self._settings.quote_seconds,
+            expires_at=int(self._at.clock()) + self._at.settings.quote_seconds,
             # A deal that opens then still ends within the service level, should it take all its time.
-            order_expiry=deliver_by - self._terms.grace - definition.limits.max_seconds,
+            order_expiry=deliver_by - self._at.terms.grace - definition.limits.max_seconds,
             deliver_by=deliver_by,
             era=account.era,
             balance=Money(account.free),
@@ -102,10 +81,10 @@ class Quotes:
             live_asks=why.providers,
             excluded=tuple(wire.Excluded(reason=each.reason, asks=each.asks) for each in why.excluded),
             nearest=why.nearest,
-            index=self._issued.index(definition.limits.product, view.time),
+            index=self._at.issued.index(definition.limits.product, view.time),
             signature=UNSIGNED,
         )
-        return self._issued.issue(unsigned)
+        return self._at.issued.issue(unsigned)
 
 
 def _wanted(offer: Offer, replicas: int, customer: str, deliver_by: int) -> Wanted:

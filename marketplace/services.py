@@ -24,6 +24,7 @@ from marketplace.live_asks import LiveAsks
 from marketplace.logs import Logs
 from marketplace.orders import Orders
 from marketplace.quotes import Quotes
+from marketplace.quoting import Quoting
 from marketplace.receipts import Receipts
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
@@ -50,6 +51,7 @@ class Services:
 
     settings: ServiceSettings
     market: Market
+    terms: MarketTerms
     store: Store
     chain: ChainReader
     sessions: Sessions
@@ -106,10 +108,11 @@ class Services:
         desk = Desk(store, chain, trades, clock)
         issued = IssuedQuotes(store, domain, signer, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
-        live = LiveAsks(store, terms, clock)
+        quoting = Quoting(store, settings, chain, issued, terms, LiveAsks(store, terms, clock), clock)
         return Services(
             settings=settings,
             market=market,
+            terms=terms,
             store=store,
             chain=chain,
             sessions=Sessions(store, settings, market.chain_id, clock),
@@ -128,8 +131,8 @@ class Services:
                 clock,
             ),
             bundles=Bundles(store, chain, desk, policy.grace, clock),
-            quotes=Quotes(store, settings, chain, issued, terms, live, clock),
-            bid_quotes=BidQuotes(store, settings, chain, issued, terms, live, clock),
+            quotes=Quotes(quoting),
+            bid_quotes=BidQuotes(quoting),
             orders=Orders(store, settings, chain, domain, policy.grace, policy.surety, clock),
             jobs=Jobs(store, blobs, logs),
             cases=cases,

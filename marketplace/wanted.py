@@ -53,4 +53,5 @@ def wanted_of(row: RowMapping, tried: Mapping[str, str], fee_bps: int) -> Wanted
         replicas=row["replicas"],
         kind=KIND_BIDS if offer is None else KIND_BUNDLES,
         providers=None if row["providers"] is None else frozenset(row["providers"]),
+        cost=row["price"] * row["count"],
     )

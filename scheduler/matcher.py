@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.auctions import promised_of, purses_of
 from marketplace.chain import ChainReader
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms, resting_asks
@@ -47,11 +48,20 @@ class Matcher(Duty):
                 return _WAITING_SECONDS if _any_free_lot(connection) else _IDLE_SECONDS
             resting = resting_asks(connection, {bytes.fromhex(row["product"][2:]) for row in waiting})
             past = [_tried(connection, row) for row in waiting]
+            promised = promised_of(connection)
             seed = _seed(connection)
-        view = self._chain.look(accounts=resting.providers, fee=True)
+        customers = {row["customer"] for row in waiting}
+        view = self._chain.look(accounts=sorted(customers.union(resting.providers)), fee=True)
+        purses = purses_of(customers, promised, view, self._terms.surety)
         grades = self._reputations.grades(resting.providers, view.time)
         wanted = [wanted_of(row, tried, view.fee_bps) for row, tried in zip(waiting, past, strict=True)]
-        matched = match(wanted, resting.offered(view, now, grades), self._terms.conditions(view.time), seed)
+        matched = match(
+            wanted,
+            resting.offered(view, now, grades),
+            self._terms.conditions(view.time),
+            seed,
+            {customer: purse.free for customer, purse in purses.items()},
+        )
         self._store(matched, resting.rows, waiting)
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
 

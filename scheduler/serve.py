@@ -25,7 +25,6 @@ import uvicorn
 
 from marketplace.api import create_app
 from marketplace.chain import MarketReader
-from marketplace.resting import MarketTerms
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
@@ -146,13 +145,6 @@ def build_duties(
     confirmations = options.confirmations
     if confirmations is None:
         confirmations = 0 if local else _PUBLIC_CONFIRMATIONS
-    terms = MarketTerms(
-        contract=client.contract,
-        operator=signer.address,
-        grace=policy.grace,
-        surety=policy.surety,
-        silence_seconds=settings.silence_seconds,
-    )
     return (
         Indexer(
             store,
@@ -164,8 +156,8 @@ def build_duties(
             ),
         ),
         Relayer(store, client, signer, RelayerSettings(poll_seconds=poll)),
-        Matcher(store, reader, terms, services.reputations),
-        Auctioneer(store, reader, services.blobs, terms, client.domain),
+        Matcher(store, reader, services.terms, services.reputations),
+        Auctioneer(store, reader, services.blobs, services.terms, client.domain),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Cleaner(store, services.uploads),
     )

@@ -178,7 +178,8 @@ class Heart:
     def _read_standing(self) -> Standing:
         if self._standing is None or time.monotonic() - self._standing_read > _STANDING_SECONDS:
             era = self._room.chain.account(self._room.settings.provider).era
-            self._standing = Standing(self._market.contract, era, self._room.chain.now())
+            now, key = self._room.chain.now(), self._room.signer.address
+            self._standing = Standing(self._market.contract, era, now, key)
             self._standing_read = time.monotonic()
         return self._standing
 

@@ -21,12 +21,13 @@ _SECONDS_PER_HOUR: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The chain's side of an ask: the contract (its matcher), the provider's era, the chain's time in
-    seconds."""
+    """What an ask rests on beside settings and product: the contract (its matcher), the provider's era, the
+    chain's time in seconds, the worker's own key."""
 
     contract: str
     era: int
     now: int
+    key: str
 
 
 def slot_fits(settings: WorkerSettings, product: Product) -> str | None:
@@ -58,7 +59,9 @@ def price(settings: WorkerSettings, product: Product) -> Money:
 
 
 def make_ask(settings: WorkerSettings, product: Product, standing: Standing, pay: Money | None = None) -> Ask:
-    """The ask for a product: matched by the market's scheduler only, alive for `ask_seconds`.
+    """The ask for a product: matched by the market's scheduler only, alive for `ask_seconds` less up to a
+    third of them, by the worker's key: an ask does not name its worker, and two of one provider that signed
+    the very same one would be one ask.
 
     pay: of one task; the worker's rate when None. `slots` is how many tasks of one lot run side by side,
     which sets the deal's deadline: all that the machine has. A lot with fewer tasks takes as many as it has.
@@ -71,7 +74,9 @@ def make_ask(settings: WorkerSettings, product: Product, standing: Standing, pay
         kinds=KINDS[settings.sells],
         customer=ZERO_ADDRESS,
         matcher=standing.contract,
-        expiry=standing.now + settings.ask_seconds,
+        expiry=standing.now
+        + settings.ask_seconds
+        - int(standing.key, 16) % max(settings.ask_seconds // 3, 1),
         era=standing.era,
     )
 

@@ -55,7 +55,7 @@ def buy(
     reached("uploading")
     try:
         for file, path in files:
-            client.upload(path, file, progress=progress.bytes(f"uploading {path.name}"))
+            client.upload(path, file, progress=progress.bytes(f"uploading {file.name}"))
     except KeyboardInterrupt:
         raise Interrupted(
             "nothing was ordered and nothing was charged",

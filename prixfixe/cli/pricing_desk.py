@@ -218,13 +218,22 @@ def choices_of(
 
 def _meant(client: Client, what: str) -> tuple[Product, BundleDefinition | None]:
     """The product that is meant, and the bundle when it is one."""
+    from prixfixe.errors import InvalidInput
     from prixfixe.protocol.bundle import load, parse
     from prixfixe.protocol.product import Product
 
     if (Path(what) / "bundle.toml").is_file():
         definition = load(Path(what))
     elif "/" in what or what.startswith("0x"):
-        return Product.read(what), None
+        try:
+            return Product.read(what), None
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"{what!r} is no product, and {Path(what).absolute()} is no bundle's folder",
+                code="not-sold",
+                hint=f"outside of its folder name the published bundle (`{Path(what).name}`), or a product "
+                "such as cpu-2x4/10m",
+            ) from error
     else:
         definition = parse(client.bundle(what).definition, f"bundle {what}")
     if definition.image is None:  # an offer's hash needs one, its price does not

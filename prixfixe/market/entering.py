@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prixfixe.market.batch import BatchAsk, BatchBid, SetAside
-from prixfixe.market.rules import Conditions, Offered, Wanted, why_not
+from prixfixe.market.rules import UNPAID, Conditions, Offered, Wanted, why_not
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.orders import KIND_BIDS, Bid
 from prixfixe.protocol.product import Product
@@ -24,7 +24,6 @@ _ANY_PRICE: Final = 2**96 - 1
 
 EXPIRED: Final = "bid expired"
 CANCELLED: Final = "bid cancelled by its customer"
-UNPAID: Final = "its customer's account cannot pay it"
 TOO_LATE: Final = "too late for any ask to deliver in the promised time"
 
 

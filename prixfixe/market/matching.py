@@ -10,11 +10,11 @@ was found guilty lately, is taken only where the others are too few or, together
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from prixfixe.market.reputation import Grade
-from prixfixe.market.rules import Conditions, Offered, Wanted, explain, slots_taken, why_not
+from prixfixe.market.rules import UNPAID, Conditions, Offered, Wanted, explain, slots_taken, why_not
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,16 @@ class Round:
     waiting: tuple[tuple[Wanted, str], ...]
 
 
-def match(wanted: Iterable[Wanted], offered: Sequence[Offered], conditions: Conditions, seed: bytes) -> Round:
-    """One round: no worker gets more tasks at once than it has free slots, and its asks share those slots."""
+def match(
+    wanted: Iterable[Wanted],
+    offered: Sequence[Offered],
+    conditions: Conditions,
+    seed: bytes,
+    purses: Mapping[str, int] | None = None,
+) -> Round:
+    """One round: no worker gets more tasks at once than it has free slots, and its asks share those slots.
+    purses: what each customer can spend, token units; None: enough."""
+    left = dict(purses or {})
     free = {ask.worker: ask.free_slots for ask in offered}
     by_product: dict[bytes, list[Offered]] = {}
     for ask in offered:
@@ -42,6 +50,9 @@ def match(wanted: Iterable[Wanted], offered: Sequence[Offered], conditions: Cond
     pairs: list[Pair] = []
     waiting: list[tuple[Wanted, str]] = []
     for lot in wanted:
+        if purses is not None and lot.cost > left[lot.customer]:
+            waiting.append((lot, UNPAID))
+            continue
         candidates: list[Offered] = []
         excluded: list[str] = []
         for ask in by_product.get(lot.product, []):
@@ -57,6 +68,8 @@ def match(wanted: Iterable[Wanted], offered: Sequence[Offered], conditions: Cond
             continue
         for ask in chosen:
             free[ask.worker] -= slots_taken(ask.ask, lot.count)
+        if purses is not None:
+            left[lot.customer] -= lot.cost
         pairs.append(Pair(lot, chosen))
     return Round(tuple(pairs), tuple(waiting))
 

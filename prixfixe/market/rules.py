@@ -19,6 +19,8 @@ from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BIDS, KIND_BUNDLES, Ask
 from prixfixe.protocol.product import Product
 
+UNPAID: Final = "its customer's account cannot pay it"  # of a lot, whatever is asked
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
@@ -44,7 +46,8 @@ class Wanted:
     product: 32 bytes. max_cost: the most that a task's legs may cost together, token units. kind: of
     `Ask.kinds`, what it is. providers: whom the customer admits; None: anyone. failed_on: worker keys whose
     attempt at this lot failed. lost_on: those that fell silent on it; they are taken only when no other is
-    left. replicas: how many distinct providers run it."""
+    left. replicas: how many distinct providers run it. cost: what its customer pays for it at most, token
+    units; 0 where that is not looked at."""
 
     job: str
     lot: int
@@ -60,6 +63,7 @@ class Wanted:
     replicas: int = 1
     kind: int = KIND_BUNDLES
     providers: frozenset[str] | None = None
+    cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,3 +88,11 @@ def test_a_schedule_names_a_time_and_one_thing(types: Terminal) -> None:
     save_context(HERE)
     for words in (("--at", "+1h"), ("--retire", "echo"), ("--retire", "echo", "--at", "+1h")):
         assert types("pricing", "schedule", *words).code == 2
+
+
+def test_a_bundles_folder_that_is_not_here_is_told_with_what_to_name_instead() -> None:
+    from prixfixe.cli.pricing_desk import _meant
+
+    with pytest.raises(InvalidInput, match="'bundles/nowhere' is no product") as caught:
+        _meant(None, "bundles/nowhere")  # type: ignore[arg-type]
+    assert "(`nowhere`)" in (caught.value.hint or "")

@@ -172,6 +172,14 @@ def test_equal_prices_are_decided_by_the_seed_and_not_by_the_order_of_the_asks()
     assert len(chosen) > 3, "another seed, another winner"
 
 
+def test_a_lot_that_its_customer_cannot_pay_waits_and_leaves_the_slot_to_the_next() -> None:
+    poor, rich = replace(WANTED, cost=2_000_000), replace(WANTED, lot=1, customer=address(4), cost=2_000_000)
+    purses = {CUSTOMER: 1_999_999, address(4): 3_000_000}
+    found = match([poor, rich, replace(rich, lot=2)], [offered(10), offered(11)], CONDITIONS, b"", purses)
+    assert [pair.wanted for pair in found.pairs] == [rich]
+    assert [why for _, why in found.waiting] == ["its customer's account cannot pay it"] * 2
+
+
 asks_of_all_kinds = st.lists(
     st.builds(
         lambda price, slots, silent: {"price": price, "free_slots": slots, "silent_seconds": silent},

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,21 +23,26 @@ from marketplace.store.tables import (
     job_events,
     jobs,
     lots,
+    open_batches,
     tasks,
     transactions,
+    worker_moments,
     workers,
 )
 from prixfixe.keys import LocalSigner, development_signer
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.batch import Batch
-from prixfixe.protocol.orders import KIND_BIDS
+from prixfixe.protocol.orders import KIND_BIDS, KIND_BOTH
+from prixfixe.protocol.product import Product
 from prixfixe.protocol.typed_data import format_bytes32
 from scheduler.auctioneer import Auctioneer
+from tests.service.test_bids import wish
 from tests.service.test_book import place_bid
 from tests.support.scheduling import hurry
 from tests.support.service import CHAIN_TIME, CUSTOMER, DOLLAR, DOMAIN, PROVIDER, STRANGER, WORKER, World
 
 CENT = DOLLAR // 100
+MACHINE = {"milli_vcpu": 200_000, "memory_mib": 409_600, "disk_mib": 819_200}
 bids = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=5)
 offers = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 3)), min_size=1, max_size=2)
 
@@ -56,7 +61,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def rest(world: World, wanted: list[tuple[int, int]], offered: list[tuple[int, int]], purse: int) -> None:
     """An empty book, then bids (cents, lots) in order, and asks (cents, slots) of a provider each."""
     with world.store.write() as connection:
-        for table in (batches, transactions, attempts, job_events, tasks, lots, jobs, asks, workers):
+        for table in (
+            batches,
+            transactions,
+            attempts,
+            job_events,
+            tasks,
+            lots,
+            jobs,
+            asks,
+            open_batches,
+            worker_moments,
+            workers,
+        ):
             connection.execute(delete(table))
     world.chain.accounts[CUSTOMER.address] = AccountView(purse, 0, 3)
     for nonce, (price, number) in enumerate(wanted):
@@ -71,24 +88,11 @@ def offer(
     world: World, key: LocalSigner, provider: LocalSigner, price: int, slots: int, expiry: int = 60
 ) -> None:
     """A worker of a provider with so many slots, and its ask."""
-    world.chain.accounts[provider.address] = AccountView(5 * DOLLAR, 0, 1)
     signed = world.ask(
         key, provider=provider.address, price=price * CENT, kinds=KIND_BIDS, expiry=CHAIN_TIME + expiry
     )
+    enlist(world, [key], provider, slots)
     with world.store.write() as connection:
-        connection.execute(
-            insert(workers).values(
-                key=key.address,
-                provider=provider.address,
-                name="w",
-                resources={"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 8192, "slots": slots},
-                version="1",
-                registered_at=0,
-                heartbeat_at=time.time() + 3600,
-                draining=False,
-                cool_until=0.0,
-            )
-        )
         connection.execute(
             insert(asks).values(
                 worker=key.address,
@@ -104,10 +108,35 @@ def offer(
         )
 
 
+def enlist(world: World, keys: Sequence[LocalSigner], provider: LocalSigner, slots: int = 1) -> None:
+    """Workers of a provider, which its account and the contract know."""
+    world.chain.accounts[provider.address] = AccountView(5 * DOLLAR, 0, 1)
+    for key in keys:
+        world.chain.workers[provider.address, key.address] = CHAIN_TIME + 86_400
+    with world.store.write() as connection:
+        connection.execute(
+            insert(workers),
+            [
+                {
+                    "key": key.address,
+                    "provider": provider.address,
+                    "name": "w",
+                    "resources": {**MACHINE, "slots": slots},
+                    "version": "1",
+                    "registered_at": 0,
+                    "heartbeat_at": time.time() + 3600,
+                    "draining": False,
+                    "cool_until": 0.0,
+                }
+                for key in keys
+            ],
+        )
+
+
 def closed(world: World) -> tuple[Batch | None, list[dict[str, Any]]]:
     """The batch that closes now, with what is sent for it."""
     services = world.services
-    auctioneer = Auctioneer(world.store, world.chain, services.blobs, services.quotes._terms, DOMAIN)
+    auctioneer = Auctioneer(world.store, world.chain, services.blobs, services.terms, DOMAIN)
     auctioneer.run_once()
     hurry(world.store)
     auctioneer.run_once()
@@ -195,6 +224,34 @@ def test_ten_slots_in_ten_keys_get_what_they_get_in_one(world: World) -> None:
         outcomes.append((batch.cleared.price, len(sent)))
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][1] == 7
+
+
+def test_a_provider_with_a_hundred_keys_is_one_provider(world: World) -> None:
+    """It may place as many asks as it has machines; that they are many buys neither price nor replicas."""
+    keys = [LocalSigner(number.to_bytes(32, "big"), chain_id=DOMAIN.chain_id) for number in range(1000, 1100)]
+    rest(world, [(9, 4), (8, 3)], [], 1000 * DOLLAR)
+    offer(world, WORKER, PROVIDER, 4, 100)
+    with_one, sent_with_one = closed(world)
+
+    rest(world, [(9, 4), (8, 3)], [], 1000 * DOLLAR)
+    enlist(world, keys, PROVIDER)
+    signed = [
+        world.ask(key, price=4 * CENT, kinds=KIND_BOTH, expiry=CHAIN_TIME + 60 + at)
+        for at, key in enumerate(keys)
+    ]
+    placed = world.http.post("/v1/asks", json={"asks": [each.model_dump(mode="json") for each in signed]})
+    assert [each["taken"] for each in placed.json()["items"]] == [True] * 100
+    product = Product.from_bytes(signed[0].ask.product)
+    assert world.http.get(f"/v1/book/{product.name}").json()["live"] == 100
+    twice = {**wish(replicas=2), "product": format_bytes32(signed[0].ask.product)}
+    refused = world.http.post("/v1/quotes", json=twice).json()
+    assert f"2 providers of {product.name} are needed, and 1 could take it now" in refused["detail"]
+
+    with_many, sent_with_many = closed(world)
+    assert with_one is not None
+    assert with_many is not None
+    assert with_many.cleared.price == with_one.cleared.price
+    assert (len(sent_with_many), len(sent_with_one)) == (7, 7)
 
 
 def test_the_same_ask_by_two_keys_of_a_provider_is_in_a_batch_once(world: World) -> None:

@@ -6,9 +6,11 @@ import time
 
 import pytest
 
+from marketplace.store import transitions
 from marketplace.store.tables import chain_events, deals, job_events, workers
+from prixfixe.market.rules import UNPAID
 from prixfixe.protocol.wire import Reason
-from tests.support.market import PAY, PRICE
+from tests.support.market import OFFER, PAY, PRICE
 from tests.support.scheduling import Service, until
 
 pytestmark = pytest.mark.chain
@@ -103,6 +105,24 @@ def test_a_lot_that_nobody_can_take_says_why(service: Service) -> None:
 
     assert service.lot(job)["waiting_reason"] == "1 ask: 1 heartbeat lost"
     assert service.job(job)["stage"] == "waiting for a worker: 1 ask: 1 heartbeat lost"
+
+
+@pytest.mark.parametrize("kind", ["flat", "bundle"])
+def test_an_order_whose_account_was_emptied_waits_with_the_reason_and_runs_when_it_is_funded(
+    service: Service, kind: str
+) -> None:
+    market, client = service.market, service.client
+    service.ready_worker()
+    terms = transitions.OrderTerms(kind, OFFER.product)
+    job = service.order(market.bid() if kind == "flat" else market.purchase(), terms)
+    everything = client.account(market.customer.address).free
+    client.withdraw(market.customer, market.customer.address, everything)
+    service.step()
+    assert (service.lot(job)["state"], service.lot(job)["waiting_reason"]) == ("free", UNPAID)
+    assert service.outbox() == []
+    client.deposit(market.customer, everything)
+    service.step()
+    assert (service.lot(job)["state"], service.job(job)["state"]) == ("open", "running")
 
 
 def test_many_lots_of_one_order_are_settled_each_once(service: Service) -> None:

@@ -129,7 +129,11 @@ def test_a_strangers_signature_is_refused_with_the_digest_that_was_checked(world
 
 
 def test_without_an_ask_there_is_no_price_unless_the_customer_names_one(world: World) -> None:
-    assert ask_quote(world).json()["code"] == "no-price"
+    refused = ask_quote(world).json()
+    assert (refused["code"], refused["detail"]) == (
+        "no-price",
+        "nobody offers cpu-1x1/1m now, so there is no price to quote",
+    )
     found = quote(world, kind="auction", price="700000")
     assert (found.price.units, found.expected, found.live_asks, found.starts_in) == (700000, None, 0, None)
 

@@ -16,7 +16,7 @@ from marketplace.store import transitions
 from marketplace.store.batches import batch_cleared, batch_closed, batch_opened
 from marketplace.store.tables import asks, lots, quotes
 from prixfixe.keys import sign_typed
-from prixfixe.market.entering import UNPAID
+from prixfixe.market.rules import UNPAID
 from prixfixe.protocol.orders import Bid
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from tests.support.service import (

@@ -29,7 +29,7 @@ SETTINGS = WorkerSettings(
     minimum=Money(100),
 )
 ONE = Product(milli_vcpu=1000, memory_mib=1024, disk_mib=100, max_seconds=3600)
-STANDING = Standing(DOMAIN.verifying_contract, era=3, now=1_000_000)
+STANDING = Standing(DOMAIN.verifying_contract, era=3, now=1_000_000, key="0x" + "0" * 38 + "64")  # 100
 
 
 def test_an_hour_of_one_processor_costs_the_rate() -> None:
@@ -87,11 +87,18 @@ def test_an_ask_goes_through_the_markets_scheduler_under_the_present_era() -> No
     assert (ask.provider, ask.expiry, ask.slots) == (PROVIDER.address, 1_000_300, 1)
 
 
+def test_two_workers_of_a_provider_do_not_sign_the_same_ask_in_one_second() -> None:
+    other = make_ask(SETTINGS, ONE, replace(STANDING, key="0x" + "0" * 38 + "65"))
+    assert other != make_ask(SETTINGS, ONE, STANDING)
+    shortest = make_ask(SETTINGS, ONE, replace(STANDING, key="0x" + "0" * 38 + "63"))
+    assert shortest.expiry == 1_000_000 + 300 - 99
+
+
 class TestRenewal:
     RESTING = make_ask(SETTINGS, ONE, STANDING)
 
     def due(self, now: int = 1_000_000, era: int = 3, settings: WorkerSettings = SETTINGS) -> int:
-        standing = Standing(DOMAIN.verifying_contract, era, now)
+        standing = replace(STANDING, era=era, now=now)
         return len(due_asks(settings, [ONE], standing, {self.RESTING.product: self.RESTING}))
 
     def test_a_fresh_ask_rests(self) -> None:
