@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,9 @@ TESTS = ROOT / "tests"
 
 @dataclass(frozen=True)
 class Area:
-    """A name to type. `paths` go to the one pytest process; the areas of another runner have none.
+    """A name to type. `paths` go to pytest; the areas of another runner have none.
 
-    asked: only runs when it is named.
+    asked: only runs when it is named. whole: starts markets of many processes and mostly waits for them.
     """
 
     name: str
@@ -24,10 +25,11 @@ class Area:
     engine: bool = False
     runner: str = "pytest"
     asked: bool = False
+    whole: bool = False
 
 
-def _folder(name: str, about: str, *, engine: bool = False) -> Area:
-    return Area(name, about, (TESTS / name,), engine)
+def _folder(name: str, about: str, *, engine: bool = False, whole: bool = False) -> Area:
+    return Area(name, about, (TESTS / name,), engine, whole=whole)
 
 
 KNOWN = (
@@ -50,9 +52,9 @@ KNOWN = (
         (TESTS / "bundles", *sorted(ROOT.glob("bundles/*/tests"))),
         engine=True,
     ),
-    _folder("devnet", "a whole market on this machine", engine=True),
-    _folder("system", "the main job through every real part, and every way it can go wrong", engine=True),
-    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True),
+    _folder("devnet", "a whole market on this machine", engine=True, whole=True),
+    _folder("system", "the main job through every real part and every way to fail", engine=True, whole=True),
+    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, whole=True),
     _folder("office", "the same tables through LibreOffice, installed when this area is named"),
     _folder("scripts", "set-up, lock files, these scripts"),
     _folder("docs", "documentation that says what is so"),
@@ -86,6 +88,13 @@ def choose(words: list[str]) -> list[Area]:
         else:
             raise ScriptError(f"{word} is neither an area nor a path. Areas: {', '.join(named)}")
     return chosen
+
+
+def lanes(chosen: Sequence[Area]) -> list[list[Area]]:
+    """The pytest processes that run side by side, at most two: what computes, and what waits. Always the same
+    areas in the same order, each with its own chain, so that a run on two cores is like the run before."""
+    parts = [[area for area in chosen if area.whole == whole] for whole in (False, True)]
+    return [part for part in parts if part]
 
 
 def _in_engine_area(path: Path) -> bool:

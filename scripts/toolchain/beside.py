@@ -14,23 +14,25 @@ from typing import Self
 from toolchain.counting import Counts, believed
 from toolchain.project import say
 
-KILL_SECONDS = 10.0
+KILL_SECONDS = 30.0  # for a pytest that was told to end, and stops what it started
 
 
 @dataclass(frozen=True)
 class Command:
-    """A test runner to start. count: reads its output. fine: statuses beside 0 that are no failure."""
+    """A test runner to start. count: reads its output. fine: statuses beside 0 that are no failure. nice: how
+    far it stands back while it is quiet."""
 
     words: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
     count: Callable[[str], Counts]
     fine: tuple[int, ...] = ()
+    nice: int = 10
 
 
 class Runs:
-    """Commands in their order, in a thread. Quiet: their output is kept until `join`, and they are nice, so
-    that what runs beside them is hardly slower. Left early, what still runs is ended."""
+    """Commands in their order, in a thread. Quiet: their output is kept until `join`, and they are as nice
+    as each says, so that what runs beside them is hardly slower. Left early, what still runs is ended."""
 
     def __init__(self, commands: Sequence[tuple[str, Command]], *, quiet: bool) -> None:
         self._commands = commands
@@ -87,7 +89,7 @@ class Runs:
             self._seconds[name] = time.monotonic() - began
 
     def _one(self, name: str, command: Command) -> int:
-        words = ("nice", "-n", "10", *command.words) if self._quiet else command.words
+        words = ("nice", "-n", str(command.nice), *command.words) if self._quiet else command.words
         with self._lock:
             if self._stopped:
                 return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -20,20 +21,37 @@ NEEDED = {"slither": "analysis", "halmos": "analysis"}
 ABOUT = "Runs the tests on a real chain and a real container engine, after setting up what they need."
 
 
+def pytest_command(
+    name: str, lane: Sequence[Area], options: Sequence[str], env: dict[str, str], reports: Path
+) -> Command:
+    """One process for the lane's areas, so that they share one chain."""
+    report = reports / f"{name}.xml"
+    # Where tests leave their files to be looked at; two that tidy the same folder up trip over each other.
+    kept = Path(tempfile.gettempdir()) / f"prixfixe-{os.getuid()}-{name.replace(' ', '-')}"
+    kept.mkdir(exist_ok=True)
+    env = {**env, "PYTEST_DEBUG_TEMPROOT": str(kept)}
+    paths = [path for area in lane for path in area.paths if Path(str(path).partition("::")[0]).exists()]
+    words = (str(VENV / "bin" / "python"), "-m", "pytest", f"--junitxml={report}", *options, *map(str, paths))
+    return Command(words, env, ROOT, lambda _: read_junit(report), (NO_TESTS,), nice=0)
+
+
 def run_pytest(chosen: Sequence[Area], options: Sequence[str], env: dict[str, str], reports: Path) -> Counts:
-    """All areas in one process, so that they share one chain and one engine."""
-    report = reports / "pytest.xml"
-    paths = [path for area in chosen for path in area.paths if Path(str(path).partition("::")[0]).exists()]
-    command: list[str | Path] = [
-        VENV / "bin" / "python",
-        "-m",
-        "pytest",
-        f"--junitxml={report}",
-        *options,
-        *paths,
+    """The first lane on the terminal, the second beside it, shown when it has ended."""
+    lanes = areas.lanes(chosen)
+    names = ["pytest", "pytest of whole markets"]
+    for name, lane in zip(names, lanes, strict=False):
+        say(f"== {name}: {', '.join(area.name for area in lane)}")
+    commands = [
+        (name, pytest_command(name, lane, options, env, reports))
+        for name, lane in zip(names, lanes, strict=False)
     ]
-    status = signals.run(command, env)
-    return believed(read_junit(report), 0 if status == NO_TESTS else status)
+    began = time.monotonic()
+    with Runs(commands[1:], quiet=True) as beside:
+        _, command = commands[0]
+        status = signals.run(command.words, command.env)
+        counts = believed(command.count(""), 0 if status in command.fine else status)
+        say(f"== pytest: {counts} in {time.monotonic() - began:.1f} s")
+        return sum(beside.join().values(), counts)
 
 
 def forge_command(env: dict[str, str], _: Path) -> Command | None:
@@ -114,10 +132,7 @@ def run(chosen: Sequence[Area], options: Sequence[str], *, named: bool) -> int:
             own = [area for area in own if areas.has_tests(area)]
             with run_beside(chosen, env, Path(folder), bool(own)) as others:
                 if own:
-                    say(f"== pytest: {', '.join(area.name for area in own)}")
-                    started = time.monotonic()
                     results["pytest"] = run_pytest(own, options, env, Path(folder))
-                    say(f"== pytest: {results['pytest']} in {time.monotonic() - started:.1f} s")
                 results |= others.join()
     total = sum(results.values(), Counts())
     parts = ", ".join(f"{runner} {counts.total}" for runner, counts in results.items())
