@@ -36,6 +36,7 @@ class BidQuotes:
         what could never run: an image that nobody can get, times that do not fit, a flat bid that nobody
         asks a price for."""
         _require_image(request)
+        _require_matchable(request)
         manifest = _manifest(request)
         product = request.product.to_bytes()
         sellers = self._at.live.accounts(product)
@@ -119,6 +120,7 @@ class BidQuotes:
             replicas=request.replicas,
             kind=KIND_BIDS,
             providers=None if request.providers is None else frozenset(request.providers),
+            isolation=request.isolation,
         )
 
 
@@ -163,6 +165,16 @@ def _starts_in(now: Estimate | None, busy_until: int | None, conditions: Conditi
     return None if busy_until is None else max(0, busy_until - conditions.now)
 
 
+def _require_matchable(request: wire.BidQuoteRequest) -> None:
+    """A batch is published with all that it looked at, and no order of it says what cage it needs."""
+    if request.kind == "auction" and request.isolation is not None:
+        raise InvalidInput(
+            f"an auction does not tell asks with {request.isolation} from others",
+            code="auction-isolation",
+            hint="order it flat, or name providers that have it (`--provider`) and leave the requirement out",
+        )
+
+
 def _require_image(request: wire.BidQuoteRequest) -> None:
     if ("@" in request.image) == (request.image_archive is not None):
         raise InvalidInput(
@@ -184,4 +196,5 @@ def _manifest(request: wire.BidQuoteRequest) -> JobManifest:
             tasks=request.tasks,
             matrix=request.matrix,
             determinism=request.determinism,
+            isolation=request.isolation,
         )

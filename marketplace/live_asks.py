@@ -45,6 +45,7 @@ class _Row:
     draining: bool
     cool_until: float
     slots: int
+    isolations: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class LiveAsks:
             free_slots=row.slots - self._busy[worker],
             provider_free=account.free,
             provider_era=account.era,
+            isolations=row.isolations,
         )
 
     def _saw(self, provider: str, account: AccountView, block: int, now: float) -> None:
@@ -199,11 +201,12 @@ def _rows(connection: Connection, since: int | None) -> dict[str, dict[str, dict
                 "heartbeat_at": heartbeat_at,
                 "draining": draining,
                 "cool_until": cool_until,
-                "slots": _slots(resources),
+                **_of_resources(resources),
             }
     return found
 
 
 @lru_cache(maxsize=1024)
-def _slots(resources: str) -> int:
-    return int(json.loads(resources)["slots"])
+def _of_resources(resources: str) -> dict[str, Any]:
+    told = json.loads(resources)
+    return {"slots": int(told["slots"]), "isolations": frozenset(told.get("isolations", ()))}

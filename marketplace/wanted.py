@@ -26,6 +26,7 @@ COLUMNS: Final[tuple[ColumnElement[Any], ...]] = (
     jobs.c.price,
     jobs.c.replicas,
     jobs.c.providers,
+    jobs.c.manifest["isolation"].as_string().label("isolation"),
     offers.c.offer,
 )
 SOURCE: Final[FromClause] = lots.join(jobs, jobs.c.id == lots.c.job).outerjoin(
@@ -54,4 +55,5 @@ def wanted_of(row: RowMapping, tried: Mapping[str, str], fee_bps: int) -> Wanted
         kind=KIND_BIDS if offer is None else KIND_BUNDLES,
         providers=None if row["providers"] is None else frozenset(row["providers"]),
         cost=row["price"] * row["count"],
+        isolation=row["isolation"],
     )

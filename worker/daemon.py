@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -37,6 +37,7 @@ from worker.hands import Hands
 from worker.heart import Heart
 from worker.images import ImageStore
 from worker.inputs import InputCache
+from worker.isolation import isolations
 from worker.journal import Journal
 from worker.machine_key import open_key
 from worker.notes import remember_version, service_differs
@@ -140,7 +141,7 @@ class Daemon:
             inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
             # Left first of all: cleaning uses everything above.
             pool = open_.enter_context(ThreadPoolExecutor(4 + settings.slots, thread_name_prefix="pool"))
-            client.register(registration(settings), wait=_FOREVER)
+            client.register(registration(settings, runner.runtimes), wait=_FOREVER)
             room = Room(
                 settings=settings,
                 installation=installation(settings.data),
@@ -152,6 +153,7 @@ class Daemon:
                 duty=Duty(settings.data),
                 chain=chain,
                 hands=hands,
+                runtimes=runner.runtimes,
                 journal=journal,
                 images=ImageStore(hands, inputs),
                 inputs=inputs,
@@ -301,7 +303,7 @@ def _sweep(room: Room, known: set[str]) -> None:
                     shutil.rmtree(entry, ignore_errors=True)
 
 
-def registration(settings: WorkerSettings) -> WorkerRegistration:
+def registration(settings: WorkerSettings, runtimes: Collection[str]) -> WorkerRegistration:
     """How a worker introduces itself to the service."""
     return WorkerRegistration(
         provider=settings.provider,
@@ -311,6 +313,7 @@ def registration(settings: WorkerSettings) -> WorkerRegistration:
             memory_mib=settings.memory_mib,
             disk_mib=settings.disk_mib,
             slots=settings.slots,
+            isolations=isolations(runtimes),
         ),
         version=prixfixe.__version__,
     )

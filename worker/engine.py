@@ -10,6 +10,7 @@ import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Any, Final
 
 import docker  # type: ignore[import-untyped]
@@ -67,6 +68,11 @@ class Engine:
         """The engine's own description of itself."""
         with _translated("ask the engine what it is"):
             return dict(self._api.info())
+
+    @cached_property
+    def runtimes(self) -> frozenset[str]:
+        """Names of its runtimes, as they were when it was first asked."""
+        return frozenset(self.info().get("Runtimes") or ())
 
     def image_id(self, name: str) -> str | None:
         """The id of the image that the engine has under this name, or None."""

@@ -206,4 +206,4 @@ class Heart:
 
         self._resting.clear()
         with suppress(PrixfixeError):
-            self._room.client.register(registration(self._room.settings))
+            self._room.client.register(registration(self._room.settings, self._room.runtimes))

@@ -55,7 +55,10 @@ data_option = click.option(
     help="The worker's folder: its key, journal, input cache and task disks. One worker a folder.",
 )
 runtime_option = click.option(
-    "--runtime", default="runc", show_default=True, help="Container runtime; runsc is gVisor."
+    "--runtime",
+    default="auto",
+    show_default=True,
+    help="Container runtime; runsc is gVisor. auto: gVisor for bids, where the engine has it, else runc.",
 )
 scratch_option = click.option(
     "--scratch",

@@ -21,6 +21,7 @@ from worker.daemon import installation
 from worker.engine import Engine
 from worker.images import ImageStore
 from worker.inputs import InputCache
+from worker.isolation import runtime_of
 from worker.judging import Rerun
 from worker.layout import cage_of, lay_out
 from worker.logs import LogTail
@@ -112,7 +113,7 @@ class Bench:
             task=task,
             attempt=name,
             worker=installation(settings.data),
-            runtime=settings.runtime,
+            runtime=runtime_of(settings.runtime, self._engine.runtimes, file.manifest),
         )
         tail = LogTail(settings.limits)
         job = Job(cage, disk, tail, float(product.max_seconds), lambda piece: None)

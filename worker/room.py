@@ -41,6 +41,7 @@ class Room:
     duty: Duty
     chain: ChainReader
     hands: Hands
+    runtimes: tuple[str, ...]  # of the engine, as they were when the worker started
     journal: Journal
     images: ImageStore
     inputs: InputCache

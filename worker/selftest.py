@@ -18,6 +18,7 @@ from prixfixe.errors import EngineError, PrixfixeError
 from worker.cage import GVISOR, TASK_USER, Cage, Mounts
 from worker.containers import container_name
 from worker.engine import Engine
+from worker.isolation import AUTO
 from worker.logs import LogTail
 from worker.runner import Job, Runner
 from worker.scratch import ScratchPool
@@ -79,7 +80,8 @@ def check(data: Path, scratch: ScratchKind, runtime: str, image: str | None) -> 
             hint = "give --image sha256:ID of any image with a shell: docker images --no-trunc"
             yield Verdict("weak", "probe", "no image given, so no container was tried", hint)
             return
-        yield from _probe(engine, pool, folder, runtime, image)
+        for each in _probed(runtime, info):
+            yield from _probe(engine, pool, folder / each, each, image)
     except (PrixfixeError, OSError) as error:
         yield Verdict("bad", "probe", f"a container in the cage could not be run: {error}")
     finally:
@@ -89,6 +91,12 @@ def check(data: Path, scratch: ScratchKind, runtime: str, image: str | None) -> 
             pool.close()
         shutil.rmtree(folder, ignore_errors=True)
         engine.close()
+
+
+def _probed(runtime: str, info: dict[str, Any]) -> tuple[str, ...]:
+    if runtime != AUTO:
+        return (runtime,)
+    return ("runc", GVISOR) if GVISOR in (info.get("Runtimes") or {}) else ("runc",)
 
 
 def require_seccomp(info: dict[str, Any]) -> None:
@@ -117,16 +125,21 @@ def _engine_verdicts(info: dict[str, Any], runtime: str) -> Iterator[Verdict]:
                       f"the engine {'can' if held else 'cannot'} limit {what}",
                       "" if held else "enable its control group")  # fmt: skip
     runtimes = info.get("Runtimes") or {}
-    if runtime not in runtimes:
+    if runtime not in (AUTO, *runtimes):
         yield Verdict(
             "bad", "runtime", f"the engine has no runtime {runtime!r}", f"it has {', '.join(runtimes)}"
         )
-    elif "runsc" in runtimes and runtime != "runsc":
-        yield Verdict(
-            "weak", "runtime", f"jobs run on {runtime}", "gVisor is here: --runtime runsc cages harder"
-        )
+    elif runtime != AUTO:
+        yield Verdict("ok", "runtime", f"every job runs on {runtime}")
+    elif GVISOR in runtimes:
+        yield Verdict("ok", "runtime", "bids run in gVisor, bundles on runc")
     else:
-        yield Verdict("ok", "runtime", f"jobs run on {runtime}")
+        yield Verdict(
+            "weak",
+            "runtime",
+            "every job runs on runc, which shares the host's kernel with it",
+            "install gVisor (runsc) and name it in the engine's configuration: docs/worker.md",
+        )
 
 
 def _scratch_verdict(pool: ScratchPool) -> Verdict:
@@ -210,4 +223,5 @@ def _read_probe(text: str, cage: Cage) -> Iterator[Verdict]:
         ("socket", seen.get("socket") == ["absent"], "the engine's socket is out of reach"),
     ):
         found = json.dumps({name: seen.get(name)})
+        name = f"gvisor-{name}" if gvisor else name
         yield Verdict("ok" if holds else "bad", name, message if holds else f"not so: {message} ({found})")

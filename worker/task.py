@@ -22,6 +22,7 @@ from worker.cage import Cage
 from worker.calls import RunnerLost
 from worker.client import Stopped
 from worker.containers import ContainerState, ImageMissing, Run, container_name
+from worker.isolation import runtime_of
 from worker.journal import TaskRow
 from worker.layout import cage_of, lay_out
 from worker.logs import HeldLog, LogSender, Piece
@@ -191,7 +192,7 @@ class Task:
             task=self.index,
             attempt=self.assignment.attempt,
             worker=self.room.installation,
-            runtime=settings.runtime,
+            runtime=runtime_of(settings.runtime, self.room.runtimes, manifest),
         )
         alike = replace(cage, task=0, command=manifest.command, environment=manifest.environment)
         self._cage = {**alike.describe(), "digest": alike.digest}

@@ -82,6 +82,7 @@ class Again(Wishes):
             deliver_seconds=deliver_seconds,
             whole=before.whole,
             providers=before.providers,
+            isolation=manifest.isolation,
         )
         return Rest((yield from self.quote_request(request, sources)), tasks)
 

@@ -19,7 +19,7 @@ from prixfixe.client.uploading import Uploading
 from prixfixe.errors import InsufficientFunds, InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json, sha256_hex
-from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.manifest import InputFile, Isolation
 from prixfixe.protocol.matrix import MAX_BYTES, Row, filled, read, require_rows, to_lines
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.outputs import TaskStatus
@@ -43,6 +43,7 @@ class Wish:
     included. replicas: how many providers run it; a majority must give the same bytes, which `exact`
     promises. lot: tasks that one provider takes together. wait_seconds: how long it may wait for a match;
     deliver_seconds: from now to the result. whole: all tasks at once, or none. providers: whom to admit.
+    isolation: "gvisor" for a worker that runs it in gVisor; flat only.
     """
 
     image: Path | str
@@ -61,6 +62,7 @@ class Wish:
     deliver_seconds: int | None = None
     whole: bool = False
     providers: Sequence[str] | None = None
+    isolation: Isolation | None = None
     matrix: Sequence[Mapping[str, Any]] | Path | None = None
 
 
@@ -232,6 +234,7 @@ def _request(wish: Wish, customer: str, scratch: Path) -> tuple[wire.BidQuoteReq
         deliver_seconds=wish.deliver_seconds,
         whole=wish.whole,
         providers=None if wish.providers is None else tuple(wish.providers),
+        isolation=wish.isolation,
     )
     return request, tuple(sources)
 
@@ -292,6 +295,7 @@ def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> N
             ("replicas", quote.replicas, request.replicas),
             ("whole", quote.whole, request.whole),
             ("providers", quote.providers, request.providers),
+            ("isolation", manifest.isolation, request.isolation),
         )
         if quoted != asked
     ]

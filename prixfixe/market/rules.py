@@ -47,7 +47,7 @@ class Wanted:
     `Ask.kinds`, what it is. providers: whom the customer admits; None: anyone. failed_on: worker keys whose
     attempt at this lot failed. lost_on: those that fell silent on it; they are taken only when no other is
     left. replicas: how many distinct providers run it. cost: what its customer pays for it at most, token
-    units; 0 where that is not looked at."""
+    units; 0 where that is not looked at. isolation: that its cage must have; None: any."""
 
     job: str
     lot: int
@@ -64,6 +64,7 @@ class Wanted:
     kind: int = KIND_BUNDLES
     providers: frozenset[str] | None = None
     cost: int = 0
+    isolation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Offered:
 
     silent_seconds: since the last heartbeat. cooling: it failed a deal a moment ago. free_slots: what the
     worker can take beside its open deals. provider_free: token units in the provider's account.
-    provider_era: its present era. grade: what its deals say of it.
+    provider_era: its present era. grade: what its deals say of it. isolations: that its worker's engine has.
     """
 
     worker: str
@@ -84,6 +85,7 @@ class Offered:
     provider_free: int
     provider_era: int
     grade: Grade = Grade.NEW
+    isolations: frozenset[str] = frozenset()
 
 
 Holds: TypeAlias = Callable[[Wanted, Offered, Conditions], bool]
@@ -160,6 +162,10 @@ def takes_this_matcher(wanted: Wanted, offered: Offered, conditions: Conditions)
     return offered.ask.matcher in (ZERO_ADDRESS, conditions.contract, conditions.matcher)
 
 
+def has_the_isolation(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
+    return wanted.isolation is None or wanted.isolation in offered.isolations
+
+
 def is_not_the_customer(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
     return offered.ask.provider != wanted.customer
 
@@ -229,6 +235,11 @@ RULES: Final[tuple[Rule, ...]] = (
         any_lot=True,
     ),
     Rule("the customer's own", is_not_the_customer, "nobody sells to himself: buy with another account"),
+    Rule(
+        "without the isolation that is required",
+        has_the_isolation,
+        "its provider would have to install gVisor",
+    ),
     Rule("above the price", is_within_the_price, _price_admits),
     Rule(
         "at zero, which a disputable bundle refuses",

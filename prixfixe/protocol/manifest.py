@@ -21,6 +21,8 @@ ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 # An image by its id, or by the digest that a registry knows it by.
 IMAGE_PATTERN: Final = r"^(?:[a-z0-9][a-z0-9._:/-]{0,254}@)?sha256:[0-9a-f]{64}$"
 ImageName = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
+# What a customer may require of the cage beyond what every worker has.
+Isolation = Literal["gvisor"]
 MAX_TASKS: Final = 65_536
 # Of command and environment as JSON: every report repeats them, and `reports.MAX_WORDS_BYTES` bounds it.
 MAX_COMMAND_BYTES: Final = 16_384
@@ -69,6 +71,8 @@ class JobManifest(_Frozen):
     network: Literal["none"] = "none"
     determinism: Literal["exact", "canonical", "none"]
     bundle: BundleReference | None = None
+    # Left out when nothing is required, so that digests of such jobs stay.
+    isolation: Annotated[Isolation | None, Field(exclude_if=lambda isolation: isolation is None)] = None
     # One row of parameters a task (`protocol.matrix`). Left out when there is none, so that digests of jobs
     # without one stay.
     matrix: Annotated[InputFile | None, Field(exclude_if=lambda matrix: matrix is None)] = None

@@ -32,7 +32,7 @@ from prixfixe.protocol.fields import (
     Signature,
     Word,
 )
-from prixfixe.protocol.manifest import ImageName, InputFile, JobManifest
+from prixfixe.protocol.manifest import ImageName, InputFile, Isolation, JobManifest
 from prixfixe.protocol.replicas import MOST_REPLICAS, Commitment
 
 # --- the market -----------------------------------------------------------------------------------
@@ -174,6 +174,7 @@ class BidQuoteRequest(Message):
     deliver_seconds: Annotated[int, Field(ge=10, le=31 * 86_400)] | None = None  # from now to the result
     whole: bool = False
     providers: Annotated[tuple[Address, ...], Field(min_length=1, max_length=64)] | None = None
+    isolation: Isolation | None = None  # what its cage must be beyond what every worker has
 
 
 AnyQuoteRequest = Annotated[
@@ -366,6 +367,7 @@ class Resources(Message):
     memory_mib: Annotated[int, Field(gt=0, lt=2**32)]
     disk_mib: Annotated[int, Field(ge=0, lt=2**32)]
     slots: Annotated[int, Field(gt=0, lt=2**16)]
+    isolations: tuple[Isolation, ...] = ()  # that a job may require and its engine has
 
 
 class WorkerRegistration(Message):
