@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, select, union, update
 
+from marketplace.benchmarks import keep_newest, newest, require_own
 from marketplace.chain import ChainReader, ChainView
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
@@ -18,6 +19,7 @@ from marketplace.store.upsert import put
 from prixfixe.errors import Forbidden, NotFound, PrixfixeError
 from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol.benchmarks import SignedBenchmark
 from prixfixe.protocol.deals import Deal, Fact
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask
@@ -165,6 +167,14 @@ class Workers:
                 self._store.notify(connection, "asks")
         return answers
 
+    def benchmark(self, key: str, signed: SignedBenchmark) -> None:
+        """What a worker says of its machine, kept until it says something newer."""
+        now = self._clock()
+        require_own(signed, key, self._domain, now)
+        with self._store.write() as connection:
+            _registered(connection, key)
+            keep_newest(connection, signed, now)
+
     def status(self, key: str, asker: str) -> wire.WorkerStatus:
         """A worker as its key and its provider see it."""
         with self._store.read() as connection:
@@ -226,6 +236,7 @@ class Workers:
             rows = connection.execute(counted.group_by(attempts.c.state)).all()
             counts: dict[str, int] = {row[0]: row[1] for row in rows}
             earned = _earned(connection, key)
+            benchmark = newest(connection, key)
         account = view.accounts[row["provider"]]
         return wire.WorkerStatus(
             key=key,
@@ -240,6 +251,7 @@ class Workers:
             failed=counts.get("failed", 0),
             lost=counts.get("lost", 0),
             earned=earned,
+            benchmark=benchmark,
             draining=row["draining"],
             trouble=self._trouble.get(key),
         )

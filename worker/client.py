@@ -33,6 +33,7 @@ from prixfixe.errors import (
 from prixfixe.keys import Signer
 from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.addresses import parse_address
+from prixfixe.protocol.benchmarks import SignedBenchmark
 from prixfixe.protocol.prices import Earnings, PriceIndex, WorkerWhy
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.reports import LotReport
@@ -103,6 +104,9 @@ class ServiceClient:
     def heartbeat(self, beat: wire.Heartbeat) -> wire.HeartbeatAnswer:
         """Not repeated here: the next beat is due anyway."""
         return self._model(wire.HeartbeatAnswer, "POST", "/v1/workers/heartbeat", beat)
+
+    def benchmark(self, signed: SignedBenchmark) -> None:
+        self._call("POST", "/v1/workers/benchmark", signed)
 
     def assignment(self, wait_seconds: float) -> wire.Assignment | None:
         """The next assignment, waited for at the service; None when none came."""

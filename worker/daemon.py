@@ -24,9 +24,17 @@ from typing import Any, Final
 
 import prixfixe
 from prixfixe.errors import Conflict, PrixfixeError
+from prixfixe.protocol.benchmarks import Figures
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Assignment, Market, Resources, WorkerRegistration
 from worker.attempt import Attempt
+from worker.benchmarking import (
+    Benchmarker,
+    keep_benchmark,
+    kept_benchmark,
+    run_measurement,
+    sign_benchmark,
+)
 from worker.cage import LABEL_ATTEMPT
 from worker.calls import Description
 from worker.chain import ChainReader
@@ -111,6 +119,7 @@ class Daemon:
             try:
                 self._emit("ready", self._describe(room, market, runner))
                 threading.Thread(target=self._poll, args=(room,), name="poll", daemon=True).start()
+                threading.Thread(target=self._benchmarker(room).run, name="benchmark", daemon=True).start()
                 self._draining.wait()
                 heart.drain()
                 self._drain()
@@ -204,6 +213,25 @@ class Daemon:
             # A silent service, or one that offers what was turned down: not again at once.
             self._draining.wait(pause)
             pause = min(pause * 2, 5.0)
+
+    def _benchmarker(self, room: Room) -> Benchmarker:
+        data = self._settings.data
+
+        def disturbed() -> bool:
+            return bool(self._active) or self._draining.is_set()
+
+        def report(figures: Figures | None) -> None:
+            if figures is not None:
+                keep_benchmark(data, sign_benchmark(figures, room.signer, room.domain, int(time.time())))
+            if (kept := kept_benchmark(data, room.signer.address)) is not None:
+                room.client.benchmark(kept)
+
+        return Benchmarker(
+            wait=self._draining.wait,
+            busy=lambda: bool(self._active),
+            measure=lambda: run_measurement(data, disturbed=disturbed),
+            report=report,
+        )
 
     def _accept(self, room: Room, assignment: Assignment) -> bool:
         attempt = Attempt(room, assignment)

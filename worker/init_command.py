@@ -66,7 +66,7 @@ _PROVIDER_KEY = "provider"  # the keystore that is made when none is named
 @runtime_option
 @scratch_option
 @click.option("--image", metavar="SHA256", default=None, help="For the try of the cage: see `worker check`.")
-@click.option("--no-check", is_flag=True, help="Do not try the cage.")
+@click.option("--no-check", is_flag=True, help="Do not try the cage, nor measure the machine.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @data_option
@@ -91,9 +91,10 @@ def init(
 ) -> None:
     """Set up this machine as a worker, from nothing.
 
-    Tries the cage, makes the keys that are missing, puts up the surety, lets the worker's key sell for you,
-    and writes down in --data what the other commands then need not be told. Asks before anything is made or
-    moved; run again it changes nothing that is as it should be. On a local chain the surety is play money.
+    Tries the cage, measures the machine (some seconds), makes the keys that are missing, puts up the surety,
+    lets the worker's key sell for you, and writes down in --data what the other commands then need not be
+    told. Asks before anything is made or moved; run again it changes nothing that is as it should be. On a
+    local chain the surety is play money.
 
     The worker's key can sign asks and results until its time is over, and can never move money; the surety
     stays yours. Your own key should not be where strangers' jobs run: give --provider ADDRESS on the worker
@@ -139,6 +140,8 @@ def init(
     )  # fmt: skip
     if parties.here:
         profile.save(data)
+        if not no_check:
+            _measure(profile, market, data, as_json)
     if signer is None:
         _report_elsewhere(profile, parties.worker, found, days, as_json)
         return
@@ -210,6 +213,22 @@ def _verdicts(
         click.echo("the cage does not hold on this machine; nothing was made or moved", err=True)
         raise click.exceptions.Exit(9)
     return found
+
+
+def _measure(profile: Profile, market: MarketClient, data: Path, as_json: bool) -> None:
+    """How fast this machine is: written down signed, for the market to be told at every start."""
+    from worker.benchmarking import keep_benchmark, run_measurement, sign_benchmark
+    from worker.machine_key import open_key
+    from worker.options import figures_in_words
+
+    figures = run_measurement(data)
+    if figures is None:
+        click.echo("this machine could not be measured", err=True)
+        return
+    signer = open_key(data, profile.key, market.chain_id)
+    keep_benchmark(data, sign_benchmark(figures, signer, market.domain, int(time.time())))
+    if not as_json:
+        click.echo(f"measured: {figures_in_words(figures)}")
 
 
 def _lacking(market: MarketClient, parties: _Parties, days: int) -> Lacking:

@@ -18,6 +18,7 @@ import click
 if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient
     from prixfixe.keys import Signer
+    from prixfixe.protocol.benchmarks import Figures
     from prixfixe.protocol.wire import Market
     from worker.client import ServiceClient
     from worker.selftest import Verdict
@@ -150,6 +151,15 @@ def show_verdict(verdict: Verdict) -> None:
     click.echo(f"{verdict.level:4}  {verdict.name:18} {verdict.message}")
     if verdict.hint:
         click.echo(f"      {'':18} -> {verdict.hint}")
+
+
+def figures_in_words(figures: Figures) -> str:
+    """A benchmark, in a line."""
+    return (
+        f"SHA-256 {figures.integer_one / 1000:,.0f} MB/s on one processor, {figures.integer_all / 1000:,.0f}"
+        f" on all; interpreter {figures.float_one / 1000:,.1f} and {figures.float_all / 1000:,.1f} million"
+        f" operations/s; memory {figures.memory:,} MB/s; disk {figures.disk:,} MB/s"
+    )
 
 
 def log_to_stderr(as_json: bool) -> None:

@@ -84,6 +84,12 @@ def _show(found: WorkerStatus) -> None:
                f" surety {found.surety}")  # fmt: skip
     click.echo(f"  deals: {found.running} running, {found.settled} settled, {found.failed} failed,"
                f" {found.lost} lost; earned {found.earned}")  # fmt: skip
+    if found.benchmark is not None:
+        from prixfixe.cli.output import moment
+        from worker.options import figures_in_words
+
+        said = found.benchmark.benchmark
+        click.echo(f"  measured {moment(said.at).partition(',')[0]}: {figures_in_words(said.figures)}")
     if found.free < found.surety:
         click.echo("  no work comes while free money is below the surety: prixfixe worker init", err=True)
 

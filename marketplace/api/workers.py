@@ -13,6 +13,7 @@ from marketplace.api.limits import bounded_body, parse_body
 from marketplace.services import CLOSING
 from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
+from prixfixe.protocol.benchmarks import SignedBenchmark
 from prixfixe.protocol.fields import Address
 from prixfixe.protocol.prices import Earnings, WorkerWhy
 from prixfixe.protocol.reports import LotReport
@@ -32,6 +33,12 @@ def register(
 def heartbeat(services: ServicesDep, caller: Caller, beat: wire.Heartbeat) -> wire.HeartbeatAnswer:
     """A sign of life, with new asks; after three missing ones the worker's attempts are lost."""
     return services.workers.beat(caller, beat)
+
+
+@router.post("/workers/benchmark", status_code=204)
+def benchmark(services: ServicesDep, caller: Caller, signed: SignedBenchmark) -> None:
+    """How fast the worker says that its machine is; the newest is kept."""
+    services.workers.benchmark(caller, signed)
 
 
 @router.get("/workers/{key}")

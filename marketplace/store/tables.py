@@ -448,6 +448,15 @@ workers = Table(
     Column("cool_until", Float, nullable=False, default=0.0),  # no new deal before: it just failed one
 )
 
+benchmarks = Table(  # what a worker last said of its machine
+    "benchmarks",
+    metadata,
+    Column("worker", String(42), ForeignKey("workers.key"), primary_key=True),
+    Column("at", BigInteger, nullable=False),  # by the worker's clock
+    Column("signed", _JSON, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+)
+
 asks = Table(  # resting asks; one a (worker, product): the newest replaces
     "asks",
     metadata,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
+from prixfixe.protocol.benchmarks import SignedBenchmark
 from prixfixe.protocol.fields import (
     Address,
     AskField,
@@ -475,3 +476,4 @@ class WorkerStatus(Message):
     earned: MoneyField
     draining: bool = False  # takes no work
     trouble: str | None = None  # why
+    benchmark: SignedBenchmark | None = None  # the newest that it sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from click.testing import CliRunner
 from prixfixe.protocol.money import Money
 from tests.worker.conftest import Stage
 from tests.worker.orders import CUSTOMER, PROVIDER, WORKER
+from worker import benchmarking
+from worker.benchmarking import kept_benchmark, run_measurement
 from worker.commands import worker
 from worker.machine_key import open_key
 from worker.profile import Profile
@@ -43,6 +46,7 @@ def test_what_is_not_given_comes_from_the_context_and_keys_go_by_name(
     from prixfixe.client.contexts import Context, save_context
 
     monkeypatch.setenv("PRIXFIXE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(benchmarking, "run_measurement", partial(run_measurement, seconds=0.02))
     market = stage.market
     rpc = market.chain.rpc.url
     save_context(Context("here", stage.url, market.client.chain_id, market.client.contract, rpc))
@@ -55,6 +59,7 @@ def test_what_is_not_given_comes_from_the_context_and_keys_go_by_name(
     done = json.loads(run("init", *words, "--image", stage.image, "--yes", "--json"))
     assert done["key"] == "0x1CBd3b2770909D4e10f157cABC84C7264073C9Ec"
     assert {each["verdict"] for each in done["verdicts"]} <= {"ok", "weak"}
+    assert kept_benchmark(data, done["key"]) is not None
     kept = Profile.of(data)
     assert (kept.provider, kept.key, kept.payout) == (done["provider"], "dev:13", PROVIDER.address)
     assert (kept.service, kept.rpc, kept.contract) == (stage.url, rpc, market.client.contract)
