@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from marketplace.store.database import Store
 from marketplace.store.tables import jobs, quotes
@@ -22,6 +22,7 @@ from prixfixe.protocol.typed_data import Domain
 UNSIGNED: Final = "0x" + "00" * 65
 _KEPT_SECONDS: Final = 86_400  # an expired quote that nobody accepted, for questions
 _PURGE_SECONDS: Final = 3600.0
+_INSERT: Final = insert(quotes)  # made once: making a statement takes as long as running it
 
 _Q = TypeVar("_Q", wire.Quote, wire.BidQuote)
 
@@ -62,23 +63,26 @@ class IssuedQuotes:
         signature = self._signer.sign_digest(quote_digest(unsigned, self._domain))
         quote = unsigned.model_copy(update={"signature": "0x" + signature.hex()})
         now = self._clock()
-        with self._store.write() as connection:
-            if now - self._purged > _PURGE_SECONDS:
+        row = {
+            "id": quote.id,
+            "customer": quote.customer,
+            "quote": quote.model_dump(mode="json"),
+            "expires_at": quote.expires_at,
+            "created_at": int(now),
+        }
+        purge = now - self._purged > _PURGE_SECONDS
+
+        def keep(connection: Connection) -> None:
+            if purge:
                 accepted = select(jobs.c.quote)
                 connection.execute(
                     delete(quotes).where(
                         quotes.c.expires_at < int(now) - _KEPT_SECONDS, quotes.c.id.not_in(accepted)
                     )
                 )
-                self._purged = now
-            connection.execute(
-                insert(quotes),
-                {
-                    "id": quote.id,
-                    "customer": quote.customer,
-                    "quote": quote.model_dump(mode="json"),
-                    "expires_at": quote.expires_at,
-                    "created_at": int(now),
-                },
-            )
+            connection.execute(_INSERT, row)
+
+        self._store.together(keep)
+        if purge:
+            self._purged = now
         return quote

@@ -91,23 +91,27 @@ class Orders:
                 code="era-changed",
                 hint="ask for a new quote and sign it: orders of older eras cannot be paid",
             )
-        with self._store.write() as connection:
+        manifest, now = quote.manifest.model_dump(mode="json"), int(self._clock())
+
+        def take(connection: Connection) -> bool:
             if _exists(connection, job):
-                return job, False
+                return False
             require_room(connection, self._settings, order)
             self._require_balance(connection, account, order)
             if idempotency_key is not None:
-                _remember_key(connection, order.customer, idempotency_key, request, job, int(self._clock()))
+                _remember_key(connection, order.customer, idempotency_key, request, job, now)
             job_placed(
                 connection,
                 job=job,
                 quote=quote.id,
                 order=order,
                 signature=request.signature,
-                manifest=quote.manifest.model_dump(mode="json"),
+                manifest=manifest,
                 terms=terms,
             )
-        return job, True
+            return True
+
+        return job, self._store.together(take)
 
     def _require_signature(self, digest: bytes, request: wire.JobRequest) -> None:
         try:

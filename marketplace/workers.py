@@ -161,10 +161,13 @@ class Workers:
                 answers.append(_reason(error))
         if taken:
             now = self._clock()
-            with self._store.write() as connection:
+
+            def keep(connection: Connection) -> None:
                 for key, signed in taken:
                     ask_placed(connection, _row(key, signed, int(now)), now)
                 self._store.notify(connection, "asks")
+
+            self._store.together(keep)
         return answers
 
     def benchmark(self, key: str, signed: SignedBenchmark) -> None:

@@ -3,17 +3,21 @@
 SQLite by default, in write-ahead mode with every commit flushed, so that what the service acknowledged is
 there after a power cut. Readers never wait for the writer. Writers take turns: inside this process by a lock
 (SQLite's own way of waiting is to sleep and try again), between processes by `BEGIN IMMEDIATE`, which asks
-for the write lock first instead of failing in the middle.
+for the write lock first instead of failing in the middle. A flush to the disk takes longer than what most
+writers do: those that wait for the same one can share it (`Store.together`).
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -21,6 +25,10 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from marketplace.store.topics import Topics
 from prixfixe.errors import ConfigurationError, Unavailable
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _BUSY_SECONDS: Final = 15.0
 _WRITE: Final = "prixfixe_write"
@@ -33,6 +41,31 @@ def notify(connection: Connection, topic: str) -> None:
     if topics is None:
         raise RuntimeError("notify belongs into a write")
     topics.append(topic)
+
+
+@dataclass(slots=True, eq=False)
+class _Wish:
+    """Work for the writer, and what became of it."""
+
+    work: Callable[[Connection], Any]
+    result: Any = None
+    error: Exception | None = None
+    done: bool = False
+
+
+def _within(connection: Connection, wish: _Wish, topics: list[str]) -> None:
+    """Work beside others' in one transaction. What is raised here is the end of the transaction."""
+    before = len(topics)
+    try:
+        with connection.begin_nested():
+            wish.result = wish.work(connection)
+    except Exception as error:
+        wish.error = error
+        del topics[before:]
+        # SQLite ends the whole transaction where, say, the disk is full.
+        driver: Any = connection.connection.dbapi_connection
+        if not getattr(driver, "in_transaction", True):
+            raise
 
 
 class Store:
@@ -54,6 +87,7 @@ class Store:
         self.engine: Final = _engine(url, self._sqlite)
         self._writing = threading.Lock()
         self._writer: int | None = None
+        self._wishes: deque[_Wish] = deque()
         self._topics = Topics()
 
     @staticmethod
@@ -65,24 +99,85 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """A transaction that may write. Commits at the end, then delivers what `notify` queued; an exception
         rolls everything back, notifications included. Keep it short: writers take turns."""
+        topics: list[str] = []
+        with self._turn(), self._transaction(topics) as connection:
+            yield connection
+        if topics:
+            self._topics.deliver(topics)
+
+    def together(self, work: Callable[[Connection], T]) -> T:
+        """What `work` gives of a transaction that may write, once that is on the disk.
+
+        As `write`, for short work that many threads have at once: whoever's turn it is does the work of all
+        that wait in one transaction, each within a savepoint, and flushes once. What one of them raises is
+        raised where it was asked for, and undoes only what it did. When the whole fails, each is done again
+        alone: `work` may do nothing but read, write and `notify`.
+        """
+        wish = _Wish(work)
+        self._wishes.append(wish)
+        topics: list[str] = []
+        with self._turn():
+            if not wish.done:
+                waiting = [self._wishes.popleft() for _ in range(len(self._wishes))]
+                if wish not in waiting:  # who had taken it was interrupted
+                    waiting.append(wish)
+                topics = self._fulfil(waiting)
+        if topics:
+            self._topics.deliver(topics)
+        if wish.error is not None:
+            raise wish.error
+        return cast(T, wish.result)
+
+    def _fulfil(self, wishes: Sequence[_Wish]) -> list[str]:
+        """All of them in one transaction, or each in its own; what they notify."""
+        topics: list[str] = []
+        if len(wishes) > 1:
+            try:
+                with self._transaction(topics) as connection:
+                    for wish in wishes:
+                        _within(connection, wish, topics)
+            except Exception:
+                log.warning("%d writes failed together and are done one by one", len(wishes), exc_info=True)
+                topics.clear()
+            else:
+                for wish in wishes:
+                    wish.done = True
+                return topics
+        for wish in wishes:
+            own: list[str] = []
+            wish.error = None
+            try:
+                with self._transaction(own) as connection:
+                    wish.result = wish.work(connection)
+                topics += own
+            except Exception as error:
+                wish.error = error
+            wish.done = True
+        return topics
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The right to write, among the threads of this process."""
         if self._writer == threading.get_ident():
             raise RuntimeError("a write inside a write of the same thread would wait for itself")
         with self._writing:
             self._writer = threading.get_ident()
             try:
-                topics: list[str] = []
-                with self._connect() as connection:
-                    writing = connection.execution_options(**{_WRITE: True})
-                    writing.info[_TOPICS] = topics
-                    try:
-                        with writing.begin():
-                            yield writing
-                    finally:
-                        writing.info.pop(_TOPICS, None)
+                yield
             finally:
                 self._writer = None
-        if topics:
-            self._topics.deliver(topics)
+
+    @contextmanager
+    def _transaction(self, topics: list[str]) -> Iterator[Connection]:
+        """topics: where `notify` puts what it queues."""
+        with self._connect() as connection:
+            writing = connection.execution_options(**{_WRITE: True})
+            writing.info[_TOPICS] = topics
+            try:
+                with writing.begin():
+                    yield writing
+            finally:
+                writing.info.pop(_TOPICS, None)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, event, insert, select
 
 from marketplace.store import tables
 from marketplace.store.database import Store
 from marketplace.store.topics import Topics
-from prixfixe.errors import ConfigurationError
+from prixfixe.errors import ConfigurationError, Conflict
 
 
 @pytest.fixture
@@ -25,15 +25,32 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
+def _insert(connection: Connection, nonce: str) -> None:
+    connection.execute(insert(tables.nonces).values(nonce=nonce, expires_at=1))
+
+
 def _add(store: Store, nonce: str) -> None:
     with store.write() as connection:
-        connection.execute(insert(tables.nonces).values(nonce=nonce, expires_at=1))
+        _insert(connection, nonce)
         store.notify(connection, "nonces")
 
 
 def _nonces(store: Store) -> set[str]:
     with store.read() as connection:
         return set(connection.execute(select(tables.nonces.c.nonce)).scalars())
+
+
+def _come_at_once(store: Store, calls: Sequence[Callable[[], None]]) -> None:
+    """All of them ask for the writer while another one has it."""
+    threads = [threading.Thread(target=call) for call in calls]
+    with store.write():
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + 10
+        while len(store._wishes) < len(calls) and time.monotonic() < until:
+            time.sleep(0.005)
+    for thread in threads:
+        thread.join(10)
 
 
 def test_a_write_is_seen_by_the_next_read(store: Store) -> None:
@@ -82,6 +99,66 @@ def test_writers_of_many_threads_and_two_stores_take_turns(store: Store) -> None
         thread.join()
     other.close()
     assert len(_nonces(store)) == 40
+
+
+def test_writers_who_wait_together_share_a_flush_and_each_has_its_own_answer(
+    store: Store,
+) -> None:
+    """Twenty come while a writer is busy; a third of them fail, and undo only what they did themselves."""
+    commits = 0
+
+    def count(_: object) -> None:
+        nonlocal commits
+        commits += 1
+
+    event.listen(store.engine, "commit", count)
+    mark = store.sequence()
+    answers: dict[int, object] = {}
+
+    def come(number: int) -> None:
+        def work(connection: Connection) -> int:
+            _insert(connection, str(number))
+            store.notify(connection, f"topic:{number}")
+            if number % 3 == 0:
+                raise Conflict(f"number {number}")
+            return number
+
+        try:
+            answers[number] = store.together(work)
+        except Conflict as error:
+            answers[number] = error.message
+
+    _come_at_once(store, [lambda number=number: come(number) for number in range(20)])
+    assert commits == 2  # the busy writer's, and that of all twenty
+    good = {number for number in range(20) if number % 3}
+    assert _nonces(store) == {str(number) for number in good}
+    assert answers == {number: number if number in good else f"number {number}" for number in range(20)}
+    topics = {f"topic:{number}" for number in range(20)}
+    assert store.wait(topics, 0.0, mark) == {f"topic:{number}" for number in good}
+
+
+def test_what_ends_a_shared_transaction_costs_the_others_nothing(store: Store) -> None:
+    """As a full disk does: the transaction is gone, and with it what others had done in it."""
+    answers: list[object] = []
+
+    def come(work: Callable[[Connection], object]) -> None:
+        try:
+            answers.append(store.together(work))
+        except Conflict as error:
+            answers.append(error.message)
+
+    def ends_all(connection: Connection) -> None:
+        connection.exec_driver_sql("ROLLBACK")
+        raise Conflict("the disk is full")
+
+    works: list[Callable[[Connection], object]] = [
+        lambda c: _insert(c, "a"),
+        ends_all,
+        lambda c: _insert(c, "b"),
+    ]
+    _come_at_once(store, [lambda work=work: come(work) for work in works])
+    assert _nonces(store) == {"a", "b"}
+    assert sorted(map(str, answers)) == ["None", "None", "the disk is full"]
 
 
 def test_a_write_inside_a_write_is_refused_and_not_a_deadlock(store: Store) -> None:

@@ -16,6 +16,7 @@ from marketplace.chain import MarketReader
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
 from marketplace.store import transitions
+from marketplace.store.database import Store
 from marketplace.store.reports import attempt_reported
 from marketplace.store.tables import (
     asks,
