@@ -282,6 +282,7 @@ class Attempt:
             cage=self._cage,
         )
         self.room.journal.finished(self.id, report.model_dump_json())
+        self.room.settler.watch(self.id)
         return report
 
     @property

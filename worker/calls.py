@@ -69,6 +69,11 @@ class Describe:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Whether the engine answers: EngineError when it does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageConfig:
     """-> the image's configuration, None when the engine has not got it."""
 
@@ -194,6 +199,7 @@ class DeleteFolder:
 
 Request: TypeAlias = (
     Describe
+    | Ping
     | ImageConfig
     | LoadImage
     | PullImage

@@ -51,8 +51,10 @@ from worker.machine_key import open_key
 from worker.notes import remember_version, service_differs
 from worker.room import Room
 from worker.settings import WorkerSettings
+from worker.settling import Settler
 from worker.slots import Slots
-from worker.space import Space
+from worker.states import States
+from worker.watch import Watch
 
 log = logging.getLogger("prixfixe.worker")
 
@@ -147,6 +149,10 @@ class Daemon:
             client.sign_in(signer)
             runner = hands.describe()
             journal = open_.enter_context(closing(Journal(settings.data / "journal.db")))
+            states = open_.enter_context(closing(States(settings.data, self._emit)))
+            settler = Settler(
+                chain, journal, signer, market.policy.grace, settings.settle_after_seconds, states, self._emit
+            )
             inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
             # Left first of all: cleaning uses everything above.
             pool = open_.enter_context(ThreadPoolExecutor(4 + settings.slots, thread_name_prefix="pool"))
@@ -158,7 +164,8 @@ class Daemon:
                 grace=market.policy.grace,
                 signer=signer,
                 client=client,
-                space=Space(settings.data),
+                states=states,
+                settler=settler,
                 duty=Duty(settings.data),
                 chain=chain,
                 hands=hands,
@@ -169,6 +176,11 @@ class Daemon:
                 slots=Slots(settings.slots),
                 pool=pool,
             )
+            watch = open_.enter_context(closing(Watch(room)))
+            watch.look()
+            watch.start()
+            open_.callback(settler.close)
+            settler.start()
             yield room, market, runner
 
     def _recover(self, room: Room) -> None:
@@ -196,7 +208,7 @@ class Daemon:
                 )
             if self._draining.is_set():
                 return
-            if room.space.trouble() is not None:  # the heart says it
+            if room.states.trouble() is not None:  # the heart says it
                 self._draining.wait(_FULL_SECONDS)
                 continue
             try:
@@ -236,7 +248,7 @@ class Daemon:
     def _accept(self, room: Room, assignment: Assignment) -> bool:
         attempt = Attempt(room, assignment)
         try:
-            if (trouble := room.space.trouble()) is not None:
+            if (trouble := room.states.trouble()) is not None:
                 # Nothing could be journalled of it, so nothing signed: the market gives it to another.
                 log.error("attempt %s is not begun: %s", attempt.id, trouble)
                 return False

@@ -52,6 +52,8 @@ class Delivery:
             delivered = agree(self.room, self.assignment, report, wait, self.abandoned).delivered
         if not delivered:
             self._upload_all(report, wait)
+        if report.result.done:
+            self.room.journal.delivered(attempt)
         try:
             answer = self.room.client.report(attempt, report, wait)
         except Conflict as error:

@@ -64,6 +64,11 @@ class Engine:
                 max_pool_size=connections,
             )
 
+    def ping(self) -> None:
+        """EngineLost when it does not answer."""
+        with _translated("reach the engine"):
+            self._api.ping()
+
     def info(self) -> dict[str, Any]:
         """The engine's own description of itself."""
         with _translated("ask the engine what it is"):

@@ -158,6 +158,10 @@ class Hands:
         found: calls.Description = self._call(calls.Describe(), calls.Description)
         return found
 
+    def ping(self) -> None:
+        """EngineError when the engine does not answer."""
+        self._call(calls.Ping())
+
     def image_config(self, image: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self._call(calls.ImageConfig(image), dict[str, Any] | None)
         return found

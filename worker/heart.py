@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from prixfixe.errors import EngineError, Forbidden, NotFound, PrixfixeError
+from prixfixe.errors import EngineError, Forbidden, NotFound, PrixfixeError, Unavailable
 from prixfixe.keys import sign_typed
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
@@ -79,8 +79,7 @@ class Heart:
             again = False
             try:
                 again = self._beat()
-                if silent:
-                    log.info("the market answers again")
+                self._room.states.leave("service-away")
                 silent = False
             except Stopped:
                 return
@@ -88,6 +87,12 @@ class Heart:
                 log.warning("the market does not know this worker (%s): registering again", error)
                 self._register_again()
                 silent = True
+            except Unavailable as error:
+                self._room.states.enter(
+                    "service-away", f"the market's service does not answer; results are kept for it ({error})"
+                )
+                silent = True
+                self._resting.clear()
             except PrixfixeError as error:
                 if not silent:
                     log.warning("heartbeat: %s", error)
@@ -104,9 +109,10 @@ class Heart:
 
     def _beat(self) -> bool:
         """One beat. True when its answer calls for another at once: there is something new to ask."""
-        trouble = self._room.space.trouble()
+        trouble = self._room.states.trouble()  # its states say themselves when they come and go
+        if trouble is not None:
+            self._resting.clear()
         rest = trouble or self._room.duty.rest(self._sold())
-        self._heed("space", trouble, "the disk has room again: work is taken")
         self._heed("rest", None if trouble else rest, "work is taken again")
         draining = self._draining or rest is not None
         running = self._running()
@@ -192,7 +198,7 @@ class Heart:
         refused = {reason.code for reason in answer.refused}
         for reason in answer.refused:
             self._say_once(reason.code, f"an ask was refused: {reason.message}. {reason.hint}".rstrip(". "))
-        self._told &= refused | {"standing", "space", "rest"}
+        self._told &= refused | {"standing", "rest"}
         if refused:
             self._standing = None  # era or time may be what was wrong
 

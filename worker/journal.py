@@ -67,6 +67,12 @@ CREATE TABLE IF NOT EXISTS rounds (     -- of an attempt that is one of several 
     salt TEXT NOT NULL,                 -- of its commitment, 0x-hex
     signatures TEXT                     -- JSON, one a leg: the quorum that pays it, before outputs are given
 );
+CREATE TABLE IF NOT EXISTS settlements (    -- how results fared on the chain
+    attempt TEXT PRIMARY KEY,
+    delivered INTEGER,                  -- 1: the service has the outputs
+    sent TEXT,                          -- hash of this worker's own transaction, before it is sent
+    how TEXT                            -- 'settled', 'refused', 'expired' or 'unknown', once it is over
+);
 CREATE TABLE IF NOT EXISTS results (
     deal TEXT NOT NULL,                 -- id of the deal
     due INTEGER NOT NULL,               -- of a refusal: its due, part of what is signed; of a success: 0
@@ -228,6 +234,57 @@ class Journal:
         rows = self._read("SELECT signatures FROM rounds WHERE attempt = ?", attempt)
         return tuple(json.loads(rows[0]["signatures"])) if rows and rows[0]["signatures"] else None
 
+    def delivered(self, attempt: str) -> None:
+        """The service has every output of this result."""
+        with self._write() as cursor:
+            cursor.execute(
+                "INSERT INTO settlements (attempt, delivered) VALUES (?, 1)"
+                " ON CONFLICT (attempt) DO UPDATE SET delivered = 1",
+                (attempt,),
+            )
+
+    def is_delivered(self, attempt: str) -> bool:
+        """What `delivered` kept."""
+        rows = self._read("SELECT delivered FROM settlements WHERE attempt = ?", attempt)
+        return bool(rows and rows[0]["delivered"])
+
+    def sending(self, attempt: str, transaction: str) -> None:
+        """This worker is about to send its own transaction for this result."""
+        with self._write() as cursor:
+            cursor.execute(
+                "INSERT INTO settlements (attempt, sent) VALUES (?, ?)"
+                " ON CONFLICT (attempt) DO UPDATE SET sent = excluded.sent",
+                (attempt, transaction),
+            )
+
+    def sent(self, attempt: str) -> str | None:
+        """What `sending` kept last."""
+        rows = self._read("SELECT sent FROM settlements WHERE attempt = ?", attempt)
+        return rows[0]["sent"] if rows else None
+
+    def settled(self, attempt: str, how: str) -> None:
+        """The chain has decided: "settled", "refused", "expired", or "unknown" when it was too long ago."""
+        with self._write() as cursor:
+            cursor.execute(
+                "INSERT INTO settlements (attempt, how) VALUES (?, ?)"
+                " ON CONFLICT (attempt) DO UPDATE SET how = excluded.how",
+                (attempt, how),
+            )
+
+    def how_settled(self, attempt: str) -> str | None:
+        """What `settled` kept."""
+        rows = self._read("SELECT how FROM settlements WHERE attempt = ?", attempt)
+        return rows[0]["how"] if rows else None
+
+    def unsettled(self) -> list[AttemptRow]:
+        """Results of which it is not known yet how they fared on the chain."""
+        query = (
+            "SELECT * FROM attempts WHERE state IN ('finished', 'reported') AND report IS NOT NULL"
+            " AND NOT EXISTS (SELECT 1 FROM settlements WHERE attempt = attempts.id AND how IS NOT NULL)"
+            " ORDER BY created_at, id"
+        )
+        return [_row(row) for row in self._read(query)]
+
     def counts(self) -> dict[str, int]:
         """Attempts by state, for `worker status`."""
         return {
@@ -241,7 +298,7 @@ class Journal:
             cursor.execute(
                 "DELETE FROM attempts WHERE state IN ('reported', 'dropped') AND updated_at < ?", (moment,)
             )
-            for table in ("rounds", "tasks"):
+            for table in ("rounds", "tasks", "settlements"):
                 cursor.execute(f"DELETE FROM {table} WHERE attempt NOT IN (SELECT id FROM attempts)")
 
     def _move(self, attempt: str, state: str, **columns: str) -> None:

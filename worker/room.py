@@ -17,8 +17,9 @@ from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
 from worker.settings import WorkerSettings
+from worker.settling import Settler
 from worker.slots import Slots
-from worker.space import Space
+from worker.states import States
 
 
 class Abandoned(PrixfixeError):
@@ -37,7 +38,8 @@ class Room:
     grace: int  # the contract's: seconds that a deal has beside its run time
     signer: Signer
     client: ServiceClient
-    space: Space
+    states: States
+    settler: Settler
     duty: Duty
     chain: ChainReader
     hands: Hands

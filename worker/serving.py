@@ -88,6 +88,8 @@ class Server:
         match request:
             case calls.Describe():
                 return self._describe()
+            case calls.Ping():
+                self.engine.ping()
             case calls.ImageConfig(image):
                 return self.engine.image_config(image)
             case calls.LoadImage():

@@ -48,7 +48,8 @@ class WorkerSettings:
     milli_vcpu, memory_mib and disk_mib are shared out evenly among them. rate: dollars for an hour of one
     vCPU. minimum: least price of a task. sells: to whom; pay for bundles waits one dispute window and can be
     disputed, pay for bids is there at once. ask_seconds: how long a signed ask lives. drain_seconds: how long
-    a stop waits for running tasks. runtime: OCI runtime of the engine (`runc`, `runsc`), or `auto` (see
+    a stop waits for running tasks. settle_after_seconds: how long the operator has to settle a result before
+    the worker does. runtime: OCI runtime of the engine (`runc`, `runsc`), or `auto` (see
     `worker.isolation`). scratch: how the disk of a task is bounded (see `worker.scratch`).
     """
 
@@ -68,6 +69,7 @@ class WorkerSettings:
     sells: Sells = "both"
     ask_seconds: int = 300
     drain_seconds: float = 120.0
+    settle_after_seconds: float = 60.0
     runtime: str = "auto"
     scratch: ScratchKind = "auto"
     limits: Limits = field(default_factory=Limits)

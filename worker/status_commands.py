@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,16 +43,21 @@ def status(
     from worker.duty import Orders, is_running
     from worker.notes import service_differs, version_before
     from worker.schedule import Schedule
+    from worker.states import read_states
 
     hours = Schedule.load(data)
-    here = {
+    here: dict[str, Any] = {
         "running": is_running(data),
         "orders": Orders.load(data).state,
         "hours": None if hours is None else str(hours),
         "before": version_before(data),
+        "states": read_states(data),
     }
     if key is None and not as_json:
         click.echo(_here(here, data))
+        for each in here["states"]:
+            since = time.strftime("%H:%M", time.localtime(each["since"]))
+            click.echo(f"  {each['name']} since {since}: {each['message']}", err=True)
     with signed_in(service, rpc, contract, key, data) as (client, signer):
         found, version = client.status(signer.address), client.market().version
     if as_json:

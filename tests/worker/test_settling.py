@@ -1,0 +1,117 @@
+"""A worker whose operator does not settle: it does so itself, with its own gas money."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from prixfixe.chain.client import Account
+from prixfixe.errors import Unavailable
+from prixfixe.protocol.deals import open_word
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.wire import Assignment
+from tests.worker.conftest import Stage
+from tests.worker.orders import CUSTOMER, PROVIDER, WORKER
+from tests.worker.test_daemon import settle
+from worker.journal import Journal
+from worker.settling import post_time
+from worker.states import read_states
+
+PRICE = Money.parse("1.00").units
+
+
+def until(happened: Callable[[], bool], timeout: float = 30.0) -> None:
+    end = time.monotonic() + timeout
+    while not happened():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+class TestWhen:
+    """Deadline at 1000, grace 60, patience 100."""
+
+    @pytest.mark.parametrize(
+        ("done_at", "all_signed", "expected"),
+        [
+            (500, True, 600),  # the operator's patience
+            (950, True, 970),  # in time before the deadline
+            (500, False, 941),  # a quorum settles for anyone in the last grace only
+            (950, False, 970),
+        ],
+    )
+    def test_it_settles(self, done_at: int, all_signed: bool, expected: int) -> None:
+        assert post_time(1000, done_at, 60, 100.0, all_signed=all_signed) == expected
+
+
+@pytest.mark.engine
+@pytest.mark.chain
+class TestOnChain:
+    def held(self, stage: Stage, owner: str) -> int:
+        account: Account = stage.market.client.account(owner)
+        return account.free.units + account.cur.units
+
+    def is_open(self, stage: Stage, given: Assignment) -> bool:
+        word = stage.market.client.lot(given.deal.order, given.deal.lot)
+        return word == open_word(given.deal.id, given.due)
+
+    def how(self, stage: Stage, given: Assignment) -> tuple[str | None, bool]:
+        """How the worker saw it end, and whether it sent a transaction of its own."""
+        with closing(Journal(stage.settings.data / "journal.db")) as journal:
+            return journal.how_settled(given.attempt), journal.sent(given.attempt) is not None
+
+    def test_a_deal_that_another_settled_is_noticed_and_left_alone(self, stage: Stage) -> None:
+        with stage.worker():
+            given = stage.assign("true")
+            settle(stage, given, stage.report_of(given))
+            until(lambda: self.how(stage, given) == ("settled", False))
+
+    def test_the_service_dies_after_the_run_and_worker_and_customer_get_theirs(self, stage: Stage) -> None:
+        with stage.worker(settle_after_seconds=0.0):
+            provider, customer = self.held(stage, PROVIDER.address), self.held(stage, CUSTOMER.address)
+            refused = stage.assign("exit 3", max_seconds=60)
+            held = self.held(stage, CUSTOMER.address)
+            stage.report_of(refused)
+            until(lambda: self.how(stage, refused) == ("refused", True))
+            assert self.held(stage, CUSTOMER.address) == held + refused.deal.total.units == customer
+            stage.service.refuse_report = lambda report: Unavailable("the service dies after the upload")
+            given = stage.assign("echo x > /job/outputs/x", max_seconds=60)
+            until(lambda: self.how(stage, given) == ("settled", True))
+            assert not self.is_open(stage, given)
+            assert self.held(stage, PROVIDER.address) == provider + PRICE
+            assert given.attempt not in stage.service.reports
+            stage.service.refuse_report = lambda report: None
+            report = stage.report_of(given)
+            assert report.tasks[0].outputs.files[0].sha256 in stage.service.blobs
+
+    def test_outputs_that_nobody_has_are_not_paid_for(self, stage: Stage) -> None:
+        with stage.worker(settle_after_seconds=0.0):
+            given = stage.assign("sleep 1; echo y > /job/outputs/y", max_seconds=60)
+            stage.service.until(lambda: given.attempt in stage.service.started)
+            stage.service.down = True
+            until(lambda: "service-away" in str(read_states(stage.settings.data)))
+            time.sleep(1)  # a few looks at the chain
+            assert self.is_open(stage, given)
+            stage.service.down = False
+            stage.report_of(given)
+            until(lambda: self.how(stage, given) == ("settled", True))
+            assert read_states(stage.settings.data) == []
+
+    def test_without_gas_money_it_says_so_and_settles_once_it_has_some(self, stage: Stage) -> None:
+        rpc = stage.market.chain.rpc
+        had = rpc.call("eth_getBalance", WORKER.address, "latest")
+        rpc.call("anvil_setBalance", WORKER.address, "0x1")
+        try:
+            with stage.worker(settle_after_seconds=0.0):
+                until(lambda: "no gas money" in str(read_states(stage.settings.data)))
+                given = stage.assign("true", max_seconds=60)
+                stage.report_of(given)
+                assert self.is_open(stage, given)
+            rpc.call("anvil_setBalance", WORKER.address, had)
+            with stage.worker(settle_after_seconds=0.0):  # as after a restart in between
+                until(lambda: self.how(stage, given) == ("settled", True))
+                assert "gas" not in str(read_states(stage.settings.data))
+        finally:
+            rpc.call("anvil_setBalance", WORKER.address, had)
