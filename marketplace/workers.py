@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, union, update
+from sqlalchemy import Connection, RowMapping, delete, func, select, union, update
 
 from marketplace.benchmarks import keep_newest, newest, require_own
 from marketplace.chain import ChainReader, ChainView
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from marketplace.store.moments import ask_placed, beat_noted
+from marketplace.store.notices import stop_announced
 from marketplace.store.tables import asks, attempts, deals, jobs, offers, workers
 from marketplace.store.transitions import ALIVE
 from marketplace.store.upsert import put
@@ -54,6 +55,7 @@ class Workers:
         self._missed: dict[str, dict[str, int]] = {}
         # Said anew with every beat, so nothing is lost with this process.
         self._trouble: dict[str, str | None] = {}
+        self._announced: dict[str, set[str]] = {}  # attempts whose customers know that their worker stops
 
     def register(self, key: str, registration: wire.WorkerRegistration) -> wire.WorkerStatus:
         """A worker, new or come back. Forbidden unless the contract lets `key` sign for the provider."""
@@ -122,6 +124,7 @@ class Workers:
             for signed in taken:
                 ask_placed(connection, _row(key, signed, int(now)), now)
             self._trouble[key] = heartbeat.trouble
+            self._announce(connection, was, heartbeat)
             silent = now - was["heartbeat_at"] > self._settings.silence_seconds
             if taken or silent or was["draining"] != heartbeat.draining:
                 self._store.notify(connection, "asks")
@@ -189,6 +192,14 @@ class Workers:
     def forgotten(self, key: str) -> set[str]:
         """Running attempts that the worker has not mentioned for some beats: it lost them."""
         return {each for each, beats in self._missed.get(key, {}).items() if beats >= _MISSED_BEATS}
+
+    def _announce(self, connection: Connection, row: RowMapping, heartbeat: wire.Heartbeat) -> None:
+        if heartbeat.stops_at is None:
+            self._announced.pop(row["key"], None)
+            return
+        told = self._announced.setdefault(row["key"], set())
+        new = sorted(set(heartbeat.running) - told)
+        told.update(stop_announced(connection, row["key"], row["name"], new, heartbeat.stops_at))
 
     def _count_missed(self, connection: Connection, key: str, running: set[str]) -> None:
         query = select(attempts.c.id).where(attempts.c.worker == key, attempts.c.state == "running")

@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, Final
 
 import prixfixe
-from prixfixe.errors import Conflict, PrixfixeError
+from prixfixe.errors import Conflict, PrixfixeError, Unavailable
 from prixfixe.protocol.benchmarks import Figures
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Assignment, Market, Resources, WorkerRegistration
@@ -61,6 +61,7 @@ log = logging.getLogger("prixfixe.worker")
 _POLL_SECONDS: Final = 25.0
 _FOREVER: Final = 10 * 365 * 86400.0
 _KEEP_ENDED_SECONDS: Final = 7 * 86400.0
+_ABSENT_SECONDS: Final = 1.0  # between looks at a node or service that is away at the start
 _FULL_SECONDS: Final = 1.0  # between looks at a full disk
 _LAST_WORDS_SECONDS: Final = 10.0  # for refusals of tasks that a drain cut off
 
@@ -123,7 +124,7 @@ class Daemon:
                 threading.Thread(target=self._poll, args=(room,), name="poll", daemon=True).start()
                 threading.Thread(target=self._benchmarker(room).run, name="benchmark", daemon=True).start()
                 self._draining.wait()
-                heart.drain()
+                heart.drain(time.time() + self._settings.drain_seconds)
                 self._drain()
             finally:
                 heart.stop()
@@ -143,10 +144,10 @@ class Daemon:
             market = client.market(wait=_FOREVER)
             require_market(market, settings.contract)
             chain = open_.enter_context(closing(ChainReader(settings.rpc, market.contract, market.chain_id)))
-            chain.check()
+            self._once_there(chain.check)
             signer = open_key(settings.data, settings.key, market.chain_id)
-            chain.require_authorised(settings.provider, signer.address)
-            client.sign_in(signer)
+            self._once_there(lambda: chain.require_authorised(settings.provider, signer.address))
+            self._once_there(lambda: client.sign_in(signer))
             runner = hands.describe()
             journal = open_.enter_context(closing(Journal(settings.data / "journal.db")))
             states = open_.enter_context(closing(States(settings.data, self._emit)))
@@ -182,6 +183,19 @@ class Daemon:
             open_.callback(settler.close)
             settler.start()
             yield room, market, runner
+
+    def _once_there(self, call: Callable[[], None]) -> None:
+        """Call until node or service answers: after a power cut each part comes back in its own time."""
+        told = False
+        while True:
+            try:
+                return call()
+            except Unavailable as error:
+                if not told:
+                    log.warning("waiting: %s", error)
+                told = True
+                if self._stopping.wait(_ABSENT_SECONDS):
+                    raise Stopped("stopped before it was ready") from error
 
     def _recover(self, room: Room) -> None:
         """Take up the journal's attempts, and remove what is left of any other."""

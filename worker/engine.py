@@ -7,18 +7,20 @@ where the engine is, as for every Docker tool.
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import docker  # type: ignore[import-untyped]
 import docker.errors  # type: ignore[import-untyped]
 import docker.utils.socket  # type: ignore[import-untyped]
 import requests.exceptions
 
-from prixfixe.errors import EngineError
+from prixfixe.errors import ConfigurationError, EngineError
 from worker.containers import (
     ContainerState,
     EngineLost,
@@ -51,11 +53,28 @@ class Stream:
         self._close()
 
 
+def require_near(address: str | None) -> None:
+    """ConfigurationError for an engine of another machine (`DOCKER_HOST`): it could not mount the folders and
+    disks that are made here. A socket of this machine, also a rootless engine's, and an address of this
+    machine are near."""
+    if not address or address.startswith(("unix://", "/")):
+        return
+    if urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1") and not address.startswith("ssh://"):
+        return
+    raise ConfigurationError(
+        f"the container engine at {address} is on another machine, and a task's folders are on this one",
+        code="engine-elsewhere",
+        hint="run the worker where the engine is; it needs nothing else there",
+        fault="provider",
+    )
+
+
 class Engine:
     """A running engine. Every call raises `EngineError` (the provider's fault) when it is silent or
     refuses."""
 
     def __init__(self, *, connections: int = 16) -> None:
+        require_near(os.environ.get("DOCKER_HOST"))
         with _translated("reach the engine"):
             self._api = docker.APIClient(
                 **docker.utils.kwargs_from_env(),

@@ -52,6 +52,7 @@ class Heart:
         self._wake = threading.Event()
         self._over = threading.Event()
         self._draining = False
+        self._stops_at: int | None = None
         self._resting: dict[bytes, Ask] = {}
         self._wanted: tuple[Product, ...] = ()
         self._standing: Standing | None = None
@@ -62,8 +63,9 @@ class Heart:
     def start(self) -> None:
         self._thread.start()
 
-    def drain(self) -> None:
-        """Tell the market at once that no more work is taken."""
+    def drain(self, stops_at: float) -> None:
+        """Tell the market at once that no more work is taken, and when what still runs is ended."""
+        self._stops_at = int(stops_at)
         self._draining = True
         self._wake.set()
 
@@ -123,6 +125,7 @@ class Heart:
                 running=running,
                 draining=draining,
                 trouble=rest,
+                stops_at=self._stops_at,
             )
         )
         self._end_drained(quiet=draining and not running)

@@ -391,6 +391,7 @@ class Heartbeat(Message):
     running: Annotated[tuple[str, ...], Field(max_length=1024)]  # attempt ids
     draining: bool = False
     trouble: Annotated[str, Field(max_length=500)] | None = None
+    stops_at: Seconds | None = None
 
 
 class HeartbeatAnswer(Message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import select
 
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
-from marketplace.store.tables import asks, attempts, transactions
+from marketplace.store.tables import asks, attempts, job_events, transactions
 from marketplace.store.transitions import attempt_lost
 from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
@@ -318,6 +319,29 @@ def test_a_worker_in_trouble_gets_no_work_and_its_provider_sees_why(world: World
     world.beat([world.ask()])
     status = world.http.get(f"/v1/workers/{WORKER.address}", headers=headers).json()
     assert (status["draining"], status["trouble"]) == (False, None)
+
+
+def test_the_customer_is_told_once_that_the_worker_of_a_running_task_is_being_stopped(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    world.register()
+    world.open_deal(job.id)
+    attempt = world.assignment().attempt
+    headers = world.sign_in(WORKER)
+    assert world.http.post(f"/v1/attempts/{attempt}/start", headers=headers).status_code == 204
+    beat = wire.Heartbeat(asks=(), running=(attempt,), draining=True, stops_at=CHAIN_TIME + 61)
+    for _ in range(2):
+        answer = world.http.post("/v1/workers/heartbeat", json=beat.model_dump(mode="json"), headers=headers)
+        assert answer.status_code == 200
+    until = datetime.fromtimestamp(CHAIN_TIME + 61, UTC).strftime("%H:%M:%S UTC")
+    words = f"the worker w1 is being stopped; the task ends or is refunded by {until}"
+    with world.store.read() as connection:
+        told = [
+            row.data["stage"]
+            for row in connection.execute(select(job_events).where(job_events.c.job == job.id))
+            if "stopped" in row.data.get("stage", "")
+        ]
+    assert told == [words]
 
 
 def test_unknown_attempts_are_to_be_stopped(world: World) -> None:

@@ -275,6 +275,9 @@ class TestBadLuck:
             stage.service.until(lambda: given.attempt in stage.service.started)
             daemon.stop()
             assert stage.report_of(given).status == 0
+            stops_at = stage.service.beats[-1].stops_at
+            assert stops_at is not None
+            assert abs(stops_at - time.time()) < 30
 
     def test_a_drain_without_patience_refuses_so_that_the_money_is_back_at_once(self, stage: Stage) -> None:
         with stage.worker(drain_seconds=0.3) as daemon:
