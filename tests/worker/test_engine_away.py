@@ -1,0 +1,120 @@
+"""An engine that dies under its worker: one of the test's own, on a socket and a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.cage.conftest import root_file_system
+from tests.support.devnet import wait_for
+from tests.worker.conftest import Stage
+from worker.engine import Engine
+from worker.states import read_states
+
+pytestmark = [pytest.mark.engine, pytest.mark.chain]
+
+
+@dataclass
+class OwnEngine:
+    """A second dockerd, with a containerd of its own."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def address(self) -> str:
+        return f"unix://{self.folder}/docker.sock"
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *("dockerd", "--host", self.address, "--data-root", str(self.folder / "data")),
+                    *("--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid")),
+                    *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for(self.answers, 60, "the engine's start")
+
+    def answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                connection.connect(self.address.removeprefix("unix://"))
+            except OSError:
+                return False
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            return b"200 OK" in connection.recv(100)
+
+    def kill(self) -> None:
+        """As a power cut would: dockerd, its containerd and all containers at once."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for place in Path("/proc").iterdir():
+            try:
+                words = (place / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(self.folder / "exec").encode() in words:
+                os.kill(int(place.name), signal.SIGKILL)
+        (self.folder / "pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def own_engine(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnEngine]:
+    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+        pytest.skip("an engine of the test's own needs root and dockerd")
+    with ExitStack() as stack:
+        # A short path: a socket's address has at most 108 bytes.
+        folder = Path(tempfile.mkdtemp(prefix="engine-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        own = OwnEngine(folder)
+        monkeypatch.setenv("DOCKER_HOST", own.address)
+        own.start()
+        stack.callback(own.stop)
+        engine = Engine()
+        stack.callback(engine.close)
+        engine._api.import_image_from_data(root_file_system(), repository="shell", tag="1")
+        stage.image = str(engine._api.inspect_image("shell:1")["Id"])
+        yield own
+
+
+def test_a_task_is_refused_and_the_worker_asks_again_when_its_engine_is_back(
+    stage: Stage, own_engine: OwnEngine
+) -> None:
+    stage.service.products = (stage.buy("true").definition.limits.product,)
+    with stage.worker():
+        # An engine by DOCKER_HOST is as good as the usual one.
+        assert stage.report_of(stage.assign("echo x > /job/outputs/x")).status == 0
+        given = stage.assign("sleep 50", max_seconds=120)
+        stage.service.until(lambda: any(given.attempt in beat.running for beat in stage.service.beats))
+        own_engine.kill()
+        stage.service.until(lambda: "engine" in str(stage.service.beats[-1].trouble), 30)
+        assert stage.service.beats[-1].draining
+        assert [state["name"] for state in read_states(stage.settings.data)] == ["engine-away"]
+        stage.service.asks.clear()
+        own_engine.start()
+        report = stage.report_of(given, 60)
+        assert (report.result.done, report.reason is not None and report.reason.fault) == (0, "provider")
+        stage.service.until(lambda: stage.service.asks and not stage.service.beats[-1].draining, 30)
+        assert read_states(stage.settings.data) == []
+        assert stage.report_of(stage.assign("echo x > /job/outputs/x")).status == 0
