@@ -216,7 +216,7 @@ def _preflight(
 ) -> Preflight:
     """What a preflight of the original says, reckoned from what was taken of it. It looks through the texts,
     too: most columns have few different ones, and in Parquet each of them is looked at once."""
-    made = replace(ParquetTable.open(first), origin=table.origin, stamp=table.stamp)
+    made = replace(ParquetTable.open(first), origin=table.origin, stamp=table.stamp, empty=False)
     try:
         return preflight_of(connection, made, request)
     except InvalidInput:

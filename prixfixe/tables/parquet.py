@@ -29,9 +29,11 @@ _NESTED = ("STRUCT", "MAP", "UNION")
 
 @dataclass(frozen=True)
 class ParquetTable(Table):
-    """An opened Parquet file. `types` are the SQL types of its columns."""
+    """An opened Parquet file. `types` are the SQL types of its columns, `empty` says whether texts in it may
+    be empty instead of NULL."""
 
     types: tuple[str, ...] = ()
+    empty: bool = True
     mark: Mapping[str, object] | None = None
 
     @classmethod
@@ -80,7 +82,7 @@ class ParquetTable(Table):
         names = check_names(
             path.name, [str(row[0]) for row in raw] if flat and len(raw) == len(names) else names
         )
-        return cls(path, names, stamp, path, types, _mark(marks[0] if marks else None))
+        return cls(path, names, stamp, path, types, mark=_mark(marks[0] if marks else None))
 
     @property
     def converted(self) -> Mapping[str, object] | None:
@@ -101,7 +103,8 @@ class ParquetTable(Table):
     def scan(self) -> Iterator[str]:
         with _linked(self.path) as path:
             columns = ", ".join(
-                (f"nullif({_quoted(name)}, '')" if kind == "VARCHAR" else _quoted(name)) + f" AS c{i}"
+                (f"nullif({_quoted(name)}, '')" if kind == "VARCHAR" and self.empty else _quoted(name))
+                + f" AS c{i}"
                 for i, (name, kind) in enumerate(zip(self.names, self.types, strict=True))
             )
             yield f"(SELECT {columns}, file_row_number AS place FROM {_read(path)})"

@@ -20,13 +20,9 @@ from prixfixe.tables.columns import MAX_SHEET_TEXT, ColumnType, ColumnUse
 from prixfixe.tables.progress import Report, Steps, unheard, watched
 from prixfixe.tables.reader import Engine
 from prixfixe.tables.request import PivotRequest
+from prixfixe.tables.shape import check_shape
 from prixfixe.tables.source import open_table
 from prixfixe.tables.table import Table
-
-SHEET_ROWS = 1_048_576
-SHEET_COLUMNS = 16_384
-MAX_CELLS = 10_000_000
-"""Cells of one result: about a minute and a half of writing a workbook, and 300 MB of it."""
 
 
 @dataclass(frozen=True)
@@ -167,43 +163,20 @@ def checked(
 def survey(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest) -> Survey:
     """Read the table once. InvalidInput for the first record or cell that breaks a rule, and for a table of
     no rows. Cells that cannot be read are let pass in as many rows as `tolerate` says."""
-    keys, sql_keys = key_uses(table, request), key_sql(request)
-    uses, side = all_uses(table, request), len(request.rows)
-    wanted = {
-        "rows": "count(*)",
-        "rejected": "count(*) FILTER (rejected)",
-        "kept": "count(*) FILTER (kept)" if request.selective else "count(*) FILTER (NOT rejected)",
-        "row_keys": _distinct(sql_keys[:side]),
-        "column_keys": _distinct(sql_keys[side:]),
-    }
-    for i, use in enumerate(uses):
-        if use.type.kind == "decimal":
-            readable = f" FILTER (value_{i} IS NOT NULL)" if request.tolerate else ""
-            wanted[f"decimals_{i}"] = f"max({use.sql_decimals(f'text_{i}')}){readable}"
-    parts = {"whole": "", "used": " FILTER (kept)", "rejected": " FILTER (rejected)"}
-    if not request.selective:
-        del parts["used"], parts["rejected"]
-    for i, value in enumerate(request.values, start=len(keys)):
-        for part, condition in parts.items():
-            wanted[f"{part}_count_{i}"] = f"count(text_{i}){condition}"
-            if value.summed:
-                wanted[f"{part}_sum_{i}"] = f"sum(value_{i}){condition}"
-    with table.explained(uses), table.scan() as source:
-        sql = f"SELECT {', '.join(wanted.values())} FROM ({checked(uses, request, source)})"
-        answer = connection.execute(sql).fetchone()
-    assert answer is not None
-    found: dict[str, Any] = dict(zip(wanted, answer, strict=True))
+    uses = all_uses(table, request)
+    found = None if request.selective else _counted_at_once(connection, table, request, uses)
+    found = found or _counted_by_row(connection, table, request, uses)
     _require_rows(table, request, found, uses)
 
     def decimals(i: int) -> int:
         return (found[f"decimals_{i}"] or 0) if uses[i].type.open_scale else uses[i].type.scale
 
+    names = (*request.rows, *request.columns)
     totals = tuple(
         _total(found, i, value.column, value.summed, decimals(i), selective=request.selective)
-        for i, value in enumerate(request.values, start=len(keys))
+        for i, value in enumerate(request.values, start=len(names))
     )
-    names = (*request.rows, *request.columns)
-    key_decimals = {names[i]: decimals(i) for i, use in enumerate(keys) if use.type.kind == "decimal"}
+    key_decimals = {name: decimals(i) for i, name in enumerate(names) if uses[i].type.kind == "decimal"}
     return Survey(
         found["rows"],
         totals,
@@ -213,6 +186,71 @@ def survey(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRe
         filtered=found["rows"] - found["kept"] - found["rejected"],
         rejected=found["rejected"],
     )
+
+
+def _counted_at_once(
+    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, uses: Sequence[ColumnUse]
+) -> dict[str, Any] | None:
+    """What `survey` counts, None when some cell may not be readable. No row is judged by itself, which takes
+    longer than all the rest: in Parquet most texts are looked at once, however many rows have them."""
+    doubts = [use.sql_doubt(f"text_{i}", f"value_{i}") for i, use in enumerate(uses)]
+    doubt = " OR ".join(f"coalesce({each}, false)" for each in doubts if each) or "false"
+    wanted = {"doubt": doubt, "rows": "count(*)", "rejected": "0", "kept": "count(*)"}
+    wanted |= _wanted(request, uses, {"whole": ""}, "")
+    found = _asked(connection, table, request, uses, wanted)
+    return None if found["doubt"] else found
+
+
+def _counted_by_row(
+    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, uses: Sequence[ColumnUse]
+) -> dict[str, Any]:
+    """What `survey` counts, with each row used, filtered or rejected."""
+    wanted = {
+        "rows": "count(*)",
+        "rejected": "count(*) FILTER (rejected)",
+        "kept": "count(*) FILTER (kept)" if request.selective else "count(*) FILTER (NOT rejected)",
+    }
+    parts = {"whole": ""}
+    if request.selective:
+        parts |= {"used": " FILTER (kept)", "rejected": " FILTER (rejected)"}
+    return _asked(connection, table, request, uses, wanted | _wanted(request, uses, parts, " FILTER (kept)"))
+
+
+def _wanted(
+    request: PivotRequest, uses: Sequence[ColumnUse], parts: Mapping[str, str], kept: str
+) -> dict[str, str]:
+    """Aggregates over `checked`: keys, decimals, and the measures of each part of the table that has a
+    condition in `parts`."""
+    side, sql_keys = len(request.rows), key_sql(request)
+    wanted = {
+        "row_keys": _distinct(sql_keys[:side], kept),
+        "column_keys": _distinct(sql_keys[side:], kept),
+    }
+    for i, use in enumerate(uses):
+        if use.type.kind == "decimal":
+            readable = f" FILTER (value_{i} IS NOT NULL)" if request.tolerate else ""
+            wanted[f"decimals_{i}"] = f"max({use.sql_decimals(f'text_{i}')}){readable}"
+    for i, value in enumerate(request.values, start=len(sql_keys)):
+        for part, condition in parts.items():
+            wanted[f"{part}_count_{i}"] = f"count(text_{i}){condition}"
+            if value.summed:
+                wanted[f"{part}_sum_{i}"] = f"sum(value_{i}){condition}"
+    return wanted
+
+
+def _asked(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    request: PivotRequest,
+    uses: Sequence[ColumnUse],
+    wanted: Mapping[str, str],
+) -> dict[str, Any]:
+    """The answers by their names, from one scan."""
+    with table.explained(uses), table.scan() as source:
+        sql = f"SELECT {', '.join(wanted.values())} FROM ({checked(uses, request, source)})"
+        answer = connection.execute(sql).fetchone()
+    assert answer is not None
+    return dict(zip(wanted, answer, strict=True))
 
 
 def _require_rows(
@@ -272,13 +310,13 @@ def _total(
 _EXACT = Context(prec=60)
 
 
-def _distinct(keys: Sequence[str]) -> str:
-    """SQL of about how many different keys the rows used have."""
+def _distinct(keys: Sequence[str], kept: str) -> str:
+    """SQL of about how many different keys the rows used have, which the condition `kept` picks."""
     if not keys:
         return "1"
     # A row of one key would be hashed far more slowly than the key.
     key = keys[0] if len(keys) == 1 else f"row({', '.join(keys)})"
-    return f"approx_count_distinct({key}) FILTER (kept)"
+    return f"approx_count_distinct({key}){kept}"
 
 
 def preflight(
@@ -354,32 +392,3 @@ def first_rows(table: Table, names: Sequence[str], count: int) -> list[dict[str,
         {name: str("" if cell is None else cell) for name, cell in zip(names, line, strict=True)}
         for line in lines
     ]
-
-
-def check_shape(request: PivotRequest, row_keys: int, column_keys: int, file: str) -> None:
-    """Refuse a result that no sheet can hold: it is never cut."""
-    across = column_keys + ("columns" in request.totals and bool(request.columns))
-    width = len(request.rows) + across * len(request.measures)
-    if request.top:
-        row_keys = min(row_keys, request.top + 1)
-    height = row_keys + len(request.columns) + 1 + ("rows" in request.totals)
-    if width > SHEET_COLUMNS:
-        raise InvalidInput(
-            f"the result would have {width:,} columns, and a sheet holds {SHEET_COLUMNS:,}",
-            hint=f"move {', '.join(request.columns)} to rows, or group by fewer distinct values",
-            file=file,
-            column=request.columns[0] if request.columns else None,
-        )
-    if height > SHEET_ROWS:
-        raise InvalidInput(
-            f"the result would have {height:,} rows, and a sheet holds {SHEET_ROWS:,}",
-            hint="group by fields with fewer distinct values",
-            file=file,
-            column=request.rows[0],
-        )
-    if width * height > MAX_CELLS:
-        raise InvalidInput(
-            f"the result would have {width * height:,} cells, and the limit is {MAX_CELLS:,}",
-            hint="group by fields with fewer distinct values",
-            file=file,
-        )

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from prixfixe.errors import InvalidInput
 from prixfixe.tables import Engine, PivotRequest, narrow, open_table, preflight
+from prixfixe.tables import survey as counting
 from prixfixe.tables.convert import Conversion, convert
 from prixfixe.tables.survey import Survey, survey
 
@@ -191,6 +192,31 @@ def test_the_fast_way_and_the_slow_way_take_and_refuse_the_same_cells(
     assert fast == slow
     assert target.exists() == isinstance(fast, Survey)
     assert not target.with_suffix(".part").exists()
+
+
+@given(
+    lines=st.lists(st.tuples(st.sampled_from(["x", "", "é" * 9, "z\x00"]), CELLS, CELLS), max_size=4),
+    longest=st.integers(8, 20),
+)
+@settings(max_examples=20, deadline=None)
+def test_what_is_counted_at_once_is_what_is_counted_row_by_row(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str, str]], longest: int
+) -> None:
+    path = tmp_path_factory.mktemp("counts") / "t.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("key", "a", "b"), ("y", "1", "2.5"), *lines])
+    request = PivotRequest.from_parameters(NUMBERS)
+    with pytest.MonkeyPatch.context() as patch, ENGINE.connect() as connection:
+        patch.setattr(counting, "MAX_SHEET_TEXT", longest)
+        with open_table(path) as opened:
+            uses = counting.all_uses(opened, request)
+            once = counting._counted_at_once(connection, opened, request, uses)
+            by_row = counting._counted_by_row(connection, opened, request, uses)
+    if once is None:
+        # A text of fewer letters than bytes may be doubted without need.
+        assert by_row["rejected"] or any(len(key.encode()) > longest for key, *_ in lines)
+    else:
+        assert {**once, "doubt": None} == {**by_row, "doubt": None}
 
 
 def test_decimals_that_only_a_late_row_has_are_kept(tmp_path: Path) -> None:

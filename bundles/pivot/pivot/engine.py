@@ -16,7 +16,8 @@ import duckdb
 
 from pivot import numbers
 from prixfixe.tables.request import PivotRequest
-from prixfixe.tables.survey import Survey, all_uses, check_shape, checked, key_sql
+from prixfixe.tables.shape import check_shape
+from prixfixe.tables.survey import Survey, all_uses, checked, key_sql
 from prixfixe.tables.table import Table
 
 Key = tuple[str | None, ...]
