@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,8 @@ def test_whatever_is_asked_every_line_and_every_total_is_the_oracles(
         for figures in (value["count"], value["sum"]) if wanted.rows.get("filtered") is not None else ():
             if figures is not None:
                 parts = [Decimal(figures[name]) for name in ("out", "filtered", "rejected")]
-                assert Decimal(figures["in"]) == sum(parts), "nothing is lost"
+                with localcontext(prec=99):  # a sum may be longer than the 28 digits that are kept otherwise
+                    assert Decimal(figures["in"]) == sum(parts), "nothing is lost"
 
 
 def test_accounts_keep_their_zeros_and_large_numbers_their_last_digit(pivot: Pivot) -> None:
