@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from prixfixe.connections import connection_options
 from prixfixe.errors import (
     ConfigurationError,
     PrixfixeError,
@@ -72,8 +72,7 @@ class ServiceClient:
             timeout=httpx.Timeout(30.0, connect=5.0),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             follow_redirects=False,
-            # The environment's proxies are not for a service on this machine.
-            trust_env=urlsplit(base_url).hostname not in ("127.0.0.1", "localhost"),
+            **connection_options(base_url),
         )
         self._base_url = base_url
         self._stopping = stopping or threading.Event()

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from prixfixe.connections import connection_options
 from prixfixe.errors import ChainError, ConfigurationError, Unavailable
 
 DEFAULT_TIMEOUT_SECONDS: Final = 20.0
@@ -48,10 +49,7 @@ class Rpc:
         self.shown_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._ids = count(1)
         self._transport_error = httpx.HTTPError
-        # The environment's proxies are not for a node on this machine.
-        self._http = httpx.Client(
-            timeout=timeout_seconds, trust_env=parts.hostname not in ("127.0.0.1", "localhost")
-        )
+        self._http = httpx.Client(timeout=timeout_seconds, **connection_options(url))
         # Who forgets to close leaves no open socket behind.
         self._close = weakref.finalize(self, self._http.close)
 

@@ -153,11 +153,13 @@ def _ask(service: str) -> tuple[int, str]:
     """Chain id and contract, as a service that is not known yet names them."""
     import httpx
 
+    from prixfixe.connections import connection_options
     from prixfixe.errors import Unavailable
     from prixfixe.protocol.wire import Market
 
     try:
-        answer = httpx.get(f"{service.rstrip('/')}/v1/market", timeout=10)
+        url = f"{service.rstrip('/')}/v1/market"
+        answer = httpx.get(url, timeout=10, **connection_options(url))
         market = Market.model_validate(answer.json())
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise Unavailable(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from prixfixe import __version__
 from prixfixe.client.calls import Part, Request, Upload
 from prixfixe.client.contexts import Context, resolve_context
 from prixfixe.client.keeping import SessionFile
 from prixfixe.client.operations import Operations
+from prixfixe.connections import connection_options
 from prixfixe.development_keys import ADDRESSES
 from prixfixe.errors import PrixfixeError, Unavailable
 from prixfixe.keys import Signer, list_keystores, load_signer
@@ -63,8 +63,7 @@ def http_options(context: Context) -> dict[str, Any]:
         "headers": {"User-Agent": f"prixfixe/{__version__}", "Accept": "application/json"},
         # A bearer token is for this service alone, so redirects are not followed.
         "follow_redirects": False,
-        # The environment's proxies are not for a service on this machine.
-        "trust_env": urlsplit(context.service).hostname not in ("127.0.0.1", "localhost", "::1"),
+        **connection_options(context.service),
     }
 
 

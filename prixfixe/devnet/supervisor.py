@@ -19,6 +19,7 @@ from pathlib import Path
 import httpx
 
 from prixfixe.chain.rpc import Rpc
+from prixfixe.connections import connection_options
 from prixfixe.devnet import settings as numbers
 from prixfixe.devnet.accounts import development_address
 from prixfixe.devnet.anvil import anvil_command
@@ -270,6 +271,6 @@ def _answers(rpc: str) -> bool:
 
 def _answers_http(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2).status_code == 200
+        return httpx.get(url, timeout=2, **connection_options(url)).status_code == 200
     except httpx.HTTPError:
         return False
