@@ -102,7 +102,9 @@ class IncomingFile:
 
     def __init__(self, call: Download) -> None:
         self._call = call
-        self._part = call.target.with_name(f".{call.target.name}.{os.getpid()}.part")
+        # Not longer than the name itself may be, which is as long as a file system takes.
+        short = hashlib.sha256(os.fsencode(call.target.name)).hexdigest()[:16]
+        self._part = call.target.with_name(f".{short}.{os.getpid()}.part")
         self._digest = hashlib.sha256()
         self._received = 0
 

@@ -63,6 +63,11 @@ def test_a_download_appears_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_name_as_long_as_a_file_system_takes_arrives(tmp_path: Path) -> None:
+    receive(download_to(tmp_path / ("n" * 255)), BODY)
+    assert (tmp_path / ("n" * 255)).read_bytes() == BODY
+
+
 @pytest.mark.parametrize("body", [b"y" * 10, b"x" * 9, b"x" * 11, b""])
 def test_wrong_bytes_are_not_kept(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(VerificationFailed):
