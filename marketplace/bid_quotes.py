@@ -39,7 +39,9 @@ class BidQuotes:
         _require_matchable(request)
         manifest = _manifest(request)
         product = request.product.to_bytes()
-        sellers = self._at.live.accounts(product)
+        with self._at.store.read() as connection:
+            sellers = self._at.live.accounts(product, connection)
+            past = past_runs(connection, request.image)
         view = self._at.chain.look(accounts=(request.customer, *sellers), fee=True)
         conditions, clock = self._at.terms.conditions(view.time), self._at.clock()
         with self._at.live.seen(product, view) as shelf:
@@ -54,9 +56,10 @@ class BidQuotes:
             at_price = replace(wanted, max_cost=leg_limit(price.units, 1, view.fee_bps))
             why = shelf.diagnose(at_price, conditions, clock)
             busy = self._at.live.busy(shelf)
-        with self._at.store.read() as connection:
-            past = past_runs(connection, request.image)
-            until = busy_until(connection, busy)
+        until = None
+        if busy:
+            with self._at.store.read() as connection:
+                until = busy_until(connection, busy)
         affordable = now if now is not None and now.price <= price.units else None
         account = view.accounts[request.customer]
         return self._at.issued.issue(

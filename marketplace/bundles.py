@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -191,6 +190,17 @@ class Bundles:
 
 
 # Made once: making a statement takes longer than running it.
+_NEWEST: Final = (
+    select(bundles)
+    .where(bundles.c.id == bindparam("bundle"))
+    .order_by(bundles.c.retired_at.is_not(None), bundles.c.published_at.desc(), bundles.c.version.desc())
+    .limit(1)
+)
+_ONE: Final = select(bundles).where(
+    bundles.c.id == bindparam("bundle"), bundles.c.version == bindparam("version")
+)
+_MOST_PARSED: Final = 256
+_parsed: dict[str, BundleDefinition] = {}
 _OFFERS: Final = select(offers).where(
     offers.c.bundle == bindparam("bundle"), offers.c.version == bindparam("version")
 )
@@ -227,22 +237,18 @@ def _listed(tier: Tier, replicas: int, row: RowMapping) -> wire.ListedTier:
 
 def stored_definition(digest: str, definition: Mapping[str, Any]) -> BundleDefinition:
     """The parsed definition. A digest has one definition for ever, so it is parsed once."""
-    return _cached(digest, canonical_json(definition))
-
-
-@lru_cache(maxsize=256)
-def _cached(_digest: str, canonical: bytes) -> BundleDefinition:
-    return BundleDefinition.model_validate_json(canonical)
+    found = _parsed.get(digest)
+    if found is None:
+        found = BundleDefinition.model_validate_json(canonical_json(definition))
+        if len(_parsed) >= _MOST_PARSED:
+            _parsed.clear()
+        _parsed[digest] = found
+    return found
 
 
 def _row(connection: Connection, bundle: str, version: str | None) -> RowMapping | None:
-    query = select(bundles).where(bundles.c.id == bundle)
-    if version is not None:
-        query = query.where(bundles.c.version == version)
-    newest = query.order_by(
-        bundles.c.retired_at.is_not(None), bundles.c.published_at.desc(), bundles.c.version.desc()
-    )
-    return connection.execute(newest.limit(1)).mappings().one_or_none()
+    named = {"bundle": bundle} if version is None else {"bundle": bundle, "version": version}
+    return connection.execute(_NEWEST if version is None else _ONE, named).mappings().one_or_none()
 
 
 def _update(connection: Connection, bundle: str, version: str, **values: Any) -> None:

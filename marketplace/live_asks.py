@@ -23,7 +23,6 @@ from sqlalchemy import Connection, Text, select, type_coerce
 from marketplace.chain import AccountView, ChainView
 from marketplace.resting import MarketTerms, busy_slots
 from marketplace.store import changes
-from marketplace.store.database import Store
 from marketplace.store.tables import asks, worker_changes, workers
 from prixfixe.market.shelf import Shelf, Standing
 from prixfixe.protocol.orders import Ask
@@ -60,8 +59,7 @@ class _Account:
 class LiveAsks:
     """One per process; used from any thread."""
 
-    def __init__(self, store: Store, terms: MarketTerms, clock: Callable[[], float] = time.time) -> None:
-        self._store = store
+    def __init__(self, terms: MarketTerms, clock: Callable[[], float] = time.time) -> None:
         self._terms = terms
         self._clock = clock
         self._lock = threading.Lock()
@@ -73,11 +71,10 @@ class LiveAsks:
         self._shelves: dict[str, Shelf] = {}
         self._unfiled: set[tuple[str, str]] = set()  # worker and product; their shelves are behind
 
-    def accounts(self, product: bytes) -> list[str]:
+    def accounts(self, product: bytes, connection: Connection) -> list[str]:
         """Providers whose accounts to look at for a quote of this product. Brings the asks up to date."""
         with self._lock:
-            with self._store.read() as connection:
-                self._read(connection)
+            self._read(connection)
             now = self._clock()
             wanted = self._shelf(format_bytes32(product)).cheapest(_BEST)
             wanted |= self._sellers.keys() - self._accounts.keys()

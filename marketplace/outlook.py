@@ -5,37 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from marketplace.store.tables import attempts, deals, jobs
 from prixfixe.protocol import wire
 
 _SAMPLE: Final = 200  # newest runs of an image that tell how long it takes
+# Made once: making a statement takes longer than running it.
+_FIRST_DEADLINE: Final = (
+    select(func.min(deals.c.deadline))
+    .join(attempts, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
+    .where(deals.c.state == "open", attempts.c.worker.in_(bindparam("keys", expanding=True)))
+)
+_NEWEST_RUNS: Final = (
+    select(attempts.c.seconds)
+    .join(jobs, jobs.c.id == attempts.c.job)
+    .where(
+        jobs.c.image == bindparam("image"), attempts.c.state == "succeeded", attempts.c.seconds.is_not(None)
+    )
+    .order_by(jobs.c.number.desc())
+    .limit(_SAMPLE)
+)
 
 
 def busy_until(connection: Connection, keys: Sequence[str]) -> int | None:
     """Deadline of the open deal that ends first on one of these workers."""
     if not keys:
         return None
-    query = (
-        select(func.min(deals.c.deadline))
-        .join(attempts, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-        .where(deals.c.state == "open", attempts.c.worker.in_(keys))
-    )
-    first: int | None = connection.execute(query).scalar_one()
+    first: int | None = connection.execute(_FIRST_DEADLINE, {"keys": keys}).scalar_one()
     return first
 
 
 def past_runs(connection: Connection, image: str) -> wire.PastRuns | None:
     """How long the newest runs of an image took; None when it has not run here."""
-    query = (
-        select(attempts.c.seconds)
-        .join(jobs, jobs.c.id == attempts.c.job)
-        .where(jobs.c.image == image, attempts.c.state == "succeeded", attempts.c.seconds.is_not(None))
-        .order_by(jobs.c.number.desc())
-        .limit(_SAMPLE)
-    )
-    taken = sorted(round(seconds * 1000) for seconds in connection.execute(query).scalars())
+    rows = connection.execute(_NEWEST_RUNS, {"image": image})
+    taken = sorted(round(seconds * 1000) for seconds in rows.scalars())
     if not taken:
         return None
     last = len(taken) - 1

@@ -29,16 +29,17 @@ class Quotes:
         byte is uploaded."""
         with self._at.store.read() as connection:
             published = find(connection, request.bundle, request.version)
-        definition = published.definition
-        if published.retired:
-            raise _not_sold(published)
-        tier = _tier(definition, request.units)
-        manifest = _manifest(published, tier, request)
-        _require_inputs(definition, request.inputs)
-        replicas = definition.require_replicas(request.replicas)
-        row = published.offers[tier.name, replicas]
-        offer = Offer.from_json(row["offer"])
-        sellers = self._at.live.accounts(offer.product)
+            definition = published.definition
+            if published.retired:
+                raise _not_sold(published)
+            tier = _tier(definition, request.units)
+            manifest = _manifest(published, tier, request)
+            _require_inputs(definition, request.inputs)
+            replicas = definition.require_replicas(request.replicas)
+            row = published.offers[tier.name, replicas]
+            offer = Offer.from_json(row["offer"])
+            sellers = self._at.live.accounts(offer.product, connection)
+            past = past_runs(connection, manifest.image)
         view = self._at.chain.look(accounts=(request.customer, *sellers), offers=(offer.id,))
         deliver_by = view.time + definition.service_level
         if view.offers[offer.id] < deliver_by:
@@ -49,9 +50,10 @@ class Quotes:
         with self._at.live.seen(offer.product, view) as shelf:
             why = shelf.diagnose(wanted, self._at.terms.conditions(view.time), self._at.clock())
             busy = self._at.live.busy(shelf)
-        with self._at.store.read() as connection:
-            past = past_runs(connection, manifest.image)
-            until = None if why.able >= replicas else busy_until(connection, busy)
+        until = None
+        if why.able < replicas and busy:
+            with self._at.store.read() as connection:
+                until = busy_until(connection, busy)
         unsigned = wire.Quote(
             id=secrets.token_hex(16),
             customer=request.customer,

@@ -108,7 +108,7 @@ class Services:
         desk = Desk(store, chain, trades, clock)
         issued = IssuedQuotes(store, domain, signer, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
-        quoting = Quoting(store, settings, chain, issued, terms, LiveAsks(store, terms, clock), clock)
+        quoting = Quoting(store, settings, chain, issued, terms, LiveAsks(terms, clock), clock)
         return Services(
             settings=settings,
             market=market,

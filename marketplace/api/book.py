@@ -11,12 +11,12 @@ from fastapi import APIRouter, Query, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from marketplace.api.access import Caller, JobId, ServicesDep
+from marketplace.api.access import Caller, JobId, ServicesDep, written
 from marketplace.api.events import HEARTBEAT_SECONDS, MEDIA_TYPE
 from marketplace.api.shares import share_of_account, share_of_address
 from marketplace.book import MOST_LEVELS, BookView
 from marketplace.services import CLOSING, Services
-from prixfixe.protocol.book import AskPlacement, Book, Cancelled
+from prixfixe.protocol.book import AskAnswers, AskPlacement, Book, Cancelled
 from prixfixe.protocol.product import Product
 
 router = APIRouter(tags=["market"])
@@ -56,11 +56,12 @@ def cancel(services: ServicesDep, caller: Caller, order: JobId) -> Cancelled:
     return services.book.cancel(order, caller)
 
 
-@router.post("/asks", dependencies=[share_of_address("asks")])
-def place(services: ServicesDep, placement: AskPlacement) -> dict[str, Any]:
+@router.post("/asks", response_model=AskAnswers, dependencies=[share_of_address("asks")])
+def place(services: ServicesDep, placement: AskPlacement, response: Response) -> Response:
     """Place one signed ask of a registered worker, or a hundred. Its signature is all the authority that is
     needed; each is answered on its own."""
-    return {"items": services.book.place(placement.asks), "next": None}
+    items = ",".join(each.model_dump_json() for each in services.book.place(placement.asks))
+    return written(f'{{"items":[{items}],"next":null}}', response)
 
 
 async def _follow(services: Services, product: Product) -> AsyncIterator[str]:

@@ -129,6 +129,13 @@ class AskAnswer(Message):
     reason: Reason | None
 
 
+class AskAnswers(Message):
+    """What became of each, in their order."""
+
+    items: tuple[AskAnswer, ...]
+    next: None = None
+
+
 class Cancelled(Message):
     """What left the book. lots: of a bid; 1 for an ask."""
 

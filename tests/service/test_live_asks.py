@@ -33,7 +33,7 @@ class Pair:
         self.store = migrated_store(folder / "prixfixe.db")
         self.other = Store.at(folder / "prixfixe.db")
         self.clock = Clock()
-        self.live = LiveAsks(self.store, TERMS, self.clock)
+        self.live = LiveAsks(TERMS, self.clock)
         self.free: dict[str, int] = {}
         self.block = 0
         self.looked: list[str] = []
@@ -72,7 +72,8 @@ class Pair:
     def why(self) -> WhyNot:
         """As the quotes ask, each in a block of its own."""
         self.block += 1
-        self.looked = self.live.accounts(PRODUCT)
+        with self.store.read() as connection:
+            self.looked = self.live.accounts(PRODUCT, connection)
         view = ChainView(self.block, CHAIN_TIME, {each: self._account(each) for each in self.looked})
         with self.live.seen(PRODUCT, view) as shelf:
             return shelf.diagnose(WANTED, self._conditions, self.clock.now)

@@ -196,7 +196,8 @@ class World:
         assert answer.status_code == 201, answer.text
         return wire.BundleListing.model_validate(answer.json())
 
-    def ask_quote(self, content: bytes = b"a,b\n", **changes: Any) -> httpx.Response:
+    def quote_request(self, content: bytes = b"a,b\n", **changes: Any) -> dict[str, Any]:
+        """The body that asks what a job of the echo bundle costs."""
         body = {
             "customer": CUSTOMER.address,
             "bundle": "echo",
@@ -204,7 +205,10 @@ class World:
             "inputs": [{"name": "table.csv", "sha256": sha256_hex(content), "size": len(content)}],
             "units": 50,
         }
-        return self.http.post("/v1/quotes", json={**body, **changes})
+        return {**body, **changes}
+
+    def ask_quote(self, content: bytes = b"a,b\n", **changes: Any) -> httpx.Response:
+        return self.http.post("/v1/quotes", json=self.quote_request(content, **changes))
 
     def quote(self, content: bytes = b"a,b\n", **changes: Any) -> wire.Quote:
         answer = self.ask_quote(content, **changes)
