@@ -10,6 +10,17 @@ ENTRYPOINT ["anvil", "--host", "0.0.0.0", "--accounts", "20"]
 
 FROM ${BASE} AS prixfixe
 COPY build/image/site /opt/prixfixe
-ENV PYTHONPATH=/opt/prixfixe PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Not by PYTHONPATH: a worker starts its runner without regard to the environment.
+RUN python3 -c "import os, site; folder = site.getsitepackages()[0]; os.makedirs(folder, exist_ok=True); open(os.path.join(folder, 'prixfixe.pth'), 'w').write('/opt/prixfixe\n')"
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 ENTRYPOINT ["python3", "-m", "prixfixe"]
 CMD ["--help"]
+
+# A provider's worker beside the host's engine, which mounts job data by the host's paths: its folder must have the same path
+# inside and outside, and the engine's socket is handed in. Jobs are siblings of this container, not inside of it.
+#   docker run --detach --restart on-failure --stop-timeout 150 --name prixfixe-worker \
+#     --volume /var/run/docker.sock:/var/run/docker.sock --volume /var/lib/prixfixe:/var/lib/prixfixe prixfixe-worker:local
+FROM prixfixe AS worker
+WORKDIR /var/lib
+ENTRYPOINT ["python3", "-m", "prixfixe", "worker"]
+CMD ["start", "--data", "/var/lib/prixfixe"]

@@ -320,6 +320,7 @@ class Attempt:
         with suppress(EngineError):
             self.room.hands.delete(self.room.kept(self.id))
         self.room.inputs.evict()
+        self.room.images.evict()
         with suppress(EngineError):
             self.room.hands.prepare(size)
 

@@ -135,7 +135,7 @@ class Benchmarker:
     def __init__(
         self,
         *,
-        wait: Callable[[float], bool],
+        wait: Callable[[float | None], bool],
         busy: Callable[[], bool],
         measure: Callable[[], Figures | None],
         report: Callable[[Figures | None], None],

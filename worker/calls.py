@@ -81,6 +81,20 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSize:
+    """-> its bytes."""
+
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveImage:
+    """-> whether it is gone; False when a container has it."""
+
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoadImage:
     """Followed by the archive's bytes."""
 
@@ -201,6 +215,8 @@ Request: TypeAlias = (
     Describe
     | Ping
     | ImageConfig
+    | ImageSize
+    | RemoveImage
     | LoadImage
     | PullImage
     | ListContainers

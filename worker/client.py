@@ -157,15 +157,28 @@ class ServiceClient:
         """The price index of a product."""
         return self._model(PriceIndex, "GET", f"/v1/index/{product.name}")
 
+    def blob_size(self, sha256: str) -> int:
+        """Bytes of a blob that this worker may read."""
+        return int(self._call("HEAD", f"/v1/blobs/{sha256}").headers["Content-Length"])
+
+    def bundles(self) -> list[wire.BundleListing]:
+        """What is published, retired ones among it."""
+        return list(_parsed(_Listings, self._call("GET", "/v1/bundles")).items)
+
     @contextmanager
-    def download(self, sha256: str) -> Iterator[Iterable[bytes]]:
-        """The bytes of a blob as they come; the caller checks them against the name."""
+    def download(self, sha256: str, offset: int = 0) -> Iterator[Iterable[bytes]]:
+        """The bytes of a blob from `offset` on as they come; the caller checks them against the name."""
+        headers = {**self._headers(), **({"Range": f"bytes={offset}-"} if offset else {})}
         try:
-            with self._http.stream("GET", f"/v1/blobs/{sha256}", headers=self._headers()) as answer:
+            with self._http.stream("GET", f"/v1/blobs/{sha256}", headers=headers) as answer:
+                if answer.status_code == 416:  # nothing comes after that
+                    yield ()
+                    return
                 if answer.status_code >= 400:
                     answer.read()
                     raise _problem(answer)
-                yield answer.iter_bytes(1 << 20)
+                # A service, or a proxy before it, that knows no ranges sends everything.
+                yield _after(answer.iter_bytes(1 << 20), 0 if answer.status_code == 206 else offset)
         except httpx.HTTPError as error:
             raise self._silent(error) from error
 
@@ -343,6 +356,19 @@ def require_market(market: wire.Market, contract: str | None) -> None:
             hint="check --service and --contract",
             fault="provider",
         )
+
+
+class _Listings(BaseModel):
+    items: tuple[wire.BundleListing, ...]
+
+
+def _after(chunks: Iterable[bytes], offset: int) -> Iterator[bytes]:
+    """The chunks without their first `offset` bytes."""
+    for chunk in chunks:
+        skipped = min(offset, len(chunk))
+        offset -= skipped
+        if skipped < len(chunk):
+            yield chunk[skipped:]
 
 
 def _parsed(model: type[_M], answer: httpx.Response) -> _M:

@@ -16,6 +16,7 @@ import click
 from worker import duty_commands, income_commands, log_commands
 from worker.init_command import init
 from worker.options import (
+    SizeType,
     address_of,
     contract_option,
     data_option,
@@ -30,6 +31,7 @@ from worker.options import (
     where,
 )
 from worker.status_commands import status, withdraw
+from worker.unit_command import unit
 
 _WORDS = {
     "ready": "worker {name} ready: key {key}, provider {provider}, {slots} slot(s), runtime {runtime}, "
@@ -60,6 +62,7 @@ worker.add_command(status)
 for command in (duty_commands.pause, duty_commands.resume, duty_commands.drain, duty_commands.schedule):
     worker.add_command(command)
 worker.add_command(log_commands.logs)
+worker.add_command(unit)
 worker.add_command(log_commands.news)
 worker.add_command(income_commands.price)
 worker.add_command(income_commands.earnings)
@@ -112,6 +115,22 @@ worker.add_command(income_commands.why)
 @scratch_option
 @click.option("--drain", type=float, default=120.0, show_default=True, metavar="SECONDS",
               help="How long a stop waits for running tasks.")  # fmt: skip
+@click.option(
+    "--image-quota",
+    type=SizeType(),
+    default="20GiB",
+    show_default=True,
+    help="What images may take on the engine that this worker brought; the least recently used go.",
+)
+@click.option(
+    "--input-cache",
+    type=SizeType(),
+    default="8GiB",
+    show_default=True,
+    help="What jobs' inputs may take that are kept for the next one; the least recently used go.",
+)
+@click.option("--metrics", metavar="HOST:PORT", default=None,
+              help="Serve figures for Prometheus there, at /metrics: to whoever can reach it.")  # fmt: skip
 @data_option
 @json_option
 def start(
@@ -131,6 +150,9 @@ def start(
     runtime: str,
     scratch: Any,
     drain: float,
+    image_quota: int,
+    input_cache: int,
+    metrics: str | None,
     data: Path,
     as_json: bool,
 ) -> None:
@@ -148,7 +170,7 @@ def start(
     from worker.daemon import Daemon
     from worker.ownlog import log_to_folder
     from worker.profile import Profile
-    from worker.settings import WorkerSettings, free_disk_mib
+    from worker.settings import Limits, WorkerSettings, free_disk_mib
 
     log_to_stderr(as_json)
     log_to_folder(data.absolute())
@@ -171,6 +193,8 @@ def start(
         runtime=runtime,
         scratch=scratch,
         drain_seconds=drain,
+        metrics=metrics,
+        limits=Limits(image_quota_mib=image_quota, input_cache_mib=input_cache),
     )
     daemon = Daemon(settings, emitter(as_json, _WORDS))
     daemon.handle_signals()

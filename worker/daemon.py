@@ -24,34 +24,30 @@ from typing import Any, Final
 
 import prixfixe
 from prixfixe.errors import Conflict, PrixfixeError, Unavailable
-from prixfixe.protocol.benchmarks import Figures
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Assignment, Market, Resources, WorkerRegistration
 from worker.attempt import Attempt
-from worker.benchmarking import (
-    Benchmarker,
-    keep_benchmark,
-    kept_benchmark,
-    run_measurement,
-    sign_benchmark,
-)
 from worker.cage import LABEL_ATTEMPT
 from worker.calls import Description
 from worker.chain import ChainReader
 from worker.checks import NotOurs
 from worker.client import ServiceClient, Stopped, require_market
 from worker.duty import LOCK_FILE, Duty
+from worker.gauges import Gauges
 from worker.hands import Hands
 from worker.heart import Heart
+from worker.idle import start_idle_work
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.isolation import isolations
 from worker.journal import Journal
 from worker.machine_key import open_key
+from worker.metrics import serving
 from worker.notes import remember_version, service_differs
 from worker.room import Room
 from worker.settings import WorkerSettings
 from worker.settling import Settler
+from worker.shelf import SHELF_FILE, ImageShelf
 from worker.slots import Slots
 from worker.states import States
 from worker.watch import Watch
@@ -119,13 +115,15 @@ class Daemon:
                 log.info("%s", differs)
             self._recover(room)
             heart.start()
+            gauges = Gauges(room, self._slots_taken, lambda: heart.heard)
             try:
-                self._emit("ready", self._describe(room, market, runner))
-                threading.Thread(target=self._poll, args=(room,), name="poll", daemon=True).start()
-                threading.Thread(target=self._benchmarker(room).run, name="benchmark", daemon=True).start()
-                self._draining.wait()
-                heart.drain(time.time() + self._settings.drain_seconds)
-                self._drain()
+                with serving(self._settings.metrics, gauges.families) as url:
+                    self._emit("ready", {**self._describe(room, market, runner), "metrics": url})
+                    threading.Thread(target=self._poll, args=(room,), name="poll", daemon=True).start()
+                    start_idle_work(room, self._draining.wait, lambda: bool(self._active))
+                    self._draining.wait()
+                    heart.drain(time.time() + self._settings.drain_seconds)
+                    self._drain()
             finally:
                 heart.stop()
             self._emit("stopped", {"unfinished": len(room.journal.unfinished())})
@@ -155,6 +153,7 @@ class Daemon:
                 chain, journal, signer, market.policy.grace, settings.settle_after_seconds, states, self._emit
             )
             inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
+            shelf = ImageShelf(settings.data / SHELF_FILE, settings.limits.image_quota_mib << 20)
             # Left first of all: cleaning uses everything above.
             pool = open_.enter_context(ThreadPoolExecutor(4 + settings.slots, thread_name_prefix="pool"))
             client.register(registration(settings, runner.runtimes), wait=_FOREVER)
@@ -172,7 +171,7 @@ class Daemon:
                 hands=hands,
                 runtimes=runner.runtimes,
                 journal=journal,
-                images=ImageStore(hands, inputs),
+                images=ImageStore(hands, inputs, shelf, self._images_in_use),
                 inputs=inputs,
                 slots=Slots(settings.slots),
                 pool=pool,
@@ -240,25 +239,6 @@ class Daemon:
             self._draining.wait(pause)
             pause = min(pause * 2, 5.0)
 
-    def _benchmarker(self, room: Room) -> Benchmarker:
-        data = self._settings.data
-
-        def disturbed() -> bool:
-            return bool(self._active) or self._draining.is_set()
-
-        def report(figures: Figures | None) -> None:
-            if figures is not None:
-                keep_benchmark(data, sign_benchmark(figures, room.signer, room.domain, int(time.time())))
-            if (kept := kept_benchmark(data, room.signer.address)) is not None:
-                room.client.benchmark(kept)
-
-        return Benchmarker(
-            wait=self._draining.wait,
-            busy=lambda: bool(self._active),
-            measure=lambda: run_measurement(data, disturbed=disturbed),
-            report=report,
-        )
-
     def _accept(self, room: Room, assignment: Assignment) -> bool:
         attempt = Attempt(room, assignment)
         try:
@@ -298,6 +278,10 @@ class Daemon:
         """Slots that running attempts may use."""
         return sum(attempt.width for attempt in self._active.values())
 
+    def _slots_taken(self) -> int:
+        with self._condition:
+            return self._taken()
+
     def _drain(self) -> None:
         """Let running tasks end; then refuse what is left; at a second signal stop everything now."""
         if not self._idle(self._settings.drain_seconds):
@@ -322,6 +306,10 @@ class Daemon:
             threading.Thread(target=attempt.stop, args=(why,), daemon=True).start()
 
     # ------------------------------------------------------------------------------------------- for others
+
+    def _images_in_use(self) -> set[str]:
+        with self._condition:
+            return {attempt.assignment.manifest.image for attempt in self._active.values()}
 
     def _beat_facts(self) -> tuple[str, ...]:
         with self._condition:

@@ -117,6 +117,21 @@ class Engine:
         is_it = image in (found.get("RepoDigests") or ()) if "@" in image else found["Id"] == image
         return dict(found.get("Config") or {}) if is_it else None
 
+    def image_size(self, image: str) -> int:
+        """Bytes of an image with all its layers, those that it shares with others among them."""
+        with _translated("look for an image"):
+            return int(self._api.inspect_image(image)["Size"])
+
+    def remove_image(self, image: str) -> bool:
+        """Delete an image, or its name when it has another. False when a container has it; one that is gone
+        is no error."""
+        try:
+            with suppress(ImageMissing, NotThere), _translated("remove an image"):
+                self._api.remove_image(image, force=False)
+        except Refused:
+            return False
+        return True
+
     def load_image(self, archive: Iterable[bytes]) -> None:
         """Read an archive made by `docker save`, streamed."""
         with _translated("load an image"):

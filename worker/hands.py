@@ -166,6 +166,13 @@ class Hands:
         found: dict[str, Any] | None = self._call(calls.ImageConfig(image), dict[str, Any] | None)
         return found
 
+    def image_size(self, image: str) -> int:
+        return int(self._call(calls.ImageSize(image), int))
+
+    def remove_image(self, image: str) -> bool:
+        """False when a container has it."""
+        return bool(self._call(calls.RemoveImage(image), bool))
+
     def load_image(self, archive: Iterable[bytes]) -> None:
         """Not repeated when the runner ends: the archive is read once."""
         with self._open(calls.LoadImage()) as channel:

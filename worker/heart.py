@@ -48,6 +48,7 @@ class Heart:
         self._give_up = give_up
         self._end = end
         self._quiet_beats = 0
+        self._heard: float | None = None
         self._pricing = Pricing(room.settings, room.client.index, room.pool)
         self._wake = threading.Event()
         self._over = threading.Event()
@@ -59,6 +60,11 @@ class Heart:
         self._standing_read = 0.0
         self._told: set[str] = set()
         self._thread = threading.Thread(target=self._beat_on, name="heart", daemon=True)
+
+    @property
+    def heard(self) -> float | None:
+        """When the market last answered, seconds of the monotonic clock."""
+        return self._heard
 
     def start(self) -> None:
         self._thread.start()
@@ -128,6 +134,7 @@ class Heart:
                 stops_at=self._stops_at,
             )
         )
+        self._heard = time.monotonic()
         self._end_drained(quiet=draining and not running)
         if answer.stop:
             self._give_up(answer.stop)

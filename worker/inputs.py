@@ -1,8 +1,9 @@
 """Inputs of a job: fetched once by digest, kept by digest, shown to the task read-only.
 
 A file enters the cache only under the name of the SHA-256 that was computed while it flowed to disk, so
-what a job reads is what the customer signed for. A task sees hard links of cached files: no copy, and the
-cache may forget a file while a task still reads it.
+what a job reads is what the customer signed for. A download that was cut, also by the end of the worker, goes
+on where it was. A task sees hard links of cached files: no copy, and the cache may forget a file while a task
+still reads it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import hashlib
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -21,9 +21,11 @@ from prixfixe.errors import PrixfixeError, VerificationFailed
 from prixfixe.protocol.manifest import InputFile
 
 _PAUSES: Final = (0.2, 1.0, 3.0)  # seconds between tries of one download
+_STALE_SECONDS: Final = 86_400.0  # a part that nobody went on with
+_PIECE_BYTES: Final = 1 << 20
 
-# Opens a blob by digest and gives its bytes in pieces.
-Fetch = Callable[[str], AbstractContextManager[Iterable[bytes]]]
+# Opens a blob by digest and gives its bytes from an offset on, in pieces.
+Fetch = Callable[[str, int], AbstractContextManager[Iterable[bytes]]]
 
 
 class InputCache:
@@ -36,34 +38,34 @@ class InputCache:
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("*.part"):
-            left.unlink()
+        self._forget_stale_parts()
 
     def place(self, wanted: InputFile, target: Path) -> None:
         """Put the input at `target`. VerificationFailed when the service sends other bytes than its name
         says."""
-        with self._one_at_a_time(wanted.sha256):
+        while True:
             cached = self.fetch(wanted.sha256, wanted.size)
-            os.utime(cached)  # last used
-            os.link(cached, target)
+            with suppress(FileNotFoundError):  # forgotten meanwhile, to make room for another
+                os.utime(cached)  # last used
+                os.link(cached, target)
+                return
 
     def fetch(self, sha256: str, size: int | None) -> Path:
         """The cached file of a digest, downloaded when it is not there. size: what it must have, when
         known."""
-        cached = self._folder / sha256
-        if cached.exists() and (size is None or cached.stat().st_size == size):
-            return cached
-        part = self._folder / f"{sha256}.{uuid.uuid4().hex}.part"
-        try:
+        with self._one_at_a_time(sha256):
+            cached = self._folder / sha256
+            if cached.exists() and (size is None or cached.stat().st_size == size):
+                return cached
+            part = self._folder / f"{sha256}.part"
             self._download_patiently(sha256, size, part)
             part.chmod(0o444)
             part.replace(cached)
-        finally:
-            part.unlink(missing_ok=True)
-        return cached
+            return cached
 
     def evict(self) -> None:
         """Forget the files that were used longest ago until the cache is within its size."""
+        self._forget_stale_parts()
         with self._lock:
             entries = []
             for entry in self._folder.iterdir():
@@ -90,21 +92,35 @@ class InputCache:
             time.sleep(pause)
 
     def _download(self, sha256: str, size: int | None, part: Path) -> None:
+        """Go on with `part`, whatever is in it. What turns out to be wrong is thrown away."""
         digest, seen = hashlib.sha256(), 0
-        with self._fetch(sha256) as chunks, part.open("wb") as stream:
-            for chunk in chunks:
-                seen += len(chunk)
-                if size is not None and seen > size:
-                    break
+        with part.open("ab+") as stream:
+            stream.seek(0)
+            while chunk := stream.read(_PIECE_BYTES):
                 digest.update(chunk)
-                stream.write(chunk)
+                seen += len(chunk)
+            if size is None or seen < size:
+                with self._fetch(sha256, seen) as chunks:
+                    for chunk in chunks:
+                        seen += len(chunk)
+                        if size is not None and seen > size:
+                            break
+                        digest.update(chunk)
+                        stream.write(chunk)
         if digest.hexdigest() != sha256 or (size is not None and seen != size):
+            part.unlink(missing_ok=True)
             raise VerificationFailed(
                 f"the service sent other bytes than blob {sha256} ({seen} of {size} bytes)",
                 code="blob-mismatch",
                 fault="platform",
                 retryable=True,
             )
+
+    def _forget_stale_parts(self) -> None:
+        for part in self._folder.glob("*.part"):
+            with suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                    part.unlink()
 
     def _one_at_a_time(self, sha256: str) -> threading.Lock:
         with self._lock:

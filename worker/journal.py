@@ -286,11 +286,19 @@ class Journal:
         return [_row(row) for row in self._read(query)]
 
     def counts(self) -> dict[str, int]:
-        """Attempts by state, for `worker status`."""
+        """Attempts by state."""
         return {
             row["state"]: row["n"]
             for row in self._read("SELECT state, count(*) n FROM attempts GROUP BY state")
         }
+
+    def outcomes(self) -> dict[int, int]:
+        """Tasks that have ended, by status (`outputs.TaskStatus`)."""
+        query = (
+            "SELECT json_extract(report, '$.status') status, count(*) n FROM tasks"
+            " WHERE report IS NOT NULL GROUP BY 1"
+        )
+        return {int(row["status"]): row["n"] for row in self._read(query)}
 
     def forget_before(self, moment: float) -> None:
         """Delete ended attempts that were last touched before `moment` (seconds). Results stay for ever."""

@@ -46,6 +46,23 @@ contract_option = click.option(
     default=None,
     help="The market's contract; a service that names another is refused.",
 )
+
+
+class SizeType(click.ParamType[int]):
+    """A size such as 20GiB or 512MiB, in MiB."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        for unit, mib in (("MiB", 1), ("GiB", 1 << 10), ("TiB", 1 << 20)):
+            digits = value.removesuffix(unit)
+            if digits != value and digits.isascii() and digits.isdigit() and int(digits):
+                return int(digits) * mib
+        return self.fail(f"{value!r} is no size such as 20GiB or 512MiB", param, ctx)
+
+
 DATA: Final = Path("prixfixe-worker")
 data_option = click.option(
     "--data",

@@ -92,6 +92,10 @@ class Server:
                 self.engine.ping()
             case calls.ImageConfig(image):
                 return self.engine.image_config(image)
+            case calls.ImageSize(image):
+                return self.engine.image_size(image)
+            case calls.RemoveImage(image):
+                return self.engine.remove_image(image)
             case calls.LoadImage():
                 self.engine.load_image(channel.data())
             case calls.PullImage(image):

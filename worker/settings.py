@@ -26,7 +26,7 @@ class Limits:
     log_bytes: text of a job that reaches its customer. log_flood_bytes: what a job may print before it is
     stopped. line_bytes: longest line of a log, the rest of it is dropped. output_files: most files a task
     may leave. processes, open_files: of one container. input_cache_mib: what the input cache may keep
-    between jobs.
+    between jobs. image_quota_mib: what images may take that the worker brought.
     """
 
     log_bytes: int = 1 << 20
@@ -36,21 +36,23 @@ class Limits:
     processes: int = 256
     open_files: int = 4096
     input_cache_mib: int = 8192
+    image_quota_mib: int = 20 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """One worker.
 
-    service: base URL of the market's API. rpc: URL of a chain node that the worker trusts. provider:
-    account that is paid. contract: the market that is meant, None: whichever the service names. key: key
+    service: base URL of the market's API. rpc: URL of a chain node that the worker trusts. provider: account
+    that is paid. contract: the market that is meant, None: whichever the service names. key: key
     specification of the worker key (`dev:N`, keystore file, `exec:COMMAND`). slots: tasks at once;
     milli_vcpu, memory_mib and disk_mib are shared out evenly among them. rate: dollars for an hour of one
     vCPU. minimum: least price of a task. sells: to whom; pay for bundles waits one dispute window and can be
     disputed, pay for bids is there at once. ask_seconds: how long a signed ask lives. drain_seconds: how long
     a stop waits for running tasks. settle_after_seconds: how long the operator has to settle a result before
-    the worker does. runtime: OCI runtime of the engine (`runc`, `runsc`), or `auto` (see
-    `worker.isolation`). scratch: how the disk of a task is bounded (see `worker.scratch`).
+    the worker does. metrics: HOST:PORT where they are served, None: nowhere. runtime: OCI runtime of the
+    engine (`runc`, `runsc`), or `auto` (see `worker.isolation`). scratch: how the disk of a task is bounded
+    (see `worker.scratch`).
     """
 
     service: str
@@ -70,6 +72,7 @@ class WorkerSettings:
     ask_seconds: int = 300
     drain_seconds: float = 120.0
     settle_after_seconds: float = 60.0
+    metrics: str | None = None
     runtime: str = "auto"
     scratch: ScratchKind = "auto"
     limits: Limits = field(default_factory=Limits)

@@ -28,7 +28,7 @@ def registry(engine: Engine, image: str) -> Iterator[Registry]:
 
 
 def store(engine: Engine, folder: Path) -> ImageStore:
-    def fetch(sha256: str) -> None:
+    def fetch(sha256: str, offset: int) -> None:
         raise AssertionError("nothing comes from the blob store")
 
     return ImageStore(engine, InputCache(folder, fetch, 100))  # type: ignore[arg-type]

@@ -63,6 +63,7 @@ class Stage:
     folder: Path
     settings: WorkerSettings = field(init=False)
     number: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)  # what the worker said when it was ready
 
     def __post_init__(self) -> None:
         self.settings = WorkerSettings(
@@ -120,6 +121,7 @@ class Stage:
         def emit(event: str, facts: dict[str, Any]) -> None:
             told.append(event)
             if event == "ready":
+                self.facts = facts
                 ready.set()
 
         failed: list[BaseException] = []

@@ -15,7 +15,7 @@ from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.uploads import PartRange
 from tests.support.service import WORKER, World
 from tests.support.serving import BreakingLine, served
-from worker.client import ServiceClient, Stopped
+from worker.client import ServiceClient, Stopped, _after
 
 CONTENT = bytes(range(251)) * 2000
 SIZE = len(CONTENT)
@@ -93,3 +93,23 @@ def test_it_waits_no_longer_than_it_is_told(
     with pytest.raises(Stopped):
         client.upload(NAME, SIZE, Sent(), 60.0)
     client.close()
+
+
+def test_a_download_goes_on_from_any_offset_and_nothing_comes_after_the_end(world: tuple[World, str]) -> None:
+    market, url = world
+    content = bytes(range(256)) * 20
+    name = market.upload(WORKER, content)
+    client = ServiceClient(url)
+    client.sign_in(WORKER)
+    try:
+        for offset in (0, 1, 5000, len(content)):
+            with client.download(name, offset) as chunks:
+                assert b"".join(chunks) == content[offset:]
+        assert client.blob_size(name) == len(content)
+        assert client.bundles() == []
+    finally:
+        client.close()
+
+
+def test_a_server_without_ranges_sends_everything_and_the_beginning_is_left_out() -> None:
+    assert b"".join(_after([b"abc", b"", b"defg", b"h"], 4)) == b"efgh"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,19 +23,26 @@ WANTED = InputFile(name="table.csv", sha256=NAME, size=len(CONTENT))
 
 
 class Source:
-    """Blobs by name, and how often they were asked for. `cut` downloads end early that many times."""
+    """Blobs by name, and how often they were asked for. `cut` downloads end after three bytes that many
+    times."""
 
     def __init__(self, blobs: dict[str, bytes], cut: int = 0) -> None:
         self.blobs, self.cut, self.asked = blobs, cut, 0
+        self.offsets: list[int] = []
 
     @contextmanager
-    def __call__(self, sha256: str) -> Iterator[Iterable[bytes]]:
+    def __call__(self, sha256: str, offset: int) -> Iterator[Iterable[bytes]]:
         self.asked += 1
-        if self.cut:
-            self.cut -= 1
-            raise Unavailable("cut")
+        self.offsets.append(offset)
         content = self.blobs[sha256]
-        yield (content[at : at + 3] for at in range(0, len(content), 3))
+        yield self._pieces(content[offset:])
+
+    def _pieces(self, content: bytes) -> Iterator[bytes]:
+        for at in range(0, len(content), 3):
+            yield content[at : at + 3]
+            if self.cut:
+                self.cut -= 1
+                raise Unavailable("cut")
 
 
 @pytest.fixture(autouse=True)
@@ -61,17 +69,42 @@ def test_other_bytes_than_the_name_says_are_never_kept(tmp_path: Path, content: 
     assert not (tmp_path / "table.csv").exists()
 
 
-def test_a_download_that_is_cut_is_tried_again(tmp_path: Path) -> None:
-    cache = InputCache(tmp_path / "cache", Source({NAME: CONTENT}, cut=2), 100)
+def test_a_download_that_is_cut_goes_on_where_it_was(tmp_path: Path) -> None:
+    source = Source({NAME: CONTENT}, cut=2)
+    cache = InputCache(tmp_path / "cache", source, 100)
     cache.place(WANTED, tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_bytes() == CONTENT
+    assert source.offsets == [0, 3, 6]
 
 
-def test_what_a_kill_left_half_is_thrown_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+def test_what_a_kill_left_goes_on_after_a_restart(tmp_path: Path, size: int | None) -> None:
+    source = Source({NAME: CONTENT}, cut=100)
+    with pytest.raises(Unavailable):
+        InputCache(tmp_path / "cache", source, 100).fetch(NAME, size)
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [f"{NAME}.part"]
+    source.cut = 0
+    again = InputCache(tmp_path / "cache", source, 100)
+    assert again.fetch(NAME, size).read_bytes() == CONTENT
+    assert source.offsets == ([0, 3, 6] if size else [0, 3, 6, 8])
+
+
+def test_a_part_with_other_bytes_costs_one_more_download(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / f"{NAME}.x.part").write_bytes(b"half")
+    (tmp_path / "cache" / f"{NAME}.part").write_bytes(b"half")
+    source = Source({NAME: CONTENT})
+    assert InputCache(tmp_path / "cache", source, 100).fetch(NAME, len(CONTENT)).read_bytes() == CONTENT
+    assert source.offsets == [4, 0]
+
+
+def test_a_part_that_nobody_goes_on_with_is_forgotten_after_a_day(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    for name, age in (("old", 100_000), ("new", 10)):
+        part = tmp_path / "cache" / f"{name}.part"
+        part.write_bytes(b"half")
+        os.utime(part, (time.time() - age, time.time() - age))
     InputCache(tmp_path / "cache", Source({}), 100)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == ["new.part"]
 
 
 def test_the_oldest_is_forgotten_first_and_never_one_in_use(tmp_path: Path) -> None:
