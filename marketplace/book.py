@@ -9,30 +9,26 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, select
 
 from marketplace.batches import last_batch, terms_of
-from marketplace.chain import ChainReader, ChainView
-from marketplace.resting import MarketTerms, resting_asks
+from marketplace.chain import ChainReader
+from marketplace.live_depth import LiveDepth
 from marketplace.store import transitions
 from marketplace.store.batches import closes_at
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, jobs, lots
 from marketplace.workers import Workers
 from prixfixe.errors import Conflict, NotFound
-from prixfixe.market.auction import leg_limit
-from prixfixe.market.depth import Depth, Resting, Side
-from prixfixe.market.rules import UNPAID, Wanted, is_on_the_book
+from prixfixe.market.depth import Depth, Level, Side
 from prixfixe.protocol import book as wire_book
-from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.book import AskAnswer, Cancelled, NextClose, OwnOrder
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import KIND_BIDS, Ask
+from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from prixfixe.protocol.wire import Reason, SignedAsk
 
 MOST_LEVELS: Final = 200
 _MOST_REASONS: Final = 10
-# One task of anybody's bid, for the rules of the depth, which look at nothing else of a lot.
-_ANY_BID: Final = Wanted("", 0, ZERO_ADDRESS, bytes(32), 0, False, 1, 0, 0, kind=KIND_BIDS)
+_SIDES: Final[tuple[Side, Side]] = ("bid", "ask")
 _CANCELLED: Final = Reason(code="cancelled", message="cancelled by its customer", fault="customer")
 
 
@@ -40,9 +36,24 @@ class BookView:
     """What one reader of a product's book has seen; gives what changed since."""
 
     def __init__(self) -> None:
-        self.depth = Depth()
+        self._number: int | None = None
+        self._shown: set[tuple[Side, int]] = set()  # levels
         self.batch: wire_book.BatchSummary | None = None
         self.closes: float | None = None
+
+    def look(self, depth: Depth) -> list[Level]:
+        """The levels that changed since the last look, in their new form, one that is gone with no volume."""
+        self._number, changed = depth.since(self._number)
+        if changed is None:
+            changed = depth.all_levels()
+            gone = self._shown - {(each.side, each.price) for each in changed}
+            changed += [Level(side, price, 0, 0) for side, price in sorted(gone)]
+        for each in changed:
+            if each.orders:
+                self._shown.add((each.side, each.price))
+            else:
+                self._shown.discard((each.side, each.price))
+        return changed
 
 
 class Book:
@@ -51,14 +62,14 @@ class Book:
     def __init__(
         self,
         store: Store,
-        terms: MarketTerms,
+        depth: LiveDepth,
         chain: ChainReader,
         domain: Domain,
         workers_: Workers,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._terms = terms
+        self._depth = depth
         self._chain = chain
         self._domain = domain
         self._workers = workers_
@@ -69,17 +80,18 @@ class Book:
         code = product.to_bytes()
         view = self._chain.look(fee=True)
         with self._store.read() as connection:
-            live, resting = self._live(connection, code, view)
+            with self._depth.seen(connection, code, view) as display:
+                bids, asks = (_levels(display.depth, side, levels) for side in _SIDES)
+                live, resting = display.live, display.resting
             terms, batch = terms_of(connection, code), last_batch(connection, code)
             waiting = _waiting(connection, code)
             closes = closes_at(connection, code)
         now = self._clock()
-        depth = Depth(live)
         return wire_book.Book(
             product=product,
-            bids=_levels(depth, "bid", levels),
-            asks=_levels(depth, "ask", levels),
-            live=sum(each.side == "ask" for each in live.values()),
+            bids=bids,
+            asks=asks,
+            live=live,
             resting=resting,
             terms=terms,
             batch=batch,
@@ -95,9 +107,9 @@ class Book:
         code = product.to_bytes()
         view = self._chain.look(fee=True)
         with self._store.read() as connection:
-            live, _ = self._live(connection, code, view)
+            with self._depth.seen(connection, code, view) as display:
+                changed = seen.look(display.depth)
             batch, closes = last_batch(connection, code), closes_at(connection, code)
-        changed = seen.depth.become(live)
         found: list[tuple[str, dict[str, object]]] = []
         if changed:
             told = [
@@ -201,31 +213,6 @@ class Book:
             AskAnswer(order=self._digest(each.ask), taken=reason is None, reason=reason)
             for each, reason in zip(signed, answers, strict=True)
         ]
-
-    def _live(
-        self, connection: Connection, product: bytes, view: ChainView
-    ) -> tuple[dict[bytes, Resting], int]:
-        """All live orders, and how many asks rest."""
-        live: dict[bytes, Resting] = {}
-        code = format_bytes32(product)
-        waiting = connection.execute(
-            select(jobs.c.id, jobs.c.price, jobs.c.replicas, func.count(lots.c.lot).label("free"))
-            .join(lots, (lots.c.job == jobs.c.id) & (lots.c.state == "free"))
-            .where(jobs.c.product == code, jobs.c.kind == "auction", jobs.c.expiry >= view.time)
-            .group_by(jobs.c.id)
-            # Out until it is funded, as the last batch found it.
-            .having(func.coalesce(func.max(lots.c.waiting_reason), "") != UNPAID)
-        )
-        for row in waiting:
-            limit = leg_limit(row.price, row.replicas, view.fee_bps)
-            live[bytes.fromhex(row.id[2:])] = Resting("bid", limit, row.free * row.replicas)
-        resting = resting_asks(connection, (product,))
-        conditions = self._terms.conditions(view.time)
-        for each in resting.offered_without_accounts(self._clock()):
-            if is_on_the_book(_ANY_BID, each, conditions):
-                slots = min(each.free_slots, each.ask.slots)
-                live[each.worker.encode("ascii")] = Resting("ask", each.ask.price, slots)
-        return live, len(resting.rows)
 
     def _digest(self, ask: Ask) -> str:
         return format_bytes32(ask.digest(self._domain))

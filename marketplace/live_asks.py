@@ -31,6 +31,7 @@ from prixfixe.protocol.typed_data import format_bytes32
 ACCOUNT_SECONDS: Final = 60.0
 _BEST: Final = 16  # providers whose accounts are of the quote's own moment
 _OTHERS: Final = 32  # accounts that are looked at anew beside them, the oldest first
+_UNKNOWN: Final = AccountView(0, 0, 0)
 _FRESH_SECONDS: Final = 1.0  # younger accounts are left alone
 
 
@@ -70,6 +71,7 @@ class LiveAsks:
         self._accounts: dict[str, _Account] = {}  # the one that was looked at longest ago comes first
         self._shelves: dict[str, Shelf] = {}
         self._unfiled: set[tuple[str, str]] = set()  # worker and product; their shelves are behind
+        self._untold: set[tuple[str, str]] = set()  # of which `changed` has not told yet
 
     def accounts(self, product: bytes, connection: Connection) -> list[str]:
         """Providers whose accounts to look at for a quote of this product. Brings the asks up to date."""
@@ -101,11 +103,25 @@ class LiveAsks:
                 if row is None:
                     shelf.drop(worker)
                 elif row.ask.provider in self._accounts:
-                    shelf.put(self._standing(worker, row), conditions, now)
+                    account = self._accounts[row.ask.provider].view
+                    shelf.put(self._standing(worker, row, account), conditions, now)
                 else:
                     continue  # came after `accounts`, so nobody has looked yet
                 self._unfiled.discard((worker, code))
             yield self._shelf(format_bytes32(product))
+
+    def changed(self, connection: Connection) -> list[tuple[str, str, Standing | None]]:
+        """Worker, product and ask of all that changed since the last call, None for an ask that is gone.
+        Nothing is known of accounts here. For one caller, which keeps them."""
+        with self._lock:
+            self._read(connection)
+            untold, self._untold = self._untold, set()
+            found: list[tuple[str, str, Standing | None]] = []
+            for worker, code in untold:
+                row = self._rows.get(worker, {}).get(code)
+                standing = None if row is None else self._standing(worker, row, _UNKNOWN)
+                found.append((worker, code, standing))
+            return found
 
     def busy(self, shelf: Shelf) -> list[str]:
         """Workers of a shelf with slots that are taken; within `seen`."""
@@ -116,8 +132,7 @@ class LiveAsks:
             self._shelves[code] = Shelf()
         return self._shelves[code]
 
-    def _standing(self, worker: str, row: _Row) -> Standing:
-        account = self._accounts[row.ask.provider].view
+    def _standing(self, worker: str, row: _Row, account: AccountView) -> Standing:
         return Standing(
             worker=worker,
             ask=row.ask,
@@ -152,8 +167,12 @@ class LiveAsks:
         busy = busy_slots(connection)
         for worker in busy.keys() | self._busy.keys():
             if busy[worker] != self._busy[worker]:
-                self._unfiled |= {(worker, code) for code in self._rows.get(worker, {})}
+                self._note({(worker, code) for code in self._rows.get(worker, {})})
         self._busy = busy
+
+    def _note(self, changed: set[tuple[str, str]]) -> None:
+        self._unfiled |= changed
+        self._untold |= changed
 
     def _become(self, worker: str, found: dict[str, dict[str, Any]]) -> None:
         """A worker's asks from now on."""
@@ -166,7 +185,7 @@ class LiveAsks:
             rows[code] = _Row(ask=ask, **fields)
         if rows:
             self._rows[worker] = rows
-        self._unfiled |= {(worker, code) for code in before.keys() | rows.keys()}
+        self._note({(worker, code) for code in before.keys() | rows.keys()})
         self._sellers.subtract(row.ask.provider for row in before.values())
         self._sellers.update(row.ask.provider for row in rows.values())
         for provider in {row.ask.provider for row in before.values()}:

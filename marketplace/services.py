@@ -21,6 +21,7 @@ from marketplace.earnings import Income
 from marketplace.issued import IssuedQuotes
 from marketplace.jobs import Jobs
 from marketplace.live_asks import LiveAsks
+from marketplace.live_depth import LiveDepth
 from marketplace.logs import Logs
 from marketplace.orders import Orders
 from marketplace.quotes import Quotes
@@ -108,7 +109,8 @@ class Services:
         desk = Desk(store, chain, trades, clock)
         issued = IssuedQuotes(store, domain, signer, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
-        quoting = Quoting(store, settings, chain, issued, terms, LiveAsks(terms, clock), clock)
+        live = LiveAsks(terms, clock)
+        quoting = Quoting(store, settings, chain, issued, terms, live, clock)
         return Services(
             settings=settings,
             market=market,
@@ -146,7 +148,7 @@ class Services:
             why=WhyUnfilled(store, chain, terms, reputations, clock),
             income=Income(store, chain, policy.window),
             batches=Batches(store, blobs, chain, trades, clock),
-            book=Book(store, terms, chain, domain, workers, clock),
+            book=Book(store, LiveDepth(terms, live, clock), chain, domain, workers, clock),
             closing=threading.Event(),
         )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 _BLOCK: Final = 512  # prices
+_KEPT: Final = 1024  # levels whose last change is remembered beside twice those that there are
 Side: TypeAlias = Literal["bid", "ask"]
 
 
@@ -30,19 +31,26 @@ class Level(NamedTuple):
 
 
 class Depth:
-    """Levels by price. An order more or less costs the same in a large book as in a small one."""
+    """Levels by price. An order more or less costs the same in a large book as in a small one, and so does
+    what changed since somebody last looked."""
 
     def __init__(self, orders: Mapping[bytes, Resting] | None = None) -> None:
         self._orders: dict[bytes, Resting] = {}
         self._levels: dict[tuple[Side, int], list[int]] = {}  # volume and orders
         self._prices: dict[Side, _Prices] = {"bid": _Prices(), "ask": _Prices()}
-        self.become(orders or {})
+        self._changed: dict[tuple[Side, int], int] = {}  # each level's last change, the newest last
+        self._number = 0  # of changes so far
+        self._forgotten = 0  # up to this change nobody is told what changed
+        for order, resting in (orders or {}).items():
+            self.put(order, resting)
 
     def __len__(self) -> int:
         return len(self._orders)
 
     def put(self, order: bytes, resting: Resting) -> None:
         """An order rests, in this form from now on."""
+        if self._orders.get(order) == resting:
+            return
         self.drop(order)
         self._orders[order] = resting
         self._move(resting, resting.volume, 1)
@@ -53,17 +61,17 @@ class Depth:
         if was is not None:
             self._move(was, -was.volume, -1)
 
-    def become(self, orders: Mapping[bytes, Resting]) -> list[Level]:
-        """Hold exactly these orders; the levels that changed, in their new form, one that is gone with no
-        volume."""
-        changed = {(was.side, was.price) for order, was in self._orders.items() if orders.get(order) != was}
-        changed |= {(new.side, new.price) for order, new in orders.items() if self._orders.get(order) != new}
-        for order in [each for each in self._orders if each not in orders]:
-            self.drop(order)
-        for order, resting in orders.items():
-            if self._orders.get(order) != resting:
-                self.put(order, resting)
-        return [self._level(side, price) for side, price in sorted(changed)]
+    def since(self, number: int | None) -> tuple[int, list[Level] | None]:
+        """The number of the last change, and the levels that changed after `number` in their present form,
+        one that is gone with no volume. None instead of them: too long ago to say, or never looked."""
+        if number is None or number < self._forgotten:
+            return self._number, None
+        keys = takewhile(lambda key: self._changed[key] > number, reversed(self._changed))
+        return self._number, [self._level(side, price) for side, price in sorted(keys)]
+
+    def all_levels(self) -> list[Level]:
+        """Every level of both sides."""
+        return [self._level(side, price) for side, price in sorted(self._levels)]
 
     def levels(self, side: Side, most: int) -> list[Level]:
         """The best prices first: the highest bids, the lowest asks."""
@@ -86,6 +94,12 @@ class Depth:
         if level[1] == 0:
             del self._levels[key]
             self._prices[resting.side].remove(resting.price)
+        self._number += 1
+        self._changed.pop(key, None)
+        self._changed[key] = self._number
+        if len(self._changed) > _KEPT + 2 * len(self._levels):
+            for gone in list(islice(self._changed, len(self._changed) // 2)):
+                self._forgotten = self._changed.pop(gone)
 
 
 class _Prices:

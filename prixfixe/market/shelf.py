@@ -38,7 +38,7 @@ _ANY_LOT: Final = tuple(rule for rule in RULES if rule.any_lot)
 _NO_LOT: Final = Wanted("", 0, ZERO_ADDRESS, bytes(32), 0, False, 1, 0, 0)
 # An ask is asked again this long before its silence is too long by this module's arithmetic: a difference of
 # two times and a sum of two times are rounded differently.
-_EARLY_SECONDS: Final = 0.001
+EARLY_SECONDS: Final = 0.001
 _SCANNED: Final = 8  # asks of a group that are looked through for one more provider
 
 
@@ -118,7 +118,7 @@ class _Group:
         return rest
 
 
-class _Times:
+class Times:
     """The next time of each worker, on one clock."""
 
     def __init__(self) -> None:
@@ -152,8 +152,8 @@ class Shelf:
         self._groups: dict[_Key, _Group] = {}
         self._workers: defaultdict[str, set[str]] = defaultdict(set)  # by provider
         self._times = (
-            _Times(),
-            _Times(),
+            Times(),
+            Times(),
         )  # when to look at a worker's ask again, on our clock and the chain's
         self._slots = 0
         self._seen = (float("-inf"), float("-inf"))
@@ -201,7 +201,7 @@ class Shelf:
         clocks = (now, float(conditions.now))
         if any(clock < seen for clock, seen in zip(clocks, self._seen, strict=True)):
             due = set(self._asks)  # a clock was set back: nothing is known any more
-            self._times = (_Times(), _Times())
+            self._times = (Times(), Times())
         else:
             due = self._times[0].due(now) | self._times[1].due(conditions.now)
         self._seen = clocks
@@ -313,7 +313,7 @@ class Shelf:
         ours, chains = self._times
         silence = conditions.heartbeat_seconds
         if now - standing.heartbeat_at <= silence:
-            ours.add(standing.worker, standing.heartbeat_at + silence - _EARLY_SECONDS)
+            ours.add(standing.worker, standing.heartbeat_at + silence - EARLY_SECONDS)
         if standing.cool_until > now:
             ours.add(standing.worker, standing.cool_until)
         if standing.ask.expiry >= conditions.now:

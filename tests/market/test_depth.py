@@ -32,7 +32,15 @@ def test_the_levels_are_what_rests_however_it_came_there(
 ) -> None:
     depth = Depth(before)
     shown = {(level.side, level.price): level for side in ("bid", "ask") for level in counted(before, side)}
-    for level in depth.become(after):
+    number, _ = depth.since(None)
+    for order in before.keys() - after.keys():
+        depth.drop(order)
+    for order, resting in after.items():
+        depth.put(order, resting)
+    newest, changed = depth.since(number)
+    assert changed is not None
+    assert depth.since(newest) == (newest, [])
+    for level in changed:
         shown[level.side, level.price] = level
     for side in ("bid", "ask"):
         assert depth.levels(side, 99) == counted(after, side)
@@ -40,6 +48,16 @@ def test_the_levels_are_what_rests_however_it_came_there(
         # Whoever saw the book before and the changes since has the same picture.
         told = [level for level in shown.values() if level.side == side and level.volume]
         assert sorted(told) == sorted(counted(after, side))
+
+
+def test_who_looked_too_long_ago_is_told_so() -> None:
+    depth = Depth()
+    first, nothing = depth.since(None)
+    assert nothing is None
+    for price in range(5000):
+        depth.put(b"only", Resting("ask", price, 1))
+    assert depth.since(first)[1] is None
+    assert depth.all_levels() == [Level("ask", 4999, 1, 1)]
 
 
 def test_an_order_that_is_replaced_counts_once_and_one_that_leaves_takes_its_level_along() -> None:
