@@ -21,6 +21,7 @@ import struct
 import subprocess
 import threading
 import uuid
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,7 @@ class ScratchPool:
         self._ready = ready
         self._lock = threading.Lock()
         self._spare: dict[int, list[Disk]] = {}
+        self._making: Counter[int] = Counter()
         self._made: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
         self.kind: Literal["loop", "watched"] = _choose(folder) if kind == "auto" else kind
@@ -91,11 +93,17 @@ class ScratchPool:
         """Have disks of this size ready. Called off the hot path."""
         while True:
             with self._lock:
-                if len(self._spare.setdefault(size_mib, [])) >= self._ready:
+                coming = len(self._spare.setdefault(size_mib, [])) + self._making[size_mib]
+                if coming >= self._ready:
                     return
-            disk = self._make(size_mib)
-            with self._lock:
-                self._spare[size_mib].append(disk)
+                self._making[size_mib] += 1
+            try:
+                disk = self._make(size_mib)
+                with self._lock:
+                    self._spare[size_mib].append(disk)
+            finally:
+                with self._lock:
+                    self._making[size_mib] -= 1
 
     def release(self, disk: Disk) -> None:
         """Delete a disk with all that is on it."""

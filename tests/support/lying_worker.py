@@ -5,20 +5,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import worker.task
 from prixfixe.cli import main
 from prixfixe.protocol.outputs import OutputManifest
+from worker.hands import Hands
 from worker.outputs import OutputLimits
 
 LIE = "ok 7 12\n"
-_honest = worker.task.collect
+_honest = Hands.collect
 
 
-def _lie(folder: Path, limits: OutputLimits) -> OutputManifest:
+def _lie(hands: Hands, folder: Path, limits: OutputLimits) -> OutputManifest:
     (folder / "result.txt").write_text(LIE)
-    return _honest(folder, limits)
+    return _honest(hands, folder, limits)
 
 
 if __name__ == "__main__":  # only here: whoever imports this for the lie must not become a liar
-    worker.task.collect = _lie
+    Hands.collect = _lie  # type: ignore[method-assign]
     main()
