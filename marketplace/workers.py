@@ -318,8 +318,14 @@ def _require_fits(product: Product, ask: Ask, resources: dict[str, Any]) -> None
                 f"{product.name} needs {name} {getattr(product, name)}, this worker has {resources[name]}",
                 "quote smaller products, or register with more",
             )
-    if product.gpu_count:
-        raise _refused("ask-resources", f"{product.name} needs a GPU, and no worker offers one yet")
+    gpus = resources.get("gpus", {}).get(product.gpu_model, 0)
+    if product.gpu_count * ask.slots > gpus:
+        raise _refused(
+            "ask-resources",
+            f"{ask.slots} tasks of {product.name} at once need {product.gpu_count * ask.slots} GPU"
+            f" {product.gpu_model}, this worker has {gpus}",
+            "quote fewer slots, or register with more",
+        )
     if ask.slots > resources["slots"]:
         raise _refused("ask-slots", f"the ask has {ask.slots} slots, this worker {resources['slots']}")
 

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -34,6 +34,7 @@ from worker.client import Stopped
 from worker.containers import container_name
 from worker.delivery import WORD_SECONDS, Delivery
 from worker.journal import AttemptRow, TaskRow
+from worker.quoting import slots_for
 from worker.room import Abandoned, Room
 from worker.task import Ended, Task
 
@@ -52,7 +53,7 @@ class Attempt:
         self.assignment = assignment
         self.id = assignment.attempt
         self.folder = room.runs / assignment.attempt
-        self.width = min(len(assignment.tasks), room.settings.slots)
+        self.width = min(len(assignment.tasks), max(1, slots_for(room.settings, assignment.product)))
         self.abandoned = threading.Event()
         self._why: str | None = None
         self._lock = threading.Lock()
@@ -73,6 +74,7 @@ class Attempt:
             self._why = self._why or why
             running = list(self._running.values())
         self.room.slots.wake()
+        self.room.gpus.wake()
         for task in running:
             task.stop(why)
 
@@ -222,17 +224,28 @@ class Attempt:
         if failed:
             raise failed[0]
 
+    def _gpus(
+        self, known: TaskRow | None, stopped: Callable[[], bool]
+    ) -> AbstractContextManager[tuple[str, ...]]:
+        """The GPUs of one task: those that its container has already, else free ones."""
+        product = self.assignment.product
+        container = None if known is None else known.container
+        return self.room.gpus.hold(product.gpu_model, product.gpu_count, stopped, container)
+
     def _run_one(self, index: int, known: TaskRow | None) -> Ended:
         if known is not None and known.report is not None:
             return _ended(known)
-        with self.room.slots.one(lambda: self._why is not None):
+        stopped = lambda: self._why is not None  # noqa: E731
+        with self.room.slots.one(stopped), self._gpus(known, stopped) as devices:
             self._raise_if_abandoned()
             left = self._until - time.monotonic()
             if left <= 0:
                 return self._not_run(*outcomes.could_not_start("the deal's time was over before it began"))
             seconds = min(float(self.assignment.product.max_seconds), left)
             manifest = self._manifests.get(index, self.assignment.manifest)
-            task = Task(self.room, self.assignment, manifest, index, seconds, self._raise_if_abandoned)
+            task = Task(
+                self.room, self.assignment, manifest, index, seconds, self._raise_if_abandoned, devices
+            )
             with self._lock:
                 if self._why is None:
                     self._running[index] = task

@@ -21,6 +21,7 @@ TASK_USER: Final = f"{USER}:{USER}"
 HOST_NAME: Final = "task"
 LABEL_ATTEMPT: Final = "prixfixe.attempt"
 LABEL_WORKER: Final = "prixfixe.worker"
+LABEL_GPUS: Final = "prixfixe.gpus"
 GVISOR: Final = "runsc"
 _LABELS: Final = ("attempt", "worker", "task", "tasks")
 _MIB: Final = 1 << 20
@@ -65,7 +66,7 @@ class Cage:
     in the job, and how many it has. seconds: wall clock until it is killed from outside; a deal that ends
     earlier ends it earlier. processes: that it may have at once. log_bytes, line_bytes: text that reaches the
     customer, and of one line. log_flood_bytes: what it may print before it is stopped. output_files: that it
-    may leave.
+    may leave. gpus: device ids of graphics processors that are its alone.
     """
 
     attempt: str
@@ -90,6 +91,7 @@ class Cage:
     task: int = 0
     tasks: int = 1
     shared_memory_mib: int = field(default=64)
+    gpus: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if re.fullmatch(IMAGE_PATTERN, self.image) is None:
@@ -155,7 +157,11 @@ class Cage:
             "OpenStdin": False,
             "Tty": False,
             "Healthcheck": {"Test": ["NONE"]},
-            "Labels": {LABEL_ATTEMPT: self.attempt, LABEL_WORKER: self.worker},
+            "Labels": {
+                LABEL_ATTEMPT: self.attempt,
+                LABEL_WORKER: self.worker,
+                **({LABEL_GPUS: ",".join(self.gpus)} if self.gpus else {}),
+            },
             "HostConfig": {
                 "Runtime": self.runtime,
                 "NetworkMode": self.network,
@@ -165,6 +171,7 @@ class Cage:
                 "CapAdd": [],
                 "SecurityOpt": ["no-new-privileges"],
                 "Devices": [],
+                **({"DeviceRequests": [self._gpu_request()]} if self.gpus else {}),
                 "GroupAdd": [],
                 "IpcMode": "private",
                 "UTSMode": "",
@@ -194,6 +201,13 @@ class Cage:
             },
         }
 
+    def _gpu_request(self) -> dict[str, Any]:
+        return {
+            "Driver": "nvidia",
+            "DeviceIDs": list(self.gpus),
+            "Capabilities": [["gpu", "compute", "utility"]],
+        }
+
     def _binds(self) -> list[dict[str, Any]]:
         return [
             _bind(self.mounts.job, "/job", read_only=True),
@@ -205,6 +219,9 @@ class Cage:
         """The cage for people and reports: without the host's paths, which are nobody else's business."""
         shown = asdict(self)
         shown.pop("mounts")
+        # How many, not which: another worker has others, and shows the same.
+        if gpus := shown.pop("gpus"):
+            shown["gpus"] = len(gpus)
         shown["command"] = list(self.command)
         shown["environment"] = dict(self.environment)
         return {

@@ -116,6 +116,14 @@ worker.add_command(income_commands.why)
 @click.option("--drain", type=float, default=120.0, show_default=True, metavar="SECONDS",
               help="How long a stop waits for running tasks.")  # fmt: skip
 @click.option(
+    "--gpu",
+    "gpus",
+    metavar="MODEL=DEVICE",
+    multiple=True,
+    help="Offer this GPU, such as a100-80g=GPU-8d1f...; each is one task's at a time. Repeatable. Untested on"
+    " real ones.",
+)
+@click.option(
     "--image-quota",
     type=SizeType(),
     default="20GiB",
@@ -150,6 +158,7 @@ def start(
     runtime: str,
     scratch: Any,
     drain: float,
+    gpus: tuple[str, ...],
     image_quota: int,
     input_cache: int,
     metrics: str | None,
@@ -168,6 +177,7 @@ def start(
     """
     from prixfixe.protocol.money import Money
     from worker.daemon import Daemon
+    from worker.gpus import Gpu
     from worker.ownlog import log_to_folder
     from worker.profile import Profile
     from worker.settings import Limits, WorkerSettings, free_disk_mib
@@ -194,6 +204,7 @@ def start(
         scratch=scratch,
         drain_seconds=drain,
         metrics=metrics,
+        gpus=tuple(Gpu.parse(text) for text in gpus),
         limits=Limits(image_quota_mib=image_quota, input_cache_mib=input_cache),
     )
     daemon = Daemon(settings, emitter(as_json, _WORDS))

@@ -15,35 +15,35 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-import prixfixe
 from prixfixe.errors import Conflict, PrixfixeError, Unavailable
 from prixfixe.protocol.typed_data import Domain
-from prixfixe.protocol.wire import Assignment, Market, Resources, WorkerRegistration
+from prixfixe.protocol.wire import Assignment, Market
 from worker.attempt import Attempt
-from worker.cage import LABEL_ATTEMPT
+from worker.cage import LABEL_ATTEMPT, LABEL_GPUS
 from worker.calls import Description
 from worker.chain import ChainReader
 from worker.checks import NotOurs
 from worker.client import ServiceClient, Stopped, require_market
 from worker.duty import LOCK_FILE, Duty
 from worker.gauges import Gauges
+from worker.gpus import GpuPool
 from worker.hands import Hands
 from worker.heart import Heart
 from worker.idle import start_idle_work
 from worker.images import ImageStore
 from worker.inputs import InputCache
-from worker.isolation import isolations
 from worker.journal import Journal
 from worker.machine_key import open_key
 from worker.metrics import serving
 from worker.notes import remember_version, service_differs
+from worker.registering import registration
 from worker.room import Room
 from worker.settings import WorkerSettings
 from worker.settling import Settler
@@ -174,6 +174,7 @@ class Daemon:
                 images=ImageStore(hands, inputs, shelf, self._images_in_use),
                 inputs=inputs,
                 slots=Slots(settings.slots),
+                gpus=GpuPool(settings.gpus),
                 pool=pool,
             )
             watch = open_.enter_context(closing(Watch(room)))
@@ -201,10 +202,13 @@ class Daemon:
         room.journal.forget_before(time.time() - _KEEP_ENDED_SECONDS)
         rows = room.journal.unfinished()
         known = {row.id for row in rows}
+        running = {row.id for row in rows if row.state == "running"}
         for container, labels in room.hands.containers(room.installation).items():
             if labels.get(LABEL_ATTEMPT) not in known:
                 log.info("removing container %s, left by an attempt that is over", container[:12])
                 room.hands.remove(container)
+            elif LABEL_GPUS in labels and labels[LABEL_ATTEMPT] in running:
+                room.gpus.reserve(container, tuple(labels[LABEL_GPUS].split(",")))
         room.hands.sweep(room.journal.disks())
         _sweep(room, known)
         for row in rows:
@@ -343,22 +347,6 @@ def _sweep(room: Room, known: set[str]) -> None:
             for entry in folder.iterdir():
                 if entry.name not in known:
                     shutil.rmtree(entry, ignore_errors=True)
-
-
-def registration(settings: WorkerSettings, runtimes: Collection[str]) -> WorkerRegistration:
-    """How a worker introduces itself to the service."""
-    return WorkerRegistration(
-        provider=settings.provider,
-        name=settings.name,
-        resources=Resources(
-            milli_vcpu=settings.milli_vcpu,
-            memory_mib=settings.memory_mib,
-            disk_mib=settings.disk_mib,
-            slots=settings.slots,
-            isolations=isolations(runtimes),
-        ),
-        version=prixfixe.__version__,
-    )
 
 
 def installation(data: Path) -> str:

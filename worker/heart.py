@@ -18,6 +18,7 @@ from prixfixe.protocol.wire import Heartbeat, HeartbeatAnswer, Market, SignedAsk
 from worker.client import Stopped
 from worker.pricing import Pricing
 from worker.quoting import Standing, due_asks, slot_fits
+from worker.registering import registration
 from worker.room import Room
 
 log = logging.getLogger("prixfixe.worker")
@@ -218,8 +219,6 @@ class Heart:
             log.warning("%s", message)
 
     def _register_again(self) -> None:
-        from worker.daemon import registration
-
         self._resting.clear()
         with suppress(PrixfixeError):
             self._room.client.register(registration(self._room.settings, self._room.runtimes))

@@ -60,8 +60,10 @@ def cage_of(
     attempt: str,
     worker: str,
     runtime: str,
+    gpus: tuple[str, ...] = (),
 ) -> Cage:
-    """The cage of a laid out task. task: index in the job. attempt, worker: labels on the container."""
+    """The cage of a laid out task. task: index in the job. attempt, worker: labels on the container. gpus:
+    device ids."""
     return Cage(
         attempt=attempt,
         task=task,
@@ -83,4 +85,5 @@ def cage_of(
         output_files=limits.output_files,
         runtime=runtime,
         user=disk.user or TASK_USER,
+        gpus=gpus,
     )

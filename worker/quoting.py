@@ -11,6 +11,7 @@ from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.money import UNITS_PER_DOLLAR, Money
 from prixfixe.protocol.orders import KIND_BIDS, KIND_BOTH, KIND_BUNDLES, Ask
 from prixfixe.protocol.product import Product
+from worker.gpus import models
 from worker.settings import Sells, WorkerSettings
 
 # A vCPU of the rate comes with this much memory; a task that needs more pays for the cores it keeps idle.
@@ -41,9 +42,19 @@ def slot_fits(settings: WorkerSettings, product: Product) -> str | None:
         share = whole // settings.slots
         if needed > share:
             return f"{product.name} needs {needed} {unit} of {what}, a slot here has {share}"
-    if product.gpu_count:
-        return f"{product.name} needs {product.gpu_count} GPU {product.gpu_model}, this worker offers none"
+    offered = models(settings.gpus).get(product.gpu_model, 0)
+    if product.gpu_count > offered:
+        return (
+            f"{product.name} needs {product.gpu_count} GPU {product.gpu_model}, this worker offers {offered}"
+        )
     return None
+
+
+def slots_for(settings: WorkerSettings, product: Product) -> int:
+    """How many tasks of the product run side by side: the worker's slots, or what its GPUs are enough for."""
+    if not product.gpu_count:
+        return settings.slots
+    return min(settings.slots, models(settings.gpus).get(product.gpu_model, 0) // product.gpu_count)
 
 
 def price(settings: WorkerSettings, product: Product) -> Money:
@@ -64,13 +75,14 @@ def make_ask(settings: WorkerSettings, product: Product, standing: Standing, pay
     the very same one would be one ask.
 
     pay: of one task; the worker's rate when None. `slots` is how many tasks of one lot run side by side,
-    which sets the deal's deadline: all that the machine has. A lot with fewer tasks takes as many as it has.
+    which sets the deal's deadline: all that the machine has for it. A lot with fewer tasks takes as many
+    as it has.
     """
     return Ask(
         provider=settings.provider,
         product=product.to_bytes(),
         price=(price(settings, product) if pay is None else pay).units,
-        slots=settings.slots,
+        slots=slots_for(settings, product),
         kinds=KINDS[settings.sells],
         customer=ZERO_ADDRESS,
         matcher=standing.contract,

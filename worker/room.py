@@ -12,6 +12,7 @@ from prixfixe.protocol.typed_data import Domain
 from worker.chain import ChainReader
 from worker.client import ServiceClient
 from worker.duty import Duty
+from worker.gpus import GpuPool
 from worker.hands import Hands
 from worker.images import ImageStore
 from worker.inputs import InputCache
@@ -48,6 +49,7 @@ class Room:
     images: ImageStore
     inputs: InputCache
     slots: Slots
+    gpus: GpuPool
     pool: ThreadPoolExecutor  # uploads, and cleaning that nobody waits for
 
     @property

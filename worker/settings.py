@@ -13,6 +13,7 @@ from typing import Literal
 from prixfixe.errors import ConfigurationError
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.money import Money
+from worker.gpus import Gpu
 
 Sells = Literal["both", "bundles", "bids"]
 ScratchKind = Literal["auto", "loop", "watched"]
@@ -50,9 +51,9 @@ class WorkerSettings:
     vCPU. minimum: least price of a task. sells: to whom; pay for bundles waits one dispute window and can be
     disputed, pay for bids is there at once. ask_seconds: how long a signed ask lives. drain_seconds: how long
     a stop waits for running tasks. settle_after_seconds: how long the operator has to settle a result before
-    the worker does. metrics: HOST:PORT where they are served, None: nowhere. runtime: OCI runtime of the
-    engine (`runc`, `runsc`), or `auto` (see `worker.isolation`). scratch: how the disk of a task is bounded
-    (see `worker.scratch`).
+    the worker does. metrics: HOST:PORT where they are served, None: nowhere. gpus: what tasks of GPU products
+    get, each one task at a time. runtime: OCI runtime of the engine (`runc`, `runsc`), or `auto` (see
+    `worker.isolation`). scratch: how the disk of a task is bounded (see `worker.scratch`).
     """
 
     service: str
@@ -73,6 +74,7 @@ class WorkerSettings:
     drain_seconds: float = 120.0
     settle_after_seconds: float = 60.0
     metrics: str | None = None
+    gpus: tuple[Gpu, ...] = ()
     runtime: str = "auto"
     scratch: ScratchKind = "auto"
     limits: Limits = field(default_factory=Limits)
@@ -96,6 +98,8 @@ class WorkerSettings:
         cores = os.cpu_count() or 1
         if self.milli_vcpu > cores * 1000:
             raise _wrong(f"{self.milli_vcpu / 1000:g} vCPU offered, and this machine has {cores}")
+        if len({gpu.device for gpu in self.gpus}) < len(self.gpus):
+            raise _wrong("a GPU is named twice")
         if not self.rate.is_finite() or self.rate < 0:
             raise _wrong(f"the rate is {self.rate}, not dollars an hour for one vCPU")
 

@@ -60,12 +60,14 @@ class Task:
         index: int,
         seconds: float,
         stopped: Callable[[], None],
+        gpus: tuple[str, ...] = (),
     ) -> None:
         self.room = room
         self.assignment = assignment
         self._manifest = manifest
         self.index = index
         self.seconds = seconds
+        self._gpus = gpus
         self.folder = room.runs / assignment.attempt / str(index)
         self._raise_if_stopped = stopped
         self._stopper = Stopper()
@@ -193,6 +195,7 @@ class Task:
             attempt=self.assignment.attempt,
             worker=self.room.installation,
             runtime=runtime_of(settings.runtime, self.room.runtimes, manifest),
+            gpus=self._gpus,
         )
         alike = replace(cage, task=0, command=manifest.command, environment=manifest.environment)
         self._cage = {**alike.describe(), "digest": alike.digest}

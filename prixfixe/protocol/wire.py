@@ -363,12 +363,21 @@ class CaseFile(Message):
 # --- workers --------------------------------------------------------------------------------------
 
 
+GpuModel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,10}[a-z0-9])?$")]
+GpuCount = Annotated[int, Field(gt=0, le=255)]
+
+
 class Resources(Message):
     milli_vcpu: Annotated[int, Field(gt=0, lt=2**32)]
     memory_mib: Annotated[int, Field(gt=0, lt=2**32)]
     disk_mib: Annotated[int, Field(ge=0, lt=2**32)]
     slots: Annotated[int, Field(gt=0, lt=2**16)]
     isolations: tuple[Isolation, ...] = ()  # that a job may require and its engine has
+    # Model -> how many; left out when there are none.
+    gpus: Annotated[
+        dict[GpuModel, GpuCount],
+        Field(default_factory=dict, max_length=64, exclude_if=lambda found: not found),
+    ]
 
 
 class WorkerRegistration(Message):

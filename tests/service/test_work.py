@@ -140,6 +140,14 @@ def test_an_ask_that_could_never_be_matched_is_refused_at_the_door(
     assert _resting(world) == 0
 
 
+def test_a_worker_asks_for_no_more_gpus_than_it_said_it_has(world: World) -> None:
+    has = {"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 8192, "slots": 2, "gpus": {"a100": 1}}
+    assert world.register(resources=has).status_code == 200
+    product = Product(1000, 512, 256, "a100", 1, max_seconds=120).to_bytes()
+    assert _refusals(world, world.ask(product=product, slots=2)) == ["ask-resources"]
+    assert _refusals(world, world.ask(product=product)) == []
+
+
 def test_an_ask_by_another_key_is_refused(world: World) -> None:
     world.register()
     assert _refusals(world, world.ask(STRANGER)) == ["ask-signature"]
