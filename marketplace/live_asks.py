@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Text, select, type_coerce
+from sqlalchemy import Connection, Text, cast, select
 
 from marketplace.chain import AccountView, ChainView
 from marketplace.resting import MarketTerms, busy_slots
@@ -157,11 +157,8 @@ class LiveAsks:
 
     def _read(self, connection: Connection) -> None:
         number = changes.newest(connection)
-        if number is None or number != self._number:
-            found = _rows(connection, None if number is None else self._number)
-            if number is None:
-                found |= {worker: {} for worker in self._rows.keys() - found.keys()}
-            for worker, rows in found.items():
+        if number != self._number:
+            for worker, rows in _rows(connection, self._number).items():
                 self._become(worker, rows)
             self._number = number
         busy = busy_slots(connection)
@@ -201,9 +198,9 @@ def _rows(connection: Connection, since: int | None) -> dict[str, dict[str, dict
         workers.c.heartbeat_at,
         workers.c.draining,
         workers.c.cool_until,
-        type_coerce(workers.c.resources, Text).label("resources"),
+        cast(workers.c.resources, Text).label("resources"),
         asks.c.product,
-        type_coerce(asks.c.ask, Text).label("text"),
+        cast(asks.c.ask, Text).label("text"),
     ).select_from(workers.outerjoin(asks, asks.c.worker == workers.c.key))
     if since is not None:
         query = query.join(worker_changes, worker_changes.c.worker == workers.c.key)

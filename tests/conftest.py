@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
 from prixfixe.devnet.anvil import LocalChain, running_anvil
+from tests.support import postgres
 from tests.support.market import LocalMarket, deploy_local_market
+from tests.support.postgres import PostgresServer
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Being told to end is an interrupt, so that fixtures stop the processes that they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of a module that is marked `both_databases` runs on each. PRIXFIXE_TEST_DATABASE=postgresql
+    runs every test with a store on PostgreSQL alone."""
+    if "database" in metafunc.fixturenames:
+        if (chosen := os.environ.get("PRIXFIXE_TEST_DATABASE")) is not None:
+            metafunc.parametrize("database", [chosen], indirect=True)
+        elif metafunc.definition.get_closest_marker("both_databases"):
+            metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for the whole session."""
+    programs = postgres.find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's programs are not installed: scripts/setup installs them")
+    with postgres.running_postgres(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """On which kind of database the test's stores are."""
+    kind: str = getattr(request, "param", "sqlite")
+    if kind == "sqlite":
+        yield kind
+        return
+    with postgres.choosing(request.getfixturevalue("postgres_server")):
+        yield kind
 
 
 @pytest.fixture(scope="session")

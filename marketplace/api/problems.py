@@ -6,13 +6,11 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,7 +20,6 @@ from marketplace.uploads import OffsetMismatch
 from prixfixe.errors import (
     InvalidInput,
     PrixfixeError,
-    StorageFull,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -54,8 +51,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PrixfixeError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(OperationalError, _store)
-    app.add_exception_handler(TimeoutError, _store)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -104,15 +99,6 @@ async def _http(request: Request, error: Exception) -> Response:
     return Response(
         json.dumps(answer), status_code=error.status_code, media_type=MEDIA_TYPE, headers=error.headers
     )
-
-
-async def _store(_request: Request, error: Exception) -> Response:
-    """The database is locked for too long, full, or away."""
-    log.error("the store failed: %s", error)
-    cause = getattr(error, "orig", None)
-    if isinstance(cause, sqlite3.OperationalError) and "full" in str(cause):
-        return problem_response(StorageFull("the service's disk is full"))
-    return problem_response(Unavailable("the store does not answer", code="store-unavailable"))
 
 
 class Faults:

@@ -1,16 +1,17 @@
 """The database: short transactions, and notifications that leave with their commit.
 
 SQLite by default, in write-ahead mode with every commit flushed, so that what the service acknowledged is
-there after a power cut. Readers never wait for the writer. Writers take turns: inside this process by a lock
-(SQLite's own way of waiting is to sleep and try again), between processes by `BEGIN IMMEDIATE`, which asks
-for the write lock first instead of failing in the middle. A flush to the disk takes longer than what most
-writers do: those that wait for the same one can share it (`Store.together`).
+there after a power cut; PostgreSQL by address, for several processes. On both readers never wait for the
+writer, and writers take turns: inside this process by a lock (SQLite's own way of waiting is to sleep and try
+again), between processes by the database. So what a writer read stays true until it commits, and no
+transaction fails half-way for what another one did. A flush to the disk takes longer than what most writers
+do: those that wait for the same one can share it (`Store.together`).
 """
 
 from __future__ import annotations
 
 import logging
-import sqlite3
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,19 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DatabaseError
 
+from marketplace.store import engines, faults, listening
 from marketplace.store.topics import Topics
-from prixfixe.errors import ConfigurationError, Unavailable
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_BUSY_SECONDS: Final = 15.0
-_WRITE: Final = "prixfixe_write"
 _TOPICS: Final = "prixfixe_topics"
 
 
@@ -60,8 +58,10 @@ def _within(connection: Connection, wish: _Wish, topics: list[str]) -> None:
         with connection.begin_nested():
             wish.result = wish.work(connection)
     except Exception as error:
-        wish.error = error
+        wish.error = faults.told(error) if isinstance(error, faults.FAULTS) else error
         del topics[before:]
+        if connection.invalidated:  # the database is gone, and the transaction with it
+            raise
         # SQLite ends the whole transaction where, say, the disk is full.
         driver: Any = connection.connection.dbapi_connection
         if not getattr(driver, "in_transaction", True):
@@ -71,24 +71,23 @@ def _within(connection: Connection, wish: _Wish, topics: list[str]) -> None:
 class Store:
     """The service's tables and wake-ups. One per process; used from any thread.
 
-    url: an SQLAlchemy address, `sqlite:////var/lib/prixfixe/prixfixe.db` for a file. A database in memory is
-    refused: each of its connections would see another one.
+    url: an SQLAlchemy address: `sqlite:////var/lib/prixfixe/prixfixe.db` for a file (a database in memory is
+    refused: each of its connections would see another one), `postgresql+psycopg://USER@HOST/DATABASE` for
+    PostgreSQL. ConfigurationError for any other.
     """
 
     def __init__(self, url: str) -> None:
-        parsed = make_url(url)
+        parsed = engines.parse(url)
         self.url: Final = url
-        self._sqlite: Final = parsed.get_backend_name() == "sqlite"
-        if self._sqlite and parsed.database in (None, "", ":memory:"):
-            raise ConfigurationError(
-                "the store needs a file, not a database in memory",
-                hint="use sqlite:////path/to/prixfixe.db",
-            )
-        self.engine: Final = _engine(url, self._sqlite)
+        self.engine: Final[Engine] = engines.connect(parsed)
         self._writing = threading.Lock()
         self._writer: int | None = None
         self._wishes: deque[_Wish] = deque()
         self._topics = Topics()
+        self._name = secrets.token_hex(8)
+        self._listener: listening.Listener | None = None
+        if parsed.get_backend_name() == "postgresql":
+            self._listener = listening.Listener(self.engine, self._topics, self._name)
 
     @staticmethod
     def at(path: Path) -> Store:
@@ -171,11 +170,14 @@ class Store:
     def _transaction(self, topics: list[str]) -> Iterator[Connection]:
         """topics: where `notify` puts what it queues."""
         with self._connect() as connection:
-            writing = connection.execution_options(**{_WRITE: True})
+            writing = connection.execution_options(**{engines.WRITE: True})
             writing.info[_TOPICS] = topics
             try:
                 with writing.begin():
                     yield writing
+                    engines.require_whole(writing)
+                    if topics and self._listener is not None:
+                        listening.tell(writing, self._name, topics)
             finally:
                 writing.info.pop(_TOPICS, None)
 
@@ -191,19 +193,23 @@ class Store:
 
     def sequence(self, topics: Iterable[str] = ()) -> int:
         """A mark for `wait(..., since=mark)`: take it, look at the tables, then wait."""
+        self._listen()
         return self._topics.sequence()
 
     def wait(self, topics: Iterable[str], timeout: float, since: int | None = None) -> set[str]:
         """Sleep until one of `topics` is notified after `since` (from now on, when None); those that were,
         or an empty set after `timeout` seconds. May return once too often, never too late."""
+        self._listen()
         return self._topics.wait(topics, timeout, since)
 
     async def wait_async(self, topics: Iterable[str], timeout: float, since: int | None = None) -> set[str]:
         """As `wait`, without holding a thread."""
+        self._listen()
         return await self._topics.wait_async(topics, timeout, since)
 
     def wake(self, topic: str) -> None:
-        """Wake those who wait for `topic` without a write: at shutdown, or for what is outside the tables."""
+        """Wake those in this process who wait for `topic`, without a write: at shutdown, or for what is
+        outside the tables."""
         self._topics.deliver([topic])
 
     def migrate(self) -> None:
@@ -228,44 +234,19 @@ class Store:
 
     def close(self) -> None:
         """Give the connections back. The store cannot be used afterwards."""
+        if self._listener is not None:
+            self._listener.close()
         self.engine.dispose()
+
+    def _listen(self) -> None:
+        """Whoever waits hears other processes, too. Those who never wait need no connection for it."""
+        if self._listener is not None:
+            self._listener.start()
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
         try:
-            connection = self.engine.connect()
-        except OperationalError as error:
-            raise Unavailable("the store cannot be opened", code="store-unavailable") from error
-        with connection:
-            yield connection
-
-
-def _engine(url: str, sqlite: bool) -> Engine:
-    if not sqlite:
-        return create_engine(url, pool_pre_ping=True, pool_size=20, max_overflow=20)
-    engine = create_engine(
-        url,
-        pool_size=20,
-        max_overflow=60,
-        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: sqlite3.Connection, _record: object) -> None:
-        # The driver's own idea of when to begin is turned off; `_begin` below says it.
-        connection.isolation_level = None
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "temp_store=MEMORY",
-            "cache_size=-16384",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        options: Any = connection.get_execution_options()
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITE) else "BEGIN")
-
-    return engine
+            with self.engine.connect() as connection:
+                yield connection
+        except faults.FAULTS as error:
+            raise faults.told(error) from error

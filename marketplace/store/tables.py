@@ -34,6 +34,8 @@ from sqlalchemy import (
 
 # None is stored as NULL and not as the JSON word null, which no CHECK and no IS NULL would take for nothing.
 _JSON = JSON(none_as_null=True)
+# SQLite compares bytes, PostgreSQL as the database's language does.
+_BYTES_160 = String(160).with_variant(String(160, collation="C"), "postgresql")
 
 metadata = MetaData(
     naming_convention={
@@ -491,6 +493,26 @@ for _table, _key, _changes in (
             " ON CONFLICT (worker) DO UPDATE SET number = excluded.number; END"
         )
         event.listen(metadata, "after_create", _trigger.execute_if(dialect="sqlite"))
+for _statement in (
+    """CREATE FUNCTION number_worker_change() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE changed varchar;
+BEGIN
+  IF TG_TABLE_NAME = 'workers' THEN changed := NEW.key;
+  ELSIF TG_OP = 'DELETE' THEN changed := OLD.worker;
+  ELSE changed := NEW.worker;
+  END IF;
+  INSERT INTO worker_changes (worker, number)
+  VALUES (changed, (SELECT coalesce(max(number), 0) + 1 FROM worker_changes))
+  ON CONFLICT (worker) DO UPDATE SET number = excluded.number;
+  RETURN NULL;
+END $$""",
+    "CREATE TRIGGER tr_asks_numbered AFTER INSERT OR UPDATE OR DELETE ON asks"
+    " FOR EACH ROW EXECUTE FUNCTION number_worker_change()",
+    "CREATE TRIGGER tr_workers_numbered AFTER INSERT OR UPDATE ON workers"
+    " FOR EACH ROW EXECUTE FUNCTION number_worker_change()",
+):
+    _trigger = DDL(_statement)  # type: ignore[no-untyped-call]
+    event.listen(metadata, "after_create", _trigger.execute_if(dialect="postgresql"))
 
 product_rules = Table(  # how the auction of a product runs, where it differs from the default
     "product_rules",
@@ -555,8 +577,8 @@ transactions = Table(  # the outbox
     "transactions",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    # e.g. match:<job>:<lot>:<try>; the same wish once
-    Column("purpose", String(160), unique=True, nullable=False),
+    # e.g. match:<job>:<lot>:<try>; the same wish once. In the order of bytes: wishes are found by range.
+    Column("purpose", _BYTES_160, unique=True, nullable=False),
     Column("call", String(64), nullable=False),
     Column("arguments", _JSON, nullable=False),
     Column("state", String(16), nullable=False),

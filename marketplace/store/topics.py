@@ -1,4 +1,5 @@
-"""Wake-ups inside one process: who changed something says so, who waits for it sleeps until then.
+"""Wake-ups inside one process: who changed something says so, who waits for it sleeps until then. What other
+processes change comes in by `marketplace.store.listening`.
 
 Every notification has a number, from one counter for all topics. A waiter first takes the number
 (`sequence`), then looks at the store, then waits for anything after that number: nothing that happens
@@ -46,6 +47,16 @@ class Topics:
                 woken |= self._waiters.get(topic, set())
             while len(self._last) > self._remembered:
                 self._forgotten = self._last.popitem(last=False)[1]
+        for waiter in woken:
+            waiter.wake()
+
+    def deliver_all(self) -> None:
+        """Wake everybody: of anything may have been told, unheard."""
+        with self._lock:
+            self._counter += 1
+            self._forgotten = self._counter
+            self._last.clear()
+            woken: set[_Waiter] = set().union(*self._waiters.values())
         for waiter in woken:
             waiter.wake()
 

@@ -23,9 +23,10 @@ COMPILE = (
 LOCKS = {
     "runtime.txt": (),
     "service.txt": ("service",),
+    "postgres.txt": ("postgres",),
     "worker.txt": ("worker",),
     "tables.txt": ("tables",),
-    "image.txt": ("service", "worker", "tables"),  # what the images of docker-compose.yml hold
+    "image.txt": ("service", "postgres", "worker", "tables"),  # what the images of docker-compose.yml hold
 }
 HEADER = "# Written by scripts/lock from {source}. Install with: uv pip install --require-hashes -r {name}\n"
 

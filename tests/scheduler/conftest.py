@@ -9,6 +9,11 @@ from tests.support.market import LocalMarket
 from tests.support.scheduling import Service
 
 
+@pytest.fixture(autouse=True)
+def _database(database: str) -> None:
+    """Every test here has a store."""
+
+
 @pytest.fixture
 def service(market: LocalMarket, tmp_path: Path) -> Iterator[Service]:
     """Store and duties over a real market on a real chain, with the market's offer listed."""

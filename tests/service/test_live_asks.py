@@ -31,7 +31,7 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self.store = migrated_store(folder / "prixfixe.db")
-        self.other = Store.at(folder / "prixfixe.db")
+        self.other = Store(self.store.url)
         self.clock = Clock()
         self.live = LiveAsks(TERMS, self.clock)
         self.free: dict[str, int] = {}

@@ -9,17 +9,31 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select, text
+from sqlalchemy import JSON, inspect, select, text
 
 from marketplace.store import migrations, tables
 from marketplace.store.database import Store
+from tests.support.postgres import PostgresServer
+
+pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.at(tmp_path / "migrated.db")
+def store(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A store without any table."""
+    if database == "sqlite":
+        store = Store.at(tmp_path / "migrated.db")
+    else:
+        store = Store(_server(request).empty_database("migrated"))
     yield store
     store.close()
+    if database == "postgresql":
+        _server(request).drop("migrated")
+
+
+def _server(request: pytest.FixtureRequest) -> PostgresServer:
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server
 
 
 def _differences(store: Store) -> list[Any]:
@@ -30,9 +44,24 @@ def _differences(store: Store) -> list[Any]:
         return list(compare_metadata(context, tables.metadata))
 
 
+_POSTGRESQL_SCHEMA = """
+SELECT rel.relname || '.' || con.conname, pg_get_constraintdef(con.oid) FROM pg_constraint con
+  JOIN pg_class rel ON rel.oid = con.conrelid WHERE con.contype = 'c'
+UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL SELECT table_name || '.' || column_name, concat(collation_name, column_default, is_nullable)
+  FROM information_schema.columns WHERE table_schema = 'public'
+"""
+
+
 def _schema(store: Store) -> dict[str, str]:
-    """The statements that SQLite keeps, without white space: CHECKs are in them, which Alembic ignores."""
+    """What the database keeps of the statements, without white space: CHECKs and triggers are among it, which
+    Alembic ignores."""
     with store.read() as connection:
+        if connection.dialect.name == "postgresql":
+            found = connection.execute(text(_POSTGRESQL_SCHEMA)).all()
+            return {row[0]: row[1] for row in found if not row[0].startswith("alembic_version")}
         rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         return {
             name: "".join(sorted("".join(sql.replace('"', "").split()).split(",")))
@@ -41,15 +70,27 @@ def _schema(store: Store) -> dict[str, str]:
         }
 
 
-def test_a_new_store_has_the_declared_tables(store: Store, tmp_path: Path) -> None:
+def test_a_new_store_has_the_declared_tables(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     store.migrate()
     assert _differences(store) == []
-    declared = Store.at(tmp_path / "declared.db")
-    tables.metadata.create_all(declared.engine)
-    assert set(_schema(store)) == set(_schema(declared))
-    for name, statement in _schema(declared).items():
-        assert statement.count("CHECK") == _schema(store)[name].count("CHECK"), name
+    on_sqlite = store.engine.dialect.name == "sqlite"
+    declared = (
+        Store.at(tmp_path / "declared.db")
+        if on_sqlite
+        else Store(_server(request).empty_database("declared"))
+    )
+    with declared.write() as connection:
+        tables.metadata.create_all(connection)
+    made, wanted = _schema(store), _schema(declared)
     declared.close()
+    assert set(made) == set(wanted)
+    for name, statement in wanted.items():
+        if on_sqlite:
+            assert statement.count("CHECK") == made[name].count("CHECK"), name
+        else:
+            assert made[name] == statement, name
 
 
 def test_migrating_twice_changes_nothing(store: Store) -> None:
@@ -125,23 +166,35 @@ def test_the_bids_step_gives_every_job_what_its_offer_said_and_takes_bids_away_a
         ):
             connection.exec_driver_sql(statement)
     store.migrate()
-    told = 'SELECT kind, image, product, price, replicas, whole, image_archive, providers, "order" FROM jobs'
+    columns = [
+        "kind",
+        "image",
+        "product",
+        "price",
+        "replicas",
+        "whole",
+        "image_archive",
+        "providers",
+        "order",
+    ]
+    told = select(*(tables.jobs.c[name] for name in columns))
     with store.write() as connection:
-        assert connection.execute(text(told)).all() == [
-            ("bundle", "i", "0x2", 5, 3, False, archive, None, '{"era": 1}')
+        assert connection.execute(told).all() == [
+            ("bundle", "i", "0x2", 5, 3, False, archive, None, {"era": 1})
         ]
         connection.exec_driver_sql(
             'INSERT INTO jobs (id, number, customer, quote, "order", signature, manifest, state, stage,'
             " charged, expiry, deliver_by, created_at, kind, image, product, price, replicas, whole)"
             " VALUES ('bid', 2, 'c', 'q', '{}', 's', '{}', 'queued', '', 0, 0, 0, 0, 'auction', 'i', '0x2',"
-            " 7, 1, 0)"
+            " 7, 1, false)"
         )
         connection.exec_driver_sql(
             "INSERT INTO lots (job, lot, count, state, tries, not_before) VALUES ('bid', 0, 1, 'free', 0, 0)"
         )
     migrations.downgrade(store, "0004")
     with store.read() as connection:
-        assert connection.execute(text("SELECT id, purchase FROM jobs")).all() == [("j", '{"era": 1}')]
+        kept = text("SELECT id, purchase FROM jobs").columns(purchase=JSON)
+        assert connection.execute(kept).all() == [("j", {"era": 1})]
         assert connection.execute(text("SELECT job FROM lots")).scalars().all() == ["j"]
 
 
@@ -155,7 +208,7 @@ def test_the_lots_step_keeps_what_single_tasks_came_to_and_their_logs(store: Sto
             " charged, expiry, deliver_by, created_at, ended_at, kind, product, price, replicas, whole,"
             " image)"
             " VALUES ('j', 1, 'c', 'q', '{}', 's', '{}', 'settled', '', 5, 0, 0, 0, 1, 'auction', '0x2', 7,"
-            " 1, 0, 'i')",
+            " 1, false, 'i')",
             f"INSERT INTO tasks VALUES ('j', 0, 0, 'succeeded', 0, '{outputs}')",
             "INSERT INTO attempts (id, deal, opening, job, lot, worker, provider, state, status, exit_code,"
             " seconds, outputs, created_at, log_bytes)"
@@ -171,6 +224,7 @@ def test_the_lots_step_keeps_what_single_tasks_came_to_and_their_logs(store: Sto
         assert connection.execute(select(tables.task_logs)).one() == ("a", 0, 7)
     migrations.downgrade(store, "0007")
     with store.read() as connection:
-        row = connection.execute(text("SELECT exit_code, seconds, log_bytes, outputs FROM attempts")).one()
+        kept = text("SELECT exit_code, seconds, log_bytes, outputs FROM attempts").columns(outputs=JSON)
+        row = connection.execute(kept).one()
         assert row[:3] == (0, 1.5, 7)
-        assert '"path":"a"' in row[3]
+        assert row[3]["files"][0]["path"] == "a"

@@ -59,7 +59,8 @@ def test_a_fault_of_ours_shows_a_number_and_not_itself(
 
 def test_a_store_that_is_locked_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(*_given: object) -> None:
-        raise OperationalError("SELECT secret", {}, Exception("database is locked"))
+        with world.store.read():
+            raise OperationalError("SELECT secret", {}, Exception("database is locked"))
 
     monkeypatch.setattr(type(world.services.bundles), "listings", locked)
     answer = world.http.get("/v1/bundles")

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event, insert, select
+from sqlalchemy import Connection, event, func, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from marketplace.store import tables
 from marketplace.store.database import Store
 from marketplace.store.topics import Topics
-from prixfixe.errors import ConfigurationError, Conflict
+from prixfixe.errors import ConfigurationError, Conflict, InvalidInput
+from tests.support.stores import migrated_store
+
+pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.at(tmp_path / "store.db")
-    tables.metadata.create_all(store.engine)
+    store = migrated_store(tmp_path / "store.db")
+    if store.engine.dialect.name == "postgresql":
+        store.wait(["anything"], 20, since=0)  # it listens: nothing wakes for caution any more
     yield store
     store.close()
+
+
+@pytest.fixture
+def other(store: Store) -> Iterator[Store]:
+    """Another process's view of the same store."""
+    other = Store(store.url)
+    yield other
+    other.close()
 
 
 def _insert(connection: Connection, nonce: str) -> None:
@@ -87,8 +101,7 @@ def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
         assert _nonces(store) == set()
 
 
-def test_writers_of_many_threads_and_two_stores_take_turns(store: Store) -> None:
-    other = Store(store.url)
+def test_writers_of_many_threads_and_two_stores_take_turns(store: Store, other: Store) -> None:
     threads = [
         threading.Thread(target=_add, args=(chosen, f"{index}"))
         for index, chosen in enumerate([store, other] * 20)
@@ -97,7 +110,6 @@ def test_writers_of_many_threads_and_two_stores_take_turns(store: Store) -> None
         thread.start()
     for thread in threads:
         thread.join()
-    other.close()
     assert len(_nonces(store)) == 40
 
 
@@ -161,6 +173,38 @@ def test_what_ends_a_shared_transaction_costs_the_others_nothing(store: Store) -
     assert sorted(map(str, answers)) == ["None", "None", "the disk is full"]
 
 
+def test_what_a_writer_has_read_stays_true_until_it_commits(store: Store, other: Store) -> None:
+    """Each of many counts what is there and adds one more, in two processes: no count is taken twice."""
+
+    def count_up(chosen: Store) -> None:
+        with chosen.write() as connection:
+            number = connection.execute(select(func.count()).select_from(tables.nonces)).scalar_one()
+            connection.execute(insert(tables.nonces).values(nonce=f"{number}", expires_at=1))
+
+    threads = [threading.Thread(target=count_up, args=(chosen,)) for chosen in [store, other] * 8]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert _nonces(store) == {f"{number}" for number in range(16)}
+
+
+def test_a_statement_that_failed_and_was_not_taken_back_is_no_silent_loss(store: Store) -> None:
+    def careless() -> None:
+        with store.write() as connection:
+            _insert(connection, "a")
+            with contextlib.suppress(IntegrityError):
+                _insert(connection, "a")
+
+    if store.engine.dialect.name == "sqlite":
+        careless()  # each statement stands for itself there
+        assert _nonces(store) == {"a"}
+    else:
+        with pytest.raises(RuntimeError, match="savepoint"):
+            careless()
+        assert _nonces(store) == set()
+
+
 def test_a_write_inside_a_write_is_refused_and_not_a_deadlock(store: Store) -> None:
     with store.write(), pytest.raises(RuntimeError, match="wait for itself"), store.write():
         pass
@@ -213,6 +257,19 @@ def test_a_forgotten_topic_wakes_for_nothing_rather_than_never() -> None:
     assert topics.wait(["a"], timeout=0, since=mark) == {"a"}
 
 
-def test_a_database_in_memory_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="file"):
-        Store("sqlite://")
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [("sqlite://", "not a database in memory"), ("mysql://host/name", "SQLite and PostgreSQL, not mysql")],
+)
+def test_a_database_that_no_service_can_use_is_refused(url: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        Store(url)
+
+
+def test_a_value_that_no_column_holds_names_no_value(store: Store) -> None:
+    if store.engine.dialect.name == "sqlite":
+        _add(store, "n" * 65)  # SQLite takes any length
+        return
+    with pytest.raises(InvalidInput) as refused:
+        _add(store, "n" * 65)
+    assert (refused.value.code, "nnn" in str(refused.value)) == ("not-storable", False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
-from marketplace.store.tables import worker_moments
+from marketplace.store.tables import attempts, worker_moments
 from prixfixe.keys import development_signer
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.prices import WorkerWhy
@@ -77,14 +77,13 @@ def test_the_moment_counts_and_not_the_present(market: World) -> None:
     market.clock.now = start + 1000
     lost(market, 1)
     with market.store.write() as connection:
-        connection.exec_driver_sql("UPDATE attempts SET created_at = ?", (int(start + 500),))
+        connection.execute(update(attempts).values(created_at=int(start + 500)))
     market.beat(draining=True)
     market.clock.now = start + 2000
     lost(market, 2)
     with market.store.write() as connection:
-        connection.exec_driver_sql(
-            "UPDATE attempts SET created_at = ? WHERE created_at != ?", (int(start + 1500), int(start + 500))
-        )
+        later = update(attempts).where(attempts.c.created_at != int(start + 500))
+        connection.execute(later.values(created_at=int(start + 1500)))
     asks(market, 4 * DOLLAR)
     market.clock.now = start + 2002
     reasons = [miss.reasons[0].partition(":")[0] for miss in why(market).misses]
@@ -96,7 +95,7 @@ def test_a_price_that_was_asked_then_is_judged_and_not_the_new_one(market: World
     asks(market, 5 * DOLLAR)
     lost(market)
     with market.store.write() as connection:
-        connection.exec_driver_sql("UPDATE attempts SET created_at = ?", (int(start + 1),))
+        connection.execute(update(attempts).values(created_at=int(start + 1)))
     market.clock.now = start + 2.5
     asks(market, DOLLAR // 2)
     market.clock.now = start + 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import select
 
 from marketplace.api import create_app
 from marketplace.chain import AccountView, ChainView
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store import deals as chain_deals
+from marketplace.store.tables import jobs
 from marketplace.store.transitions import lot_matched
 from prixfixe.errors import Unavailable
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
@@ -291,8 +292,8 @@ class World:
         """What matcher, relayer and indexer do: the lot is matched with the worker's ask and its deal
         opens. job: its id. people: provider and key of each leg."""
         with self.store.read() as connection:
-            row = connection.exec_driver_sql('SELECT "order" FROM jobs WHERE id = ?', (job,)).scalar_one()
-        order = order_from_json(json.loads(row))
+            row = connection.execute(select(jobs.c.order).where(jobs.c.id == job)).scalar_one()
+        order = order_from_json(row)
         bundle = order.bundle if isinstance(order, Purchase) else NO_BUNDLE
         deal = Deal(
             order=order.digest(DOMAIN),

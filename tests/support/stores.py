@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from marketplace.store.database import Store
+from tests.support import postgres
 
 
 @cache
@@ -23,7 +24,10 @@ def _migrated_file() -> bytes:
 
 
 def migrated_store(path: Path) -> Store:
-    """The store in `path`, made there if it is not."""
+    """The store in `path`, made there if it is not; while a test runs on PostgreSQL, the database that stands
+    for this file."""
+    if (server := postgres.chosen()) is not None:
+        return Store(server.database(str(path.absolute())))
     if not path.exists():
         path.write_bytes(_migrated_file())
     return Store.at(path)

@@ -1,0 +1,133 @@
+"""Connections to SQLite and to PostgreSQL, which begin a transaction so that writers take turns.
+
+What is said about the two in `docs/decisions/0003-store.md` is here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+
+from prixfixe.errors import ConfigurationError
+
+WRITE: Final = "prixfixe_write"  # the execution option of a transaction that may write
+_PATIENCE_SECONDS: Final = 15  # for a turn, and for a row that another transaction holds
+_TURN: Final = 0x7072697866697865  # "prixfixe": of the database's advisory locks, the one that writers hold
+# A process that vanished with its machine, or hangs within a transaction, must not keep the turn, nor a
+# duty: the server finds out within about ten seconds and a minute.
+_POSTGRES_SESSION: Final = f"""
+SET lock_timeout = '{_PATIENCE_SECONDS}s';
+SET idle_in_transaction_session_timeout = '60s';
+SET tcp_keepalives_idle = 4;
+SET tcp_keepalives_interval = 2;
+SET tcp_keepalives_count = 2;
+SET tcp_user_timeout = '8s';
+SET timezone = 'UTC';
+"""
+# The same from our side, in libpq's own words.
+_POSTGRES_LINK: Final = {
+    "connect_timeout": "5",
+    "keepalives_idle": "4",
+    "keepalives_interval": "2",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "8000",
+    "application_name": "prixfixe",
+}
+
+
+def parse(address: str) -> URL:
+    """The address of a database, checked. ConfigurationError for one that no service can use."""
+    url = make_url(address)
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise ConfigurationError(
+                "the store needs a file, not a database in memory", hint="use sqlite:////path/to/prixfixe.db"
+            )
+        return url
+    if backend != "postgresql":
+        raise ConfigurationError(
+            f"the store knows SQLite and PostgreSQL, not {backend}",
+            hint="use sqlite:////path/to/prixfixe.db or postgresql+psycopg://USER@HOST/DATABASE",
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+def connect(url: URL) -> Engine:
+    """Connections to a database whose address was parsed."""
+    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=20,
+        max_overflow=60,
+        connect_args={"timeout": float(_PATIENCE_SECONDS), "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own idea of when to begin is turned off; `_begin` below says it.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-16384",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if _may_write(connection) else "BEGIN")
+
+    return engine
+
+
+def _postgres(url: URL) -> Engine:
+    # What the address says itself wins.
+    url = url.update_query_dict(
+        {name: value for name, value in _POSTGRES_LINK.items() if name not in url.query}
+    )
+    try:
+        engine = create_engine(url, pool_pre_ping=True, pool_size=20, max_overflow=20)
+    except ModuleNotFoundError as missing:
+        raise ConfigurationError(
+            "PostgreSQL needs its driver, which is not installed",
+            code="no-postgres-driver",
+            hint="pip install 'prixfixe[postgres]'",
+        ) from missing
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        connection.autocommit = True
+        connection.execute(_POSTGRES_SESSION)
+        connection.autocommit = False
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if _may_write(connection):
+            # Not one state for the whole transaction, which would be that of before the wait: each statement
+            # sees what was committed before it began, and nobody commits while the turn is held.
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
+        else:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    return engine
+
+
+def require_whole(connection: Connection) -> None:
+    """RuntimeError when a statement of this transaction failed and was not taken back: PostgreSQL answers its
+    commit with a rollback and no word."""
+    info = getattr(connection.connection.dbapi_connection, "info", None)  # psycopg's
+    if info is not None and info.transaction_status.name == "INERROR":
+        raise RuntimeError("a statement failed outside of a savepoint: nothing of this can be committed")
+
+
+def _may_write(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(WRITE))

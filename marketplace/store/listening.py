@@ -1,0 +1,113 @@
+"""Wake-ups between processes on PostgreSQL: each hears what the others' commits notify.
+
+A notification is part of the transaction (`pg_notify`), so it leaves with the commit and never without it. A
+process hears its own at once, without the database. Whenever the listening connection was away, something may
+have been said meanwhile: then everybody who waits looks again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, text
+
+from marketplace.store.faults import FAULTS
+from marketplace.store.topics import Topics
+
+log = logging.getLogger(__name__)
+
+_CHANNEL: Final = "prixfixe"
+_MOST_BYTES: Final = 7000  # of a payload, which PostgreSQL bounds at 7,999
+_NOTIFY: Final = text(f"SELECT pg_notify('{_CHANNEL}', :told)")
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LAST_PAUSE_SECONDS: Final = 2.0
+
+
+def tell(connection: Connection, sender: str, topics: Iterable[str]) -> None:
+    """Notify every other process of the topics when this transaction commits. sender: this process's name,
+    by which it knows its own."""
+    for part in _parts(dict.fromkeys(topics)):
+        connection.execute(_NOTIFY, {"told": json.dumps([sender, *part])})
+
+
+def _parts(topics: Iterable[str]) -> Iterator[list[str]]:
+    """What fits one notification, and so on."""
+    part: list[str] = []
+    size = 0
+    for topic in topics:
+        if part and size + len(topic) > _MOST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(topic)
+        size += len(topic) + 4
+    if part:
+        yield part
+
+
+class Listener:
+    """One thread and one connection that bring what other processes notify to this process's topics."""
+
+    def __init__(self, engine: Engine, topics: Topics, name: str) -> None:
+        self._engine = engine
+        self._topics = topics
+        self._name = name
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._stop: socket.socket | None = None
+
+    def start(self) -> None:
+        """Begin to listen, once. Until it listens nothing is missed: it wakes everybody when it does."""
+        with self._lock:
+            if self._thread is None and not self._stopping.is_set():
+                self._stop, stopped = socket.socketpair()
+                self._thread = threading.Thread(
+                    target=self._loop, args=(stopped,), name="listener", daemon=True
+                )
+                self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        with self._lock:
+            self._stopping.set()
+            if self._thread is not None and self._stop is not None:
+                self._stop.close()
+                self._thread.join()
+
+    def _loop(self, stopped: socket.socket) -> None:
+        errors = (*FAULTS, OSError, self._engine.dialect.loaded_dbapi.Error)
+        pause = 0.0
+        while not self._stopping.wait(pause):
+            try:
+                with self._engine.connect() as connection:
+                    own: Any = connection.connection.driver_connection
+                    connection.detach()  # the pool makes itself another one
+                    own.autocommit = True
+                    own.execute(f"LISTEN {_CHANNEL}")
+                    if pause:
+                        log.info("other processes are heard again")
+                    pause = 0.0
+                    self._hear(own, stopped)
+            except errors as error:
+                if not pause:
+                    log.warning("other processes are not heard: %s; trying again", type(error).__name__)
+                pause = min(2 * pause + _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
+        stopped.close()
+
+    def _hear(self, connection: Any, stopped: socket.socket) -> None:
+        self._topics.deliver_all()  # nobody knows what was said before
+        while not self._stopping.is_set():
+            select.select([connection.fileno(), stopped], [], [])
+            for heard in connection.notifies(timeout=0):
+                self._deliver(heard.payload)
+
+    def _deliver(self, payload: str) -> None:
+        told: Sequence[str] = json.loads(payload)
+        if told[0] != self._name:
+            self._topics.deliver(told[1:])
