@@ -20,7 +20,7 @@ BRINGS = {
 }
 NEVER = {
     "runtime": ("fastapi", "sqlalchemy", "docker", "duckdb", "pytest"),
-    "service": ("docker", "duckdb", "pytest"),
+    "service": ("docker", "duckdb", "psycopg", "pytest"),
     "worker": ("fastapi", "sqlalchemy", "duckdb", "pytest"),
     "tables": ("fastapi", "sqlalchemy", "docker", "pytest"),
 }

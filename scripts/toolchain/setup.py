@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from toolchain import engine, image, node, signals, system, venv
 from toolchain.project import ScriptError, say
@@ -45,6 +46,7 @@ def packages(extras: Sequence[str] = ()) -> list[Package]:
         Package("nodejs", "runs the Solidity compiler", lambda: system.on_path("node")),
         Package("npm", "installs the compiler, anvil and forge", lambda: system.on_path("npm")),
         Package("busybox-static", "the tiny image that tests cage", lambda: system.on_path("busybox")),
+        Package("postgresql", "the database server that tests start", _has_postgresql),
         Package("python3-venv", "makes virtual environments", system.has_venv),
     ]
     if "compose" in extras:
@@ -60,6 +62,10 @@ def packages(extras: Sequence[str] = ()) -> list[Package]:
 
 def _can_make_image() -> bool:
     return system.on_path("mmdebstrap") or image.missing() is None
+
+
+def _has_postgresql() -> bool:
+    return system.on_path("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
 def _has_compose() -> bool:

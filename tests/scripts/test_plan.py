@@ -31,6 +31,7 @@ def test_the_plan_lists_every_system_package_and_every_step() -> None:
         "nodejs",
         "npm",
         "busybox-static",
+        "postgresql",
         "python3-venv",
         "docker-compose",
     ]

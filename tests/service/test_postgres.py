@@ -61,9 +61,14 @@ def test_a_write_that_fails_wakes_nobody(pair: tuple[Store, Store]) -> None:
     first, second = pair
     until(lambda: _is_heard(first, second), "the other process to listen")
     mark = second.sequence()
-    with pytest.raises(KeyError), first.write() as connection:
-        first.notify(connection, "nonces")
-        raise KeyError
+
+    def fail() -> None:
+        with first.write() as connection:
+            first.notify(connection, "nonces")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert _is_heard(first, second)
     assert second.wait(["nonces"], 0, since=mark) == set()
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the length of a test session, and a fresh copy of the service's tables for a test."""
+"""A PostgreSQL server for the length of a test session, and empty tables of the service for each test."""
 
 from __future__ import annotations
 
