@@ -43,7 +43,11 @@ from prixfixe.cli.failures import set_json
     multiple=True,
     help="HOST:PORT by which users reach the service; sign-ins must name one. Repeatable, main one first.",
 )
-@click.option("--database", help="Address of the database; by default a file in --data.")
+@click.option(
+    "--database",
+    help="Address of the database: sqlite:////FILE or postgresql+psycopg://USER@HOST/NAME; by default a file "
+    "in --data. Also PRIXFIXE_SERVICE_DATABASE, which keeps a password off the command line.",
+)
 @click.option("--heartbeat", type=float, help="Seconds between the heartbeats of a worker.")
 @click.option(
     "--confirmations",
@@ -126,7 +130,11 @@ def admin() -> None:
     show_default=True,
     help="The service's data folder.",
 )
-@click.option("--database", help="Address of the database, when it is not in --data.")
+@click.option(
+    "--database",
+    envvar="PRIXFIXE_SERVICE_DATABASE",
+    help="Address of the database, when it is not in --data.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(data: Path, database: str | None, as_json: bool) -> None:
     """Show what waits, what is on its way to the chain, and up to which block events were read.
