@@ -26,9 +26,10 @@ from prixfixe.protocol.disputes import Case, Claim, Ground
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from prixfixe.protocol.wire import CaseFile
 from worker.client import ServiceClient, Stopped, require_market
-from worker.daemon import Emit, only_one
+from worker.daemon import only_one
 from worker.judging import Finding, Rerun, judge_count, judge_missing, judge_wrong
 from worker.rerun import Bench, BenchSettings
+from worker.voice import Emit
 
 log = logging.getLogger("prixfixe.worker")
 

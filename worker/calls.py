@@ -17,6 +17,7 @@ import json
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -309,6 +310,11 @@ class Channel:
 
     def close(self) -> None:
         self._socket.close()
+
+    def deafen(self) -> None:
+        """End the reading of whoever reads here."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
 
     def _exactly(self, size: int) -> bytes:
         found = bytearray()

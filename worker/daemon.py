@@ -50,6 +50,7 @@ from worker.settling import Settler
 from worker.shelf import SHELF_FILE, ImageShelf
 from worker.slots import Slots
 from worker.states import States
+from worker.voice import Emit, Voice
 from worker.watch import Watch
 
 log = logging.getLogger("prixfixe.worker")
@@ -61,15 +62,14 @@ _ABSENT_SECONDS: Final = 1.0  # between looks at a node or service that is away 
 _FULL_SECONDS: Final = 1.0  # between looks at a full disk
 _LAST_WORDS_SECONDS: Final = 10.0  # for refusals of tasks that a drain cut off
 
-Emit = Callable[[str, dict[str, Any]], None]
-
 
 class Daemon:
     """One worker. `run` returns when it was told to stop and has."""
 
     def __init__(self, settings: WorkerSettings, emit: Emit = lambda event, facts: None) -> None:
         self._settings = settings
-        self._emit = emit
+        self._told = emit
+        self._emit: Emit = emit
         self._draining = threading.Event()
         self._stopping = threading.Event()  # at once
         self._condition = threading.Condition()
@@ -107,7 +107,11 @@ class Daemon:
     def run(self) -> None:
         """Until stopped. ConfigurationError, Forbidden and the like when it cannot work at all."""
         self._settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with only_one(self._settings.data), self._room() as (room, market, runner):
+        with (
+            only_one(self._settings.data),
+            closing(Voice(self._told)) as self._emit,
+            self._room() as (room, market, runner),
+        ):
             self._up = True
             heart = Heart(room, market, self._beat_facts, self._give_up, self.stop)
             remember_version(self._settings.data)

@@ -145,7 +145,8 @@ class Server:
     def _run(self, request: calls.Run, channel: Channel) -> Run:
         """Follow a container to its end. The clock is here, so a daemon that goes away ends nothing."""
         stopper = Stopper()
-        threading.Thread(target=self._hear_stops, args=(channel, stopper), daemon=True).start()
+        ear = threading.Thread(target=self._hear_stops, args=(channel, stopper), daemon=True)
+        ear.start()
 
         def emit(piece: Piece) -> None:
             with suppress(RunnerLost):
@@ -153,15 +154,19 @@ class Server:
 
         job = Job(request.cage, request.disk, LogTail(request.limits), request.seconds, emit)
         runner = Runner(self.engine)
-        with self._one_more_run():
-            if not request.again:
-                return runner.run(request.container, job, stopper)
-            state = self.engine.state(request.container)
-            if state is None:
-                raise EngineError(
-                    "the engine lost the container while it ran", code="container-lost", retryable=True
-                )
-            return runner.resume(state, job, stopper)
+        try:
+            with self._one_more_run():
+                if not request.again:
+                    return runner.run(request.container, job, stopper)
+                state = self.engine.state(request.container)
+                if state is None:
+                    raise EngineError(
+                        "the engine lost the container while it ran", code="container-lost", retryable=True
+                    )
+                return runner.resume(state, job, stopper)
+        finally:
+            channel.deafen()
+            ear.join()  # before the descriptor is closed: its number is soon another call's
 
     @staticmethod
     def _hear_stops(channel: Channel, stopper: Stopper) -> None:
