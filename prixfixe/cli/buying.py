@@ -99,6 +99,8 @@ def watch(client: Client, job: Job) -> frozenset[str]:
 
 def _make_ready() -> None:
     """Load what checking the receipt needs while the job runs: later it would be waited for."""
+    import prixfixe.cli.receipts
+    import prixfixe.cli.verify
     import prixfixe.client.onchain_reader
     import prixfixe.client.verification  # noqa: F401
 

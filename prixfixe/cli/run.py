@@ -112,6 +112,8 @@ def run(
       prixfixe run pivot sales.csv --rows region --values amount:sum --replicas 3
     """
     reached("start")
+    from concurrent.futures import ThreadPoolExecutor
+
     from prixfixe.cli import buying, running
     from prixfixe.cli.declaring import Travel, confirm_guesses
     from prixfixe.cli.preview import show_preview
@@ -157,15 +159,17 @@ def run(
             typed = confirm_guesses(definition, given, yes=yes, accept=accept)
             order = running.prepare(definition, typed, Progress(), travel)
         reached("asking for the price")
-        quote = client.quote(
-            bundle,
-            version=listing.version,
-            parameters=order.parameters,
-            inputs=[file for file, _ in order.inputs],
-            units=order.units,
-            replicas=replicas,
-        )
-        say(_offer(quote, order, definition.service_level, _chain_time(client)))
+        with ThreadPoolExecutor(1, "chain-time") as other:
+            now = other.submit(_chain_time, client)
+            quote = client.quote(
+                bundle,
+                version=listing.version,
+                parameters=order.parameters,
+                inputs=[file for file, _ in order.inputs],
+                units=order.units,
+                replicas=replicas,
+            )
+        say(_offer(quote, order, definition.service_level, now.result()))
         if preview:
             show_preview(definition, typed, order, quote, as_json=as_json)
             return

@@ -15,8 +15,6 @@ from prixfixe.cli.declaring import Outgoing, Travel, outgoing
 from prixfixe.cli.form import Typed, read_arguments
 from prixfixe.cli.jobview import NotDelivered, money_sentence, require_delivered
 from prixfixe.cli.output import Progress, size
-from prixfixe.cli.receipts import receipt_fault, write_receipt
-from prixfixe.cli.verify import check, expectation_of
 from prixfixe.client.files import (
     FileChanged,
     describe_input,
@@ -261,6 +259,9 @@ class Delivery:
 
 def deliver(client: Client, job: Job, where: Places, progress: Progress, context: Context) -> Delivery:
     """Receipt, result, proof, in this order. NotDelivered when the job ended without a result."""
+    from prixfixe.cli.receipts import receipt_fault, write_receipt
+    from prixfixe.cli.verify import check, expectation_of
+
     assert where.receipt is not None
     receipt = client.receipt(job)
     write_receipt(receipt, where.receipt)

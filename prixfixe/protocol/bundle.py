@@ -75,7 +75,7 @@ Count = Annotated[StrictInt, Field(gt=0, lt=2**53)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
 
 class Inputs(_Frozen):

@@ -116,6 +116,17 @@ def test_errors_are_json_when_json_was_asked_for(types: Terminal) -> None:
     assert types("jobs", "show", "--json").json["error"]["code"] == "usage"
 
 
+@pytest.mark.parametrize("thread", ["", "threading.Thread(target=time.sleep, args=(0.1,)).start()"])
+def test_a_command_ends_with_all_that_was_to_be_done_at_its_end(thread: str) -> None:
+    program = (
+        "import atexit, sys, threading, time\nfrom prixfixe.cli import main\n"
+        f"atexit.register(print, 'done'); {thread}\nsys.argv = ['prixfixe', '--version']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["done"]
+    assert done.stderr == ""
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     command = f"{os.path.dirname(sys.executable)}/prixfixe --help | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
