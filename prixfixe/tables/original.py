@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prixfixe.errors import InvalidInput
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16  # larger ones are memory that the system has to find anew each time
 
 
 class NotUtf8(InvalidInput):

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prixfixe.tables import Engine, PivotRequest
@@ -23,6 +23,7 @@ BYTES = (
 
 
 @given(BYTES, st.integers(1, 5))
+@settings(deadline=None)
 def test_the_first_byte_at_fault_is_the_one_that_decoding_names(data: bytes, piece: int) -> None:
     found = Utf8()
     for at in range(0, len(data), piece):
