@@ -166,12 +166,11 @@ def test_a_transaction_that_stays_unmined_gets_higher_fees_and_whichever_is_mine
 
 
 def test_a_call_that_would_revert_is_not_sent_and_says_why(service: Service) -> None:
-    """The customer's money is gone between order and match: the lot waits with the reason, then goes on."""
+    """The customer's money goes after the matcher saw it: the lot waits with the reason, then goes on."""
     market = service.market
     service.ready_worker()
+    job = match_is_queued(service)
     market.client.withdraw(market.customer, market.customer.address, Money.parse("99"))
-    job = service.order()
-    service.matcher.run_once()
     nonce = service.client.rpc.call("eth_getTransactionCount", market.scheduler.address, "latest")
 
     service.relayer.run_once()
