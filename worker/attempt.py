@@ -109,7 +109,7 @@ class Attempt:
         shutdown leaves the journal as it is, for the next process."""
         try:
             report = run()
-            self._delivery.send(report)
+            self._delivery.send_in_the_end(report)
             self.room.journal.reported(self.id)
         except (Stopped, Abandoned):
             if self._why != "given up":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from prixfixe.errors import Conflict, EngineError
+from prixfixe.errors import Conflict, EngineError, Unavailable
 from prixfixe.keys import sign_typed
 from prixfixe.protocol.deals import open_word, refusal_root
 from prixfixe.protocol.orders import Result
@@ -27,6 +27,7 @@ from worker.room import Room
 
 log = logging.getLogger("prixfixe.worker")
 
+_KEEP_PAID_SECONDS: Final = 7 * 86400.0
 WORD_SECONDS: Final = 3.0  # how long our node may be behind the service's
 
 
@@ -69,6 +70,18 @@ class Delivery:
             log.warning("attempt %s: the service did not take the result: %s", attempt, told)
         else:
             log.info("attempt %s: reported, %d of %d done", attempt, report.result.done, len(report.tasks))
+
+    def send_in_the_end(self, report: LotReport) -> None:
+        """As `send`. A result that the chain has paid, while the service was away, is kept for it longer than
+        its deal: its customer's receipt and files hang on it."""
+        until = time.monotonic() + _KEEP_PAID_SECONDS
+        while True:
+            try:
+                return self.send(report)
+            except Unavailable:
+                paid = self.room.journal.how_settled(self.assignment.attempt) == "settled"
+                if not paid or time.monotonic() > until:
+                    raise
 
     def sign(self, result: Result, due: int) -> str:
         """The signature over a result, promised in the journal before it exists."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
+from threading import Event
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,11 +15,14 @@ from prixfixe.chain.client import Account
 from prixfixe.errors import Unavailable
 from prixfixe.protocol.deals import open_word
 from prixfixe.protocol.money import Money
+from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.wire import Assignment
 from tests.worker.conftest import Stage
 from tests.worker.orders import CUSTOMER, PROVIDER, WORKER
 from tests.worker.test_daemon import settle
+from worker.delivery import Delivery
 from worker.journal import Journal
+from worker.room import Room
 from worker.settling import post_time
 from worker.states import read_states
 
@@ -44,6 +50,28 @@ class TestWhen:
     )
     def test_it_settles(self, done_at: int, all_signed: bool, expected: int) -> None:
         assert post_time(1000, done_at, 60, 100.0, all_signed=all_signed) == expected
+
+
+class Kept(Delivery):
+    """A delivery to a service that is away for a while."""
+
+    silent = 3
+
+    def send(self, report: LotReport) -> None:
+        if self.silent:
+            Kept.silent -= 1
+            raise Unavailable("the service does not answer")
+
+
+@pytest.mark.parametrize("how", ["settled", "expired"])
+def test_what_the_chain_paid_is_told_to_a_service_that_comes_back_late(how: str) -> None:
+    journal = SimpleNamespace(how_settled=lambda attempt: how)
+    given, report = SimpleNamespace(attempt="a"), cast(LotReport, None)
+    Kept.silent = 3
+    delivery = Kept(cast(Room, SimpleNamespace(journal=journal)), cast(Assignment, given), (), Event())
+    with nullcontext() if how == "settled" else pytest.raises(Unavailable):
+        delivery.send_in_the_end(report)
+    assert Kept.silent == (0 if how == "settled" else 2)
 
 
 @pytest.mark.engine
