@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,22 +13,18 @@ from prixfixe.protocol.outputs import OutputManifest, TaskStatus
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.wire import CaseFile
 from worker import outcomes
-from worker.cage import LABEL_WORKER
 from worker.checks import as_bought
 from worker.client import ServiceClient
 from worker.containers import container_name
 from worker.daemon import installation
-from worker.engine import Engine
+from worker.hands import Hands
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.isolation import runtime_of
 from worker.judging import Rerun
 from worker.layout import cage_of, lay_out
-from worker.logs import LogTail
-from worker.outputs import OutputLimits, OutputRefused, collect
-from worker.runner import Job, Runner
-from worker.scratch import Disk, ScratchPool
-from worker.selftest import require_seccomp
+from worker.outputs import OutputLimits, OutputRefused
+from worker.scratch import Disk
 from worker.settings import Limits, ScratchKind
 from worker.stopping import Stopper
 
@@ -45,37 +41,34 @@ class BenchSettings:
 
 
 class Bench:
-    """A place to run challenged tasks: engine, image and input caches, task disks."""
+    """A place to run challenged tasks: a runner of its own, image and input caches."""
 
     def __init__(
         self,
         settings: BenchSettings,
-        engine: Engine,
+        hands: Hands,
+        runtimes: frozenset[str],
         images: ImageStore,
         inputs: InputCache,
-        scratch: ScratchPool,
     ) -> None:
         self._settings = settings
-        self._engine = engine
+        self._hands = hands
+        self._runtimes = runtimes
         self._images = images
         self._inputs = inputs
-        self._scratch = scratch
-        self._runner = Runner(engine)
         self._stopper: Stopper | None = None
 
     @staticmethod
     @contextmanager
     def open(settings: BenchSettings, client: ServiceClient) -> Iterator[Bench]:
         """The bench, with what an earlier process left on it taken away. EngineError without an engine."""
-        with ExitStack() as stack:
-            engine = stack.enter_context(closing(Engine()))
-            require_seccomp(engine.info())
-            for container in engine.labelled(LABEL_WORKER, installation(settings.data)):
-                engine.remove(container)
-            scratch = stack.enter_context(closing(ScratchPool(settings.data / "disks", settings.scratch)))
-            scratch.sweep(set())
+        with closing(Hands(settings.data, settings.scratch, connections=4)) as hands:
+            runtimes = frozenset(hands.describe().runtimes)
+            for container in hands.containers(installation(settings.data)):
+                hands.remove(container)
+            hands.sweep(set())
             inputs = InputCache(settings.data / "inputs", client.download, settings.limits.input_cache_mib)
-            yield Bench(settings, engine, ImageStore(engine, inputs), inputs, scratch)
+            yield Bench(settings, hands, runtimes, ImageStore(hands, inputs), inputs)
 
     def stop(self) -> None:
         """End what runs now."""
@@ -91,14 +84,15 @@ class Bench:
         folder = self._settings.data / "runs" / name
         self._images.ensure(file.manifest.image, file.image_archive)
         limit = next(each.up_to for each in definition.tiers if each.name == tier)
-        disk = self._scratch.take(max(product.disk_mib, 1))
+        disk = self._hands.take(max(product.disk_mib, 1))
         try:
             lay_out(folder, file.manifest, self._inputs, index=task, limit_units=limit)
             return self._run(file, task, product, folder, disk, name)
         finally:
             with suppress(EngineError):
-                self._engine.remove(container_name(name, task))
-            self._scratch.release(disk)
+                self._hands.remove(container_name(name, task))
+            with suppress(EngineError):
+                self._hands.release(disk.folder)
             shutil.rmtree(folder, ignore_errors=True)
             self._inputs.evict()
 
@@ -113,12 +107,19 @@ class Bench:
             task=task,
             attempt=name,
             worker=installation(settings.data),
-            runtime=runtime_of(settings.runtime, self._engine.runtimes, file.manifest),
+            runtime=runtime_of(settings.runtime, self._runtimes, file.manifest),
         )
-        tail = LogTail(settings.limits)
-        job = Job(cage, disk, tail, float(product.max_seconds), lambda piece: None)
         self._stopper = Stopper()
-        run = self._runner.run(self._runner.create(job), job, self._stopper)
+        run = self._hands.run(
+            self._hands.create(cage),
+            cage,
+            disk,
+            settings.limits,
+            float(product.max_seconds),
+            self._stopper,
+            lambda piece: None,
+            again=False,
+        )
         status, reason = outcomes.judge(
             run, outcomes.Limits(product.max_seconds, product.memory_mib, disk.size_mib)
         )
@@ -127,11 +128,10 @@ class Bench:
         outputs = OutputManifest()
         if status is TaskStatus.SUCCEEDED:
             try:
-                outputs = collect(
-                    disk.outputs, OutputLimits(settings.limits.output_files, disk.size_mib << 20)
-                )
-            except OutputRefused:
+                limits = OutputLimits(settings.limits.output_files, disk.size_mib << 20)
+                outputs = self._hands.collect(disk.outputs, limits)
+            except OutputRefused as error:
+                if error.fault == "provider":  # this machine's, which says nothing of the task
+                    raise VerificationFailed(error.message) from error
                 status = TaskStatus.OUTPUT_REFUSED
-            except OSError as error:
-                raise VerificationFailed(f"the outputs cannot be read: {error.strerror}") from error
         return Rerun(int(status), outputs.digest)
