@@ -51,7 +51,8 @@ class Hands:
     def __init__(self, data: Path, scratch: ScratchKind, connections: int) -> None:
         self._command = [
             *(sys.executable, "-I", "-m", "worker.serving"),
-            *("--disks", str(data.absolute() / "disks"), "--scratch", scratch, "--connections", str(connections)),
+            *("--disks", str(data.absolute() / "disks"), "--scratch", scratch),
+            *("--connections", str(connections)),
         ]
         self._control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._held: set[Path] = set()
