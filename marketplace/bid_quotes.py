@@ -16,7 +16,7 @@ from prixfixe.market.auction import leg_limit
 from prixfixe.market.estimate import Estimate, estimate, lot_size
 from prixfixe.market.rules import Conditions, Wanted, WhyNot
 from prixfixe.protocol import wire
-from prixfixe.protocol.manifest import JobManifest
+from prixfixe.protocol.manifest import Egress, JobManifest, needs_of
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BIDS
 from prixfixe.protocol.typed_data import format_bytes32
@@ -123,7 +123,7 @@ class BidQuotes:
             replicas=request.replicas,
             kind=KIND_BIDS,
             providers=None if request.providers is None else frozenset(request.providers),
-            isolation=request.isolation,
+            needs=needs_of(request.isolation, request.hosts),
         )
 
 
@@ -170,10 +170,17 @@ def _starts_in(now: Estimate | None, busy_until: int | None, conditions: Conditi
 
 def _require_matchable(request: wire.BidQuoteRequest) -> None:
     """A batch is published with all that it looked at, and no order of it says what cage it needs."""
-    if request.kind == "auction" and request.isolation is not None:
+    needs = needs_of(request.isolation, request.hosts)
+    if len(needs) > 1:
         raise InvalidInput(
-            f"an auction does not tell asks with {request.isolation} from others",
-            code="auction-isolation",
+            "gVisor has no network, so that a job in it cannot call hosts",
+            code="egress-in-gvisor",
+            hint="require one of the two",
+        )
+    if request.kind == "auction" and needs:
+        raise InvalidInput(
+            f"an auction does not tell asks with {', '.join(needs)} from others",
+            code="auction-needs",
             hint="order it flat, or name providers that have it (`--provider`) and leave the requirement out",
         )
 
@@ -200,4 +207,5 @@ def _manifest(request: wire.BidQuoteRequest) -> JobManifest:
             matrix=request.matrix,
             determinism=request.determinism,
             isolation=request.isolation,
+            network=Egress(hosts=request.hosts) if request.hosts else "none",
         )

@@ -45,7 +45,7 @@ class _Row:
     draining: bool
     cool_until: float
     slots: int
-    isolations: frozenset[str]
+    has: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class LiveAsks:
             free_slots=row.slots - self._busy[worker],
             provider_free=account.free,
             provider_era=account.era,
-            isolations=row.isolations,
+            has=row.has,
         )
 
     def _saw(self, provider: str, account: AccountView, block: int, now: float) -> None:
@@ -222,4 +222,4 @@ def _rows(connection: Connection, since: int | None) -> dict[str, dict[str, dict
 @lru_cache(maxsize=1024)
 def _of_resources(resources: str) -> dict[str, Any]:
     told = json.loads(resources)
-    return {"slots": int(told["slots"]), "isolations": frozenset(told.get("isolations", ()))}
+    return {"slots": int(told["slots"]), "has": frozenset(told.get("capabilities", ()))}

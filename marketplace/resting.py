@@ -81,7 +81,7 @@ class Resting:
             provider_free=account.free,
             provider_era=account.era,
             grade=grades.get(row["provider"], Grade.NEW),
-            isolations=frozenset(row["resources"].get("isolations", ())),
+            has=frozenset(row["resources"].get("capabilities", ())),
         )
 
 

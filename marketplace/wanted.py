@@ -11,6 +11,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store.tables import jobs, lots, offers
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.rules import Wanted
+from prixfixe.protocol.manifest import needs_of
 from prixfixe.protocol.orders import KIND_BIDS, KIND_BUNDLES
 
 # What `wanted_of` reads of a lot, its job and its offer.
@@ -27,6 +28,7 @@ COLUMNS: Final[tuple[ColumnElement[Any], ...]] = (
     jobs.c.replicas,
     jobs.c.providers,
     jobs.c.manifest["isolation"].as_string().label("isolation"),
+    jobs.c.manifest["network"].as_string().label("network"),
     offers.c.offer,
 )
 SOURCE: Final[FromClause] = lots.join(jobs, jobs.c.id == lots.c.job).outerjoin(
@@ -55,5 +57,5 @@ def wanted_of(row: RowMapping, tried: Mapping[str, str], fee_bps: int) -> Wanted
         kind=KIND_BIDS if offer is None else KIND_BUNDLES,
         providers=None if row["providers"] is None else frozenset(row["providers"]),
         cost=row["price"] * row["count"],
-        isolation=row["isolation"],
+        needs=needs_of(row["isolation"], () if row["network"] == "none" else (row["network"],)),
     )

@@ -189,7 +189,7 @@ class _Standing:
             free_slots=self.worker["resources"]["slots"] - busy,
             provider_free=account.free,
             provider_era=account.era,
-            isolations=frozenset(self.worker["resources"].get("isolations", ())),
+            has=frozenset(self.worker["resources"].get("capabilities", ())),
         )
 
 

@@ -23,6 +23,7 @@ LABEL_ATTEMPT: Final = "prixfixe.attempt"
 LABEL_WORKER: Final = "prixfixe.worker"
 LABEL_GPUS: Final = "prixfixe.gpus"
 GVISOR: Final = "runsc"
+PROXY_PORT: Final = 3128  # on the loopback of a job that may call hosts
 _LABELS: Final = ("attempt", "worker", "task", "tasks")
 _MIB: Final = 1 << 20
 
@@ -66,7 +67,8 @@ class Cage:
     in the job, and how many it has. seconds: wall clock until it is killed from outside; a deal that ends
     earlier ends it earlier. processes: that it may have at once. log_bytes, line_bytes: text that reaches the
     customer, and of one line. log_flood_bytes: what it may print before it is stopped. output_files: that it
-    may leave. gpus: device ids of graphics processors that are its alone.
+    may leave. gpus: device ids of graphics processors that are its alone. hosts: that it may call, through a
+    proxy on its loopback.
     """
 
     attempt: str
@@ -85,6 +87,7 @@ class Cage:
     log_flood_bytes: int = 64 << 20
     line_bytes: int = 8192
     output_files: int = 4096
+    hosts: tuple[str, ...] = ()
     runtime: str = "runc"
     user: str = TASK_USER
     network: str = "none"
@@ -98,6 +101,8 @@ class Cage:
             raise ConfigurationError(f"the cage takes an image by digest, not {self.image!r}")
         if self.network != "none":
             raise ConfigurationError(f"network {self.network!r} is not one that the cage allows")
+        if self.hosts and self.runtime == GVISOR:
+            raise ConfigurationError("gVisor has no network, so that a job in it cannot call hosts")
         if self.user.split(":")[0] in ("", "0", "root"):
             raise ConfigurationError("a task never runs as root")
         limits = (self.milli_vcpu, self.memory_mib, self.seconds, self.processes, self.open_files)
@@ -118,7 +123,11 @@ class Cage:
     def fixed_environment(self) -> dict[str, str]:
         """What is the same for every run of a job on every worker, and wins over image and job."""
         threads = str(self.cpus)
+        proxy = f"http://127.0.0.1:{PROXY_PORT}"
+        names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+        way_out = {**dict.fromkeys(names, proxy), "NO_PROXY": "localhost,127.0.0.1"} if self.hosts else {}
         return {
+            **way_out,
             "TZ": "UTC",
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
@@ -134,13 +143,18 @@ class Cage:
             "MKL_NUM_THREADS": threads,
         }
 
-    def create_request(self) -> dict[str, Any]:
-        """The body of the engine's `POST /containers/create`.
+    def create_request(self, beside: str | None = None) -> dict[str, Any]:
+        """The body of the engine's `POST /containers/create`. beside: the container that holds the network
+        namespace of a job with hosts (`worker.holder`).
 
         Seccomp and the masked paths are the engine's defaults: they hold when no option changes them, and
         `worker.selftest` refuses an engine whose default is no profile.
         """
         environment = {**self.environment, **self.fixed_environment}
+        if (beside is None) != (not self.hosts):
+            raise ConfigurationError("a namespace is joined by a job that calls hosts, and by no other")
+        # In another's namespace the engine takes host name and network from there.
+        alone = {"Hostname": HOST_NAME, "NetworkDisabled": True} if beside is None else {}
         overhead = self.overhead
         memory = (self.memory_mib + overhead.memory_mib) * _MIB
         return {
@@ -149,8 +163,7 @@ class Cage:
             "Cmd": list(self.command[1:]) if self.command else None,
             "Env": [f"{name}={value}" for name, value in sorted(environment.items())],
             "User": self.user,
-            "Hostname": HOST_NAME,
-            "NetworkDisabled": True,
+            **alone,
             "AttachStdin": False,
             "AttachStdout": True,
             "AttachStderr": True,
@@ -164,7 +177,7 @@ class Cage:
             },
             "HostConfig": {
                 "Runtime": self.runtime,
-                "NetworkMode": self.network,
+                "NetworkMode": self.network if beside is None else f"container:{beside}",
                 "ReadonlyRootfs": True,
                 "Privileged": False,
                 "CapDrop": ["ALL"],
@@ -223,6 +236,7 @@ class Cage:
         if gpus := shown.pop("gpus"):
             shown["gpus"] = len(gpus)
         shown["command"] = list(self.command)
+        shown["hosts"] = list(self.hosts)
         shown["environment"] = dict(self.environment)
         return {
             **shown,

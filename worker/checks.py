@@ -104,6 +104,7 @@ def as_bought(
         ("command", manifest.command, read.command),
         # A definition names no environment: a variable such as LD_PRELOAD would make it another program.
         ("environment", manifest.environment, {}),
+        ("network", manifest.hosts, ()),
         ("determinism class", manifest.determinism, read.determinism),
     ):
         if told != meant:

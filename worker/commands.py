@@ -112,6 +112,11 @@ worker.add_command(income_commands.why)
     help="To whom. Pay for bundles waits one dispute window; pay for bids is there at once.",
 )
 @runtime_option
+@click.option(
+    "--egress",
+    is_flag=True,
+    help="Run also jobs that call hosts which they name, from this machine's address (root only).",
+)
 @scratch_option
 @click.option("--drain", type=float, default=120.0, show_default=True, metavar="SECONDS",
               help="How long a stop waits for running tasks.")  # fmt: skip
@@ -156,6 +161,7 @@ def start(
     minimum: str,
     sells: Any,
     runtime: str,
+    egress: bool,
     scratch: Any,
     drain: float,
     gpus: tuple[str, ...],
@@ -201,6 +207,7 @@ def start(
         minimum=Money.parse(minimum),
         sells=sells,
         runtime=runtime,
+        egress=egress,
         scratch=scratch,
         drain_seconds=drain,
         metrics=metrics,

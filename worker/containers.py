@@ -6,9 +6,11 @@ The process that holds the worker's key knows containers by these only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from prixfixe.errors import EngineError
+
+CONTAINER_PREFIX: Final = "prixfixe-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,12 @@ class Run:
 
 def container_name(attempt: str, task: int = 0) -> str:
     """One name a task of an attempt: a second container for it cannot exist."""
-    return f"prixfixe-{attempt}-{task}"
+    return f"{CONTAINER_PREFIX}{attempt}-{task}"
+
+
+def holder_name(container: str) -> str:
+    """Of the container that holds the network namespace of the one with this name."""
+    return f"{container}-net"
 
 
 class NotThere(EngineError):

@@ -25,6 +25,7 @@ from typing import Any, Final
 from prixfixe.errors import Conflict, PrixfixeError, Unavailable
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Assignment, Market
+from worker import holder
 from worker.attempt import Attempt
 from worker.cage import LABEL_ATTEMPT, LABEL_GPUS
 from worker.calls import Description
@@ -39,6 +40,7 @@ from worker.heart import Heart
 from worker.idle import start_idle_work
 from worker.images import ImageStore
 from worker.inputs import InputCache
+from worker.isolation import capabilities
 from worker.journal import Journal
 from worker.machine_key import open_key
 from worker.metrics import serving
@@ -160,7 +162,11 @@ class Daemon:
             shelf = ImageShelf(settings.data / SHELF_FILE, settings.limits.image_quota_mib << 20)
             # Left first of all: cleaning uses everything above.
             pool = open_.enter_context(ThreadPoolExecutor(4 + settings.slots, thread_name_prefix="pool"))
-            client.register(registration(settings, runner.runtimes), wait=_FOREVER)
+            local = runner.scratch == "loop" and runner.user == 0 and holder.possible()
+            if settings.egress and not local:
+                log.warning("no way out is offered to jobs: it needs root on the engine's own x86-64 host")
+            has = capabilities(settings.runtime, runner.runtimes, egress=settings.egress and local)
+            client.register(registration(settings, has), wait=_FOREVER)
             room = Room(
                 settings=settings,
                 installation=installation(settings.data),
@@ -174,6 +180,7 @@ class Daemon:
                 chain=chain,
                 hands=hands,
                 runtimes=runner.runtimes,
+                capabilities=has,
                 journal=journal,
                 images=ImageStore(hands, inputs, shelf, self._images_in_use),
                 inputs=inputs,

@@ -21,13 +21,16 @@ import docker.utils.socket  # type: ignore[import-untyped]
 import requests.exceptions
 
 from prixfixe.errors import ConfigurationError, EngineError
+from worker import holder
 from worker.containers import (
+    CONTAINER_PREFIX,
     ContainerState,
     EngineLost,
     ImageMissing,
     NameTaken,
     NotThere,
     Refused,
+    holder_name,
 )
 
 log = logging.getLogger("prixfixe.worker")
@@ -233,9 +236,31 @@ class Engine:
         )
 
     def remove(self, container: str) -> None:
-        """Kill and delete it with its anonymous volumes. One that is gone is no error."""
+        """Kill and delete it with its anonymous volumes, and what holds its namespace. One that is gone is no
+        error."""
         with suppress(NotThere), _translated("remove the container"):
             self._api.remove_container(container, force=True, v=True)
+        if container.startswith(CONTAINER_PREFIX):
+            with suppress(NotThere), _translated("remove the container"):
+                self._api.remove_container(holder_name(container), force=True)
+
+    def hold(self, request: dict[str, Any], name: str) -> str:
+        """Start the container that holds a namespace (`worker.holder`), its image made if need be."""
+        try:
+            container = self.create(request, name)
+        except ImageMissing:
+            repository, _, tag = holder.IMAGE.partition(":")
+            with _translated("make the holder's image"):
+                self._api.import_image_from_data(holder.archive(), repository=repository, tag=tag)
+            container = self.create(request, name)
+        self.start(container)
+        return container
+
+    def pid(self, container: str) -> int:
+        """Of a running container's first process, in the engine's own namespace of processes; 0: not
+        running."""
+        with _translated("inspect the container"):
+            return int(self._api.inspect_container(container)["State"]["Pid"])
 
     def labelled(self, label: str, value: str) -> dict[str, dict[str, str]]:
         """Containers with a label, running or not: id -> all labels."""

@@ -221,4 +221,4 @@ class Heart:
     def _register_again(self) -> None:
         self._resting.clear()
         with suppress(PrixfixeError):
-            self._room.client.register(registration(self._room.settings, self._room.runtimes))
+            self._room.client.register(registration(self._room.settings, self._room.capabilities))

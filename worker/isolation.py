@@ -1,4 +1,5 @@
-"""Which runtime a job's container gets: gVisor when its customer requires it or its image is a stranger's."""
+"""What this worker has beyond others, and which runtime a job's container gets: gVisor when its customer
+requires it or its image is a stranger's."""
 
 from __future__ import annotations
 
@@ -6,22 +7,38 @@ from collections.abc import Collection
 from typing import Final
 
 from prixfixe.errors import EngineError
-from prixfixe.protocol.manifest import Isolation, JobManifest
+from prixfixe.protocol.manifest import Capability, JobManifest
 from worker.cage import GVISOR
 
 AUTO: Final = "auto"
 _PLAIN: Final = "runc"
 
 
-def isolations(runtimes: Collection[str]) -> tuple[Isolation, ...]:
-    """What a job may require of an engine with these runtimes."""
-    return ("gvisor",) if GVISOR in runtimes else ()
+def capabilities(setting: str, runtimes: Collection[str], *, egress: bool) -> tuple[Capability, ...]:
+    """What a job may need of this worker. setting: its runtime. egress: its provider lets jobs call hosts;
+    gVisor has no network, so not when everything runs in that."""
+    found: list[Capability] = ["gvisor"] if GVISOR in runtimes else []
+    return (*found, "egress") if egress and setting != GVISOR else tuple(found)
 
 
-def runtime_of(setting: str, runtimes: Collection[str], manifest: JobManifest) -> str:
+def runtime_of(
+    setting: str,
+    runtimes: Collection[str],
+    manifest: JobManifest,
+    *,
+    egress: bool = False,
+    gpus: bool = False,
+) -> str:
     """The runtime of a job's container. setting: the worker's; `auto` takes gVisor, where the engine has it,
-    for images that no bundle vouches for. runtimes: of the engine. EngineError, the provider's fault, when
-    the job requires what the engine does not have (any more)."""
+    for images that no bundle vouches for. runtimes: of the engine. egress: this worker lets jobs call hosts.
+    gpus: the task gets some, which gVisor does not pass on. EngineError, the provider's fault, when the job
+    needs what this worker does not have (any more)."""
+    if manifest.hosts and (manifest.isolation is not None or not egress or setting == GVISOR):
+        raise EngineError(
+            "the job calls hosts, and this worker lets no job do so",
+            code="no-egress",
+            hint="the provider offers it with `worker start --egress`",
+        )
     required = manifest.isolation == "gvisor"
     if required and GVISOR not in runtimes:
         raise EngineError(
@@ -29,6 +46,7 @@ def runtime_of(setting: str, runtimes: Collection[str], manifest: JobManifest) -
             code="no-isolation",
             hint="install gVisor and name it in the engine's configuration, then start the worker again",
         )
-    if required or (setting == AUTO and manifest.bundle is None and GVISOR in runtimes):
+    stranger = manifest.bundle is None and not manifest.hosts and not gpus
+    if required or (setting == AUTO and stranger and GVISOR in runtimes):
         return GVISOR
     return _PLAIN if setting == AUTO else setting

@@ -83,6 +83,7 @@ def cage_of(
         log_flood_bytes=limits.log_flood_bytes,
         line_bytes=limits.line_bytes,
         output_files=limits.output_files,
+        hosts=manifest.hosts,
         runtime=runtime,
         user=disk.user or TASK_USER,
         gpus=gpus,

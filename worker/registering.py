@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import prixfixe
+from prixfixe.protocol.manifest import Capability
 from prixfixe.protocol.wire import Resources, WorkerRegistration
 from worker.gpus import models
-from worker.isolation import isolations
 from worker.settings import WorkerSettings
 
 
-def registration(settings: WorkerSettings, runtimes: Collection[str]) -> WorkerRegistration:
-    """runtimes: of the engine."""
+def registration(settings: WorkerSettings, has: tuple[Capability, ...]) -> WorkerRegistration:
+    """has: what it offers beyond others."""
     return WorkerRegistration(
         provider=settings.provider,
         name=settings.name,
@@ -21,7 +19,7 @@ def registration(settings: WorkerSettings, runtimes: Collection[str]) -> WorkerR
             memory_mib=settings.memory_mib,
             disk_mib=settings.disk_mib,
             slots=settings.slots,
-            isolations=isolations(runtimes),
+            capabilities=has,
             gpus=models(settings.gpus),
         ),
         version=prixfixe.__version__,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prixfixe.errors import PrixfixeError
 from prixfixe.keys import Signer
+from prixfixe.protocol.manifest import Capability
 from prixfixe.protocol.typed_data import Domain
 from worker.chain import ChainReader
 from worker.client import ServiceClient
@@ -45,6 +46,7 @@ class Room:
     chain: ChainReader
     hands: Hands
     runtimes: tuple[str, ...]  # of the engine, as they were when the worker started
+    capabilities: tuple[Capability, ...]  # that a job may need, and this worker offers
     journal: Journal
     images: ImageStore
     inputs: InputCache

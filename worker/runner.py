@@ -10,15 +10,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from prixfixe.errors import EngineError
+from prixfixe.protocol.egress import parse_host
+from worker import holder
 from worker.cage import Cage
-from worker.containers import ContainerState, EngineLost, Run, container_name
+from worker.containers import ContainerState, EngineLost, Run, container_name, holder_name
+from worker.egress import Proxy, Resolve, look_up
 from worker.engine import Engine, Stream
 from worker.logs import LogTail, Piece
 from worker.scratch import Disk
@@ -45,27 +48,57 @@ class Job:
 class Runner:
     """Runs jobs on one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, resolve: Resolve = look_up) -> None:
         self._engine = engine
+        self._resolve = resolve
 
-    def create(self, job: Job) -> str:
-        """Make the container, not started; its id."""
-        return self._engine.create(job.cage.create_request(), container_name(job.cage.attempt, job.cage.task))
+    def create(self, cage: Cage) -> str:
+        """Make the container, not started; its id. A job that calls hosts gets its namespace first."""
+        name = container_name(cage.attempt, cage.task)
+        beside = self._engine.hold(holder.create_request(cage), holder_name(name)) if cage.hosts else None
+        return self._engine.create(cage.create_request(beside), name)
 
     def run(self, container: str, job: Job, stopper: Stopper) -> Run:
         """Start a created container and follow it to its end."""
-        stream = self._engine.attach(container)
-        stopper.arm(lambda: self._kill(container))
-        started = time.monotonic()
-        self._engine.start(container)
-        return self._follow(container, stream, job, stopper, started)
+        with self._way_out(job):
+            stream = self._engine.attach(container)
+            stopper.arm(lambda: self._kill(container))
+            started = time.monotonic()
+            self._engine.start(container)
+            return self._follow(container, stream, job, stopper, started)
 
     def resume(self, state: ContainerState, job: Job, stopper: Stopper) -> Run:
         """Follow a container that an earlier process of this worker started; its whole log is read again."""
-        started = time.monotonic() - _age(state.started_at)
-        stopper.arm(lambda: self._kill(state.id))
-        stream = self._engine.follow(state.id)
-        return self._follow(state.id, stream, job, stopper, started)
+        with self._way_out(job):
+            started = time.monotonic() - _age(state.started_at)
+            stopper.arm(lambda: self._kill(state.id))
+            stream = self._engine.follow(state.id)
+            return self._follow(state.id, stream, job, stopper, started)
+
+    @contextmanager
+    def _way_out(self, job: Job) -> Iterator[None]:
+        """The proxy of a job that may call hosts, from before its start to after its end; what it did is the
+        end of the job's log."""
+        cage = job.cage
+        if not cage.hosts:
+            yield
+            return
+        beside = holder_name(container_name(cage.attempt, cage.task))
+        if not (pid := self._engine.pid(beside)):
+            raise EngineError("the job's network namespace is gone", code="no-egress", retryable=True)
+        proxy = Proxy(
+            holder.listen_inside(pid), [parse_host(host) for host in cage.hosts], resolve=self._resolve
+        )
+        proxy.start()
+        try:
+            yield
+            lines = "".join(f"{line}\n" for line in proxy.account())
+            if lines and (piece := job.tail.feed(False, lines.encode())) is not None:
+                job.emit(piece)
+        finally:
+            proxy.close()
+            with suppress(EngineError):
+                self._engine.remove(beside)
 
     def _follow(self, container: str, stream: Stream, job: Job, stopper: Stopper, started: float) -> Run:
         with _Watch(job, stopper, started), closing(stream):

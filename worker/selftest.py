@@ -179,7 +179,7 @@ def _probe(engine: Engine, pool: ScratchPool, folder: Path, runtime: str, image:
     runner = Runner(engine)
     try:
         task = Job(cage, disk, LogTail(Limits()), _PROBE_SECONDS, lambda piece: said.append(piece.text))
-        run = runner.run(runner.create(task), task, Stopper())
+        run = runner.run(runner.create(task.cage), task, Stopper())
     finally:
         engine.remove(container_name("check"))
         pool.release(disk)

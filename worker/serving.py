@@ -24,7 +24,7 @@ from prixfixe.protocol.outputs import OutputFile
 from worker import calls
 from worker.cage import LABEL_WORKER
 from worker.calls import ANSWER, CHUNK_BYTES, DATA, EVENT, REQUEST, STOP, Channel, RunnerLost
-from worker.containers import Run, container_name
+from worker.containers import Run
 from worker.engine import Engine
 from worker.logs import LogTail, Piece
 from worker.outputs import OutputLimits, OutputRefused, collect, open_output
@@ -117,7 +117,7 @@ class Server:
             case calls.SweepDisks(keep):
                 self.pool.sweep(set(keep))
             case calls.Create(cage):
-                return self.engine.create(cage.create_request(), container_name(cage.attempt, cage.task))
+                return Runner(self.engine).create(cage)
             case calls.Run():
                 return self._run(request, channel)
             case calls.Collect(folder, limits):

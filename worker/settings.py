@@ -49,11 +49,12 @@ class WorkerSettings:
     specification of the worker key (`dev:N`, keystore file, `exec:COMMAND`). slots: tasks at once;
     milli_vcpu, memory_mib and disk_mib are shared out evenly among them. rate: dollars for an hour of one
     vCPU. minimum: least price of a task. sells: to whom; pay for bundles waits one dispute window and can be
-    disputed, pay for bids is there at once. ask_seconds: how long a signed ask lives. drain_seconds: how long
-    a stop waits for running tasks. settle_after_seconds: how long the operator has to settle a result before
-    the worker does. metrics: HOST:PORT where they are served, None: nowhere. gpus: what tasks of GPU products
-    get, each one task at a time. runtime: OCI runtime of the engine (`runc`, `runsc`), or `auto` (see
-    `worker.isolation`). scratch: how the disk of a task is bounded (see `worker.scratch`).
+    disputed, pay for bids is there at once. ask_seconds: how long a signed ask lives. drain_seconds: how
+    long a stop waits for running tasks. settle_after_seconds: how long the operator has to settle a result
+    before the worker does. metrics: HOST:PORT where they are served, None: nowhere. egress: jobs may call
+    the hosts that they name, from this machine's address. gpus: what tasks of GPU products get, each one
+    task at a time. runtime: OCI runtime of the engine (`runc`, `runsc`), or `auto` (see `worker.isolation`).
+    scratch: how the disk of a task is bounded (see `worker.scratch`).
     """
 
     service: str
@@ -76,6 +77,7 @@ class WorkerSettings:
     metrics: str | None = None
     gpus: tuple[Gpu, ...] = ()
     runtime: str = "auto"
+    egress: bool = False
     scratch: ScratchKind = "auto"
     limits: Limits = field(default_factory=Limits)
 

@@ -194,7 +194,13 @@ class Task:
             task=self.index,
             attempt=self.assignment.attempt,
             worker=self.room.installation,
-            runtime=runtime_of(settings.runtime, self.room.runtimes, manifest),
+            runtime=runtime_of(
+                settings.runtime,
+                self.room.runtimes,
+                manifest,
+                egress="egress" in self.room.capabilities,
+                gpus=bool(self._gpus),
+            ),
             gpus=self._gpus,
         )
         alike = replace(cage, task=0, command=manifest.command, environment=manifest.environment)

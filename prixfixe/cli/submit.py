@@ -85,6 +85,13 @@ _OPTIONS = (
     click.option("--wait", default="10m", show_default=True, metavar="TIME", help="How long for a match."),
     click.option("--deadline", metavar="TIME", help="Result within this time, or the money is back."),
     click.option("--whole", is_flag=True, help="In an auction: all tasks at once, or none."),
+    click.option(
+        "--allow-host",
+        "hosts",
+        multiple=True,
+        metavar="NAME[:PORT]",
+        help="A host that tasks may call, by HTTP(S) proxy; else they have no network. May be given often.",
+    ),
     click.option("--isolation", type=click.Choice(["gvisor"]), help="Only workers that run it in gVisor."),
     click.option("--provider", "providers", multiple=True, metavar="ADDRESS", help="Only these providers."),
 )
@@ -216,6 +223,7 @@ class _Wanted:
             whole=given["whole"],
             providers=given["providers"] or None,
             isolation=given["isolation"],
+            hosts=given["hosts"],
             matrix=given["matrix"],
         )
         return _Wanted(wish, given["budget"])
@@ -283,6 +291,7 @@ def offer(quote: BidQuote, *, explain: bool = False) -> str:
         ("price", f"at most {quote.price} a task, {quote.total} in all"),
         ("expected", f"{quote.expected}" if quote.expected is not None else "too few ask for that little"),
         ("how", "the best asks at once" if quote.kind == "flat" else "an auction: one price for all"),
+        *([("may call", ", ".join(quote.manifest.hosts))] if quote.manifest.hosts else []),
         *([("isolation", quote.manifest.isolation)] if quote.manifest.isolation else []),
         *([("replicas", f"{quote.replicas} providers run each")] if quote.replicas > 1 else []),
         ("starts", starts),

@@ -83,6 +83,7 @@ class Again(Wishes):
             whole=before.whole,
             providers=before.providers,
             isolation=manifest.isolation,
+            hosts=manifest.hosts,
         )
         return Rest((yield from self.quote_request(request, sources)), tasks)
 

@@ -19,6 +19,7 @@ from prixfixe.client.uploading import Uploading
 from prixfixe.errors import InsufficientFunds, InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json, sha256_hex
+from prixfixe.protocol.egress import parse_host
 from prixfixe.protocol.manifest import InputFile, Isolation
 from prixfixe.protocol.matrix import MAX_BYTES, Row, filled, read, require_rows, to_lines
 from prixfixe.protocol.money import Money
@@ -43,7 +44,8 @@ class Wish:
     included. replicas: how many providers run it; a majority must give the same bytes, which `exact`
     promises. lot: tasks that one provider takes together. wait_seconds: how long it may wait for a match;
     deliver_seconds: from now to the result. whole: all tasks at once, or none. providers: whom to admit.
-    isolation: "gvisor" for a worker that runs it in gVisor; flat only.
+    isolation: "gvisor" for a worker that runs it in gVisor. hosts: that a
+    task may call, `api.example.com` or with a port; none: it has no network. Both flat only.
     """
 
     image: Path | str
@@ -63,6 +65,7 @@ class Wish:
     whole: bool = False
     providers: Sequence[str] | None = None
     isolation: Isolation | None = None
+    hosts: Sequence[str] = ()
     matrix: Sequence[Mapping[str, Any]] | Path | None = None
 
 
@@ -235,6 +238,7 @@ def _request(wish: Wish, customer: str, scratch: Path) -> tuple[wire.BidQuoteReq
         whole=wish.whole,
         providers=None if wish.providers is None else tuple(wish.providers),
         isolation=wish.isolation,
+        hosts=tuple(str(parse_host(host)) for host in wish.hosts),
     )
     return request, tuple(sources)
 
@@ -296,6 +300,7 @@ def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> N
             ("whole", quote.whole, request.whole),
             ("providers", quote.providers, request.providers),
             ("isolation", manifest.isolation, request.isolation),
+            ("hosts", manifest.hosts, request.hosts),
         )
         if quoted != asked
     ]

@@ -47,7 +47,7 @@ class Wanted:
     `Ask.kinds`, what it is. providers: whom the customer admits; None: anyone. failed_on: worker keys whose
     attempt at this lot failed. lost_on: those that fell silent on it; they are taken only when no other is
     left. replicas: how many distinct providers run it. cost: what its customer pays for it at most, token
-    units; 0 where that is not looked at. isolation: that its cage must have; None: any."""
+    units; 0 where that is not looked at. needs: what its worker must have beyond what every worker has."""
 
     job: str
     lot: int
@@ -64,7 +64,7 @@ class Wanted:
     kind: int = KIND_BUNDLES
     providers: frozenset[str] | None = None
     cost: int = 0
-    isolation: str | None = None
+    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ class Offered:
 
     silent_seconds: since the last heartbeat. cooling: it failed a deal a moment ago. free_slots: what the
     worker can take beside its open deals. provider_free: token units in the provider's account.
-    provider_era: its present era. grade: what its deals say of it. isolations: that its worker's engine has.
+    provider_era: its present era. grade: what its deals say of it. has: what its worker
+    has beyond others.
     """
 
     worker: str
@@ -85,7 +86,7 @@ class Offered:
     provider_free: int
     provider_era: int
     grade: Grade = Grade.NEW
-    isolations: frozenset[str] = frozenset()
+    has: frozenset[str] = frozenset()
 
 
 Holds: TypeAlias = Callable[[Wanted, Offered, Conditions], bool]
@@ -162,8 +163,8 @@ def takes_this_matcher(wanted: Wanted, offered: Offered, conditions: Conditions)
     return offered.ask.matcher in (ZERO_ADDRESS, conditions.contract, conditions.matcher)
 
 
-def has_the_isolation(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
-    return wanted.isolation is None or wanted.isolation in offered.isolations
+def has_what_is_needed(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
+    return wanted.needs <= offered.has
 
 
 def is_not_the_customer(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
@@ -211,6 +212,11 @@ def _time_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> st
     return f"with {late} s more to deliver it would do"
 
 
+def _needs_admit(wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
+    missing = ", ".join(sorted(wanted.needs - offered.has))
+    return f"its provider would have to offer {missing}"
+
+
 def _surety_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
     missing = conditions.surety - offered.provider_free
     return f"its provider's account lacks {Money(missing)}"
@@ -236,9 +242,9 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule("the customer's own", is_not_the_customer, "nobody sells to himself: buy with another account"),
     Rule(
-        "without the isolation that is required",
-        has_the_isolation,
-        "its provider would have to install gVisor",
+        "without what the job requires of its worker",
+        has_what_is_needed,
+        _needs_admit,
     ),
     Rule("above the price", is_within_the_price, _price_admits),
     Rule(

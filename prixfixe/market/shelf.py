@@ -55,7 +55,7 @@ class Standing:
     free_slots: int
     provider_free: int
     provider_era: int
-    isolations: frozenset[str] = frozenset()
+    has: frozenset[str] = frozenset()
 
     def offered(self, now: float) -> Offered:
         """As the rules see it at the service's time `now`."""
@@ -68,7 +68,7 @@ class Standing:
             free_slots=self.free_slots,
             provider_free=self.provider_free,
             provider_era=self.provider_era,
-            isolations=self.isolations,
+            has=self.has,
         )
 
 
@@ -88,7 +88,7 @@ class _Key(NamedTuple):
     customer: str
     slots: int
     free: int
-    isolations: frozenset[str]
+    has: frozenset[str]
 
 
 class _Group:
@@ -290,7 +290,7 @@ class Shelf:
             ask.customer,
             ask.slots,
             min(standing.free_slots, ask.slots),
-            standing.isolations,
+            standing.has,
         )
         if self._keys.get(worker) != key:
             self._unfile(standing)

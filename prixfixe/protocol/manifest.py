@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.canonical import canonical_json, sha256
+from prixfixe.protocol.egress import MOST_HOSTS, parse_host
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 # An image by its id, or by the digest that a registry knows it by.
@@ -23,6 +24,8 @@ IMAGE_PATTERN: Final = r"^(?:[a-z0-9][a-z0-9._:/-]{0,254}@)?sha256:[0-9a-f]{64}$
 ImageName = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 # What a customer may require of the cage beyond what every worker has.
 Isolation = Literal["gvisor"]
+# What a worker may have that not every job needs: gVisor, and a way out to named hosts.
+Capability = Literal["gvisor", "egress"]
 MAX_TASKS: Final = 65_536
 # Of command and environment as JSON: every report repeats them, and `reports.MAX_WORDS_BYTES` bounds it.
 MAX_COMMAND_BYTES: Final = 16_384
@@ -60,6 +63,20 @@ class BundleReference(_Frozen):
     definition: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Egress(_Frozen):
+    """The hosts that a job may call, through the worker's proxy (`protocol.egress`)."""
+
+    hosts: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_HOSTS)]
+
+    @field_validator("hosts")
+    @classmethod
+    def _named(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        named = tuple(str(parse_host(host)) for host in hosts)
+        if len(set(named)) != len(named):
+            raise ValueError("two hosts are the same")
+        return named
+
+
 class JobManifest(_Frozen):
     version: Literal[1] = 1
     image: ImageName
@@ -68,7 +85,7 @@ class JobManifest(_Frozen):
     parameters: dict[str, Any] = {}
     inputs: Annotated[tuple[InputFile, ...], Field(max_length=1000)]
     tasks: Annotated[int, Field(ge=1, le=MAX_TASKS)] = 1
-    network: Literal["none"] = "none"
+    network: Literal["none"] | Egress = "none"
     determinism: Literal["exact", "canonical", "none"]
     bundle: BundleReference | None = None
     # Left out when nothing is required, so that digests of such jobs stay.
@@ -76,6 +93,16 @@ class JobManifest(_Frozen):
     # One row of parameters a task (`protocol.matrix`). Left out when there is none, so that digests of jobs
     # without one stay.
     matrix: Annotated[InputFile | None, Field(exclude_if=lambda matrix: matrix is None)] = None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Those that it may call."""
+        return self.network.hosts if isinstance(self.network, Egress) else ()
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What its worker must have."""
+        return needs_of(self.isolation, self.hosts)
 
     @property
     def files(self) -> tuple[InputFile, ...]:
@@ -102,6 +129,12 @@ class JobManifest(_Frozen):
     def digest(self) -> bytes:
         """SHA-256 of `canonical()`: 32 bytes, the order's `job` field."""
         return sha256(self.canonical())
+
+
+def needs_of(isolation: Isolation | None, hosts: Sequence[str]) -> frozenset[Capability]:
+    """What a worker must have for a job that requires this isolation and calls these hosts."""
+    found: set[Capability] = {"egress"} if hosts else set()
+    return frozenset(found if isolation is None else {*found, isolation})
 
 
 def require_startable(command: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from prixfixe.protocol.benchmarks import SignedBenchmark
+from prixfixe.protocol.egress import MOST_HOSTS
 from prixfixe.protocol.fields import (
     Address,
     AskField,
@@ -33,7 +34,7 @@ from prixfixe.protocol.fields import (
     Signature,
     Word,
 )
-from prixfixe.protocol.manifest import ImageName, InputFile, Isolation, JobManifest
+from prixfixe.protocol.manifest import Capability, ImageName, InputFile, Isolation, JobManifest
 from prixfixe.protocol.replicas import MOST_REPLICAS, Commitment
 
 # --- the market -----------------------------------------------------------------------------------
@@ -176,6 +177,7 @@ class BidQuoteRequest(Message):
     whole: bool = False
     providers: Annotated[tuple[Address, ...], Field(min_length=1, max_length=64)] | None = None
     isolation: Isolation | None = None  # what its cage must be beyond what every worker has
+    hosts: Annotated[tuple[str, ...], Field(max_length=MOST_HOSTS)] = ()  # that it may call; none: no network
 
 
 AnyQuoteRequest = Annotated[
@@ -372,7 +374,7 @@ class Resources(Message):
     memory_mib: Annotated[int, Field(gt=0, lt=2**32)]
     disk_mib: Annotated[int, Field(ge=0, lt=2**32)]
     slots: Annotated[int, Field(gt=0, lt=2**16)]
-    isolations: tuple[Isolation, ...] = ()  # that a job may require and its engine has
+    capabilities: tuple[Capability, ...] = ()  # that a job may need and not every worker has
     # Model -> how many; left out when there are none.
     gpus: Annotated[
         dict[GpuModel, GpuCount],

@@ -118,6 +118,7 @@ class Bench:
         processes: int = 64,
         limits: Limits | None = None,
         said: list[str] | None = None,
+        hosts: tuple[str, ...] = (),
     ) -> Job:
         attempt = uuid.uuid4().hex
         place = self.folder / attempt / "job"
@@ -139,6 +140,7 @@ class Bench:
             mounts=Mounts(place, disk.outputs, disk.temporary),
             processes=processes,
             runtime=self.runtime,
+            hosts=hosts,
             user=disk.user or TASK_USER,
         )
         heard = said if said is not None else []
@@ -152,7 +154,7 @@ class Bench:
         said: list[str] = []
         job = self.job(script, said=said, **options)  # type: ignore[arg-type]
         runner = Runner(self.engine)
-        container = runner.create(job)
+        container = runner.create(job.cage)
         try:
             run = runner.run(container, job, Stopper())
         finally:

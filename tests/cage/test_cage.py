@@ -148,7 +148,7 @@ class TestHowMuchAJobGets:
 
         bomb = bench.job("bomb() { bomb | bomb & }; bomb; sleep 30", seconds=3.0, processes=32)
         runner = Runner(bench.engine)
-        container = runner.create(bomb)
+        container = runner.create(bomb.cage)
         thread = threading.Thread(target=live_on)
         thread.start()
         run = runner.run(container, bomb, Stopper())
@@ -171,7 +171,7 @@ class TestHowMuchAJobGets:
     def test_processor_time_is_the_share_that_was_bought(self, bench: Bench, engine: Engine) -> None:
         job = bench.job("while :; do :; done & while :; do :; done", seconds=30, milli_vcpu=500)
         runner, stopper = Runner(engine), Stopper()
-        container = runner.create(job)
+        container = runner.create(job.cage)
         thread = threading.Thread(target=runner.run, args=(container, job, stopper))
         thread.start()
         try:
@@ -270,7 +270,7 @@ class TestItsLog:
         said: list[str] = []
         job = bench.job("echo first; sleep 30", said=said)
         runner, stopper = Runner(bench.engine), Stopper()
-        container = runner.create(job)
+        container = runner.create(job.cage)
         thread = threading.Thread(target=runner.run, args=(container, job, stopper))
         thread.start()
         until = time.monotonic() + 15

@@ -41,7 +41,7 @@ standings = st.builds(
     free_slots=st.integers(-1, 4),
     provider_free=st.sampled_from((SURETY - 1, SURETY)),
     provider_era=st.integers(0, 1),
-    isolations=st.sampled_from((frozenset[str](), frozenset({"gvisor"}))),
+    has=st.sampled_from((frozenset[str](), frozenset({"gvisor"}))),
 )
 # Mostly what nothing is wrong with, or every ask would be excluded for three reasons.
 good = standings.map(
@@ -68,7 +68,7 @@ lots = st.builds(
     failed_on=st.sets(st.sampled_from(WORKERS), max_size=2).map(frozenset),
     kind=st.integers(1, 2),
     providers=st.none() | st.sets(st.sampled_from(PEOPLE), max_size=3).map(frozenset),
-    isolation=st.sampled_from((None, None, "gvisor")),
+    needs=st.sampled_from((frozenset[str](), frozenset[str](), frozenset({"gvisor"}))),
 )
 steps = st.one_of(
     st.tuples(st.just("put"), good),

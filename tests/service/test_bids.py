@@ -301,3 +301,27 @@ def test_a_body_replayed_under_another_quote_or_after_its_cancel_starts_nothing(
     assert (elsewhere.status_code, elsewhere.json()["state"]) == (200, "refunded")
     with world.store.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM jobs").scalar_one() == 1
+
+
+@pytest.mark.parametrize(
+    ("required", "capability"),
+    [({"isolation": "gvisor"}, "gvisor"), ({"hosts": ["API.example.com"]}, "egress")],
+)
+def test_what_a_job_needs_of_its_worker_is_in_its_manifest_and_counted_where_it_is_missing(
+    world: World, required: dict[str, Any], capability: str
+) -> None:
+    offering(world)
+    found = quote(world, price=str(2 * DOLLAR), **required)
+    assert found.manifest.needs == {capability}
+    assert found.live_asks == 0
+    assert [each.reason for each in found.excluded] == ["without what the job requires of its worker"]
+    assert f"would have to offer {capability}" in str(found.nearest)
+    refused = ask_quote(world, kind="auction", price=str(2 * DOLLAR), **required)
+    assert (refused.status_code, refused.json()["code"]) == (422, "auction-needs")
+
+
+def test_gvisor_and_hosts_exclude_each_other(world: World) -> None:
+    refused = ask_quote(world, isolation="gvisor", hosts=["api.example.com"])
+    assert refused.json()["code"] == "egress-in-gvisor"
+    refused = ask_quote(world, hosts=["10.0.0.1"])
+    assert refused.status_code == 422, refused.text
