@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ import httpx
 import pytest
 from sqlalchemy import insert, select
 
+from marketplace.book import BookView
 from marketplace.store import transitions
 from marketplace.store.batches import batch_cleared, batch_closed, batch_opened
 from marketplace.store.tables import asks, lots, quotes
 from prixfixe.keys import sign_typed
 from prixfixe.market.rules import UNPAID
 from prixfixe.protocol.orders import Bid
+from prixfixe.protocol.product import Product
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 from tests.support.service import (
     CHAIN_TIME,
@@ -269,6 +273,46 @@ def test_what_changes_in_the_book_is_told_as_it_happens_and_a_reader_who_does_no
                 batch_cleared(connection, batch["digest"], where(9))
             kind, batch = next(seen)
             assert (kind, batch["transaction"]) == ("batch", where(9)["transaction"])
+
+
+@pytest.mark.network_ports
+def test_a_reader_who_stops_reading_fills_its_own_socket_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every event carries 700 kB here, so that all of them are more than any socket holds."""
+    changes, size = 24, 700_000
+    monkeypatch.setattr("marketplace.api.book._PAUSE_SECONDS", 0.0)
+    made: Counter[int] = Counter()  # bytes for each reader
+    with served(tmp_path / "data") as (world, url):
+        world.register()
+        tell = world.services.book.changes
+
+        def told_at_length(product: Product, seen: BookView) -> list[tuple[str, dict[str, object]]]:
+            found = tell(product, seen)
+            if found:
+                found.append(("padding", {"text": "x" * size}))
+                made[id(seen)] += size
+            return found
+
+        monkeypatch.setattr(world.services.book, "changes", told_at_length)
+        target = httpx.URL(f"{url}/v1/book/{product(world)}/events")
+        with socket.socket() as idle, httpx.Client(timeout=20, trust_env=False) as http:
+            idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            idle.connect((target.host, target.port or 0))
+            idle.sendall(f"GET {target.path} HTTP/1.1\r\nHost: {target.netloc.decode()}\r\n\r\n".encode())
+            with http.stream("GET", target) as stream:
+                seen = (data for kind, data in told(stream.iter_lines()) if kind == "depth")
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                for number in range(changes):
+                    place(world, world.ask(kinds=3, price=DOLLAR + number))
+                    levels = next(seen)["levels"]
+                    assert {"side": "ask", "price": str(DOLLAR + number), "volume": 1, "orders": 1} in levels
+            grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        slow, quick = sorted(made.values())
+        assert quick == changes * size
+        # What the kernel takes for a socket, what waits to be written, and one event: then it is not asked.
+        assert slow < quick // 2
+        assert grown_kib < 32 * 1024
 
 
 def publish_batch(world: World, number: int) -> None:
