@@ -82,7 +82,8 @@ class IssuedQuotes:
                 )
             connection.execute(_INSERT, row)
 
-        self._store.together(keep)
+        # Nothing was bought yet: after a power cut its customer may have to ask again.
+        self._store.together(keep, flush=False)
         if purge:
             self._purged = now
         return quote

@@ -1,11 +1,11 @@
 """The database: short transactions, and notifications that leave with their commit.
 
-SQLite by default, in write-ahead mode with every commit flushed, so that what the service acknowledged is
-there after a power cut; PostgreSQL by address, for several processes. On both readers never wait for the
-writer, and writers take turns: inside this process by a lock (SQLite's own way of waiting is to sleep and try
-again), between processes by the database. So what a writer read stays true until it commits, and no
-transaction fails half-way for what another one did. A flush to the disk takes longer than what most writers
-do: those that wait for the same one can share it (`Store.together`).
+SQLite by default, in write-ahead mode with every commit flushed that says nothing else, so that what the
+service acknowledged is there after a power cut; PostgreSQL by address, for several processes. On both readers
+never wait for the writer, and writers take turns: inside this process by a lock (SQLite's own way of waiting
+is to sleep and try again), between processes by the database. So what a writer read stays true until it
+commits, and no transaction fails half-way for what another one did. A flush to the disk takes longer than
+what most writers do: those that wait for the same one can share it (`Store.together`).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class _Wish:
     """Work for the writer, and what became of it."""
 
     work: Callable[[Connection], Any]
+    flush: bool
     result: Any = None
     error: Exception | None = None
     done: bool = False
@@ -104,15 +105,16 @@ class Store:
         if topics:
             self._topics.deliver(topics)
 
-    def together(self, work: Callable[[Connection], T]) -> T:
+    def together(self, work: Callable[[Connection], T], *, flush: bool = True) -> T:
         """What `work` gives of a transaction that may write, once that is on the disk.
 
         As `write`, for short work that many threads have at once: whoever's turn it is does the work of all
         that wait in one transaction, each within a savepoint, and flushes once. What one of them raises is
         raised where it was asked for, and undoes only what it did. When the whole fails, each is done again
-        alone: `work` may do nothing but read, write and `notify`.
+        alone: `work` may do nothing but read, write and `notify`. flush: without it what was written outlives
+        the process, and a power cut only when something was flushed since.
         """
-        wish = _Wish(work)
+        wish = _Wish(work, flush)
         self._wishes.append(wish)
         topics: list[str] = []
         with self._turn():
@@ -132,7 +134,7 @@ class Store:
         topics: list[str] = []
         if len(wishes) > 1:
             try:
-                with self._transaction(topics) as connection:
+                with self._transaction(topics, any(wish.flush for wish in wishes)) as connection:
                     for wish in wishes:
                         _within(connection, wish, topics)
             except Exception:
@@ -146,7 +148,7 @@ class Store:
             own: list[str] = []
             wish.error = None
             try:
-                with self._transaction(own) as connection:
+                with self._transaction(own, wish.flush) as connection:
                     wish.result = wish.work(connection)
                 topics += own
             except Exception as error:
@@ -167,10 +169,10 @@ class Store:
                 self._writer = None
 
     @contextmanager
-    def _transaction(self, topics: list[str]) -> Iterator[Connection]:
-        """topics: where `notify` puts what it queues."""
+    def _transaction(self, topics: list[str], flush: bool = True) -> Iterator[Connection]:
+        """topics: where `notify` puts what it queues. flush: to the disk, before the commit returns."""
         with self._connect() as connection:
-            writing = connection.execution_options(**{engines.WRITE: True})
+            writing = connection.execution_options(**{engines.WRITE: True, engines.FLUSH: flush})
             writing.info[_TOPICS] = topics
             try:
                 with writing.begin():

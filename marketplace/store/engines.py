@@ -13,7 +13,9 @@ from sqlalchemy.engine import make_url
 
 from prixfixe.errors import ConfigurationError
 
-WRITE: Final = "prixfixe_write"  # the execution option of a transaction that may write
+# Execution options of a transaction: whether it may write, and whether its commit waits for the disk.
+WRITE: Final = "prixfixe_write"
+FLUSH: Final = "prixfixe_flush"
 _PATIENCE_SECONDS: Final = 15  # for a turn, and for a row that another transaction holds
 _TURN: Final = 0x7072697866697865  # "prixfixe": of the database's advisory locks, the one that writers hold
 # A process that vanished with its machine, or hangs within a transaction, must not keep the turn, nor a
@@ -84,7 +86,15 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if _may_write(connection) else "BEGIN")
+        if not _may_write(connection):
+            connection.exec_driver_sql("BEGIN")
+            return
+        flush = _flushes(connection)
+        if connection.info.get(FLUSH, True) != flush:
+            # Of the connection, which other writes use later, and without effect inside a transaction.
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if flush else 'NORMAL'}")
+            connection.info[FLUSH] = flush
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -115,6 +125,8 @@ def _postgres(url: URL) -> Engine:
             # Not one state for the whole transaction, which would be that of before the wait: each statement
             # sees what was committed before it began, and nobody commits while the turn is held.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_TURN})")
+            if not _flushes(connection):
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
         else:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
@@ -127,6 +139,10 @@ def require_whole(connection: Connection) -> None:
     info = getattr(connection.connection.dbapi_connection, "info", None)  # psycopg's
     if info is not None and info.transaction_status.name == "INERROR":
         raise RuntimeError("a statement failed outside of a savepoint: nothing of this can be committed")
+
+
+def _flushes(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(FLUSH, True))
 
 
 def _may_write(connection: Connection) -> bool:

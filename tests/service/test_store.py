@@ -149,6 +149,26 @@ def test_writers_who_wait_together_share_a_flush_and_each_has_its_own_answer(
     assert store.wait(topics, 0.0, mark) == {f"topic:{number}" for number in good}
 
 
+def test_only_work_that_asks_for_it_is_not_flushed(store: Store) -> None:
+    """SQLite says of a connection how its commits reach the disk: 2 is flushed, 1 is not."""
+    seen: list[tuple[str, int]] = []
+
+    def work(name: str, flush: bool) -> None:
+        def look(connection: Connection) -> None:
+            seen.append((name, int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())))
+
+        store.together(look, flush=flush)
+
+    for name, flush in (("order", True), ("quote", False), ("order", True)):
+        work(name, flush)
+    assert seen == [("order", 2), ("quote", 1), ("order", 2)]
+    _come_at_once(store, [lambda: work("quote", False), lambda: work("order", True)])
+    assert {flushed for _, flushed in seen[3:]} == {2}
+    work("quote", False)
+    with store.write() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+
+
 def test_what_ends_a_shared_transaction_costs_the_others_nothing(store: Store) -> None:
     """As a full disk does: the transaction is gone, and with it what others had done in it."""
     answers: list[object] = []
