@@ -267,12 +267,21 @@ class Hands:
         self._call(calls.Keep(folder, files, into))
 
     def read(self, folder: Path, path: str, offset: int, length: int) -> Iterator[bytes]:
-        """Bytes of a collected file; RunnerLost when the runner ends meanwhile."""
-        with self._open(calls.ReadOutput(folder, path, offset, length)) as channel:
-            while (frame := channel.receive())[0] == DATA:
-                yield frame[1]
-            if frame[0] == ERROR:
-                raise calls.decode_error(frame[1])
+        """Bytes of a collected file, gone on with where a runner that ends meanwhile stopped."""
+        end, until = offset + length, time.monotonic() + _BACK_SECONDS
+        while True:
+            try:
+                with self._open(calls.ReadOutput(folder, path, offset, end - offset)) as channel:
+                    while (frame := channel.receive())[0] == DATA:
+                        offset += len(frame[1])
+                        until = time.monotonic() + _BACK_SECONDS
+                        yield frame[1]
+                    if frame[0] == ERROR:
+                        raise calls.decode_error(frame[1])
+                    return
+            except RunnerLost:
+                if time.monotonic() > until or self._closing.wait(_FIRST_PAUSE):
+                    raise
 
     def delete(self, folder: Path) -> None:
         self._call(calls.DeleteFolder(folder))

@@ -77,6 +77,28 @@ def test_it_goes_on_where_the_line_broke(world: tuple[World, str], monkeypatch: 
     assert sent.count < SIZE + 250_000
 
 
+def test_a_worker_that_is_killed_in_every_part_goes_on_where_it_was(world: tuple[World, str]) -> None:
+    sent = Sent()
+    for last in range(0, SIZE, 100_000):
+
+        def until_killed(part: PartRange, last: int = last) -> Iterable[bytes]:
+            yield from sent(part) if part.offset < last else list(sent(part))[:3]
+            if part.offset >= last:
+                raise Stopped("killed here")
+
+        client = ServiceClient(world[1])
+        client.sign_in(WORKER)
+        with pytest.raises(Stopped):
+            client.upload(NAME, SIZE, until_killed, 5.0)
+        client.close()
+    client = ServiceClient(world[1])
+    client.sign_in(WORKER)
+    client.upload(NAME, SIZE, sent, 5.0)
+    client.close()
+    assert arrived(world[0]) == CONTENT
+    assert sent.count <= SIZE + 6 * 100_000, "what had arrived is not sent again"
+
+
 def test_it_waits_no_longer_than_it_is_told(
     world: tuple[World, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

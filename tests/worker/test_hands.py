@@ -117,6 +117,14 @@ class TestWhenItDies:
             time.sleep(0.01)
         hands.release(held.folder)
 
+    def test_an_output_that_is_being_read_is_read_on_where_it_was(self, hands: Hands, tmp_path: Path) -> None:
+        content = os.urandom(8 << 20)
+        (tmp_path / "large").write_bytes(content)
+        reading = hands.read(tmp_path, "large", 100, len(content) - 100)
+        first = next(reading)
+        os.kill(hands.pid, signal.SIGKILL)
+        assert first + b"".join(reading) == content[100:]
+
     @pytest.mark.engine
     @pytest.mark.chain
     def test_a_task_that_it_followed_runs_on_and_its_log_is_whole(self, stage: Stage) -> None:
