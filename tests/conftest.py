@@ -6,12 +6,17 @@ import os
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from prixfixe.devnet.anvil import LocalChain, running_anvil
 from tests.support import postgres
 from tests.support.market import LocalMarket, deploy_local_market
 from tests.support.postgres import PostgresServer
+
+# How long one example takes is the machine's matter, which other programs share.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
