@@ -82,14 +82,14 @@ def staged(market: LocalMarket, engine: Engine, folder: Path) -> Iterator[Stage]
 
 
 @contextlib.contextmanager
-def started(stage: Stage) -> Iterator[tuple[int, int]]:
+def started(stage: Stage, runtime: str = "runc") -> Iterator[tuple[int, int]]:
     """A worker as a process of its own: its daemon's and its runner's process ids."""
     settings = stage.settings
     command = [
         *(str(Path(sys.executable).parent / "prixfixe"), "worker", "start", "--service", settings.service),
         *("--rpc", settings.rpc, "--provider", settings.provider, "--key", settings.key, "--json"),
         *("--vcpu", "2", "--memory", "512", "--disk", "128", "--data", str(settings.data)),
-        *("--slots", str(SLOTS), "--runtime", "runc"),
+        *("--slots", str(SLOTS), "--runtime", runtime),
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -134,9 +134,26 @@ class Loop:
             list(pool.map(lambda place: [self._run(place) for _ in range(count // SLOTS)], self.outputs))
         return time.perf_counter() - began
 
-    def _run(self, outputs: Path) -> None:
+    def one_bare(self, runtime: str) -> float:
+        """Seconds of one `docker run` with nothing beside it."""
+        began = time.perf_counter()
+        self._run(self.outputs[0], runtime)
+        return time.perf_counter() - began
+
+    def _run(self, outputs: Path, runtime: str = "runc") -> None:
         command = [
-            *("docker", "run", "--rm", "--network", "none", "--read-only", "--user", "65532:65532"),
+            *(
+                "docker",
+                "run",
+                "--rm",
+                "--runtime",
+                runtime,
+                "--network",
+                "none",
+                "--read-only",
+                "--user",
+                "65532:65532",
+            ),
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "256", "--init"),
             *("--memory", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--tmpfs", "/tmp:size=16m"),
             *("--volume", f"{outputs}:/job/outputs", self.stage.image, "/bin/sh", "-c", SCRIPT),
