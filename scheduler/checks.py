@@ -98,15 +98,16 @@ def first_block(client: MarketClient, deployment: Deployment | None) -> int:
     return low
 
 
-def lock_folder(data: Path) -> IO[str]:
-    """The folder's lock, held while the process lives: two services on one store would send twice.
+def lock_folder(data: Path, *, shared: bool = False) -> IO[str]:
+    """The folder's lock, held while the process lives: two services on one SQLite file would send twice.
 
-    ConfigurationError when another process has it.
+    shared: beside others that share it too, which is right when the tables are on PostgreSQL.
+    ConfigurationError when another process has it in a way that bars this one.
     """
     data.mkdir(parents=True, exist_ok=True)
     handle = (data / "service.lock").open("w")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.close()
         raise ConfigurationError(

@@ -67,6 +67,12 @@ from prixfixe.cli.failures import set_json
     default="info",
     show_default=True,
 )
+@click.option(
+    "--duties/--no-duties",
+    default=True,
+    help="Whether this process takes part in the duties; several on one PostgreSQL share them.",
+)
+@click.option("--api/--no-api", default=True, help="Whether this process serves the API.")
 @click.option("--json", "as_json", is_flag=True, help="Print the start line as one JSON object.")
 def serve(
     data: Path,
@@ -82,9 +88,11 @@ def serve(
     confirmations: int | None,
     chain_wait: float,
     log_level: str,
+    duties: bool,
+    api: bool,
     as_json: bool,
 ) -> None:
-    """Run the service: the API and the scheduler in one process.
+    """Run the service: the API and the scheduler in one process, or several on one PostgreSQL.
 
     It stops in order on SIGTERM or Ctrl-C, and goes on where it was when it is started again, however it
     ended.
@@ -112,6 +120,8 @@ def serve(
             heartbeat_seconds=heartbeat,
             chain_wait_seconds=chain_wait,
             confirmations=confirmations,
+            duties=duties,
+            api=api,
             json=as_json,
         )
     )

@@ -16,15 +16,17 @@ log = logging.getLogger(__name__)
 
 _FIRST_BACK_OFF_SECONDS: Final = 0.2
 _LAST_BACK_OFF_SECONDS: Final = 5.0
+_ELECTION_SECONDS: Final = 1.0  # between looks whether a duty that another process leads is free
 
 
 @dataclass(frozen=True, slots=True)
 class DutyHealth:
-    """What health and `admin status` show. error: of the last run, None when it went well. since: when the
-    errors began (service clock)."""
+    """What health and `admin status` show. leads: whether it is this process, of all on the database, that
+    does it. error: of the last run, None when it went well. since: when the errors began (service clock)."""
 
     name: str
     running: bool
+    leads: bool
     runs: int
     error: str | None
     since: float | None
@@ -32,6 +34,8 @@ class DutyHealth:
 
 class Duty:
     """Base of the duties. A subclass gives `name`, `topics` and `run_once`.
+
+    Of all processes on one database one leads a duty and does it; the others stand by.
 
     One thread calls `run_once` at the start, after each notification of a topic, and after the seconds that
     it returned. An exception is logged with its reason and tried again later, each time waiting longer; a
@@ -45,6 +49,7 @@ class Duty:
         self.store: Final = store
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._leads = False
         self._runs = 0
         self._error: str | None = None
         self._failing_since: float | None = None
@@ -52,6 +57,9 @@ class Duty:
     def run_once(self) -> float:
         """Do what can be done now. Seconds until it should run again although nothing wakes it."""
         raise NotImplementedError
+
+    def took_over(self) -> None:
+        """Forget what was remembered of the last time: this process begins to lead, maybe after another."""
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -76,7 +84,7 @@ class Duty:
 
     def health(self) -> DutyHealth:
         running = self._thread is not None and self._thread.is_alive()
-        return DutyHealth(self.name, running, self._runs, self._error, self._failing_since)
+        return DutyHealth(self.name, running, self._leads, self._runs, self._error, self._failing_since)
 
     @property
     def _stop_topic(self) -> str:
@@ -84,20 +92,34 @@ class Duty:
 
     def _loop(self) -> None:
         failures = 0
-        while not self._stopping.is_set():
-            mark = self.store.sequence()
-            try:
-                pause = self.run_once()
-            except Exception as error:
-                failures += 1
-                pause = min(_FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), _LAST_BACK_OFF_SECONDS)
-                self._failed(error)
-                # Only a stop shortens the back-off: what wakes the duty does not cure it.
-                self.store.wait([self._stop_topic], pause, since=mark)
-            else:
-                failures = 0
-                self._went_well()
-                self.store.wait([*self.topics, self._stop_topic], max(pause, 0.0), since=mark)
+        try:
+            while not self._stopping.is_set():
+                mark = self.store.sequence()
+                if not self._is_leading():
+                    self.store.wait([self._stop_topic], _ELECTION_SECONDS, since=mark)
+                    continue
+                try:
+                    with self.store.led(self.name):
+                        pause = self.run_once()
+                except Exception as error:
+                    failures += 1
+                    pause = min(_FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), _LAST_BACK_OFF_SECONDS)
+                    self._failed(error)
+                    # Only a stop shortens the back-off: what wakes the duty does not cure it.
+                    self.store.wait([self._stop_topic], pause, since=mark)
+                else:
+                    failures = 0
+                    self._went_well()
+                    self.store.wait([*self.topics, self._stop_topic], max(pause, 0.0), since=mark)
+        finally:
+            self.store.leading.release(self.name)
+
+    def _is_leading(self) -> bool:
+        leads = self.store.leading.leads(self.name)
+        if leads and not self._leads:
+            self.took_over()
+        self._leads = leads
+        return leads
 
     def _failed(self, error: Exception) -> None:
         self._runs += 1

@@ -74,6 +74,10 @@ class Relayer(Duty):
         self._signed: dict[int, SignedTransaction] = {}
         self.foreign_nonces = 0  # nonces that somebody else's transaction took: another process has the key
 
+    def took_over(self) -> None:
+        self._next_nonce = None
+        self._signed.clear()
+
     def run_once(self) -> float:
         self._look_after_sent()
         while not self.should_stop() and (rows := self._rows("pending", self._settings.batch)):

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -61,7 +62,7 @@ _LOCAL_POLL_SECONDS: Final = 0.2
 class ServeOptions:
     """Where a service runs and on what. port: 0 takes a free one. deployment: manifest of the market, or
     contract: its address. key: spec of the operator's key. domains: HOST:PORT by which users reach it, the
-    main one first."""
+    main one first. duties, api: what of the two runs in this process."""
 
     data: Path
     rpc: str
@@ -75,6 +76,8 @@ class ServeOptions:
     heartbeat_seconds: float | None = None
     chain_wait_seconds: float = 30.0
     confirmations: int | None = None
+    duties: bool = True
+    api: bool = True
     json: bool = False
 
 
@@ -90,12 +93,16 @@ def serve(options: ServeOptions) -> None:
 
 def _serve(options: ServeOptions, closing: ExitStack) -> None:
     began = time.monotonic()
-    closing.enter_context(checks.lock_folder(options.data))
+    if not (options.duties or options.api):
+        raise ConfigurationError("without API and without duties there is nothing to do")
+    # The port is not known yet, and no matter here.
+    shared = _settings(options, options.port).is_shared
+    closing.enter_context(checks.lock_folder(options.data, shared=shared))
     client, deployment = _market(options, closing)
     signer = load_signer(options.key, chain_id=client.chain_id)
     checks.require_operator(client, signer.address)
-    listening = closing.enter_context(_listen(options.host, options.port))
-    port = int(listening.getsockname()[1])
+    listening = closing.enter_context(_listen(options.host, options.port)) if options.api else None
+    port = int(listening.getsockname()[1]) if listening is not None else options.port
     settings = _settings(options, port)
     store = Store(settings.database_url)
     closing.callback(store.close)
@@ -103,7 +110,19 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     policy = client.policy()
     reader = MarketReader(client.rpc, client.contract)
     services = Services.build(settings, _describe(settings, client, policy, signer), store, reader, signer)
-    duties = build_duties(options, services, client, reader, signer, policy, deployment)
+    duties: Sequence[Duty] = ()
+    if options.duties:
+        duties = build_duties(options, services, client, reader, signer, policy, deployment)
+    closing.callback(_drain, services, duties)
+    for duty in duties:
+        duty.start()
+    if listening is None:
+        _announce(options, settings, services.market, None, time.monotonic() - began)
+        told = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: told.set())
+        told.wait()
+        return
     app = create_app(services)
     app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
     config = uvicorn.Config(
@@ -116,9 +135,6 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
         timeout_graceful_shutdown=int(_DRAIN_SECONDS),
         timeout_keep_alive=30,
     )
-    closing.callback(_drain, services, duties)
-    for duty in duties:
-        duty.start()
     _announce(options, settings, services.market, port, time.monotonic() - began)
     _Server(config, services).run(sockets=[listening])
 
@@ -262,12 +278,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _announce(
-    options: ServeOptions, settings: ServiceSettings, market: Market, port: int, seconds: float
+    options: ServeOptions, settings: ServiceSettings, market: Market, port: int | None, seconds: float
 ) -> None:
-    """One line when the port is open: requests wait in its queue until the server takes them."""
+    """One line when the port is open: requests wait in its queue until the server takes them. port: None
+    without API."""
     shown = "127.0.0.1" if options.host in ("0.0.0.0", "::", "") else options.host
     facts = {
-        "url": f"http://{shown}:{port}",
+        "url": None if port is None else f"http://{shown}:{port}",
         "port": port,
         "chain_id": market.chain_id,
         "contract": market.contract,
@@ -279,8 +296,9 @@ def _announce(
     if options.json:
         print(json.dumps(facts), flush=True)
     else:
+        does = "does duties" if port is None else f"serves {facts['url']}"
         print(
-            f"prixfixe {__version__} serves {facts['url']} (chain {market.chain_id}, contract "
+            f"prixfixe {__version__} {does} (chain {market.chain_id}, contract "
             f"{market.contract}, started in {seconds:.1f} s)",
             flush=True,
         )

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar, cast
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
-from marketplace.store import engines, faults, listening
+from marketplace.store import engines, faults, leading, listening
 from marketplace.store.topics import Topics
 
 T = TypeVar("T")
@@ -86,9 +86,12 @@ class Store:
         self._wishes: deque[_Wish] = deque()
         self._topics = Topics()
         self._name = secrets.token_hex(8)
+        self._fences = threading.local()
+        self.leading: leading.Leading = leading.Alone()
         self._listener: listening.Listener | None = None
         if parsed.get_backend_name() == "postgresql":
             self._listener = listening.Listener(self.engine, self._topics, self._name)
+            self.leading = leading.Elected(self.engine)
 
     @staticmethod
     def at(path: Path) -> Store:
@@ -176,12 +179,23 @@ class Store:
             writing.info[_TOPICS] = topics
             try:
                 with writing.begin():
+                    if (duty := getattr(self._fences, "duty", None)) is not None:
+                        self.leading.require(writing, duty)
                     yield writing
                     engines.require_whole(writing)
                     if topics and self._listener is not None:
                         listening.tell(writing, self._name, topics)
             finally:
                 writing.info.pop(_TOPICS, None)
+
+    @contextmanager
+    def led(self, duty: str) -> Iterator[None]:
+        """While it lasts, a write of this thread is Unavailable once another process may lead the duty."""
+        self._fences.duty = duty
+        try:
+            yield
+        finally:
+            self._fences.duty = None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -238,6 +252,7 @@ class Store:
         """Give the connections back. The store cannot be used afterwards."""
         if self._listener is not None:
             self._listener.close()
+        self.leading.close()
         self.engine.dispose()
 
     def _listen(self) -> None:

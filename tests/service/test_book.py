@@ -90,6 +90,7 @@ def book(world: World) -> dict[str, Any]:
     return dict(answer.json())
 
 
+@pytest.mark.both_databases
 def test_an_ask_is_placed_by_its_signature_alone_replaced_and_seen_in_the_depth(world: World) -> None:
     world.register()
     (answer,) = place(world, world.ask(kinds=3))
@@ -146,6 +147,7 @@ def test_a_silent_worker_has_no_place_in_the_depth_and_comes_back_with_its_heart
     assert book(world)["live"] == 1
 
 
+@pytest.mark.both_databases
 def test_an_order_is_its_owners_to_see_and_to_cancel(world: World) -> None:
     world.register()
     place(world, world.ask(kinds=3))

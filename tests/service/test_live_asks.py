@@ -101,6 +101,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
     made.store.close()
 
 
+@pytest.mark.both_databases
 def test_what_another_process_writes_is_in_the_next_quote(pair: Pair) -> None:
     assert pair.why() == pair.exactly()
     for number in range(1, 4):

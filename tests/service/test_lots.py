@@ -29,6 +29,8 @@ from tests.support.service import (
     settle_on_chain,
 )
 
+pytestmark = pytest.mark.both_databases
+
 NONE = OutputManifest()
 OUT = manifest_of(out_txt=b"fine")
 

@@ -66,6 +66,7 @@ def test_the_units_choose_the_tier(world: World) -> None:
     assert str(world.quote(units=101).total) == "$9.00"
 
 
+@pytest.mark.both_databases
 def test_live_asks_are_counted_and_the_others_are_told_of(world: World) -> None:
     world.publish()
     world.register()
@@ -121,6 +122,7 @@ def test_a_silent_chain_is_said_and_may_be_tried_again(world: World) -> None:
     assert problem["retryable"] is True
 
 
+@pytest.mark.both_databases
 def test_an_order_becomes_a_job_with_lots_tasks_and_a_first_event(world: World) -> None:
     world.publish()
     job = world.placed()
@@ -136,6 +138,7 @@ def test_an_order_becomes_a_job_with_lots_tasks_and_a_first_event(world: World) 
     assert wire.Job.model_validate(answer.json()) == job
 
 
+@pytest.mark.both_databases
 def test_the_same_order_again_is_the_same_job(world: World) -> None:
     world.publish()
     world.upload(CUSTOMER, b"a,b\n")
@@ -157,6 +160,7 @@ def test_a_short_signature_orders_too(world: World) -> None:
     assert world.post_order(order).status_code == 201
 
 
+@pytest.mark.both_databases
 def test_an_idempotency_key_belongs_to_one_order(world: World) -> None:
     world.publish()
     world.upload(CUSTOMER, b"a,b\n")

@@ -36,6 +36,8 @@ from tests.support.service import (
     where,
 )
 
+pytestmark = pytest.mark.both_databases
+
 TRUTH = manifest_of(out_csv=b"a true result\n")
 LIE = manifest_of(out_csv=b"a lie\n")
 DUE = Due(CHAIN_TIME + 124).pack()

@@ -35,6 +35,8 @@ from tests.support.service import (
     where,
 )
 
+pytestmark = pytest.mark.both_databases
+
 PRODUCT = BundleDefinition.model_validate(DEFINITION).limits.product
 CODE = "0x" + PRODUCT.to_bytes().hex()
 

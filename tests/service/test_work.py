@@ -190,6 +190,7 @@ def test_nothing_to_do_is_an_empty_answer(world: World) -> None:
     assert world.http.get("/v1/assignments?wait=0.01", headers=world.sign_in(WORKER)).status_code == 204
 
 
+@pytest.mark.both_databases
 def test_a_started_attempt_is_not_assigned_again_unless_its_worker_forgot_it(world: World) -> None:
     world.publish()
     assignment = world.running(world.placed())
@@ -213,6 +214,7 @@ def test_a_strangers_attempt_does_not_exist(world: World) -> None:
         assert (answer.status_code, answer.json()["code"]) == (404, "attempt-unknown")
 
 
+@pytest.mark.both_databases
 def test_a_success_is_stored_and_on_its_way_to_the_contract(world: World) -> None:
     world.publish()
     job = world.placed()
@@ -242,6 +244,7 @@ def test_a_success_is_stored_and_on_its_way_to_the_contract(world: World) -> Non
     assert (status["settled"], status["running"], status["earned"]) == (1, 0, "1000000")
 
 
+@pytest.mark.both_databases
 def test_a_refusal_gives_the_reason_to_the_customer(world: World) -> None:
     world.publish()
     job = world.placed()
@@ -357,6 +360,7 @@ def test_unknown_attempts_are_to_be_stopped(world: World) -> None:
     assert world.beat(running=["abc"]).json()["stop"] == ["abc"]
 
 
+@pytest.mark.both_databases
 def test_logs_are_kept_once_in_order_and_up_to_a_limit(world: World) -> None:
     world.publish()
     job = world.placed()
@@ -386,6 +390,7 @@ def test_logs_are_kept_once_in_order_and_up_to_a_limit(world: World) -> None:
     assert half.status_code == 422
 
 
+@pytest.mark.both_databases
 def test_progress_reaches_the_job(world: World) -> None:
     world.publish()
     job = world.placed()
@@ -395,6 +400,7 @@ def test_progress_reaches_the_job(world: World) -> None:
     assert (told["progress"], told["state"], told["stage"]) == (0.5, "running", "running on w1")
 
 
+@pytest.mark.both_databases
 def test_a_job_is_cancelled_only_while_no_worker_has_it(world: World) -> None:
     world.publish()
     first, second = world.placed(nonce=1), world.placed(nonce=2)

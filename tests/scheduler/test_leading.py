@@ -1,0 +1,118 @@
+"""Of several processes on one PostgreSQL one leads each duty; when it is gone another goes on in seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import insert, text
+
+from marketplace.store.database import Store
+from marketplace.store.tables import deals, nonces
+from prixfixe.errors import Unavailable
+from scheduler.duty import Duty, stop_all
+from tests.scheduler.test_serve import Start, facts, start
+from tests.support.market import LocalMarket
+from tests.support.postgres import PostgresServer, choosing
+from tests.support.scheduling import Service, until
+
+__all__ = ["start"]  # the fixture
+
+FAIL_OVER_SECONDS = 10.0
+
+
+class Counting(Duty):
+    name = "counting"
+    topics = ("work",)
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.runs = 0
+
+    def run_once(self) -> float:
+        with self.store.write() as connection:
+            connection.execute(insert(nonces).values(nonce=os.urandom(8).hex(), expires_at=1))
+        self.runs += 1
+        return 0.05
+
+
+@pytest.fixture
+def pair(postgres_server: PostgresServer) -> Iterator[tuple[Store, Store]]:
+    """Two processes' views of one database."""
+    url = postgres_server.database("leading")
+    stores = Store(url), Store(url)
+    yield stores
+    for store in stores:
+        store.close()
+    postgres_server.clean()
+
+
+def test_one_of_two_does_a_duty_and_the_other_when_it_has_stopped(pair: tuple[Store, Store]) -> None:
+    first, second = (Counting(store) for store in pair)
+    first.start()
+    until(lambda: first.runs > 1, "the first to lead")
+    second.start()
+    seen = first.runs
+    until(lambda: first.runs > seen + 5, "the first to go on")
+    assert (second.runs, second.health().leads, first.health().leads) == (0, False, True)
+    assert stop_all([first], 5.0) == []
+    until(lambda: second.runs > 1, "the second to take over")
+    assert second.health().leads
+    assert stop_all([second], 5.0) == []
+
+
+def test_a_leader_that_lost_its_lock_without_knowing_writes_nothing(pair: tuple[Store, Store]) -> None:
+    """The lock's connection is cut from the other side, as a server does when a machine falls silent."""
+    first, second = pair
+    assert first.leading.leads("counting")
+    assert not second.leading.leads("counting")
+    with second.write() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+            )
+        )
+    until(lambda: second.leading.leads("counting"), "the lock to be free")
+    with pytest.raises(Unavailable) as refused, first.led("counting"), first.write():
+        pass
+    assert refused.value.code == "not-leading"
+    assert not first.leading.leads("counting")
+    with second.led("counting"), second.write():
+        pass
+    with first.write():
+        pass  # what is no duty's is nobody's to lead
+
+
+@pytest.mark.chain
+@pytest.mark.network_ports
+def test_when_the_leader_is_killed_another_process_assigns_within_ten_seconds(
+    start: Start, market: LocalMarket, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    """Duties alone and a whole service on one database; the first, which leads all, is killed with -9."""
+    with choosing(postgres_server):
+        tables = Service(market, tmp_path)
+        _fail_over(start, tables)
+        tables.close()
+
+
+def _fail_over(start: Start, tables: Service) -> None:
+    tables.list_offer()
+    worker = tables.ready_worker()
+    database = ("--database", tables.store.url)
+    leader = start(*database, "--no-api")
+    assert facts(leader)["url"] is None
+    other = start(*database)
+    health = httpx.get(facts(other)["url"] + "/v1/health", timeout=20).json()
+    assert health["status"] == "ok"
+    assert [duty["name"] for duty in health["duties"] if duty["leads"]] == []
+
+    tables.beat(worker)
+    os.kill(leader.pid, signal.SIGKILL)
+    tables.order()
+    until(lambda: tables.rows(deals), "the deal", FAIL_OVER_SECONDS)
+    other.send_signal(signal.SIGTERM)
+    assert other.wait(20) == 0
