@@ -1,8 +1,8 @@
 """`scripts/bench cage`: what the worker's whole path adds to a bare `docker run`, on runc and on gVisor.
 
 One job at a time, in turns with `docker run --rm` of the same image, runtime and limits: a job is fetched,
-checked against the chain, laid out, run in the cage, hashed, signed, uploaded and reported. The service is the
-benchmark's own, so that nothing of the market's is in it; chain and engine are real. The figure is the
+checked against the chain, laid out, run in the cage, hashed, signed, uploaded and reported. The service is
+the benchmark's own, so that nothing of the market's is in it; chain and engine are real. The figure is the
 difference of the medians, of the runtime where it is larger.
 """
 
