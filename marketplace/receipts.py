@@ -16,7 +16,7 @@ from marketplace.store.tables import bundles, deals, jobs, quotes, tasks
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
-from prixfixe.protocol.deals import refusal_root
+from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import order_from_json
@@ -30,7 +30,8 @@ from prixfixe.protocol.receipt import (
     ReceiptTask,
     TransactionReference,
 )
-from prixfixe.protocol.typed_data import Domain, format_bytes32
+from prixfixe.protocol.surroundings import cage_fault
+from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
 
 _UNSIGNED: Final = "0x" + "00" * 65
 _EXACT_INTEGER: Final = 2**53
@@ -79,7 +80,7 @@ class Receipts:
             order=order_from_json(job["order"]),
             order_signature=job["signature"],
             definition=_definition(connection, quote),
-            lots=_lots(connection, job["id"]),
+            lots=_lots(connection, job["id"], self._domain),
             outcome=job["state"],
             quoted=quote.total,
             charged=Money(job["charged"]),
@@ -109,7 +110,7 @@ def exact(value: Any) -> Any:
     return value
 
 
-def _lots(connection: Connection, job: str) -> tuple[ReceiptLot, ...]:
+def _lots(connection: Connection, job: str, domain: Domain) -> tuple[ReceiptLot, ...]:
     """Every deal that was opened for the job, in the order of the chain."""
     rows = connection.execute(select(deals).where(deals.c.job == job)).mappings().all()
     over = [row for row in rows if row["ended"] is not None]
@@ -118,10 +119,14 @@ def _lots(connection: Connection, job: str) -> tuple[ReceiptLot, ...]:
     firsts = {row[0]: row[1] for row in connection.execute(first)}
     cases = cases_of(connection, job)
     standings = standings_of(connection, job)
-    return tuple(_lot(row, standings[row["id"], row["opening"]], firsts[row["lot"]], cases) for row in over)
+    return tuple(
+        _lot(row, standings[row["id"], row["opening"]], firsts[row["lot"]], cases, domain) for row in over
+    )
 
 
-def _lot(row: RowMapping, standing: Standing, first: int, cases: Sequence[RowMapping]) -> ReceiptLot:
+def _lot(
+    row: RowMapping, standing: Standing, first: int, cases: Sequence[RowMapping], domain: Domain
+) -> ReceiptLot:
     """first: index in the job of the lot's first task. cases: of the whole job."""
     deal = standing.deal
     settled = row["state"] in _SETTLED
@@ -129,7 +134,8 @@ def _lot(row: RowMapping, standing: Standing, first: int, cases: Sequence[RowMap
     root = row["root"] if settled else format_bytes32(refusal_root(row["due"]))
     signed = standing.signatures(root, row["done"] or 0)
     # What was in the outputs is told by one who brought them, or who says why there are none.
-    told = next((each["tasks"] for each in standing.attempts if each["tasks"] and _counts(each, root)), None)
+    teller = next((each for each in standing.attempts if each["tasks"] and _counts(each, root)), None)
+    told = None if teller is None else teller["tasks"]
     return ReceiptLot(
         deal_id=row["id"],
         deal=deal,
@@ -156,7 +162,16 @@ def _lot(row: RowMapping, standing: Standing, first: int, cases: Sequence[RowMap
         else (),
         fact=row["fact"] if settled else None,
         disputes=tuple(_dispute(case) for case in cases if case["deal"] == row["id"]) if settled else (),
+        cage=_cage(teller, deal, row["root"], domain) if settled and teller is not None else None,
     )
+
+
+def _cage(teller: RowMapping, deal: Deal, root: str, domain: Domain) -> dict[str, Any] | None:
+    """Only what its worker signed: a receipt shall not fail its check by a worker's nonsense."""
+    shown = exact(teller["cage"]) if teller["cage"] else None
+    if shown is None or cage_fault(shown, deal, parse_bytes32(root, name="root"), domain) is not None:
+        return None
+    return cast(dict[str, Any], shown)
 
 
 def _outcome(state: str) -> Literal["settled", "refused", "expired"]:

@@ -21,12 +21,14 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from prixfixe.errors import EngineError, InvalidInput, PrixfixeError
+from prixfixe.keys import sign_typed
 from prixfixe.protocol import matrix
 from prixfixe.protocol.deals import Due, open_word, refusal_root
 from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.orders import Result
 from prixfixe.protocol.outputs import OutputManifest, TaskStatus, lot_root
 from prixfixe.protocol.reports import MORE_WORDS_BYTES, LotReport, TaskReport
+from prixfixe.protocol.surroundings import Surroundings
 from prixfixe.protocol.wire import Assignment, Reason
 from worker import outcomes
 from worker.checks import check_deal, check_job
@@ -292,11 +294,18 @@ class Attempt:
             tasks=tuple(told),
             result=result,
             signature=self._delivery.sign(result, self.assignment.due),
-            cage=self._cage,
+            cage=self._signed_cage(root) if done else self._cage,
         )
         self.room.journal.finished(self.id, report.model_dump_json())
         self.room.settler.watch(self.id)
         return report
+
+    def _signed_cage(self, root: bytes) -> dict[str, Any]:
+        """What the tasks ran in, with this worker's word for it. Empty for what never ran here."""
+        if not self._cage:
+            return {}
+        word = Surroundings(self.assignment.deal.id, root, bytes.fromhex(self._cage["digest"]))
+        return {**self._cage, "signature": "0x" + sign_typed(self.room.signer, word, self.room.domain).hex()}
 
     @property
     def _delivery(self) -> Delivery:

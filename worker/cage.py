@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from prixfixe.errors import ConfigurationError
-from prixfixe.protocol.canonical import canonical_digest_hex
 from prixfixe.protocol.manifest import IMAGE_PATTERN
+from prixfixe.protocol.surroundings import cage_digest
 
 USER: Final = 65532  # the "nonroot" of minimal images: owns nothing, and no account of a Debian host
 TASK_USER: Final = f"{USER}:{USER}"
@@ -24,7 +24,6 @@ LABEL_WORKER: Final = "prixfixe.worker"
 LABEL_GPUS: Final = "prixfixe.gpus"
 GVISOR: Final = "runsc"
 PROXY_PORT: Final = 3128  # on the loopback of a job that may call hosts
-_LABELS: Final = ("attempt", "worker", "task", "tasks")
 _MIB: Final = 1 << 20
 
 
@@ -258,10 +257,8 @@ class Cage:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over `describe()`, without attempt, worker and task: two workers that ran a job alike show
-        the same."""
-        shown = {key: value for key, value in self.describe().items() if key not in _LABELS}
-        return canonical_digest_hex(shown)
+        """`protocol.surroundings.cage_digest` of `describe()`."""
+        return cage_digest(self.describe())
 
 
 def _bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from prixfixe.protocol.quotes import not_as_quoted, receipt_digest
 from prixfixe.protocol.receipt import Receipt, ReceiptLot
 from prixfixe.protocol.replicas import quorum_of
 from prixfixe.protocol.signatures import parse_signature, require_signer
+from prixfixe.protocol.surroundings import cage_fault
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
 from prixfixe.protocol.wire import BidQuote
 
@@ -210,6 +211,10 @@ def _check_lot(checks: Checks, receipt: Receipt, lot: ReceiptLot, number: int, d
         _require_root(lot, root, first=deal.lot * receipt.order.lot)
         _require_signatures(deal, Result(deal.id, root, lot.done), lot.signatures, domain)
         require_fact(lot)
+    if lot.cage is not None:
+        with checks.check(f"deal {number + 1}: cage", "the worker signed what its tasks ran in"):
+            fault = cage_fault(lot.cage, deal, parse_bytes32(lot.root, name="root"), domain)
+            require(fault is None, fault or "")
     _tell_failed(checks, lot)
     check_disputes(checks, lot, f"deal {number + 1}")
 

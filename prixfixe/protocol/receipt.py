@@ -85,6 +85,7 @@ class ReceiptLot(Message):
 
     signatures: one a leg, "0x" for who did not sign. legs: only of a deal with several. fact: what the
     contract remembers of the settlement, packed, as of the receipt; None unless settled.
+    cage: what its tasks ran in, as the worker that delivered them says and signs (`protocol.surroundings`).
     """
 
     deal_id: Word
@@ -100,6 +101,7 @@ class ReceiptLot(Message):
     legs: Annotated[tuple[ReceiptLeg, ...], Field(exclude_if=lambda legs: not legs)] = ()
     fact: Digits | None = None
     disputes: tuple[ReceiptDispute, ...] = ()
+    cage: Annotated[dict[str, Any] | None, Field(exclude_if=lambda cage: not cage)] = None
 
     @property
     def overturned(self) -> bool:

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import pytest
 
+from prixfixe.client.verification import verify
 from prixfixe.client.wishes import TaskResult, Wish
 from prixfixe.development_keys import ADDRESSES
 from prixfixe.devnet.processes import alive, spawn, stop
@@ -228,10 +229,14 @@ def _order(devnet: Devnet, folder: Path, archive: Path, **required: Any) -> dict
     wish = Wish(archive, ("python3", "-c", ORDERED), product=PRODUCT, price=PRICE, providers=(_provider(1),),
                 wait_seconds=120, **required)  # fmt: skip
     with devnet.client() as client:
-        client.download(client.wait(client.submit(wish)), folder)
+        job = client.wait(client.submit(wish))
+        client.download(job, folder)
+        receipt = client.receipt(job)
+    cage = receipt.lots[0].cage or {}
+    context = devnet.context
+    assert verify(receipt, [], chain_id=context.chain_id, contract=context.contract).valid
     seen = json.loads((folder / "seen.json").read_text())
-    assert isinstance(seen, dict)
-    return seen
+    return {**seen, "cage": (cage.get("runtime"), cage.get("hosts"))}
 
 
 def _live_on(devnet: Devnet, folder: Path, archive: Path, over: threading.Event, outcome: Outcome) -> None:
@@ -349,12 +354,14 @@ def test_a_job_that_requires_gvisor_gets_it_from_a_worker_that_runs_others_on_ru
         pytest.skip("the engine has no runtime runsc: scripts/setup starts one that has")
     assert "Linux version 4.4.0 " in outcome.ordered["gvisor"]["kernel"], "the version that gVisor claims"
     assert outcome.ordered["gvisor"]["proxy"] is None
+    assert outcome.ordered["gvisor"]["cage"] == (GVISOR, []), "as its worker signed it, in the receipt"
     assert "Linux version 4.4.0 " not in outcome.ordered["egress"]["kernel"]
 
 
 def test_a_job_that_names_hosts_finds_a_proxy_that_refuses_others(outcome: Outcome) -> None:
     assert outcome.ordered["egress"]["proxy"] == "http://127.0.0.1:3128"
     assert outcome.ordered["egress"]["other"] == 403
+    assert outcome.ordered["egress"]["cage"] == ("runc", ["api.example.com"])
 
 
 def test_the_healthy_neighbour_noticed_nothing(outcome: Outcome) -> None:
