@@ -98,10 +98,14 @@ class CommandGroup(click.Group):
         if not kwargs.get("standalone_mode", True):
             return super().main(*args, **kwargs)
         kwargs["standalone_mode"] = False
+        own = not args and "args" not in kwargs  # whose process it is
+        if own:
+            # The HTTP library loads its own command, with all that colours it, wherever that is installed.
+            sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
         with reported():
             code = super().main(*args, **kwargs)
         status = code if isinstance(code, int) else 0
-        if not args and "args" not in kwargs:
+        if own:
             _leave(status)
         sys.exit(status)
 

@@ -127,6 +127,16 @@ def test_a_command_ends_with_all_that_was_to_be_done_at_its_end(thread: str) -> 
     assert done.stderr == ""
 
 
+def test_no_command_of_another_library_is_loaded() -> None:
+    program = (
+        "import atexit, sys\nfrom prixfixe.cli import main\n"
+        "def look():\n    import httpx\n    print('rich' in sys.modules, httpx.Client.__name__)\n"
+        "atexit.register(look); sys.argv = ['prixfixe', '--version']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["False Client"]
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     command = f"{os.path.dirname(sys.executable)}/prixfixe --help | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
