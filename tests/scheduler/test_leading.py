@@ -87,6 +87,25 @@ def test_a_leader_that_lost_its_lock_without_knowing_writes_nothing(pair: tuple[
         pass  # what is no duty's is nobody's to lead
 
 
+def test_after_a_crash_of_the_server_the_duty_goes_on_in_one_process(
+    pair: tuple[Store, Store], postgres_server: PostgresServer
+) -> None:
+    duties = [Counting(store) for store in pair]
+    for duty in duties:
+        duty.start()
+    until(lambda: any(duty.runs > 1 for duty in duties), "one to lead")
+    postgres_server.stop(signal.SIGQUIT)
+    until(lambda: not any(duty.health().leads for duty in duties), "both to see that it is gone")
+    before = [duty.runs for duty in duties]
+    postgres_server.start()
+    until(
+        lambda: any(duty.runs > seen + 1 for duty, seen in zip(duties, before, strict=True)), "one to go on"
+    )
+    assert [duty.health().leads for duty in duties].count(True) == 1
+    assert all(duty.health().running for duty in duties)
+    assert stop_all(duties, 5.0) == []
+
+
 @pytest.mark.chain
 @pytest.mark.network_ports
 def test_when_the_leader_is_killed_another_process_assigns_within_ten_seconds(
