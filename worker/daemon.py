@@ -62,6 +62,7 @@ _FOREVER: Final = 10 * 365 * 86400.0
 _KEEP_ENDED_SECONDS: Final = 7 * 86400.0
 _ABSENT_SECONDS: Final = 1.0  # between looks at a node or service that is away at the start
 _FULL_SECONDS: Final = 1.0  # between looks at a full disk
+_LOCK_SECONDS: Final = 0.2
 _LAST_WORDS_SECONDS: Final = 10.0  # for refusals of tasks that a drain cut off
 
 
@@ -373,13 +374,26 @@ def installation(data: Path) -> str:
         return place.read_text(encoding="ascii")
 
 
+def _lock(descriptor: int) -> None:
+    """BlockingIOError when another has it: for longer than a command that only looks (`duty.is_running`)."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.02)
+
+
 @contextmanager
 def only_one(data: Path) -> Iterator[None]:
     """Two daemons on one journal would sign against each other. Conflict names the one that runs."""
     descriptor = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError as error:
             pid = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
             raise Conflict(

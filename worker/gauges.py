@@ -11,6 +11,7 @@ from prixfixe.errors import EngineError
 from prixfixe.protocol.outputs import TaskStatus
 from worker.metrics import Cached, Family, Sample, dollars, number
 from worker.room import Room
+from worker.states import read_states
 
 
 class Gauges:
@@ -47,6 +48,11 @@ class Gauges:
                 Sample(str(n), {"status": TaskStatus(status).name.lower()})
                 for status, n in sorted(room.journal.outcomes().items())
             ),
+        )
+        yield Family(
+            "trouble",
+            "What is wrong now, by name; nothing when all is well.",
+            tuple(Sample("1", {"state": each["name"]}) for each in read_states(room.settings.data)),
         )
         heard = self._heard()
         if heard is not None:
