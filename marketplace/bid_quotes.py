@@ -208,4 +208,5 @@ def _manifest(request: wire.BidQuoteRequest) -> JobManifest:
             determinism=request.determinism,
             isolation=request.isolation,
             network=Egress(hosts=request.hosts) if request.hosts else "none",
+            secrets=request.secrets,
         )

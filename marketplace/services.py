@@ -30,6 +30,7 @@ from marketplace.receipts import Receipts
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
 from marketplace.rounds import Rounds
+from marketplace.seals import Seals
 from marketplace.sessions import Sessions
 from marketplace.settings import ServiceSettings
 from marketplace.shares import Shares
@@ -68,6 +69,7 @@ class Services:
     workers: Workers
     assignments: Assignments
     rounds: Rounds
+    seals: Seals
     receipts: Receipts
     trades: Trades
     reputations: Reputations
@@ -141,6 +143,7 @@ class Services:
             workers=workers,
             assignments=Assignments(store, logs, domain, workers),
             rounds=Rounds(store, domain),
+            seals=Seals(store, clock),
             receipts=Receipts(store, domain, signer),
             trades=trades,
             reputations=reputations,

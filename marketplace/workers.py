@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, select, union, upda
 
 from marketplace.benchmarks import keep_newest, newest, require_own
 from marketplace.chain import ChainReader, ChainView
+from marketplace.sealing_keys import keep_sealing_key
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from marketplace.store.moments import ask_placed, beat_noted
@@ -62,6 +63,8 @@ class Workers:
         provider = registration.provider
         view = self._chain.look(accounts=(provider,), workers=((provider, key),))
         _require_authorised(view, provider, key)
+        if registration.sealing is not None:
+            registration.sealing.verify(key, self._domain)
         now = self._clock()
         row = {
             "key": key,
@@ -80,6 +83,7 @@ class Workers:
                 silence = self._settings.silence_seconds
                 beat_noted(connection, was, now, draining=False, silence_seconds=silence)
             put(connection, workers, row)
+            keep_sealing_key(connection, key, registration.sealing)
             if was is None or was["provider"] != provider:
                 connection.execute(delete(asks).where(asks.c.worker == key))
             self._store.notify(connection, "asks")

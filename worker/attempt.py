@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -64,6 +65,7 @@ class Attempt:
         self._cleaning: list[Future[None]] = []
         self._until = 0.0  # on the monotonic clock: when what still runs is stopped
         self._cage: dict[str, Any] = {}
+        self._secrets: Path | None = None
         self._manifests: dict[int, JobManifest] = {}  # of tasks that have parameters of their own
 
     def stop(self, why: str) -> None:
@@ -134,6 +136,10 @@ class Attempt:
         try:
             self._until = time.monotonic() + self._check()
             self.room.images.ensure(self.assignment.manifest.image, self.assignment.image_archive)
+            self._secrets = self.room.secrets.fetch(
+                self.room.client, self.assignment, self.room.signer.address, self._until
+            )
+            self._raise_if_abandoned()
             self._manifests = self._read_matrix()
             self._run_all(known)
         except (Stopped, Abandoned):
@@ -246,7 +252,14 @@ class Attempt:
             seconds = min(float(self.assignment.product.max_seconds), left)
             manifest = self._manifests.get(index, self.assignment.manifest)
             task = Task(
-                self.room, self.assignment, manifest, index, seconds, self._raise_if_abandoned, devices
+                self.room,
+                self.assignment,
+                manifest,
+                index,
+                seconds,
+                self._raise_if_abandoned,
+                devices,
+                self._secrets,
             )
             with self._lock:
                 if self._why is None:
@@ -341,6 +354,7 @@ class Attempt:
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(EngineError):
             self.room.hands.delete(self.room.kept(self.id))
+        self.room.secrets.forget(self.id)
         self.room.inputs.evict()
         self.room.images.evict()
         with suppress(EngineError):

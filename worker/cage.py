@@ -48,12 +48,14 @@ _OVERHEADS: Final[Mapping[str, Overhead]] = {GVISOR: Overhead(memory_mib=32, thr
 @dataclass(frozen=True, slots=True)
 class Mounts:
     """Folders of the host: `job` is seen read-only at /job, `outputs` writable at /job/outputs, `temporary`
-    writable at /tmp. The last two lie on the task's own disk: a tmpfs would count as its memory, so that a
-    program which spills because memory is short would run out of it by spilling."""
+    writable at /tmp, `secrets`, a folder in memory, read-only at /run/secrets. Outputs and temporary files
+    lie on the task's own disk: a tmpfs would count as its memory, so that a program which spills because
+    memory is short would run out of it by spilling."""
 
     job: Path
     outputs: Path
     temporary: Path
+    secrets: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,11 @@ class Cage:
             _bind(self.mounts.job, "/job", read_only=True),
             _bind(self.mounts.outputs, "/job/outputs", read_only=False),
             _bind(self.mounts.temporary, "/tmp", read_only=False),
+            *(
+                [_bind(self.mounts.secrets, "/run/secrets", read_only=True)]
+                if self.mounts.secrets is not None
+                else []
+            ),
         ]
 
     def describe(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from prixfixe.protocol.benchmarks import SignedBenchmark
 from prixfixe.protocol.prices import Earnings, PriceIndex, WorkerWhy
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.reports import LotReport
+from prixfixe.protocol.secrets import SealedSecrets
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.uploads import SMALL_BYTES, PartRange, UploadState, upload_path
 
@@ -125,6 +126,18 @@ class ServiceClient:
     def case(self, deal: str) -> wire.CaseFile:
         """The file of an open case; for the arbiter only."""
         return self._model(wire.CaseFile, "GET", f"/v1/cases/{deal}")
+
+    def secrets(self, attempt: str, wait_seconds: float) -> SealedSecrets | None:
+        """What the job's customer sealed to this worker, waited for at the service; None when none came."""
+        timeout = httpx.Timeout(wait_seconds + _POLL_MARGIN_SECONDS, connect=5.0)
+        answer = self._call(
+            "GET",
+            f"/v1/attempts/{attempt}/secrets",
+            wait=10.0,
+            params={"wait": f"{wait_seconds:g}"},
+            timeout=timeout,
+        )
+        return None if answer.status_code == 204 else _parsed(SealedSecrets, answer)
 
     def commit(self, attempt: str, request: wire.CommitRequest, wait: float) -> None:
         self._call("POST", f"/v1/attempts/{attempt}/commit", request, wait=wait)

@@ -47,6 +47,7 @@ from worker.metrics import serving
 from worker.notes import remember_version, service_differs
 from worker.registering import registration
 from worker.room import Room
+from worker.sealing import Secrets
 from worker.settings import WorkerSettings
 from worker.settling import Settler
 from worker.shelf import SHELF_FILE, ImageShelf
@@ -167,11 +168,15 @@ class Daemon:
             if settings.egress and not local:
                 log.warning("no way out is offered to jobs: it needs root on the engine's own x86-64 host")
             has = capabilities(settings.runtime, runner.runtimes, egress=settings.egress and local)
-            client.register(registration(settings, has), wait=_FOREVER)
+            here = installation(settings.data)
+            domain = Domain(market.chain_id, market.contract)
+            secrets = Secrets(settings.data, here, domain)
+            introduction = registration(settings, has, secrets.statement(signer))
+            client.register(introduction, wait=_FOREVER)
             room = Room(
                 settings=settings,
-                installation=installation(settings.data),
-                domain=Domain(market.chain_id, market.contract),
+                installation=here,
+                domain=domain,
                 grace=market.policy.grace,
                 signer=signer,
                 client=client,
@@ -187,6 +192,7 @@ class Daemon:
                 inputs=inputs,
                 slots=Slots(settings.slots),
                 gpus=GpuPool(settings.gpus),
+                secrets=secrets,
                 pool=pool,
             )
             watch = open_.enter_context(closing(Watch(room)))
@@ -222,6 +228,7 @@ class Daemon:
             elif LABEL_GPUS in labels and labels[LABEL_ATTEMPT] in running:
                 room.gpus.reserve(container, tuple(labels[LABEL_GPUS].split(",")))
         room.hands.sweep(room.journal.disks())
+        room.secrets.sweep(known)
         _sweep(room, known)
         for row in rows:
             attempt = Attempt(room, Assignment.model_validate_json(row.assignment))

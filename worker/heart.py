@@ -220,5 +220,7 @@ class Heart:
 
     def _register_again(self) -> None:
         self._resting.clear()
+        room = self._room
+        introduction = registration(room.settings, room.capabilities, room.secrets.statement(room.signer))
         with suppress(PrixfixeError):
-            self._room.client.register(registration(self._room.settings, self._room.capabilities))
+            room.client.register(introduction)

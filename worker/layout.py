@@ -61,9 +61,10 @@ def cage_of(
     worker: str,
     runtime: str,
     gpus: tuple[str, ...] = (),
+    secrets: Path | None = None,
 ) -> Cage:
     """The cage of a laid out task. task: index in the job. attempt, worker: labels on the container. gpus:
-    device ids."""
+    device ids. secrets: folder of the job's."""
     return Cage(
         attempt=attempt,
         task=task,
@@ -75,7 +76,7 @@ def cage_of(
         milli_vcpu=product.milli_vcpu,
         memory_mib=product.memory_mib,
         disk_mib=disk.size_mib,
-        mounts=Mounts(folder / "job", disk.outputs, disk.temporary),
+        mounts=Mounts(folder / "job", disk.outputs, disk.temporary, secrets),
         seconds=product.max_seconds,
         processes=limits.processes,
         open_files=limits.open_files,

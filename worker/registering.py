@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import prixfixe
 from prixfixe.protocol.manifest import Capability
+from prixfixe.protocol.secrets import SignedSealingKey
 from prixfixe.protocol.wire import Resources, WorkerRegistration
 from worker.gpus import models
 from worker.settings import WorkerSettings
 
 
-def registration(settings: WorkerSettings, has: tuple[Capability, ...]) -> WorkerRegistration:
-    """has: what it offers beyond others."""
+def registration(
+    settings: WorkerSettings, has: tuple[Capability, ...], sealing: SignedSealingKey | None = None
+) -> WorkerRegistration:
+    """has: what it offers beyond others. sealing: to whom secrets are sealed."""
     return WorkerRegistration(
         provider=settings.provider,
         name=settings.name,
@@ -23,4 +26,5 @@ def registration(settings: WorkerSettings, has: tuple[Capability, ...]) -> Worke
             gpus=models(settings.gpus),
         ),
         version=prixfixe.__version__,
+        sealing=sealing,
     )

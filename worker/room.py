@@ -18,6 +18,7 @@ from worker.hands import Hands
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
+from worker.sealing import Secrets
 from worker.settings import WorkerSettings
 from worker.settling import Settler
 from worker.slots import Slots
@@ -52,6 +53,7 @@ class Room:
     inputs: InputCache
     slots: Slots
     gpus: GpuPool
+    secrets: Secrets
     pool: ThreadPoolExecutor  # uploads, and cleaning that nobody waits for
 
     @property

@@ -61,6 +61,7 @@ class Task:
         seconds: float,
         stopped: Callable[[], None],
         gpus: tuple[str, ...] = (),
+        secrets: Path | None = None,
     ) -> None:
         self.room = room
         self.assignment = assignment
@@ -68,6 +69,7 @@ class Task:
         self.index = index
         self.seconds = seconds
         self._gpus = gpus
+        self._secrets = secrets
         self.folder = room.runs / assignment.attempt / str(index)
         self._raise_if_stopped = stopped
         self._stopper = Stopper()
@@ -202,6 +204,7 @@ class Task:
                 gpus=bool(self._gpus),
             ),
             gpus=self._gpus,
+            secrets=self._secrets,
         )
         alike = replace(cage, task=0, command=manifest.command, environment=manifest.environment)
         self._cage = {**alike.describe(), "digest": alike.digest}

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, StreamingResponse
 
-from marketplace.api.access import Caller, IdempotencyKey, JobId, ServicesDep
+from marketplace.api.access import AttemptId, Caller, IdempotencyKey, JobId, ServicesDep
 from marketplace.api.blobs import file_response
 from marketplace.api.events import MEDIA_TYPE, follow
 from marketplace.api.shares import share_of_address
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.secrets import SealedSecrets
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -56,6 +57,20 @@ def job(services: ServicesDep, caller: Caller, job: JobId) -> wire.Job:
 def cancel(services: ServicesDep, caller: Caller, job: JobId) -> wire.Job:
     """End a job that no worker has yet; nothing was charged for it."""
     return services.jobs.cancel(job, caller)
+
+
+@router.get("/{job}/seals")
+def waiting_for_secrets(services: ServicesDep, caller: Caller, job: JobId) -> dict[str, Any]:
+    """The job's attempts that run now, and to whom its secrets are to be sealed."""
+    return {"items": services.seals.waiting(job, caller), "next": None}
+
+
+@router.put("/{job}/seals/{attempt}", status_code=204)
+def give_secrets(
+    services: ServicesDep, caller: Caller, job: JobId, attempt: AttemptId, secrets: SealedSecrets
+) -> None:
+    """Secrets of the job, sealed to the worker of this attempt. The newest counts."""
+    services.seals.give(job, caller, attempt, secrets)
 
 
 @router.get("/{job}/events")

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from marketplace import seals
 from marketplace.api.access import AttemptId, Caller, ServicesDep
 from marketplace.api.limits import bounded_body, parse_body
 from marketplace.services import CLOSING
@@ -17,6 +18,7 @@ from prixfixe.protocol.benchmarks import SignedBenchmark
 from prixfixe.protocol.fields import Address
 from prixfixe.protocol.prices import Earnings, WorkerWhy
 from prixfixe.protocol.reports import LotReport
+from prixfixe.protocol.secrets import SealedSecrets
 
 router = APIRouter(tags=["workers"])
 
@@ -97,6 +99,24 @@ def start(services: ServicesDep, caller: Caller, attempt: AttemptId) -> None:
 def log(services: ServicesDep, caller: Caller, attempt: AttemptId, chunk: wire.LogChunk) -> None:
     """Text and progress of the application; the same offset again is no error."""
     services.assignments.log(attempt, caller, chunk)
+
+
+@router.get("/attempts/{attempt}/secrets", response_model=None, responses={200: {"model": SealedSecrets}})
+async def secrets(
+    services: ServicesDep, caller: Caller, attempt: AttemptId, wait: Annotated[float, Query(ge=0, le=600)] = 0
+) -> SealedSecrets | Response:
+    """What the customer sealed to this worker, waited for up to `wait` seconds; 204 when nothing came."""
+    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
+    topics = {seals.topic(attempt), CLOSING}
+    while True:
+        mark = services.store.sequence(topics)
+        found = await run_in_threadpool(services.seals.take, attempt, caller)
+        left = until - time.monotonic()
+        if found is not None:
+            return found
+        if left <= 0 or services.closing.is_set():
+            return Response(status_code=204)
+        await services.store.wait_async(topics, left, since=mark)
 
 
 @router.post("/attempts/{attempt}/commit", status_code=204)

@@ -450,6 +450,21 @@ workers = Table(
     Column("cool_until", Float, nullable=False, default=0.0),  # no new deal before: it just failed one
 )
 
+sealing_keys = Table(  # to whom secrets of a worker's jobs are sealed, signed by its key
+    "sealing_keys",
+    metadata,
+    Column("worker", String(42), ForeignKey("workers.key"), primary_key=True),
+    Column("signed", _JSON, nullable=False),
+)
+
+sealed_secrets = Table(  # what only the worker of the attempt can open; gone once it is over
+    "sealed_secrets",
+    metadata,
+    Column("attempt", String(64), ForeignKey("attempts.id"), primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("given_at", BigInteger, nullable=False),
+)
+
 benchmarks = Table(  # what a worker last said of its machine
     "benchmarks",
     metadata,

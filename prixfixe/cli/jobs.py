@@ -24,6 +24,7 @@ from prixfixe.cli.options import (
     yes_option,
 )
 from prixfixe.cli.output import Progress, clean, emit, moment, say, table
+from prixfixe.cli.secrets import secrets
 
 if TYPE_CHECKING:
     from prixfixe.client.refund import LotState
@@ -327,5 +328,5 @@ def _lot_row(lot: LotState, now: int) -> tuple[str, str, str]:
     return (str(lot.index), lot.state, money)
 
 
-for command in (cancel, again):
+for command in (cancel, again, secrets):
     jobs.add_command(command)

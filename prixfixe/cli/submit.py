@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,9 +20,11 @@ from prixfixe.cli.options import (
     json_option,
     key_option,
     open_client,
+    open_market,
     yes_option,
 )
 from prixfixe.cli.output import Progress, emit, moment, say, size, table
+from prixfixe.cli.secrets import giving, read_secrets, secret_option
 
 if TYPE_CHECKING:
     from prixfixe.client import Client
@@ -93,6 +96,7 @@ _OPTIONS = (
         help="A host that tasks may call, by HTTP(S) proxy; else they have no network. May be given often.",
     ),
     click.option("--isolation", type=click.Choice(["gvisor"]), help="Only workers that run it in gVisor."),
+    secret_option,
     click.option("--provider", "providers", multiple=True, metavar="ADDRESS", help="Only these providers."),
 )
 
@@ -129,6 +133,10 @@ def submit(
     asks at once and never costs more than it says; an auction waits for the next batch, in which everybody
     pays one price.
 
+    A --secret is sealed on this machine to the key of each worker that the contract names for the order, and
+    is a file in the task's memory there: it is in no order, log or disk, and the service cannot open it.
+    Leave the command running until the job has begun, or give them later: `prixfixe jobs secrets`.
+
     \b
     Examples:
       prixfixe submit python:3.11-slim -- python3 -c 'print(6 * 7)'
@@ -139,6 +147,8 @@ def submit(
     from prixfixe.cli import buying
 
     context = chosen_context(context_name, key)
+    secrets = read_secrets(given["secrets"])
+    market = open_market(context) if secrets else None  # before anything is ordered
     with open_client(context) as client, tempfile.TemporaryDirectory(prefix="prixfixe-submit-") as scratch:
         wanted = _Wanted.read(given, Path(scratch))
         quote = client.quote_wish(wanted.wish)
@@ -151,7 +161,8 @@ def submit(
         if detach:
             buying.detached(job, as_json)
             return
-        buying.watch(client, job)
+        with giving(context, market, job, secrets) if market is not None else nullcontext():
+            buying.watch(client, job)
         told = _bring_home(client, client.job(job.id), out)
     if as_json:
         emit(told)
@@ -212,8 +223,8 @@ class _Wanted:
             kind="auction" if given["auction"] else "flat",
             tasks=given["tasks"],
             inputs=given["inputs"],
-            environment=_pairs("--env", given["environment"]),
-            parameters={name: _json(text) for name, text in _pairs("--param", given["parameters"]).items()},
+            environment=pairs("--env", given["environment"]),
+            parameters={name: _json(text) for name, text in pairs("--param", given["parameters"]).items()},
             price=given["price"],
             replicas=given["replicas"],
             exact=given["exact"],
@@ -224,6 +235,7 @@ class _Wanted:
             providers=given["providers"] or None,
             isolation=given["isolation"],
             hosts=given["hosts"],
+            secrets=tuple(pairs("--secret", given["secrets"])),
             matrix=given["matrix"],
         )
         return _Wanted(wish, given["budget"])
@@ -255,7 +267,7 @@ def _image(named: str, scratch: Path) -> Path | str:
     return archive
 
 
-def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     from prixfixe.errors import InvalidInput
 
     found: dict[str, str] = {}
@@ -293,6 +305,7 @@ def offer(quote: BidQuote, *, explain: bool = False) -> str:
         ("how", "the best asks at once" if quote.kind == "flat" else "an auction: one price for all"),
         *([("may call", ", ".join(quote.manifest.hosts))] if quote.manifest.hosts else []),
         *([("isolation", quote.manifest.isolation)] if quote.manifest.isolation else []),
+        *([("secrets", ", ".join(quote.manifest.secrets))] if quote.manifest.secrets else []),
         *([("replicas", f"{quote.replicas} providers run each")] if quote.replicas > 1 else []),
         ("starts", starts),
         *([("runs", past_words(quote.past, "a lot"))] if quote.past is not None else []),

@@ -84,6 +84,7 @@ class Again(Wishes):
             providers=before.providers,
             isolation=manifest.isolation,
             hosts=manifest.hosts,
+            secrets=manifest.secrets,
         )
         return Rest((yield from self.quote_request(request, sources)), tasks)
 

@@ -49,6 +49,7 @@ from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reputation import Reputation
+from prixfixe.protocol.secrets import Seal
 
 T = TypeVar("T")
 
@@ -193,6 +194,15 @@ class AsyncClient:
     async def cancel(self, job: str | wire.Job) -> wire.Job:
         """Cancel a job that no worker has been found for; Conflict afterwards."""
         return await self.run(self.operations.cancel(id_of(job)))
+
+    async def seals(self, job: str | wire.Job) -> tuple[Seal, ...]:
+        """Attempts that run now and to whom the job's secrets are to be sealed: check them first, as
+        `prixfixe.client.sealing` does."""
+        return await self.run(self.operations.seals(id_of(job)))
+
+    async def give_seal(self, job: str | wire.Job, attempt: str, sealed: str) -> None:
+        """Hand in secrets that were sealed to the worker of an attempt."""
+        await self.run(self.operations.give_seal(id_of(job), attempt, sealed))
 
     async def receipt(self, job: str | wire.Job) -> Receipt:
         return await self.run(self.operations.receipt(id_of(job)))

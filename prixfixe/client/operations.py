@@ -39,6 +39,7 @@ from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.outputs import require_output_path
 from prixfixe.protocol.quotes import order_of
 from prixfixe.protocol.receipt import Receipt
+from prixfixe.protocol.secrets import Seal, SealedSecrets
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
 
@@ -193,6 +194,17 @@ class Operations(Again, Prices, Books):
 
     def cancel(self, job: str) -> Operation[wire.Job]:
         return (yield from self.ask_signed_in(wire.Job, Request("POST", f"/v1/jobs/{job}/cancel")))
+
+    def seals(self, job: str) -> Operation[tuple[Seal, ...]]:
+        """The job's attempts that run now, and to whom its secrets are to be sealed; as the service says,
+        which `prixfixe.client.sealing` checks."""
+        answer = yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/seals"))
+        return tuple(parsed(Seal, item) for item in items_of(answer.json()))
+
+    def give_seal(self, job: str, attempt: str, sealed: str) -> Operation[None]:
+        """Hand in secrets that were sealed to the worker of an attempt."""
+        body = SealedSecrets(sealed=sealed).model_dump(mode="json")
+        yield from self.send_signed_in(Request("PUT", f"/v1/jobs/{job}/seals/{attempt}", body=body))
 
     def receipt(self, job: str) -> Operation[Receipt]:
         """The receipt of a job that has ended."""

@@ -48,6 +48,7 @@ from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reputation import Reputation
+from prixfixe.protocol.secrets import Seal
 
 T = TypeVar("T")
 
@@ -202,6 +203,15 @@ class Client:
     def cancel(self, job: str | wire.Job) -> wire.Job:
         """Cancel a job that no worker has been found for; Conflict afterwards."""
         return self.run(self.operations.cancel(id_of(job)))
+
+    def seals(self, job: str | wire.Job) -> tuple[Seal, ...]:
+        """Attempts that run now and to whom the job's secrets are to be sealed: check them first, as
+        `prixfixe.client.sealing` does."""
+        return self.run(self.operations.seals(id_of(job)))
+
+    def give_seal(self, job: str | wire.Job, attempt: str, sealed: str) -> None:
+        """Hand in secrets that were sealed to the worker of an attempt."""
+        self.run(self.operations.give_seal(id_of(job), attempt, sealed))
 
     def receipt(self, job: str | wire.Job) -> Receipt:
         return self.run(self.operations.receipt(id_of(job)))

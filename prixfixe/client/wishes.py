@@ -44,8 +44,9 @@ class Wish:
     included. replicas: how many providers run it; a majority must give the same bytes, which `exact`
     promises. lot: tasks that one provider takes together. wait_seconds: how long it may wait for a match;
     deliver_seconds: from now to the result. whole: all tasks at once, or none. providers: whom to admit.
-    isolation: "gvisor" for a worker that runs it in gVisor. hosts: that a
-    task may call, `api.example.com` or with a port; none: it has no network. Both flat only.
+    isolation: "gvisor" for a worker that runs it in gVisor. hosts: that a task may call, `api.example.com` or
+    with a port; none: it has no network. Both flat only. secrets: names of what is sealed to each worker once
+    the order is matched (`prixfixe.client.sealing`).
     """
 
     image: Path | str
@@ -66,6 +67,7 @@ class Wish:
     providers: Sequence[str] | None = None
     isolation: Isolation | None = None
     hosts: Sequence[str] = ()
+    secrets: Sequence[str] = ()
     matrix: Sequence[Mapping[str, Any]] | Path | None = None
 
 
@@ -239,6 +241,7 @@ def _request(wish: Wish, customer: str, scratch: Path) -> tuple[wire.BidQuoteReq
         providers=None if wish.providers is None else tuple(wish.providers),
         isolation=wish.isolation,
         hosts=tuple(str(parse_host(host)) for host in wish.hosts),
+        secrets=tuple(wish.secrets),
     )
     return request, tuple(sources)
 
@@ -301,6 +304,7 @@ def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> N
             ("providers", quote.providers, request.providers),
             ("isolation", manifest.isolation, request.isolation),
             ("hosts", manifest.hosts, request.hosts),
+            ("secrets", manifest.secrets, request.secrets),
         )
         if quoted != asked
     ]

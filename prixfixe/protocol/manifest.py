@@ -26,6 +26,9 @@ ImageName = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 Isolation = Literal["gvisor"]
 # What a worker may have that not every job needs: gVisor, and a way out to named hosts.
 Capability = Literal["gvisor", "egress"]
+# A file of a job's secrets, and how many it may have.
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+MOST_SECRETS: Final = 16
 MAX_TASKS: Final = 65_536
 # Of command and environment as JSON: every report repeats them, and `reports.MAX_WORDS_BYTES` bounds it.
 MAX_COMMAND_BYTES: Final = 16_384
@@ -93,6 +96,11 @@ class JobManifest(_Frozen):
     # One row of parameters a task (`protocol.matrix`). Left out when there is none, so that digests of jobs
     # without one stay.
     matrix: Annotated[InputFile | None, Field(exclude_if=lambda matrix: matrix is None)] = None
+    # Names of files at /run/secrets, whose bytes only customer and worker see (`protocol.secrets`). Left out
+    # when there are none.
+    secrets: Annotated[
+        tuple[SecretName, ...], Field(max_length=MOST_SECRETS, exclude_if=lambda names: not names)
+    ] = ()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -108,6 +116,13 @@ class JobManifest(_Frozen):
     def files(self) -> tuple[InputFile, ...]:
         """Every blob that a worker needs beside the image."""
         return self.inputs if self.matrix is None else (*self.inputs, self.matrix)
+
+    @field_validator("secrets")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("two secrets have the same name")
+        return names
 
     @field_validator("inputs")
     @classmethod

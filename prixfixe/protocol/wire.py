@@ -34,8 +34,17 @@ from prixfixe.protocol.fields import (
     Signature,
     Word,
 )
-from prixfixe.protocol.manifest import Capability, ImageName, InputFile, Isolation, JobManifest
+from prixfixe.protocol.manifest import (
+    MOST_SECRETS,
+    Capability,
+    ImageName,
+    InputFile,
+    Isolation,
+    JobManifest,
+    SecretName,
+)
 from prixfixe.protocol.replicas import MOST_REPLICAS, Commitment
+from prixfixe.protocol.secrets import SignedSealingKey
 
 # --- the market -----------------------------------------------------------------------------------
 
@@ -178,6 +187,7 @@ class BidQuoteRequest(Message):
     providers: Annotated[tuple[Address, ...], Field(min_length=1, max_length=64)] | None = None
     isolation: Isolation | None = None  # what its cage must be beyond what every worker has
     hosts: Annotated[tuple[str, ...], Field(max_length=MOST_HOSTS)] = ()  # that it may call; none: no network
+    secrets: Annotated[tuple[SecretName, ...], Field(max_length=MOST_SECRETS)] = ()  # names only
 
 
 AnyQuoteRequest = Annotated[
@@ -387,6 +397,8 @@ class WorkerRegistration(Message):
     name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
     resources: Resources
     version: Annotated[str, StringConstraints(max_length=64)]
+    # To whom a job's secrets are sealed; None of a worker that takes none.
+    sealing: Annotated[SignedSealingKey | None, Field(exclude_if=lambda signed: signed is None)] = None
 
 
 class SignedAsk(Message):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -172,3 +174,18 @@ def test_an_image_of_a_registry_is_run_by_its_digest_and_one_that_it_lacks_costs
         refused = devnet.types("submit", wrong, *options, "--", "true", expect=3)
         assert json.loads(refused.stdout)["error"]["code"] == "image-not-pulled"
         assert devnet.account().free == before
+
+
+def test_a_secret_is_a_file_of_the_task_and_is_found_nowhere_else(
+    devnet: Devnet, submitted: Submit, tmp_path: Path
+) -> None:
+    word = f"secret-{os.urandom(16).hex()}"
+    (tmp_path / "token").write_text(word)
+    read = "sha256sum /run/secrets/token > /job/outputs/digest; ! echo no > /run/secrets/token"
+    told = submitted("--secret", f"token={tmp_path / 'token'}", "--", *SHELL, read)
+    assert told["state"] == "settled"
+    (found,) = (tmp_path / "out").rglob("digest")
+    assert found.read_text().split()[0] == hashlib.sha256(word.encode()).hexdigest()
+    for place in (devnet.folder.root, devnet.home, Path("/dev/shm")):
+        seen = [path for path in place.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
+        assert seen == []
