@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import select
+import selectors
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, text
 
-from marketplace.store.faults import FAULTS
 from marketplace.store.topics import Topics
 
 log = logging.getLogger(__name__)
@@ -81,7 +80,6 @@ class Listener:
                 self._thread.join()
 
     def _loop(self, stopped: socket.socket) -> None:
-        errors = (*FAULTS, OSError, self._engine.dialect.loaded_dbapi.Error)
         pause = 0.0
         while not self._stopping.wait(pause):
             try:
@@ -94,7 +92,7 @@ class Listener:
                         log.info("other processes are heard again")
                     pause = 0.0
                     self._hear(own, stopped)
-            except errors as error:
+            except Exception as error:  # without this thread nobody would hear anything any more
                 if not pause:
                     log.warning("other processes are not heard: %s; trying again", type(error).__name__)
                 pause = min(2 * pause + _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
@@ -102,10 +100,13 @@ class Listener:
 
     def _hear(self, connection: Any, stopped: socket.socket) -> None:
         self._topics.deliver_all()  # nobody knows what was said before
-        while not self._stopping.is_set():
-            select.select([connection.fileno(), stopped], [], [])
-            for heard in connection.notifies(timeout=0):
-                self._deliver(heard.payload)
+        with selectors.DefaultSelector() as ready:
+            ready.register(connection.fileno(), selectors.EVENT_READ)
+            ready.register(stopped, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                ready.select()
+                for heard in connection.notifies(timeout=0):
+                    self._deliver(heard.payload)
 
     def _deliver(self, payload: str) -> None:
         told: Sequence[str] = json.loads(payload)
