@@ -16,6 +16,8 @@ from toolchain import engine, image, system
 from toolchain.docker_api import Engine, EngineError
 from toolchain.project import ROOT, ScriptError
 
+from tests.support.own_bridge import own_bridge
+
 # A run under nohup, or in a shell's background, hands ignored signals down; these tests are about heard ones.
 HEARD = (
     "import signal\n"
@@ -30,21 +32,22 @@ needs_dockerd = pytest.mark.skipif(
 
 @pytest.fixture
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engine.Host]:
-    """An engine that touches nothing of the machine's own: other folders, no network."""
+    """An engine that touches nothing of the machine's own: other folders, another bridge."""
     folder = tmp_path_factory.mktemp("e")
     # A file of its own: dockerd refuses an option that the machine's own file gives too.
     (folder / "daemon.json").write_text("{}")
-    options = (
-        f"--config-file={folder}/daemon.json",
-        f"--host=unix://{folder}/s",
-        f"--data-root={folder}/data",
-        f"--exec-root={folder}/exec",
-        f"--pidfile={folder}/pid",
-        *("--bridge=none", "--iptables=false", "--ip-forward=false"),
-    )
-    made = engine.Host(folder, f"unix://{folder}/s", options)
-    yield made
-    engine.stop(made)
+    with own_bridge() as bridge:
+        options = (
+            f"--config-file={folder}/daemon.json",
+            f"--host=unix://{folder}/s",
+            f"--data-root={folder}/data",
+            f"--exec-root={folder}/exec",
+            f"--pidfile={folder}/pid",
+            *(f"--bridge={bridge}", "--iptables=false", "--ip-forward=false"),
+        )
+        made = engine.Host(folder, f"unix://{folder}/s", options)
+        yield made
+        engine.stop(made)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.cage.conftest import root_file_system
 from tests.support.devnet import wait_for
+from tests.support.own_bridge import own_bridge
 from tests.worker.conftest import Stage
 from worker.engine import Engine
 from worker.states import read_states
@@ -29,6 +30,7 @@ class OwnEngine:
     """A second dockerd, with a containerd of its own."""
 
     folder: Path
+    bridge: str
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
@@ -41,7 +43,14 @@ class OwnEngine:
                 [
                     *("dockerd", "--host", self.address, "--data-root", str(self.folder / "data")),
                     *("--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid")),
-                    *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs"),
+                    *(
+                        "--bridge",
+                        self.bridge,
+                        "--iptables=false",
+                        "--ip6tables=false",
+                        "--storage-driver",
+                        "vfs",
+                    ),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -87,7 +96,7 @@ def own_engine(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnEng
         # A short path: a socket's address has at most 108 bytes.
         folder = Path(tempfile.mkdtemp(prefix="engine-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        own = OwnEngine(folder)
+        own = OwnEngine(folder, stack.enter_context(own_bridge()))
         monkeypatch.setenv("DOCKER_HOST", own.address)
         own.start()
         stack.callback(own.stop)
