@@ -108,6 +108,7 @@ def start(
     It keeps nothing that matters: after a restart open cases are read from the chain again.
     """
     from worker.arbiter import ArbiterSettings, serve
+    from worker.hiding import hide_memory
     from worker.rerun import BenchSettings
 
     log_to_stderr(as_json)
@@ -117,6 +118,7 @@ def start(
         missing_after=missing_after,
     )
     market = where(service, rpc, contract)
+    hide_memory()  # before the key is read
     serve(settings, market, lambda chain: _signer(key, chain), emitter(as_json, _WORDS), _on_signals)
 
 

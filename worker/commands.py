@@ -184,6 +184,7 @@ def start(
     from prixfixe.protocol.money import Money
     from worker.daemon import Daemon
     from worker.gpus import Gpu
+    from worker.hiding import hide_memory
     from worker.ownlog import log_to_folder
     from worker.profile import Profile
     from worker.settings import Limits, WorkerSettings, free_disk_mib
@@ -214,6 +215,7 @@ def start(
         gpus=tuple(Gpu.parse(text) for text in gpus),
         limits=Limits(image_quota_mib=image_quota, input_cache_mib=input_cache),
     )
+    hide_memory()  # before the key is read
     daemon = Daemon(settings, emitter(as_json, _WORDS))
     daemon.handle_signals()
     daemon.run()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -71,9 +73,10 @@ class TestWhatItKnows:
         try:
             kill(hands)
             hands.sweep(set())
-            opened = [
-                os.readlink(f"/proc/{hands.pid}/fd/{name}") for name in os.listdir(f"/proc/{hands.pid}/fd")
-            ]
+            opened = []
+            for name in os.listdir(f"/proc/{hands.pid}/fd"):
+                with suppress(FileNotFoundError):  # closed meanwhile
+                    opened.append(os.readlink(f"/proc/{hands.pid}/fd/{name}"))
         finally:
             os.close(inherited)
         assert "/etc/hostname" not in opened
@@ -95,6 +98,13 @@ class TestWhatItKnows:
             assert not any(secret.hex().encode() in piece for piece in memory(daemon.runner_pid))
             daemon.stop()
             daemon.stop()
+
+    def test_the_daemon_is_hidden_from_its_own_user(self) -> None:
+        program = (
+            "import ctypes; from worker.hiding import hide_memory; hide_memory();"
+            " print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"  # PR_GET_DUMPABLE
+        )
+        assert subprocess.check_output([sys.executable, "-c", program]) == b"0\n"
 
 
 class TestWhenItDies:

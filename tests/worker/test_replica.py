@@ -141,6 +141,29 @@ def test_killed_at_any_step_it_begins_again_with_the_same_commitment(worker: Wor
     assert all(each == shown[0] for each in shown)
 
 
+@pytest.mark.parametrize("step", ["salt", "agreed"])
+def test_killed_right_after_either_write_of_its_journal_it_holds_the_same_quorum(
+    worker: Worker, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = getattr(Journal, step)
+
+    def dies(*arguments: Any) -> None:
+        whole(*arguments)
+        raise Stopped("killed here, with this written")
+
+    states = [OPENING, agreed(worker, 0, 1)]
+    first, second = Service(list(states)), Service(list(states))
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, step, dies)
+        with pytest.raises(Stopped):
+            worker.agree(first)
+    salt = worker.opened[-1].salt(worker.assignment.attempt)
+    worker.agree(second)
+    assert worker.opened[-1].salt(worker.assignment.attempt) == salt
+    assert worker.kept == worker.signatures(0, 1)
+    assert first.told in ([], second.told)
+
+
 @pytest.mark.parametrize(
     "forge",
     [
