@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +58,11 @@ class Jobs:
         with self._store.read() as connection:
             return _view(connection, _row(connection, job, customer))
 
+    def known(self, ids: Iterable[str]) -> dict[str, wire.Job]:
+        """Jobs by their ids, for who has shown their orders."""
+        with self._store.read() as connection:
+            return {job: _view(connection, _row(connection, job, None)) for job in ids}
+
     def page(self, customer: str, cursor: str | None, limit: int) -> tuple[tuple[wire.Job, ...], str | None]:
         """The customer's jobs, newest first, and the cursor of the next page."""
         query = select(jobs).where(jobs.c.customer == customer).order_by(jobs.c.number.desc())
@@ -73,7 +78,7 @@ class Jobs:
         with self._store.write() as connection:
             row = _row(connection, job, customer)
             if row["state"] in _OVER:
-                if (row["reason"] or {}).get("code") == "cancelled":
+                if (row["reason"] or {}).get("code") in ("cancelled", "replaced"):
                     return _view(connection, row)
                 raise Conflict(f"the job is {row['state']} already", code="job-over")
             job_cancelled(connection, job)

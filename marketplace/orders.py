@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from marketplace.allowances import require_room
 from marketplace.blobs import known_sizes, owned
 from marketplace.chain import AccountView, ChainReader, ChainView
+from marketplace.placing import Placed, Placing, Way, remember_key, require_same_key
+from marketplace.replacing import make_way
 from marketplace.settings import ServiceSettings
-from marketplace.store.database import Store
-from marketplace.store.tables import bundles, idempotency, jobs, lots, quotes
+from marketplace.store.database import Raised, Store
+from marketplace.store.tables import bundles, jobs, lots, quotes
 from marketplace.store.transitions import OrderTerms, job_placed
 from prixfixe.errors import (
     Conflict,
+    Forbidden,
     InsufficientFunds,
     InvalidInput,
     NotFound,
     PriceChanged,
+    PrixfixeError,
     QuoteExpired,
     SignatureError,
 )
 from prixfixe.protocol import wire
-from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Bid, Order
 from prixfixe.protocol.product import Product
@@ -59,31 +62,77 @@ class Orders:
         self._surety = surety
         self._clock = clock
 
-    def place(self, request: wire.JobRequest, idempotency_key: str | None = None) -> tuple[str, bool]:
-        """The job of an order and whether it is new. The same order is the same job, whenever it comes.
+    def place(self, given: Placing, caller: str | None = None) -> Placed:
+        """The job of an order. The same order is the same job, whenever it comes. caller: who signed in;
+        needed to replace another order.
 
-        SignatureError, NotFound (quote), InvalidInput (not as quoted), QuoteExpired, PriceChanged, Conflict
-        (inputs, era, key, too many open) or InsufficientFunds: then nothing was stored.
+        SignatureError, NotFound (quote, replaced), InvalidInput (not as quoted), QuoteExpired, PriceChanged,
+        Forbidden (another's to replace), Conflict (inputs, era, key, too many open, no longer to replace) or
+        InsufficientFunds: then nothing was stored.
         """
-        order = request.order
-        digest = order.digest(self._domain)
-        self._require_signature(digest, request)
-        job = format_bytes32(digest)
+        (answer,) = self.place_each([given], caller)
+        if isinstance(answer, PrixfixeError):
+            raise answer
+        return answer
+
+    def place_each(self, given: Sequence[Placing], caller: str | None = None) -> list[Placed | PrixfixeError]:
+        """As `place` for several orders, each with an answer or an error of its own. They are read in one
+        look at the store and one at the chain, and stored in one transaction."""
+        ways = [Way(each) for each in given]
+        for way in ways:
+            way.go(partial(self._require_authority, caller))
         with self._store.read() as connection:
-            if _exists(connection, job):
-                _require_same_key(connection, order.customer, idempotency_key, request)
-                return job, False
-            quote = _quote(connection, request.quote)
-            require_as_quoted(order, quote, self._domain.verifying_contract)
-            _require_inputs(connection, quote, order.customer)
-            terms = _terms(connection, quote)
-        if quote.expires_at < self._clock():
-            raise QuoteExpired(f"the quote's time was over at {quote.expires_at}; nothing was charged")
-        asked = () if isinstance(order, Bid) else (order.bundle,)
-        view = self._chain.look(accounts=(order.customer,), offers=asked)
+            for way in ways:
+                way.go(partial(self._look_up, connection))
+        going = [way for way in ways if way.end is None]
+        if going:
+            orders = [way.order for way in going]
+            view = self._chain.look(
+                accounts=tuple({order.customer for order in orders}),
+                offers=tuple({order.bundle for order in orders if not isinstance(order, Bid)}),
+            )
+            for way in going:
+                way.go(partial(self._require_now, view))
+            going = [way for way in going if way.end is None]
+            works = [partial(self._take, way, view.accounts[way.order.customer]) for way in going]
+            for way, taken in zip(going, self._store.each_together(works), strict=True):
+                way.end = taken if isinstance(taken, Placed) else _ours(taken)
+        return [way.told() for way in ways]
+
+    def _require_authority(self, caller: str | None, way: Way) -> None:
+        """The customer's signature; and a session where the order ends another one, as for a cancel."""
+        digest = way.order.digest(self._domain)
+        self._require_signature(digest, way.given.request)
+        way.job = format_bytes32(digest)
+        if way.given.request.replaces is not None and caller != way.order.customer:
+            raise Forbidden(
+                f"{caller} is signed in, and only {way.order.customer} may replace an order of its own",
+                hint="sign in with the key that signed both orders",
+            )
+
+    def _look_up(self, connection: Connection, way: Way) -> None:
+        """Its quote and terms; the end of the way when it was here before."""
+        request = way.given.request
+        if _exists(connection, way.job):
+            require_same_key(connection, way)
+            way.end = Placed(way.job, new=False)
+            return
+        way.quote = quote = _quote(connection, request.quote)
+        require_as_quoted(request.order, quote, self._domain.verifying_contract)
+        _require_inputs(connection, quote, request.order.customer)
+        way.terms = _terms(connection, quote)
+        if quote.expires_at < (now := int(self._clock())):
+            raise QuoteExpired(
+                f"the quote's time was over at {quote.expires_at}, and the service's clock says {now}; "
+                "nothing was charged"
+            )
+
+    def _require_now(self, view: ChainView, way: Way) -> None:
+        """What the chain says of it."""
+        order, quote = way.order, way.quoted
         if isinstance(quote, wire.Quote):
             self._require_price_stands(quote, view.offers[parse_bytes32(quote.offer_id)], view.time)
-        self._require_time(order, terms, view)
+        self._require_time(order, way.agreed, view)
         account = view.accounts[order.customer]
         if account.era != order.era:
             raise Conflict(
@@ -91,27 +140,28 @@ class Orders:
                 code="era-changed",
                 hint="ask for a new quote and sign it: orders of older eras cannot be paid",
             )
-        manifest, now = quote.manifest.model_dump(mode="json"), int(self._clock())
 
-        def take(connection: Connection) -> bool:
-            if _exists(connection, job):
-                return False
-            require_room(connection, self._settings, order)
-            self._require_balance(connection, account, order)
-            if idempotency_key is not None:
-                _remember_key(connection, order.customer, idempotency_key, request, job, now)
-            job_placed(
-                connection,
-                job=job,
-                quote=quote.id,
-                order=order,
-                signature=request.signature,
-                manifest=manifest,
-                terms=terms,
-            )
-            return True
-
-        return job, self._store.together(take)
+    def _take(self, way: Way, account: AccountView, connection: Connection) -> Placed:
+        """Store it, in the place of another one where it says so."""
+        order, request = way.order, way.given.request
+        if _exists(connection, way.job):
+            return Placed(way.job, new=False)
+        if request.replaces is not None:
+            make_way(connection, request.replaces, order, way.job)
+        require_room(connection, self._settings, order)
+        self._require_balance(connection, account, order)
+        if way.given.key is not None:
+            remember_key(connection, way, int(self._clock()))
+        job_placed(
+            connection,
+            job=way.job,
+            quote=way.quoted.id,
+            order=order,
+            signature=request.signature,
+            manifest=way.quoted.manifest.model_dump(mode="json"),
+            terms=way.agreed,
+        )
+        return Placed(way.job, new=True)
 
     def _require_signature(self, digest: bytes, request: wire.JobRequest) -> None:
         try:
@@ -138,7 +188,14 @@ class Orders:
     def _require_time(self, order: Order, terms: OrderTerms, view: ChainView) -> None:
         """A run begun now and as long as it may be must end before the customer's deadline."""
         seconds = Product.from_bytes(terms.product).max_seconds
-        if view.time > order.expiry or view.time + self._grace + seconds > order.deliver_by:
+        if view.time > order.expiry:
+            raise QuoteExpired(
+                f"the order could be matched until {order.expiry}, and it is {view.time} on the chain; "
+                "nothing was charged",
+                code="too-late-to-deliver",
+                hint="ask for a new quote; what was uploaded is kept",
+            )
+        if view.time + self._grace + seconds > order.deliver_by:
             raise QuoteExpired(
                 f"a result by {order.deliver_by} can no longer be promised: it is {view.time}, and a run "
                 f"may take {seconds} s; nothing was charged",
@@ -187,6 +244,13 @@ def waiting_money(connection: Connection, customer: str) -> Money:
         )
     )
     return Money(int(connection.execute(query).scalar_one()))
+
+
+def _ours(raised: Raised) -> PrixfixeError:
+    """What a work raised, if it is an answer; else it is raised again."""
+    if isinstance(raised.error, PrixfixeError):
+        return raised.error
+    raise raised.error
 
 
 def _exists(connection: Connection, job: str) -> bool:
@@ -254,39 +318,3 @@ def _require_inputs(connection: Connection, quote: wire.Quote | wire.BidQuote, c
                 hint="ask for a quote with the file's true size",
                 file=file.name,
             )
-
-
-def _request_digest(request: wire.JobRequest) -> str:
-    return hashlib.sha256(canonical_json(request.model_dump(mode="json"))).hexdigest()
-
-
-def _require_same_key(
-    connection: Connection, customer: str, key: str | None, request: wire.JobRequest
-) -> None:
-    """Conflict when the key was used for another order: the caller has mixed up two of its requests."""
-    if key is None:
-        return
-    query = select(idempotency.c.request_digest).where(
-        idempotency.c.address == customer, idempotency.c.key == key
-    )
-    known = connection.execute(query).scalar_one_or_none()
-    if known is not None and known != _request_digest(request):
-        raise Conflict(
-            f"the idempotency key {key[:40]!r} was used for another order",
-            code="idempotency-key-reused",
-            hint="use a new key for a new order",
-        )
-
-
-def _remember_key(
-    connection: Connection, customer: str, key: str, request: wire.JobRequest, job: str, now: int
-) -> None:
-    _require_same_key(connection, customer, key, request)
-    row: dict[str, Any] = {
-        "address": customer,
-        "key": key,
-        "request_digest": _request_digest(request),
-        "answer": {"job": job},
-        "created_at": now,
-    }
-    connection.execute(insert(idempotency).values(row))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request, Response
-from pydantic import StringConstraints
 
 from marketplace.services import Services
 from prixfixe.errors import Unauthorized
+from prixfixe.protocol.job_batch import IdempotencyText
+from prixfixe.protocol.wire import JobRequest
 
 
 async def services_of(request: Request) -> Services:
@@ -43,11 +45,17 @@ def _caller(services: ServicesDep, authorization: Annotated[str | None, Header()
 
 # The address that signed in; Unauthorized when there is none.
 Caller = Annotated[str, Depends(_caller)]
+Authorization = Annotated[str | None, Header()]
+
+
+def caller_for(services: Services, authorization: str | None, requests: Iterable[JobRequest]) -> str | None:
+    """Who signed in, asked only where an order replaces another: all else that an order needs is signed."""
+    if all(request.replaces is None for request in requests):
+        return None
+    return _caller(services, authorization)
+
 
 JobId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$")]
 AttemptId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]
 BlobName = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
-IdempotencyKey = Annotated[
-    Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")] | None,
-    Header(alias="Idempotency-Key"),
-]
+IdempotencyKey = Annotated[IdempotencyText | None, Header(alias="Idempotency-Key")]

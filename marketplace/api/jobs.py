@@ -8,13 +8,24 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, StreamingResponse
 
-from marketplace.api.access import AttemptId, Caller, IdempotencyKey, JobId, ServicesDep
+from marketplace.api.access import (
+    AttemptId,
+    Authorization,
+    Caller,
+    IdempotencyKey,
+    JobId,
+    ServicesDep,
+    caller_for,
+    written,
+)
 from marketplace.api.blobs import file_response
 from marketplace.api.events import MEDIA_TYPE, follow
-from marketplace.api.shares import share_of_address
-from prixfixe.errors import InvalidInput
+from marketplace.api.shares import count_address, share_of_address
+from marketplace.placing import Placed, Placing
+from prixfixe.errors import InvalidInput, PrixfixeError, TooManyRequests
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.job_batch import JobAnswer, JobAnswers, JobBatch
 from prixfixe.protocol.secrets import SealedSecrets
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -26,13 +37,50 @@ def place(
     request: wire.JobRequest,
     response: Response,
     idempotency_key: IdempotencyKey = None,
+    authorization: Authorization = None,
 ) -> wire.Job:
-    """Accept a quote with a signed purchase, which is all the authority that is needed. 201 for a new job,
-    200 when this very order was here before."""
-    job, new = services.orders.place(request, idempotency_key)
-    response.status_code = 201 if new else 200
-    response.headers["Location"] = f"/v1/jobs/{job}"
-    return services.jobs.get(job, None)
+    """Accept a quote with a signed order, which is all the authority that is needed, unless it replaces
+    another one: then also a session. 201 for a new job, 200 when this very order was here before."""
+    caller = caller_for(services, authorization, [request])
+    placed = services.orders.place(Placing(request, idempotency_key), caller)
+    response.status_code = 201 if placed.new else 200
+    response.headers["Location"] = f"/v1/jobs/{placed.job}"
+    return services.jobs.get(placed.job, None)
+
+
+@router.post("/batch", response_model=JobAnswers, dependencies=[share_of_address("jobs")])
+def place_batch(
+    services: ServicesDep,
+    batch: JobBatch,
+    request: Request,
+    response: Response,
+    authorization: Authorization = None,
+) -> Response:
+    """One order or a hundred, of any customers. Each counts, is checked and is answered as if it had come
+    alone, in their order: an error in one touches no other."""
+    caller = caller_for(services, authorization, batch.jobs)
+    answers: list[Placed | PrixfixeError] = []
+    allowed: list[Placing] = []
+    over: PrixfixeError | None = None
+    for number, each in enumerate(batch.jobs):
+        try:
+            if over is None and number:  # the first was counted with the request
+                count_address(services, "jobs", request, response)
+        except TooManyRequests as error:
+            over = error
+        if over is None:
+            allowed.append(Placing(each, each.idempotency_key))
+    answers += services.orders.place_each(allowed, caller)
+    if over is not None:
+        answers += [over] * (len(batch.jobs) - len(allowed))
+    known = services.jobs.known([answer.job for answer in answers if isinstance(answer, Placed)])
+    items = [
+        JobAnswer(problem=answer.to_problem())
+        if isinstance(answer, PrixfixeError)
+        else JobAnswer(job=known[answer.job], new=answer.new)
+        for answer in answers
+    ]
+    return written(JobAnswers(items=tuple(items)).model_dump_json(), response)
 
 
 @router.get("")

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Depends, Request, Response
 
 from marketplace.api.access import Caller, ServicesDep
+from marketplace.services import Services
 from marketplace.shares import Kind, Left
 
 
@@ -14,11 +15,16 @@ def share_of_address(kind: Kind) -> Any:
     """Counts by the client's network address: for what needs no account, or makes one."""
 
     async def count(services: ServicesDep, request: Request, response: Response) -> None:
-        peer = request.client.host if request.client is not None else None
-        forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
-        _tell(response, services.shares.take(kind, services.shares.client(peer, forwarded)))
+        count_address(services, kind, request, response)
 
     return Depends(count)
+
+
+def count_address(services: Services, kind: Kind, request: Request, response: Response) -> None:
+    """One more of the share of a request's network address, for a request that holds several."""
+    peer = request.client.host if request.client is not None else None
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+    _tell(response, services.shares.take(kind, services.shares.client(peer, forwarded)))
 
 
 def share_of_account(kind: Kind) -> Any:

@@ -52,6 +52,13 @@ class _Wish:
     done: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What a work raised instead of giving something."""
+
+    error: Exception
+
+
 def _within(connection: Connection, wish: _Wish, topics: list[str]) -> None:
     """Work beside others' in one transaction. What is raised here is the end of the transaction."""
     before = len(topics)
@@ -117,20 +124,27 @@ class Store:
         alone: `work` may do nothing but read, write and `notify`. flush: without it what was written outlives
         the process, and a power cut only when something was flushed since.
         """
-        wish = _Wish(work, flush)
-        self._wishes.append(wish)
+        (result,) = self.each_together([work], flush=flush)
+        if isinstance(result, Raised):
+            raise result.error
+        return result
+
+    def each_together(
+        self, works: Sequence[Callable[[Connection], T]], *, flush: bool = True
+    ) -> list[T | Raised]:
+        """As `together` for several at once, done in their order: what each gives, or what it raised."""
+        wishes = [_Wish(work, flush) for work in works]
+        self._wishes.extend(wishes)
         topics: list[str] = []
         with self._turn():
-            if not wish.done:
+            if not all(wish.done for wish in wishes):
                 waiting = [self._wishes.popleft() for _ in range(len(self._wishes))]
-                if wish not in waiting:  # who had taken it was interrupted
-                    waiting.append(wish)
+                there = set(waiting)  # without those whose taker was interrupted
+                waiting += [wish for wish in wishes if not wish.done and wish not in there]
                 topics = self._fulfil(waiting)
         if topics:
             self._topics.deliver(topics)
-        if wish.error is not None:
-            raise wish.error
-        return cast(T, wish.result)
+        return [cast(T, wish.result) if wish.error is None else Raised(wish.error) for wish in wishes]
 
     def _fulfil(self, wishes: Sequence[_Wish]) -> list[str]:
         """All of them in one transaction, or each in its own; what they notify."""

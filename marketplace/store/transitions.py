@@ -36,6 +36,9 @@ _ALIKE_EVERYWHERE: Final = frozenset(
     {"bad-command", "bad-matrix", "image-mismatch", "image-no-command", "image-not-pulled", "image-volumes"}
 )
 COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
+_CANCELLED: Final = Reason(
+    code="cancelled", message="cancelled while no worker had it; nothing was charged", fault="customer"
+)
 ALIVE: Final = ("assigned", "running", "committed", "opened")  # attempts whose worker is at it
 
 
@@ -115,11 +118,9 @@ def job_placed(
     return number
 
 
-def job_cancelled(connection: Connection, job: str) -> None:
-    """queued -> refunded by its customer. Conflict once any lot is matched or being matched."""
-    reason = Reason(
-        code="cancelled", message="cancelled before any worker started; nothing was charged", fault="customer"
-    )
+def job_cancelled(connection: Connection, job: str, reason: Reason = _CANCELLED) -> None:
+    """queued or running -> refunded by its customer. Conflict once any lot is settled, matched or being
+    matched: one that came back from a worker is not."""
     moved = connection.execute(
         update(lots).where(lots.c.job == job, lots.c.state == "free").values(state="ended")
     ).rowcount
@@ -130,8 +131,9 @@ def job_cancelled(connection: Connection, job: str) -> None:
             code="already-matched",
             hint="if no result arrives by its deadline the whole price comes back by itself",
         )
-    change(connection, jobs, {"id": job}, ("queued",), reason=reason.model_dump(mode="json"))
+    change(connection, jobs, {"id": job}, ("queued", "running"), reason=reason.model_dump(mode="json"))
     _end_job(connection, job)
+    notify(connection, "lots")
 
 
 def stage_said(connection: Connection, job: str, stage: str) -> None:

@@ -50,7 +50,7 @@ def buy(
     kept: Mapping[str, str | None],
 ) -> Job:
     """Upload, sign, send. Says at every point what an interruption would mean. kept: where results shall go,
-    remembered with the order."""
+    and which bid it replaces, remembered with the order."""
     progress = Progress()
     reached("uploading")
     try:

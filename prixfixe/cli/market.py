@@ -6,6 +6,7 @@ import click
 
 from prixfixe.cli.market_batches import batches, replay
 from prixfixe.cli.market_book import book, cancel, orders
+from prixfixe.cli.market_replace import replace
 from prixfixe.cli.market_reputation import reputation
 from prixfixe.cli.market_rules import rules
 from prixfixe.cli.market_trades import index, trades
@@ -18,6 +19,7 @@ def market() -> None:
     \b
     Examples:
       prixfixe market book cpu-2x4/10m
+      prixfixe market replace 0x3fa9 --price 0.02
       prixfixe market replay 12 --product cpu-2x4/10m
       prixfixe market trades cpu-2x4/10m
       prixfixe market index
@@ -25,5 +27,5 @@ def market() -> None:
     """
 
 
-for command in (book, orders, cancel, batches, replay, rules, trades, index, reputation):
+for command in (book, orders, cancel, replace, batches, replay, rules, trades, index, reputation):
     market.add_command(command)

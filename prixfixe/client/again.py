@@ -1,12 +1,14 @@
-"""The rest of a job: what a bid has left undone, ordered anew. A lot that is done in part is final."""
+"""A bid ordered anew: what it has left undone, since a lot that is done in part is final; or all of it, at
+other terms, while it waits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from prixfixe.client.calls import Download, Operation, Request, Work
+from prixfixe.client.keeping import KeptOrder, kept_order
 from prixfixe.client.wishes import Sources, Wishes, write_matrix
-from prixfixe.errors import Conflict
+from prixfixe.errors import ConfigurationError, Conflict
 from prixfixe.protocol import wire
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.matrix import from_lines
@@ -24,7 +26,34 @@ class Rest:
 
 
 class Again(Wishes):
-    """Quotes for the rest of a job."""
+    """Quotes for a bid that there is already."""
+
+    def quote_replacement(
+        self,
+        job: str,
+        *,
+        price: Money | None = None,
+        wait_seconds: int = 600,
+        deliver_seconds: int | None = None,
+    ) -> Operation[wire.BidQuote]:
+        """A signed price for the same as a bid that was ordered from this machine and waits. price: the most
+        per task; None: flat, what the asks say, and in an auction what it offers. ConfigurationError when its
+        order is not kept here, Conflict for a bundle."""
+        kept: KeptOrder | None = yield Work(lambda: kept_order(job))
+        if kept is None:
+            raise ConfigurationError(
+                f"job {job} was not bought from this machine, so that what it runs is not known here",
+                code="order-not-here",
+                hint="replace it where it was bought, or cancel it and submit anew",
+            )
+        if not isinstance(kept.quote, wire.BidQuote):
+            raise Conflict(
+                f"job {job} is of a bundle",
+                code="bundle-price",
+                hint="its price is the bundle's, not the order's",
+            )
+        request = _same(kept.quote, price=price, wait_seconds=wait_seconds, deliver_seconds=deliver_seconds)
+        return (yield from self.quote_request(request, ()))
 
     def quote_rest(
         self,
@@ -63,29 +92,9 @@ class Again(Wishes):
         sources: Sources = ()
         if matrix is not None and some:
             matrix, sources = yield from self._rows_of(matrix, manifest.tasks, tasks)
-        request = wire.BidQuoteRequest(
-            customer=before.customer,
-            kind=before.kind,
-            product=before.product,
-            image=manifest.image,
-            image_archive=before.image_archive,
-            command=manifest.command,
-            environment=manifest.environment,
-            parameters=manifest.parameters,
-            inputs=manifest.inputs,
-            matrix=matrix,
-            tasks=len(tasks),
-            replicas=before.replicas,
-            determinism="exact" if manifest.determinism == "exact" else "none",
-            price=before.price if price is None and before.kind == "auction" else price,
-            wait_seconds=wait_seconds,
-            deliver_seconds=deliver_seconds,
-            whole=before.whole,
-            providers=before.providers,
-            isolation=manifest.isolation,
-            hosts=manifest.hosts,
-            secrets=manifest.secrets,
-        )
+        request = _same(
+            before, price=price, wait_seconds=wait_seconds, deliver_seconds=deliver_seconds
+        ).model_copy(update={"matrix": matrix, "tasks": len(tasks), "lot": None})
         return Rest((yield from self.quote_request(request, sources)), tasks)
 
     def _rows_of(
@@ -104,6 +113,37 @@ class Again(Wishes):
 
         fewer: InputFile = yield Work(write)
         return fewer, ((fewer, scratch / fewer.sha256),)
+
+
+def _same(
+    before: wire.BidQuote, *, price: Money | None, wait_seconds: int, deliver_seconds: int | None
+) -> wire.BidQuoteRequest:
+    """What asks for the same tasks again. price: None means what the bid offered in an auction."""
+    manifest = before.manifest
+    return wire.BidQuoteRequest(
+        customer=before.customer,
+        kind=before.kind,
+        product=before.product,
+        image=manifest.image,
+        image_archive=before.image_archive,
+        command=manifest.command,
+        environment=manifest.environment,
+        parameters=manifest.parameters,
+        inputs=manifest.inputs,
+        matrix=manifest.matrix,
+        tasks=before.tasks,
+        lot=before.lot,
+        replicas=before.replicas,
+        determinism="exact" if manifest.determinism == "exact" else "none",
+        price=before.price if price is None and before.kind == "auction" else price,
+        wait_seconds=wait_seconds,
+        deliver_seconds=deliver_seconds,
+        whole=before.whole,
+        providers=before.providers,
+        isolation=manifest.isolation,
+        hosts=manifest.hosts,
+        secrets=manifest.secrets,
+    )
 
 
 def undone(receipt: Receipt) -> tuple[int, ...]:

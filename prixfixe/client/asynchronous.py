@@ -31,7 +31,7 @@ from prixfixe.client.setup import (
     request_options,
 )
 from prixfixe.client.wishes import TaskResult, Wish, require_within, write_results
-from prixfixe.errors import Unavailable
+from prixfixe.errors import PrixfixeError, Unavailable
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
 from prixfixe.protocol.book import (
@@ -179,6 +179,40 @@ class AsyncClient:
             await self.run(self.operations.send_inputs(order))
             order = await self.order(order)
         return await self.run(self.operations.buy(order))
+
+    async def buy_many(
+        self, orders: Sequence[KeptOrder | wire.Quote | wire.BidQuote]
+    ) -> tuple[wire.Job | PrixfixeError, ...]:
+        """Buy many at once, a hundred a request; each becomes a job or an error of its own, in their order.
+        Of quotes inputs are sent and orders signed first. What is sent again is one job, as with `buy`."""
+        signed = []
+        for order in orders:
+            if isinstance(order, wire.Quote | wire.BidQuote):
+                await self.run(self.operations.send_inputs(order))
+                order = await self.order(order)
+            signed.append(order)
+        return await self.run(self.operations.buy_many(signed))
+
+    async def replace(
+        self,
+        job: str | wire.Job,
+        *,
+        price: Money | None = None,
+        budget: Money | None = None,
+        wait_seconds: int = 600,
+        deliver_seconds: int | None = None,
+    ) -> wire.Job:
+        """Put a new bid for the same tasks in the place of one that waits: the new job. Refused, the old
+        one stays; Conflict once it was matched. The old signature ends on the chain only when its lots are
+        closed there, or at its time. price, budget: as for a wish."""
+        old = id_of(job)
+        quote = await self.run(
+            self.operations.quote_replacement(
+                old, price=price, wait_seconds=wait_seconds, deliver_seconds=deliver_seconds
+            )
+        )
+        require_within(budget, quote.total)
+        return await self.buy(await self.order(quote, replaces=old))
 
     async def job(self, job: str | wire.Job) -> wire.Job:
         return await self.run(self.operations.job(id_of(job)))

@@ -31,10 +31,11 @@ from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
 from prixfixe.client.prices import Prices
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
 from prixfixe.client.refund import Returned, expire_late, lot_states
-from prixfixe.errors import ConfigurationError, Conflict, Unavailable
+from prixfixe.errors import ConfigurationError, Conflict, PrixfixeError, Unavailable
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import parse as parse_definition
+from prixfixe.protocol.job_batch import MOST_JOBS, JobAnswers
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.outputs import require_output_path
 from prixfixe.protocol.quotes import order_of
@@ -129,8 +130,10 @@ class Operations(Again, Prices, Books):
         *,
         result: str | None = None,
         receipt: str | None = None,
+        replaces: str | None = None,
     ) -> Operation[KeptOrder]:
-        """Sign the order that accepts a quote, and keep it on this machine. Nothing is sent yet."""
+        """Sign the order that accepts a quote, and keep it on this machine. Nothing is sent yet. replaces:
+        the waiting bid in whose place it is to come."""
         market = yield from self.market()
         require_quote(quote, self.domain, market.operator)
         contract = self.domain.verifying_contract
@@ -147,7 +150,9 @@ class Operations(Again, Prices, Books):
             chain_id=self.domain.chain_id,
             contract=contract,
             quote=quote,
-            request=wire.JobRequest(quote=quote.id, order=signed, signature="0x" + signature.hex()),
+            request=wire.JobRequest(
+                quote=quote.id, order=signed, signature="0x" + signature.hex(), replaces=replaces
+            ),
             result=result,
             receipt=receipt,
         )
@@ -156,19 +161,44 @@ class Operations(Again, Prices, Books):
 
     def buy(self, order: KeptOrder) -> Operation[wire.Job]:
         """Send a signed order. The same order is the same job, so it is sent again after a lost answer."""
+        self._require_ours(order)
+        request = Request("POST", "/v1/jobs", body=_body(order))
+        sent = self.ask if order.request.replaces is None else self.ask_signed_in
+        job = yield from sent(wire.Job, request)
+        _require_named(order, job)
+        return job
+
+    def buy_many(self, orders: Sequence[KeptOrder]) -> Operation[tuple[wire.Job | PrixfixeError, ...]]:
+        """Send signed orders, a hundred a request; each has a job or an error of its own, in their order."""
+        for order in orders:
+            self._require_ours(order)
+        found: list[wire.Job | PrixfixeError] = []
+        for at in range(0, len(orders), MOST_JOBS):
+            part = orders[at : at + MOST_JOBS]
+            request = Request("POST", "/v1/jobs/batch", body={"jobs": [_body(order) for order in part]})
+            plain = all(order.request.replaces is None for order in part)
+            sent = self.ask if plain else self.ask_signed_in
+            answers: JobAnswers = yield from sent(JobAnswers, request)
+            if len(answers.items) != len(part):
+                raise Unavailable(
+                    f"the service answered {len(answers.items)} of {len(part)} orders",
+                    code="bad-answer",
+                    retryable=False,
+                )
+            for order, answer in zip(part, answers.items, strict=True):
+                if answer.job is None:
+                    found.append(PrixfixeError.from_problem(answer.problem or {}))
+                else:
+                    _require_named(order, answer.job)
+                    found.append(answer.job)
+        return tuple(found)
+
+    def _require_ours(self, order: KeptOrder) -> None:
         if (order.chain_id, order.contract) != (self.domain.chain_id, self.domain.verifying_contract):
             raise ConfigurationError(
                 f"order {order.job} is for contract {order.contract} on chain {order.chain_id}",
                 code="wrong-market",
             )
-        job = yield from self.ask(
-            wire.Job, Request("POST", "/v1/jobs", body=order.request.model_dump(mode="json"))
-        )
-        if job.id != order.job:
-            raise Unavailable(
-                f"the service calls order {order.job} job {job.id}", code="bad-answer", retryable=False
-            )
-        return job
 
     # ------------------------------------------------------------------------------------------------- jobs
 
@@ -329,3 +359,15 @@ class Operations(Again, Prices, Books):
         query = {} if version is None else {"version": version}
         request = Request("POST", path, query=query, body={"note": note})
         return (yield from self.ask_signed_in(wire.BundleListing, request))
+
+
+def _body(order: KeptOrder) -> dict[str, Any]:
+    return order.request.model_dump(mode="json", exclude_none=True)
+
+
+def _require_named(order: KeptOrder, job: wire.Job) -> None:
+    """The job of an order is called by the order's digest."""
+    if job.id != order.job:
+        raise Unavailable(
+            f"the service calls order {order.job} job {job.id}", code="bad-answer", retryable=False
+        )

@@ -279,9 +279,13 @@ AnyQuote = Annotated[
 
 
 class JobRequest(Message):
+    """A signed order. replaces: a waiting bid of the same customer that leaves the book when this one takes
+    its place; needs a session, as a cancel does."""
+
     quote: str
     order: OrderField
     signature: Signature
+    replaces: Word | None = None
 
 
 JobState = Literal["queued", "running", "settled", "refunded"]

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 
 from marketplace.store.tables import batches
+from prixfixe.client import Client
 from prixfixe.keys import development_signer
 from prixfixe.protocol.money import Money
 from tests.cli.conftest import Terminal
+from tests.service.test_bids import ARCHIVE, quote
 from tests.service.test_book import place, place_bid, product
 from tests.support.market import LocalMarket
 from tests.support.scheduling import Service
-from tests.support.service import World
+from tests.support.service import CUSTOMER, World
 
 
 def test_the_book_shows_both_sides_and_an_order_leaves_it(types: Terminal, world: World) -> None:
@@ -35,6 +37,24 @@ def test_the_book_shows_both_sides_and_an_order_leaves_it(types: Terminal, world
     assert types("market", "book", name, "--json").json["bids"] == []
     assert types("market", "batches").err.strip() == "no batch was cleared yet"
     assert types("market", "reputation").err.strip() == "no provider has had a deal in the last 30 days"
+
+
+def test_a_waiting_bid_is_replaced_after_its_new_price_was_seen(types: Terminal, world: World) -> None:
+    world.upload(CUSTOMER, ARCHIVE)
+    with Client() as client:
+        old = client.buy(quote(world, kind="auction", price="500000")).id
+    declined = types("market", "replace", old[:10], "--price", "0.70", answer="n\n")
+    assert "at most $0.70 a task" in declined.err
+    assert "nothing was ordered" in declined.err
+    assert types("market", "replace", old, "--price", "0.70", "--budget", "0.60", "--yes").code != 0
+    given = types("market", "replace", old[:10], "--price", "0.70", "--deadline", "2h", "--yes", "--json")
+    assert (given.json["replaced"], given.json["state"]) == (old, "queued")
+    (mine,) = types("market", "orders", "--json").json["orders"]
+    assert (mine["order"], mine["price"]) == (given.json["id"], "700000")
+    late = types("market", "replace", old, "--yes")
+    assert "nothing to replace" in late.err
+    again = types("market", "replace", given.json["id"], "--price", "0.80", "--yes")
+    assert f"prixfixe jobs cancel {given.json['id'][:12]} --on-chain" in again.err
 
 
 def test_terms_change_with_a_note_by_the_pricing_desk_only(types: Terminal, world: World) -> None:
