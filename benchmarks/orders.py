@@ -2,7 +2,8 @@
 
 Compared with the same endpoint without the signature check, which only this program can switch off: it puts
 another function in its place in the service that it starts. Beside them the same orders a hundred in a
-request, and the bare endpoint that parses the same body and answers. The service is a process of its own, its
+request, the bare endpoint that parses the same body and answers, and, once at the end, bids one after the
+other and a hundred in a request, from one client. The service is a process of its own, its
 clients are others of this machine; what the chain would say is answered in the process, so that no node is
 measured.
 """
@@ -25,7 +26,8 @@ import httpx
 from marketplace import workers
 from prixfixe.protocol import wire
 from prixfixe.protocol.book import AskPlacement
-from tests.support.service import WORKER, World
+from tests.service.test_bids import ARCHIVE, quote, signed
+from tests.support.service import CUSTOMER, WORKER, World
 from tests.support.serving import served
 
 GOAL: Final = 0.6
@@ -47,7 +49,7 @@ def serve(pipe: Connection) -> None:
             return {"asks": len(placement.asks)}
 
         world.register()
-        pipe.send((url, [each.model_dump_json() for each in _asks(world)]))
+        pipe.send((url, [each.model_dump_json() for each in _asks(world)], _bids(world)))
         while (way := pipe.recv()) is not None:
             workers._signer = checked if way != "unverified" else lambda signed, domain: WORKER.address
             pipe.send(way)
@@ -56,6 +58,28 @@ def serve(pipe: Connection) -> None:
 def _asks(world: World) -> list[wire.SignedAsk]:
     """Different asks of one worker; each replaces the one before."""
     return [world.ask(kinds=3, price=1_000_000 + number) for number in range(CLIENTS * BATCH)]
+
+
+def _bids(world: World) -> list[str]:
+    """Different bids of one customer, for one quote."""
+    world.upload(CUSTOMER, ARCHIVE)
+    found = quote(world, kind="auction", price="1000")
+    return [json.dumps(signed(found, nonce=number)) for number in range(2 * BATCH)]
+
+
+def bids_a_second(url: str, bids: list[str]) -> tuple[float, float]:
+    """Bids that one client placed in a second: one after the other, and a hundred in a request."""
+    alone, together = bids[:BATCH], f'{{"jobs":[{",".join(bids[BATCH:])}]}}'
+    with httpx.Client(base_url=url, headers={"Content-Type": "application/json"}, timeout=60) as http:
+        began = time.perf_counter()
+        for body in alone:
+            http.post("/v1/jobs", content=body).raise_for_status()
+        between = time.perf_counter()
+        answers = http.post("/v1/jobs/batch", content=together).raise_for_status().json()["items"]
+        ended = time.perf_counter()
+    if not all(each["new"] for each in answers):
+        raise RuntimeError(f"a bid was not taken: {answers}")
+    return BATCH / (between - began), BATCH / (ended - between)
 
 
 def send(url: str, path: str, bodies: list[bytes], start: Any, done: Any) -> None:
@@ -105,7 +129,7 @@ def main() -> int:
     pipe, other = context.Pipe()
     service = context.Process(target=serve, args=(other,))
     service.start()
-    url, asks = pipe.recv()
+    url, asks, bids = pipe.recv()
     measured: dict[str, list[float]] = {way: [] for way in WAYS}
     try:
         for _ in range(options.turns):
@@ -113,6 +137,7 @@ def main() -> int:
                 pipe.send(way)
                 pipe.recv()
                 measured[way].append(orders_a_second(url, way, asks, options.requests))
+        alone, hundreds = bids_a_second(url, bids)
     finally:
         pipe.send(None)
         service.join()
@@ -121,12 +146,15 @@ def main() -> int:
     ratio = statistics.median(verified / unverified for verified, unverified in pairs)
     for way, found in measured.items():
         print(f"{way:<11} {statistics.median(found):8.0f} orders a second")
+    print(f"{'bids':<11} {alone:8.0f} a second one after the other, {hundreds:.0f} in one request of {BATCH}")
     result = {
         "name": "orders",
         "value": round(ratio, 3),
         "goal": GOAL,
         "ok": ratio >= GOAL,
         **{f"{way}_a_second": round(statistics.median(found), 1) for way, found in measured.items()},
+        "bids_a_second": round(alone, 1),
+        "bids_in_hundreds_a_second": round(hundreds, 1),
     }
     print(json.dumps(result))
     return 0 if result["ok"] else 1

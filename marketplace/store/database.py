@@ -133,6 +133,8 @@ class Store:
         self, works: Sequence[Callable[[Connection], T]], *, flush: bool = True
     ) -> list[T | Raised]:
         """As `together` for several at once, done in their order: what each gives, or what it raised."""
+        if not works:
+            return []
         wishes = [_Wish(work, flush) for work in works]
         self._wishes.extend(wishes)
         topics: list[str] = []

@@ -77,6 +77,7 @@ def test_a_replacement_that_is_sent_again_is_the_same_job(world: World, resting:
     assert sent[0].json()["id"] == sent[1].json()["id"]
 
 
+@pytest.mark.both_databases
 def test_a_new_bid_that_is_refused_leaves_the_old_one_where_it_was(world: World, resting: str) -> None:
     refused = bid(world, 101 * DOLLAR, resting)
     assert (refused.status_code, refused.json()["code"]) == (402, "insufficient-funds")
