@@ -129,7 +129,7 @@ class ImageStore:
                 hint="the bundle must be published with its image archive",
                 fault="platform",
             )
-        path = self._cache.fetch(archive, None)
+        path = self._cache.fetch(archive, None, None if self._shelf is None else self._shelf.most)
         with path.open("rb") as stream:
             self._engine.load_image(iter(lambda: stream.read(1 << 20), b""))
         path.unlink(missing_ok=True)  # the engine has it now

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
 
-from prixfixe.errors import PrixfixeError, VerificationFailed
+from prixfixe.errors import EngineError, PrixfixeError, VerificationFailed
 from prixfixe.protocol.manifest import InputFile
 
 _PAUSES: Final = (0.2, 1.0, 3.0)  # seconds between tries of one download
@@ -50,15 +50,15 @@ class InputCache:
                 os.link(cached, target)
                 return
 
-    def fetch(self, sha256: str, size: int | None) -> Path:
+    def fetch(self, sha256: str, size: int | None, most: int | None = None) -> Path:
         """The cached file of a digest, downloaded when it is not there. size: what it must have, when
-        known."""
+        known; else `most` is what it may have, so that no service fills the disk."""
         with self._one_at_a_time(sha256):
             cached = self._folder / sha256
             if cached.exists() and (size is None or cached.stat().st_size == size):
                 return cached
             part = self._folder / f"{sha256}.part"
-            self._download_patiently(sha256, size, part)
+            self._download_patiently(sha256, size, most, part)
             part.chmod(0o444)
             part.replace(cached)
             return cached
@@ -81,19 +81,20 @@ class InputCache:
                 entry.unlink(missing_ok=True)
                 total -= size
 
-    def _download_patiently(self, sha256: str, size: int | None, part: Path) -> None:
+    def _download_patiently(self, sha256: str, size: int | None, most: int | None, part: Path) -> None:
         for pause in (*_PAUSES, None):
             try:
-                self._download(sha256, size, part)
+                self._download(sha256, size, most, part)
                 return
             except PrixfixeError as error:
                 if pause is None or not error.retryable:
                     raise
             time.sleep(pause)
 
-    def _download(self, sha256: str, size: int | None, part: Path) -> None:
+    def _download(self, sha256: str, size: int | None, most: int | None, part: Path) -> None:
         """Go on with `part`, whatever is in it. What turns out to be wrong is thrown away."""
         digest, seen = hashlib.sha256(), 0
+        limit = most if size is None else size
         with part.open("ab+") as stream:
             stream.seek(0)
             while chunk := stream.read(_PIECE_BYTES):
@@ -103,15 +104,25 @@ class InputCache:
                 with self._fetch(sha256, seen) as chunks:
                     for chunk in chunks:
                         seen += len(chunk)
-                        if size is not None and seen > size:
+                        if limit is not None and seen > limit:
                             break
                         digest.update(chunk)
                         stream.write(chunk)
+        if size is None and most is not None and seen > most:
+            part.unlink(missing_ok=True)
+            raise EngineError(
+                f"the image's archive has more than the {most >> 20:,} MiB that this worker keeps of images",
+                code="image-too-large",
+                hint="make the image smaller; a provider can raise --image-quota",
+                fault="provider",
+            )
         if digest.hexdigest() != sha256 or (size is not None and seen != size):
             part.unlink(missing_ok=True)
+            meant = "" if size is None else f" of {size}"
             raise VerificationFailed(
-                f"the service sent other bytes than blob {sha256} ({seen} of {size} bytes)",
+                f"the service sent other bytes than blob {sha256} ({seen}{meant} bytes)",
                 code="blob-mismatch",
+                hint="nothing was run or charged; tell the operator, whose copy is not what was uploaded",
                 fault="platform",
                 retryable=True,
             )

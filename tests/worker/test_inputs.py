@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe.errors import Unavailable, VerificationFailed
+from prixfixe.errors import EngineError, Unavailable, VerificationFailed
 from prixfixe.protocol.manifest import InputFile
 from worker import inputs
 from worker.inputs import InputCache
@@ -67,6 +67,15 @@ def test_other_bytes_than_the_name_says_are_never_kept(tmp_path: Path, content: 
         cache.place(WANTED, tmp_path / "table.csv")
     assert list((tmp_path / "cache").iterdir()) == []
     assert not (tmp_path / "table.csv").exists()
+
+
+def test_a_service_that_never_stops_sending_an_image_does_not_fill_the_disk(tmp_path: Path) -> None:
+    source = Source({NAME: b"x" * (5 << 20)})
+    cache = InputCache(tmp_path / "cache", source, 100)
+    with pytest.raises(EngineError, match="more than the 1 MiB"):
+        cache.fetch(NAME, None, 1 << 20)
+    assert source.asked == 1
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_download_that_is_cut_goes_on_where_it_was(tmp_path: Path) -> None:
