@@ -16,7 +16,8 @@ TESTS = ROOT / "tests"
 class Area:
     """A name to type. `paths` go to pytest; the areas of another runner have none.
 
-    asked: only runs when it is named. whole: starts markets of many processes and mostly waits for them.
+    asked: only runs when it is named. waits: starts markets, containers or set-ups, and mostly waits for
+    them.
     """
 
     name: str
@@ -25,11 +26,11 @@ class Area:
     engine: bool = False
     runner: str = "pytest"
     asked: bool = False
-    whole: bool = False
+    waits: bool = False
 
 
-def _folder(name: str, about: str, *, engine: bool = False, whole: bool = False) -> Area:
-    return Area(name, about, (TESTS / name,), engine, whole=whole)
+def _folder(name: str, about: str, *, engine: bool = False, waits: bool = False) -> Area:
+    return Area(name, about, (TESTS / name,), engine, waits=waits)
 
 
 KNOWN = (
@@ -45,18 +46,19 @@ KNOWN = (
     _folder("service", "store and API"),
     _folder("scheduler", "matcher, relayer, indexer, reaper"),
     _folder("worker", "the provider's daemon", engine=True),
-    _folder("cage", "what a job cannot do, in real containers", engine=True),
+    _folder("cage", "what a job cannot do, in real containers", engine=True, waits=True),
     Area(
         "bundles",
         "the bundles' own tests",
         (TESTS / "bundles", *sorted(ROOT.glob("bundles/*/tests"))),
         engine=True,
+        waits=True,
     ),
-    _folder("devnet", "a whole market on this machine", engine=True, whole=True),
-    _folder("system", "the main job through every real part and every way to fail", engine=True, whole=True),
-    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, whole=True),
+    _folder("devnet", "a whole market on this machine", engine=True, waits=True),
+    _folder("system", "the main job through every real part and every way to fail", engine=True, waits=True),
+    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, waits=True),
     _folder("office", "the same tables through LibreOffice, installed when this area is named"),
-    _folder("scripts", "set-up, lock files, these scripts"),
+    _folder("scripts", "set-up, lock files, these scripts", waits=True),
     _folder("docs", "documentation that says what is so"),
     Area("ape", "deploy script and console under ape, in its own environment", runner="ape"),
     # Its environment takes as long to set up as many tests take to run, and sources change seldom.
@@ -93,7 +95,7 @@ def choose(words: list[str]) -> list[Area]:
 def lanes(chosen: Sequence[Area]) -> list[list[Area]]:
     """The pytest processes that run side by side, at most two: what computes, and what waits. Always the same
     areas in the same order, each with its own chain, so that a run on two cores is like the run before."""
-    parts = [[area for area in chosen if area.whole == whole] for whole in (False, True)]
+    parts = [[area for area in chosen if area.waits == waits] for waits in (False, True)]
     return [part for part in parts if part]
 
 

@@ -38,7 +38,7 @@ def pytest_command(
 def run_pytest(chosen: Sequence[Area], options: Sequence[str], env: dict[str, str], reports: Path) -> Counts:
     """The first lane on the terminal, the second beside it, shown when it has ended."""
     lanes = areas.lanes(chosen)
-    names = ["pytest", "pytest of whole markets"]
+    names = ["pytest", "pytest of what waits"]
     for name, lane in zip(names, lanes, strict=False):
         say(f"== {name}: {', '.join(area.name for area in lane)}")
     commands = [

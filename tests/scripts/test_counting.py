@@ -74,11 +74,11 @@ def test_a_path_needs_the_engine_that_its_area_needs() -> None:
     assert [areas.needs_engine(area) for area in chosen] == [True, False]
 
 
-def test_what_starts_whole_markets_is_a_process_of_its_own_and_nothing_runs_twice() -> None:
+def test_what_waits_for_others_is_a_process_of_its_own_and_nothing_runs_twice() -> None:
     """Two at most: a machine with two cores is kept busy and not overrun."""
     own = [area for area in areas.choose([]) if area.runner == "pytest"]
     computing, waiting = areas.lanes(own)
-    assert {area.name for area in waiting} == {"devnet", "system", "compose"}
+    assert {area.name for area in waiting} == {"cage", "bundles", "devnet", "system", "compose", "scripts"}
     assert sorted(area.name for area in (*computing, *waiting)) == sorted(area.name for area in own)
     assert areas.lanes(waiting) == [waiting]
 
@@ -90,9 +90,9 @@ def test_the_tests_of_both_processes_are_counted(tmp_path: Path, capfd: pytest.C
         (tmp_path / name / f"test_{name}.py").write_text(
             f"def test_good(): pass\ndef test_{name}(): {body}\n"
         )
-        chosen.append(Area(name, "", (tmp_path / name,), whole=name == "waiting"))
+        chosen.append(Area(name, "", (tmp_path / name,), waits=name == "waiting"))
     options = ("-p", "no:cacheprovider")
     assert testing.run_pytest(chosen, options, dict(os.environ), tmp_path) == Counts(3, 1, 0)
     shown = capfd.readouterr()
     assert "test_waiting.py::test_waiting" in shown.out
-    assert "== pytest of whole markets: 1 passed, 1 failed, 0 skipped" in shown.err
+    assert "== pytest of what waits: 1 passed, 1 failed, 0 skipped" in shown.err

@@ -33,7 +33,8 @@ def entries(lock: Path) -> dict[str, tuple[str, int]]:
 
 def test_there_is_a_lock_for_each_way_to_install() -> None:
     names = {lock.stem for lock in PROJECT}
-    assert names == {"uv", "runtime", "service", "worker", "tables", "image", "dev", "ape", "analysis"}
+    extras = {"service", "worker", "tables", "postgres"}
+    assert names == {"uv", "runtime", *extras, "image", "dev", "ape", "analysis"}
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}-{lock.stem}")
