@@ -162,7 +162,8 @@ class ColumnUse:
     `blanks` are cells that mean "no value" (such as `NA`), beside the empty cell. A text key has none:
     there the cell is taken as it stands, and only an empty one is blank. `stored` is the SQL type that the
     file itself gives the column: VARCHAR in a CSV, anything in Parquet. `longest`: characters that a text may
-    have, 0 for any number. `trusted` texts are not looked at: whoever trusts them looks later.
+    have, 0 for any number. `trusted` texts are not looked at: whoever trusts them looks later. `few`: the
+    only texts that the column has, as far as anybody looked; empty when that is not known.
     """
 
     index: int
@@ -173,6 +174,7 @@ class ColumnUse:
     stored: str = "VARCHAR"
     longest: int = 0
     trusted: bool = False
+    few: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """What a cell must be, in words."""
@@ -240,6 +242,16 @@ class ColumnUse:
             return f"try_cast(trim({text}, ' ') AS BOOLEAN)"  # the cast alone reads '0' and not '0 '
         plain = self._notation.sql_plain(text) if self.type.numeric and not self.native else text
         return f"try_cast({plain} AS {self.type.sql_type})"
+
+    def sql_stored(self, value: str) -> str:
+        """SQL for `value` as a column that is written holds it. One of `few` texts is an ENUM, which Parquet
+        stores as the same text; another than these fails, with duckdb.ConversionException."""
+        if not self.few:
+            return f"CAST({value} AS {self.type.sql_type})"
+        kind = f"ENUM({', '.join(map(literal, self.few))})"
+        # Comparing takes half as long as the cast, which is left with what is not among them.
+        cases = " ".join(f"WHEN {literal(text)} THEN {literal(text)}::{kind}" for text in self.few)
+        return f"CASE {value} {cases} ELSE CAST({value} AS {kind}) END"
 
     def sql_bad(self, text: str, value: str) -> str:
         """SQL that is true for a cell which is neither blank nor readable; `value` is its `sql_value`."""

@@ -167,7 +167,13 @@ def _typed_copy(
     request = replace(request, filters=())
     try:
         with disk_errors():
-            _checked_copy(connection, table, request, names, kinds, guessed(connection, table, uses), target)
+            guesses = guessed(connection, table, uses)
+            try:
+                _checked_copy(connection, table, request, names, kinds, guesses, target)
+            except duckdb.ConversionException:
+                # A text that neither the first rows nor the sample showed.
+                guesses = tuple(replace(use, few=()) for use in guesses)
+                _checked_copy(connection, table, request, names, kinds, guesses, target)
     except duckdb.Error as error:
         original.require_text()
         if is_ours(error):
@@ -192,13 +198,13 @@ def _checked_copy(
     parts, raw = [], []
     for position, name in enumerate(names):
         i = where[name]
-        part, sql = f"value_{i}", uses[i].type.sql_type
+        part = uses[i].sql_stored(f"value_{i}")
         if kinds[name] is None:
             raw.append(f"CAST(c{uses[i].index} AS VARCHAR) AS raw_{i}")
-            part, sql = f"raw_{i}", "VARCHAR"
+            part = f"raw_{i}"
         if position == 0:
             part = f"CASE WHEN rejected THEN error('a cell cannot be read') ELSE {part} END"
-        parts.append(f"CAST({part} AS {sql}) AS {_quoted(name)}")
+        parts.append(f"{part} AS {_quoted(name)}")
     with table.scan() as source:
         _copy(connection, table, f"{', '.join(parts)} FROM ({checked(uses, request, source, raw)})", target)
 

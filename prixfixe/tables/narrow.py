@@ -7,8 +7,9 @@ the guess, and only when one does not fit the whole column is measured. So the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import duckdb
 
@@ -23,28 +24,60 @@ FAST_DIGITS = 18
 FIRST_ROWS = 20_000
 """Rows that types are guessed from."""
 
+FEW_TEXTS = 12
+"""Texts of a column that are still told apart faster than any text is written."""
+
+FEW_LETTERS = 100
+"""Letters of the longest of them."""
+
 
 def guessed(
     connection: duckdb.DuckDBPyConnection, table: Table, uses: Sequence[ColumnUse]
 ) -> tuple[ColumnUse, ...]:
-    """The uses with the narrow types that the first rows fit, and texts trusted. Nothing is checked."""
-    wanted = [f"max({use.sql_decimals(f'text_{i}')})" for i, use in enumerate(uses) if use.type.open_scale]
-    decimals: list[int] = []
+    """The uses with the narrow types and the few texts that the first rows fit, and texts trusted. Nothing is
+    checked."""
+    wanted = {}
+    for i, use in enumerate(uses):
+        if use.type.open_scale:
+            wanted[i] = f"max({use.sql_decimals(f'text_{i}')})"
+        elif use.type.kind == "text":
+            wanted[i] = f"histogram(text_{i})"
+    told: dict[int, Any] = {}
     if wanted:
         texts = ", ".join(f"{use.sql_text()} AS text_{i}" for i, use in enumerate(uses))
         with table.scan() as source:
             found = connection.execute(
-                f"SELECT {', '.join(wanted)} FROM (SELECT {texts} FROM {source} LIMIT {FIRST_ROWS})"
+                f"SELECT {', '.join(wanted.values())} FROM (SELECT {texts} FROM {source} LIMIT {FIRST_ROWS})"
             ).fetchone()
         assert found is not None
-        decimals = [int(places or 0) for places in found]
-    scales = iter(decimals)
-    return tuple(
-        narrowed(use, next(scales) if use.type.open_scale else use.type.scale, 0)
-        if use.type.numeric
-        else replace(use, trusted=True)
-        for use in uses
+        told = dict(zip(wanted, found, strict=True))
+    return _without_surprises(
+        table,
+        tuple(
+            narrowed(use, int(told[i] or 0) if use.type.open_scale else use.type.scale, 0)
+            if use.type.numeric
+            else replace(use, trusted=True, few=_few(told.get(i) or {}))
+            for i, use in enumerate(uses)
+        ),
     )
+
+
+def _few(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """The texts, the most frequent first; none when they are too many or too odd."""
+    odd = any(len(text) > FEW_LETTERS or "\0" in text for text in counts)
+    if odd or len(counts) > FEW_TEXTS:
+        return ()
+    return tuple(sorted(counts, key=lambda text: (-counts[text], text)))
+
+
+def _without_surprises(table: Table, uses: tuple[ColumnUse, ...]) -> tuple[ColumnUse, ...]:
+    """The uses without those `few` texts which are not all of them, by a sample. A sample adds none: a piece
+    of another column, read by mistake, must not travel."""
+    known = {i: {"", *use.blanks, *use.few} for i, use in enumerate(uses) if use.few}
+    surprised = set()
+    for line in table.sample() if known else ():
+        surprised |= {i for i, texts in known.items() if line[uses[i].index] not in texts}
+    return tuple(replace(use, few=()) if i in surprised else use for i, use in enumerate(uses))
 
 
 def measured(

@@ -14,7 +14,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ HEADER_BYTES = 1 << 20
 
 MAX_LINE_BYTES = 2 << 20
 """The longest record, quoted line breaks included. DuckDB reads in buffers of sixteen times this."""
+
+_SAMPLES = 64
+_SAMPLE_BYTES = 1 << 14
 
 DELIMITERS = (",", ";", "\t", "|")
 """What may separate cells, likeliest first."""
@@ -147,6 +150,22 @@ class CsvTable(Table):
                 f"comment='', compression='none', encoding='utf-8', strict_mode=true, null_padding=false, "
                 f"ignore_errors=false, max_line_size={MAX_LINE_BYTES})"
             )
+
+    def sample(self) -> Iterator[Sequence[str]]:
+        with self.path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            for place in range(0, size, max(size // _SAMPLES, _SAMPLE_BYTES)):
+                file.seek(place)
+                # A line that is cut is no record, nor is what comes of beginning within quotes, mostly.
+                _, _, text = file.read(_SAMPLE_BYTES).decode("utf-8", "replace").partition("\n")
+                text = text[: text.rfind("\n") + 1]
+                lines = csv.reader(
+                    io.StringIO(text, newline=""),
+                    delimiter=self.dialect.delimiter,
+                    quotechar=self.dialect.quote,
+                )
+                with suppress(csv.Error):
+                    yield from (line for line in lines if len(line) == len(self.names))
 
     def faults(self, uses: Sequence[ColumnUse]) -> Iterator[InvalidInput]:
         return all_faults(

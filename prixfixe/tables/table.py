@@ -76,6 +76,10 @@ class Table(ABC):
     def faults(self, uses: Sequence[ColumnUse]) -> Iterator[InvalidInput]:
         """Everything in the file that is wrong, in its order, found slowly and exactly."""
 
+    def sample(self) -> Iterator[Sequence[str]]:
+        """Records from all over the file, for a guess: none, or not whole ones, when that is not quick."""
+        return iter(())
+
     def fault(self, uses: Sequence[ColumnUse]) -> InvalidInput | None:
         """The first thing that is wrong."""
         return next(self.faults(uses), None)

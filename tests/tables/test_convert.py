@@ -6,7 +6,7 @@ import csv
 import hashlib
 import hmac
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from prixfixe.errors import InvalidInput
 from prixfixe.tables import Engine, PivotRequest, narrow, open_table, preflight
 from prixfixe.tables import survey as counting
 from prixfixe.tables.convert import Conversion, convert
+from prixfixe.tables.reader import CsvTable
 from prixfixe.tables.survey import Survey, survey
 
 PARAMETERS: dict[str, Any] = {
@@ -150,6 +151,11 @@ def outcome(of: Callable[[], Survey]) -> Survey | tuple[str, dict[str, Any]]:
         return error.message, error.values
 
 
+def unsampled(table: CsvTable) -> Iterator[Sequence[str]]:
+    """A sample that happens to show nothing new."""
+    return iter(())
+
+
 CELLS = st.one_of(
     st.from_regex(r"-?[0-9]{1,4}(\.[0-9]{1,2})?", fullmatch=True),
     st.from_regex(r"-?[0-9]{15,19}(\.[0-9]{8,11})?", fullmatch=True),
@@ -170,10 +176,15 @@ NUMBERS: dict[str, Any] = {
     lines=st.lists(st.tuples(st.sampled_from(["x", "y", "", "z\x00"]), CELLS, CELLS), min_size=1, max_size=4),
     declared=st.sampled_from(["decimal", "decimal(20,2)", "integer"]),
     seen=st.integers(0, 4),
+    sampled=st.booleans(),
 )
 @settings(max_examples=25, deadline=None)
 def test_the_fast_way_and_the_slow_way_take_and_refuse_the_same_cells(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str, str]], declared: str, seen: int
+    tmp_path_factory: pytest.TempPathFactory,
+    lines: list[tuple[str, str, str]],
+    declared: str,
+    seen: int,
+    sampled: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("ways")
     path, target = folder / "t.csv", folder / "t.parquet"
@@ -188,6 +199,8 @@ def test_the_fast_way_and_the_slow_way_take_and_refuse_the_same_cells(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(narrow, "FIRST_ROWS", seen)
+        if not sampled:
+            patch.setattr(CsvTable, "sample", unsampled)
         fast, slow = outcome(converted), outcome(lambda: surveyed(path, parameters))
     assert fast == slow
     assert target.exists() == isinstance(fast, Survey)
@@ -230,3 +243,57 @@ def test_decimals_that_only_a_late_row_has_are_kept(tmp_path: Path) -> None:
         duckdb.execute(f"SELECT column_name, column_type FROM (DESCRIBE FROM '{target}')").fetchall()
     )
     assert stored == {"key": "VARCHAR", "a": "DECIMAL(18,3)", "b": "DECIMAL(18,0)"}
+
+
+def written_with(few: int, path: Path, parameters: dict[str, Any], target: Path) -> bytes:
+    """The Parquet of a table, where columns of up to so many texts are written the fast way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(narrow, "FEW_TEXTS", few)
+        convert(path, PivotRequest.from_parameters(parameters), target, engine=ENGINE)
+    return target.read_bytes()
+
+
+def test_few_texts_written_the_fast_way_are_the_same_texts(table: Path, tmp_path: Path) -> None:
+    ways = [tmp_path / "fast.parquet", tmp_path / "slow.parquet"]
+    fast, slow = (written_with(few, table, PARAMETERS, way) for few, way in zip((50, 0), ways, strict=True))
+    assert fast != slow
+    rows = [duckdb.execute(f"FROM '{way}'").fetchall() for way in ways]
+    assert rows[0] == rows[1]
+    assert {row[5] for row in rows[0]} == {"void", "sale", None}
+    schema = "SELECT * EXCLUDE file_name FROM parquet_schema('{}')"
+    schemas = [duckdb.execute(schema.format(way)).fetchall() for way in ways]
+    assert schemas[0] == schemas[1]
+
+
+def test_a_text_that_comes_late_is_written_like_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, target = tmp_path / "t.csv", tmp_path / "t.parquet"
+    path.write_text("key,a,b\n" + "x,1,1\ny,1,1\n" * 15_000 + "it's late,1,1\n,1,1\n")
+    monkeypatch.setattr(CsvTable, "sample", unsampled)
+    fast = written_with(2, path, NUMBERS, target)
+    assert fast == written_with(0, path, NUMBERS, target)
+    counts = dict(duckdb.execute(f"SELECT key, count(*) FROM '{target}' GROUP BY key").fetchall())
+    assert counts == {"x": 15_000, "y": 15_000, "it's late": 1, None: 1}
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "few"),
+    [
+        ("x", "", ("x",)),
+        ("x", "y", ()),
+        ("x\x00", "", ()),
+        ("x" * 101, "", ()),
+        ('"x\n,"",1"', "", ('x\n,",1',)),
+    ],
+)
+def test_texts_are_few_when_no_place_of_the_table_shows_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, later: str, few: tuple[str, ...]
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("key,a,b\n" + f"{first},1,1\n" * 50 + f"{later},1,1\n" * 50)
+    monkeypatch.setattr(narrow, "FIRST_ROWS", 50)
+    request = PivotRequest.from_parameters(NUMBERS)
+    with open_table(path) as opened, ENGINE.connect() as connection:
+        uses = narrow.guessed(connection, opened, counting.all_uses(opened, request))
+    assert uses[0].few == few
