@@ -12,13 +12,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from prixfixe.errors import EngineError, VerificationFailed
 from worker.inputs import InputCache
 from worker.shelf import ImageShelf
 
 log = logging.getLogger("prixfixe.worker")
+
+# What an archive may have in any case, also with a quota of nothing.
+_MOST_ARCHIVE: Final = 2 << 30
 
 
 class ImageEngine(Protocol):
@@ -121,6 +124,12 @@ class ImageStore:
             raise VerificationFailed(f"the engine pulled another image than {image}", code="image-mismatch")
         return config
 
+    @property
+    def _most_archive(self) -> int:
+        """Bytes that an archive may have: nobody has signed how many it has. One in use may be more than the
+        quota, which is then gone soon."""
+        return max(_MOST_ARCHIVE, 0 if self._shelf is None else self._shelf.most)
+
     def _load(self, image: str, archive: str | None) -> dict[str, object]:
         if archive is None:
             raise EngineError(
@@ -129,7 +138,7 @@ class ImageStore:
                 hint="the bundle must be published with its image archive",
                 fault="platform",
             )
-        path = self._cache.fetch(archive, None, None if self._shelf is None else self._shelf.most)
+        path = self._cache.fetch(archive, None, self._most_archive)
         with path.open("rb") as stream:
             self._engine.load_image(iter(lambda: stream.read(1 << 20), b""))
         path.unlink(missing_ok=True)  # the engine has it now

@@ -111,7 +111,7 @@ class InputCache:
         if size is None and most is not None and seen > most:
             part.unlink(missing_ok=True)
             raise EngineError(
-                f"the image's archive has more than the {most >> 20:,} MiB that this worker keeps of images",
+                f"the image's archive has more than the {most >> 20:,} MiB that this worker takes",
                 code="image-too-large",
                 hint="make the image smaller; a provider can raise --image-quota",
                 fault="provider",

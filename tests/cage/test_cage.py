@@ -130,6 +130,9 @@ class TestHowMuchAJobGets:
     def test_memory_ends_where_it_was_bought(self, bench: Bench) -> None:
         ended = bench.run("head -c 300m /dev/zero | tail -c 200m > /dev/null; exit $?", memory_mib=32)
         # tail holds 200 MiB; the shell that waits for it survives or not, the run is out of memory.
+        if bench.runtime == GVISOR and not ended.run.oom_killed:
+            assert ended.run.exit_code == 137, "the engine does not always hear why gVisor was killed"
+            return
         assert ended.run.oom_killed
         assert status(ended.run) == 2
 
