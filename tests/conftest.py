@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -32,6 +34,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("database", [chosen], indirect=True)
         elif metafunc.definition.get_closest_marker("both_databases"):
             metafunc.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_stays_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A worker that is stopped keeps the disk of a task for its next start, which a test may never make: the
+    folder could not be removed by a later session."""
+    yield
+    root = tmp_path_factory.getbasetemp()
+    for line in Path("/proc/mounts").read_text().splitlines():
+        if Path(line.split()[1]).is_relative_to(root):
+            subprocess.run(["umount", line.split()[1]], check=False)
 
 
 @pytest.fixture(scope="session")
