@@ -11,9 +11,12 @@ from prixfixe.cli.options import (
     MoneyType,
     chosen_context,
     context_option,
+    deadline_option,
     json_option,
     key_option,
     open_client,
+    price_option,
+    wait_option,
     whole_id,
     yes_option,
 )
@@ -25,10 +28,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @JOB
-@click.option("--price", type=MoneyType(), help="The most per task, replicas and fee included.")
+@price_option
 @click.option("--budget", type=MoneyType(), help="The most for all of it; above, nothing is ordered.")
-@click.option("--wait", default="10m", show_default=True, metavar="TIME", help="How long for a match.")
-@click.option("--deadline", metavar="TIME", help="Result within this time, or the money is back.")
+@wait_option
+@deadline_option
 @click.option("--renumber", is_flag=True, help="Without a matrix: task indexes may begin at 0 again.")
 @yes_option
 @context_option
@@ -60,7 +63,6 @@ def again(
     from prixfixe.cli import buying
     from prixfixe.cli.jobview import job_json
     from prixfixe.cli.submit import offer
-    from prixfixe.client.wishes import require_within
     from prixfixe.devnet.duration import parse_duration
 
     job = whole_id(job)
@@ -76,10 +78,7 @@ def again(
         )
         say(offer(rest.quote))
         say(f"  of job {job[:12]} the tasks {_ranges(rest.tasks)}, here from 0 on")
-        require_within(budget, rest.quote.total)
-        buying.require_funds(rest.quote)
-        if not yes:
-            buying.confirm(f"Order for at most {rest.quote.total}?")
+        buying.agree(rest.quote, budget, f"Order for at most {rest.quote.total}?", yes)
         sources = client.operations.sources(rest.quote)
         new = buying.buy(client, rest.quote, sources, {"result": None, "receipt": None})
     if as_json:

@@ -16,6 +16,7 @@ from prixfixe.cli.times import reached
 if TYPE_CHECKING:
     from prixfixe.client import Client
     from prixfixe.protocol.manifest import InputFile
+    from prixfixe.protocol.money import Money
     from prixfixe.protocol.wire import BidQuote, Job, Quote
 
 
@@ -41,6 +42,16 @@ def confirm(question: str) -> None:
         agreed = False
     if not agreed:
         raise Interrupted("nothing was ordered and nothing was charged")
+
+
+def agree(quote: BidQuote, budget: Money | None, question: str, yes: bool) -> None:
+    """Nothing is ordered beyond the budget or the balance, nor, without `yes`, before the person agrees."""
+    from prixfixe.client.wishes import require_within
+
+    require_within(budget, quote.total)
+    require_funds(quote)
+    if not yes:
+        confirm(question)
 
 
 def buy(

@@ -11,9 +11,12 @@ from prixfixe.cli.options import (
     MoneyType,
     chosen_context,
     context_option,
+    deadline_option,
     json_option,
     key_option,
     open_client,
+    price_option,
+    wait_option,
     whole_id,
     yes_option,
 )
@@ -25,10 +28,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @JOB
-@click.option("--price", type=MoneyType(), help="The most per task, replicas and fee included.")
+@price_option
 @click.option("--budget", type=MoneyType(), help="The most for all of it; above, nothing is replaced.")
-@click.option("--wait", default="10m", show_default=True, metavar="TIME", help="How long for a match.")
-@click.option("--deadline", metavar="TIME", help="Result within this time, or the money is back.")
+@wait_option
+@deadline_option
 @yes_option
 @context_option
 @key_option
@@ -62,7 +65,6 @@ def replace(
     from prixfixe.cli import buying
     from prixfixe.cli.jobview import job_json
     from prixfixe.cli.submit import offer
-    from prixfixe.client.wishes import require_within
     from prixfixe.devnet.duration import parse_duration
 
     job = whole_id(job)
@@ -77,10 +79,7 @@ def replace(
         )
         say(offer(quote))
         say(f"  in the place of job {job[:12]}")
-        require_within(budget, quote.total)
-        buying.require_funds(quote)
-        if not yes:
-            buying.confirm(f"Replace it, for at most {quote.total}?")
+        buying.agree(quote, budget, f"Replace it, for at most {quote.total}?", yes)
         new = buying.buy(client, quote, (), {"result": None, "receipt": None, "replaces": job})
     if as_json:
         emit({**job_json(new), "replaced": job})

@@ -63,6 +63,15 @@ class MoneyType(click.ParamType[Any]):
             self.fail(error.message, param, ctx)
 
 
+price_option = click.option("--price", type=MoneyType(), help="The most per task, replicas and fee included.")
+wait_option = click.option(
+    "--wait", default="10m", show_default=True, metavar="TIME", help="How long for a match."
+)
+deadline_option = click.option(
+    "--deadline", metavar="TIME", help="Result within this time, or the money is back."
+)
+
+
 def chosen_context(name: str | None, key: str | None = None) -> Context:
     """The context that a command was told to use, with the key that it was told to use."""
     from prixfixe.client.contexts import resolve_context

@@ -17,10 +17,13 @@ from prixfixe.cli.options import (
     MoneyType,
     chosen_context,
     context_option,
+    deadline_option,
     json_option,
     key_option,
     open_client,
     open_market,
+    price_option,
+    wait_option,
     yes_option,
 )
 from prixfixe.cli.output import Progress, emit, moment, say, size, table
@@ -78,15 +81,15 @@ _OPTIONS = (
         help="Wait for the next batch at one price for all; else take the best asks at once.  "
         "[default: flat]",
     ),
-    click.option("--price", type=MoneyType(), help="The most per task, replicas and fee included."),
+    price_option,
     click.option("--budget", type=MoneyType(), help="The most for all of it; above, nothing is ordered."),
     click.option(
         "--replicas", type=click.IntRange(1, 16), default=1, metavar="N", help="So many providers run each."
     ),
     click.option("--exact", is_flag=True, help="The image writes the same bytes each time: replicas agree."),
     click.option("--lot", type=click.IntRange(1, 65_535), metavar="N", help="Tasks that one provider takes."),
-    click.option("--wait", default="10m", show_default=True, metavar="TIME", help="How long for a match."),
-    click.option("--deadline", metavar="TIME", help="Result within this time, or the money is back."),
+    wait_option,
+    deadline_option,
     click.option("--whole", is_flag=True, help="In an auction: all tasks at once, or none."),
     click.option(
         "--allow-host",
@@ -153,10 +156,7 @@ def submit(
         wanted = _Wanted.read(given, Path(scratch))
         quote = client.quote_wish(wanted.wish)
         say(offer(quote))
-        wanted.require_within(quote)
-        buying.require_funds(quote)
-        if not yes:
-            buying.confirm(f"Order for at most {quote.total}?")
+        buying.agree(quote, wanted.budget, f"Order for at most {quote.total}?", yes)
         job = buying.buy(client, quote, client.operations.sources(quote), {"result": None, "receipt": None})
         if detach:
             buying.detached(job, as_json)
@@ -239,11 +239,6 @@ class _Wanted:
             matrix=given["matrix"],
         )
         return _Wanted(wish, given["budget"])
-
-    def require_within(self, quote: BidQuote) -> None:
-        from prixfixe.client.wishes import require_within
-
-        require_within(self.budget, quote.total)
 
 
 def _image(named: str, scratch: Path) -> Path | str:

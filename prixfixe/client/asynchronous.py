@@ -175,9 +175,6 @@ class AsyncClient:
     async def buy(self, order: KeptOrder | wire.Quote | wire.BidQuote) -> wire.Job:
         """Buy. A quote's inputs are sent and it is signed first. A signed order may be sent often: it is one
         job."""
-        if isinstance(order, wire.Quote | wire.BidQuote):
-            await self.run(self.operations.send_inputs(order))
-            order = await self.order(order)
         return await self.run(self.operations.buy(order))
 
     async def buy_many(
@@ -185,13 +182,7 @@ class AsyncClient:
     ) -> tuple[wire.Job | PrixfixeError, ...]:
         """Buy many at once, a hundred a request; each becomes a job or an error of its own, in their order.
         Of quotes inputs are sent and orders signed first. What is sent again is one job, as with `buy`."""
-        signed = []
-        for order in orders:
-            if isinstance(order, wire.Quote | wire.BidQuote):
-                await self.run(self.operations.send_inputs(order))
-                order = await self.order(order)
-            signed.append(order)
-        return await self.run(self.operations.buy_many(signed))
+        return await self.run(self.operations.buy_many(orders))
 
     async def replace(
         self,

@@ -159,8 +159,10 @@ class Operations(Again, Prices, Books):
         yield Work(lambda: keep_order(order))
         return order
 
-    def buy(self, order: KeptOrder) -> Operation[wire.Job]:
-        """Send a signed order. The same order is the same job, so it is sent again after a lost answer."""
+    def buy(self, wanted: KeptOrder | wire.Quote | wire.BidQuote) -> Operation[wire.Job]:
+        """Send an order, of a quote once it is signed. The same order is the same job, so it is sent again
+        after a lost answer."""
+        order = yield from self._signed(wanted)
         self._require_ours(order)
         request = Request("POST", "/v1/jobs", body=_body(order))
         sent = self.ask if order.request.replaces is None else self.ask_signed_in
@@ -168,8 +170,13 @@ class Operations(Again, Prices, Books):
         _require_named(order, job)
         return job
 
-    def buy_many(self, orders: Sequence[KeptOrder]) -> Operation[tuple[wire.Job | PrixfixeError, ...]]:
-        """Send signed orders, a hundred a request; each has a job or an error of its own, in their order."""
+    def buy_many(
+        self, wanted: Sequence[KeptOrder | wire.Quote | wire.BidQuote]
+    ) -> Operation[tuple[wire.Job | PrixfixeError, ...]]:
+        """Send orders, a hundred a request; each has a job or an error of its own, in their order."""
+        orders = []
+        for each in wanted:
+            orders.append((yield from self._signed(each)))
         for order in orders:
             self._require_ours(order)
         found: list[wire.Job | PrixfixeError] = []
@@ -192,6 +199,13 @@ class Operations(Again, Prices, Books):
                     _require_named(order, answer.job)
                     found.append(answer.job)
         return tuple(found)
+
+    def _signed(self, wanted: KeptOrder | wire.Quote | wire.BidQuote) -> Operation[KeptOrder]:
+        """The order; of a quote, its inputs are sent and it is signed."""
+        if isinstance(wanted, KeptOrder):
+            return wanted
+        yield from self.send_inputs(wanted)
+        return (yield from self.order(wanted))
 
     def _require_ours(self, order: KeptOrder) -> None:
         if (order.chain_id, order.contract) != (self.domain.chain_id, self.domain.verifying_contract):

@@ -184,9 +184,6 @@ class Client:
     def buy(self, order: KeptOrder | wire.Quote | wire.BidQuote) -> wire.Job:
         """Buy. A quote's inputs are sent and it is signed first. A signed order may be sent often: it is one
         job."""
-        if isinstance(order, wire.Quote | wire.BidQuote):
-            self.run(self.operations.send_inputs(order))
-            order = self.order(order)
         return self.run(self.operations.buy(order))
 
     def buy_many(
@@ -194,13 +191,7 @@ class Client:
     ) -> tuple[wire.Job | PrixfixeError, ...]:
         """Buy many at once, a hundred a request; each becomes a job or an error of its own, in their order.
         Of quotes inputs are sent and orders signed first. What is sent again is one job, as with `buy`."""
-        signed = []
-        for order in orders:
-            if isinstance(order, wire.Quote | wire.BidQuote):
-                self.run(self.operations.send_inputs(order))
-                order = self.order(order)
-            signed.append(order)
-        return self.run(self.operations.buy_many(signed))
+        return self.run(self.operations.buy_many(orders))
 
     def replace(
         self,
