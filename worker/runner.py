@@ -29,6 +29,7 @@ from worker.stopping import Stopper
 
 log = logging.getLogger("prixfixe.worker")
 
+_KILLED: Final = 137  # exit code of what SIGKILL ended, and of a shell that waited for it
 _WATCH_SECONDS: Final = 0.5  # how often a watched disk is measured
 _ENGINE_BACK_SECONDS: Final = 60.0  # how long a lost engine is waited for
 
@@ -111,14 +112,18 @@ class Runner:
             raise EngineError(
                 "the engine lost the container while it ran", code="container-lost", retryable=True
             )
-        if state.error and state.exit_code != 0 and not state.oom_killed and stopper.why is None:
+        no_memory = state.oom_killed
+        if state.exit_code == _KILLED and not no_memory and stopper.why is None:
+            with suppress(EngineError):
+                no_memory = self._engine.ran_out_of_memory(state.id)
+        if state.error and state.exit_code != 0 and not no_memory and stopper.why is None:
             raise EngineError(
                 f"the engine could not run the container: {state.error[:300]}", code="could-not-run"
             )
         return Run(
             exit_code=state.exit_code,
             seconds=seconds,
-            oom_killed=state.oom_killed,
+            oom_killed=no_memory,
             stopped_for=stopper.why,
             error=job.tail.last_error(),
             last_line=job.tail.last_line(),

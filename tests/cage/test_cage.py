@@ -6,13 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests.cage.conftest import LABEL, Bench
 from tests.support.devnet import wait_for
 from worker.cage import GVISOR
-from worker.containers import Run
+from worker.containers import ContainerState, Run
 from worker.engine import Engine
 from worker.outcomes import Limits as ProductLimits
 from worker.outcomes import judge
@@ -130,11 +131,24 @@ class TestHowMuchAJobGets:
     def test_memory_ends_where_it_was_bought(self, bench: Bench) -> None:
         ended = bench.run("head -c 300m /dev/zero | tail -c 200m > /dev/null; exit $?", memory_mib=32)
         # tail holds 200 MiB; the shell that waits for it survives or not, the run is out of memory.
-        if bench.runtime == GVISOR and not ended.run.oom_killed:
-            assert ended.run.exit_code == 137, "the engine does not always hear why gVisor was killed"
-            return
         assert ended.run.oom_killed
         assert status(ended.run) == 2
+
+    def test_memory_that_ended_is_told_when_the_engine_hears_of_it_too_late_for_its_state(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heard = Engine.state
+
+        def late(engine: Engine, container: str) -> ContainerState | None:
+            state = heard(engine, container)
+            return None if state is None else replace(state, oom_killed=False)
+
+        monkeypatch.setattr(Engine, "state", late)
+        hog = bench.run("head -c 300m /dev/zero | tail -c 200m > /dev/null; exit $?", memory_mib=32)
+        assert hog.run.oom_killed
+        # What is killed for another reason is not called that.
+        killed = bench.run("kill -9 $$")
+        assert (killed.run.exit_code, killed.run.oom_killed) == (137, False)
 
     def test_memory_in_shared_files_counts_too(self, bench: Bench) -> None:
         ended = bench.run("dd if=/dev/zero of=/dev/shm/hog bs=1M count=60; echo survived", memory_mib=32)
