@@ -84,7 +84,7 @@ def again(
     if as_json:
         emit({**job_json(new), "again": job, "indexes": list(rest.tasks)})
     else:
-        buying.detached(new, as_json)
+        buying.detached(new, secrets=rest.quote.manifest.secrets)
 
 
 def _ranges(tasks: tuple[int, ...]) -> str:

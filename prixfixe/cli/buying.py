@@ -116,12 +116,15 @@ def _make_ready() -> None:
     import prixfixe.client.verification  # noqa: F401
 
 
-def detached(job: Job, as_json: bool) -> None:
-    """The end of a command that does not wait."""
+def detached(job: Job, as_json: bool = False, secrets: Sequence[str] = ()) -> None:
+    """The end of a command that does not wait. secrets: names of those that the job is still to be given."""
     from prixfixe.cli.jobview import job_json
 
     if as_json:
         emit(job_json(job))
         return
     click.echo(job.id)
+    if secrets:
+        files = "".join(f" --secret {name}=FILE" for name in secrets)
+        say(f"give it its secrets: prixfixe jobs secrets {job.id[:12]}{files}")
     say(f"watch it: prixfixe jobs watch {job.id[:12]}; then: prixfixe jobs download {job.id[:12]}")

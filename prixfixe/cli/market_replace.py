@@ -86,6 +86,4 @@ def replace(
         return
     say(f"off the book: {job}")
     say(f"so that nobody else can match it before its end: prixfixe jobs cancel {job[:12]} --on-chain")
-    if quote.manifest.secrets:
-        say(f"give it its secrets: prixfixe jobs secrets {new.id[:12]}")
-    buying.detached(new, as_json)
+    buying.detached(new, secrets=quote.manifest.secrets)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,20 +24,26 @@ from prixfixe.cli.output import emit, say
 if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient
     from prixfixe.client import Context
-    from prixfixe.protocol.wire import Job
+    from prixfixe.client.sealing import Giver
 
-secret_option = click.option(
-    "--secret",
-    "secrets",
-    multiple=True,
-    metavar="NAME=FILE",
-    help="A file at /run/secrets/NAME, sealed to each worker that gets the job. May be given often.",
-)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def secret_option(*, required: bool = False) -> Callable[[F], F]:
+    """`--secret NAME=FILE`."""
+    return click.option(
+        "--secret",
+        "secrets",
+        multiple=True,
+        required=required,
+        metavar="NAME=FILE",
+        help="A file at /run/secrets/NAME, sealed to each worker that gets the job. May be given often.",
+    )
 
 
 @click.command()
 @JOB
-@secret_option
+@secret_option(required=True)
 @click.option("--rpc", metavar="URL", help="A chain node that you trust; else the context's.")
 @context_option
 @key_option
@@ -61,19 +67,28 @@ def secrets(
       prixfixe jobs secrets 0x3fa9 --secret token=token.txt
     """
     context = chosen_context(context_name, key)
-    found = read_secrets(secrets)
-    with open_client(context) as client:
-        known = client.job(whole_id(job))
-        with giving(context, open_market(context, rpc), known, found) as given:
-            ended = client.wait(known.id)
+    # The order that the person means. An id of the service's could be another's, whose deal names its worker.
+    job = whole_id(job)
+    found = read_secrets(secrets, _names(job))
+    with open_client(context) as client, giving(context, open_market(context, rpc), job, found) as giver:
+        ended = client.wait(job)
     if as_json:
-        emit({"job": known.id, "state": ended.state, "given": len(given)})
+        emit({"job": job, "state": ended.state, "given": giver.workers})
     else:
         say(f"the job is {ended.state}")
 
 
-def read_secrets(given: Sequence[str]) -> dict[str, bytes]:
-    """What NAME=FILE name; InvalidInput when they cannot be the secrets of a job."""
+def _names(job: str) -> tuple[str, ...] | None:
+    """What secrets an order takes; None when it was not made on this machine."""
+    from prixfixe.client.keeping import kept_order
+
+    kept = kept_order(job)
+    return None if kept is None else kept.quote.manifest.secrets
+
+
+def read_secrets(given: Sequence[str], names: tuple[str, ...] | None = None) -> dict[str, bytes]:
+    """What NAME=FILE name; InvalidInput when they cannot be the secrets of a job. names: those that it takes,
+    where that is known."""
     from prixfixe.cli.submit import pairs
     from prixfixe.errors import InvalidInput
     from prixfixe.protocol.secrets import require_secrets
@@ -86,30 +101,16 @@ def read_secrets(given: Sequence[str]) -> dict[str, bytes]:
             raise InvalidInput(
                 f"the secret {name} cannot be read: {file}: {error.strerror}", code="no-secret-file"
             ) from error
-    require_secrets(found, tuple(found))
+    require_secrets(found, tuple(found) if names is None else names)
     return found
 
 
 @contextmanager
-def giving(
-    context: Context, market: MarketClient, job: Job, secrets: Mapping[str, bytes]
-) -> Iterator[list[str]]:
-    """Seal to whoever gets the job, for the length of the block; a line for each time is in the list."""
+def giving(context: Context, market: MarketClient, job: str, secrets: Mapping[str, bytes]) -> Iterator[Giver]:
+    """Seal to whoever gets the job, for the length of the block. job: the order's digest as this machine
+    knows it."""
     from prixfixe.client.sealing import Giver
-    from prixfixe.protocol.typed_data import parse_bytes32
-
-    lines: list[str] = []
-    if not secrets:
-        yield lines
-        return
-
-    def tell(line: str) -> None:
-        lines.append(line)
-        say(line)
 
     # A client of its own: the other one reads the job's events meanwhile.
-    with (
-        open_client(context) as client,
-        Giver(client, market, job.id, parse_bytes32(job.id, name="job"), secrets, tell),
-    ):
-        yield lines
+    with open_client(context) as client, Giver(client, market, job, secrets, say) as giver:
+        yield giver

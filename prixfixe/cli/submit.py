@@ -99,7 +99,7 @@ _OPTIONS = (
         help="A host that tasks may call, by HTTP(S) proxy; else they have no network. May be given often.",
     ),
     click.option("--isolation", type=click.Choice(["gvisor"]), help="Only workers that run it in gVisor."),
-    secret_option,
+    secret_option(),
     click.option("--provider", "providers", multiple=True, metavar="ADDRESS", help="Only these providers."),
 )
 
@@ -159,9 +159,9 @@ def submit(
         buying.agree(quote, wanted.budget, f"Order for at most {quote.total}?", yes)
         job = buying.buy(client, quote, client.operations.sources(quote), {"result": None, "receipt": None})
         if detach:
-            buying.detached(job, as_json)
+            buying.detached(job, as_json, quote.manifest.secrets)
             return
-        with giving(context, market, job, secrets) if market is not None else nullcontext():
+        with giving(context, market, job.id, secrets) if market is not None else nullcontext():
             buying.watch(client, job)
         told = _bring_home(client, client.job(job.id), out)
     if as_json:

@@ -167,7 +167,7 @@ class Operations(Again, Prices, Books):
         request = Request("POST", "/v1/jobs", body=_body(order))
         sent = self.ask if order.request.replaces is None else self.ask_signed_in
         job = yield from sent(wire.Job, request)
-        _require_named(order, job)
+        _require_named(order.job, job)
         return job
 
     def buy_many(
@@ -196,7 +196,7 @@ class Operations(Again, Prices, Books):
                 if answer.job is None:
                     found.append(PrixfixeError.from_problem(answer.problem or {}))
                 else:
-                    _require_named(order, answer.job)
+                    _require_named(order.job, answer.job)
                     found.append(answer.job)
         return tuple(found)
 
@@ -217,7 +217,9 @@ class Operations(Again, Prices, Books):
     # ------------------------------------------------------------------------------------------------- jobs
 
     def job(self, job: str) -> Operation[wire.Job]:
-        return (yield from self.ask_signed_in(wire.Job, Request("GET", f"/v1/jobs/{job}")))
+        found = yield from self.ask_signed_in(wire.Job, Request("GET", f"/v1/jobs/{job}"))
+        _require_named(job, found)
+        return found
 
     def jobs(self, limit: int | None = None) -> Operation[tuple[wire.Job, ...]]:
         """The customer's jobs, newest first. limit: at most so many; all when None."""
@@ -237,7 +239,9 @@ class Operations(Again, Prices, Books):
         return str(answer.body.decode("utf-8", "replace"))
 
     def cancel(self, job: str) -> Operation[wire.Job]:
-        return (yield from self.ask_signed_in(wire.Job, Request("POST", f"/v1/jobs/{job}/cancel")))
+        found = yield from self.ask_signed_in(wire.Job, Request("POST", f"/v1/jobs/{job}/cancel"))
+        _require_named(job, found)
+        return found
 
     def seals(self, job: str) -> Operation[tuple[Seal, ...]]:
         """The job's attempts that run now, and to whom its secrets are to be sealed; as the service says,
@@ -379,9 +383,9 @@ def _body(order: KeptOrder) -> dict[str, Any]:
     return order.request.model_dump(mode="json", exclude_none=True)
 
 
-def _require_named(order: KeptOrder, job: wire.Job) -> None:
-    """The job of an order is called by the order's digest."""
-    if job.id != order.job:
+def _require_named(wanted: str, job: wire.Job) -> None:
+    """An answer is of the job that was asked for, which is called by its order's digest."""
+    if job.id != wanted:
         raise Unavailable(
-            f"the service calls order {order.job} job {job.id}", code="bad-answer", retryable=False
+            f"the service calls order {wanted} job {job.id}", code="bad-answer", retryable=False
         )

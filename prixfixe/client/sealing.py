@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -11,30 +12,46 @@ from prixfixe.chain.client import MarketClient
 from prixfixe.client.synchronous import Client
 from prixfixe.errors import PrixfixeError, Unavailable, VerificationFailed
 from prixfixe.protocol.deals import open_word
-from prixfixe.protocol.secrets import Seal, seal
+from prixfixe.protocol.secrets import Seal, SignedSealingKey, seal
+from prixfixe.protocol.typed_data import parse_bytes32
 
 _LOOK_SECONDS: Final = 0.5
 
 
-def give_secrets(
-    client: Client, market: MarketClient, job: str, order: bytes, secrets: Mapping[str, bytes]
-) -> int:
-    """Seal to every worker that runs the job now and has none yet; how many were given. market: the contract
-    behind a node of the customer's choice. order: digest of the customer's own order. VerificationFailed when
-    the service names a deal, a worker or a key that chain and signatures do not bear out: nothing is sealed
-    to it."""
-    given = 0
+@dataclass(frozen=True, slots=True)
+class Given:
+    """workers: to how many secrets were sealed. fault: why they were not for the first that was passed over;
+    VerificationFailed when the service names a deal, a worker or a key that chain and signatures do not bear
+    out."""
+
+    workers: int
+    fault: PrixfixeError | None
+
+
+def give_secrets(client: Client, market: MarketClient, job: str, secrets: Mapping[str, bytes]) -> Given:
+    """Seal to every worker that runs the job now and has none yet. market: the contract behind a node of the
+    customer's choice. job: the customer's own order by its digest, never an id that the service has given.
+    One worker that cannot be sealed to keeps no other from its secrets; Unavailable ends it at once."""
+    order = parse_bytes32(job, name="job")
+    given, fault = 0, None
     for waiting in client.seals(job):
         if waiting.given or waiting.sealing is None:
             continue
-        require_true(waiting, market, order)
-        sealed = seal(secrets, waiting.sealing.statement.public, waiting.deal, waiting.worker, market.domain)
-        client.give_seal(job, waiting.attempt, sealed)
-        given += 1
-    return given
+        try:
+            require_true(waiting, waiting.sealing, market, order)
+            public = waiting.sealing.statement.public
+            sealed = seal(secrets, public, waiting.deal, waiting.worker, market.domain)
+            client.give_seal(job, waiting.attempt, sealed)
+        except Unavailable:
+            raise
+        except PrixfixeError as error:
+            fault = fault or error
+        else:
+            given += 1
+    return Given(given, fault)
 
 
-def require_true(waiting: Seal, market: MarketClient, order: bytes) -> None:
+def require_true(waiting: Seal, sealing: SignedSealingKey, market: MarketClient, order: bytes) -> None:
     """VerificationFailed unless the deal is of this order, open on the chain, and names the worker, who has
     signed the sealing key."""
     deal = waiting.deal
@@ -46,24 +63,24 @@ def require_true(waiting: Seal, market: MarketClient, order: bytes) -> None:
         raise VerificationFailed(
             f"the deal of worker {waiting.worker} is not open on the chain", code="seal-not-open"
         )
-    assert waiting.sealing is not None
-    waiting.sealing.verify(waiting.worker, market.domain)
+    sealing.verify(waiting.worker, market.domain)
 
 
 class Giver:
-    """Gives in a thread whatever comes to wait, until it is left. say: told of each, and of what fails."""
+    """Gives in a thread whatever comes to wait, until it is left. say: told of each, and of what fails.
+    workers: to how many it has given."""
 
     def __init__(
         self,
         client: Client,
         market: MarketClient,
         job: str,
-        order: bytes,
         secrets: Mapping[str, bytes],
         say: Callable[[str], None],
     ) -> None:
-        self._give = partial(give_secrets, client, market, job, order, secrets)
+        self._give = partial(give_secrets, client, market, job, secrets)
         self._say = say
+        self.workers = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="secrets", daemon=True)
 
@@ -79,11 +96,14 @@ class Giver:
         told = ""
         while not self._over.wait(_LOOK_SECONDS):
             try:
-                if given := self._give():
-                    self._say(f"  secrets sealed to {given} worker(s)")
+                given = self._give()
             except Unavailable:
                 continue
             except PrixfixeError as error:
-                if str(error) != told:
-                    self._say(f"  secrets were not given: {error}")
-                told = str(error)
+                given = Given(0, error)
+            self.workers += given.workers
+            if given.workers:
+                self._say(f"  secrets sealed to {given.workers} worker(s)")
+            if given.fault is not None and str(given.fault) != told:
+                told = str(given.fault)
+                self._say(f"  secrets were not given: {told}")

@@ -12,9 +12,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from prixfixe.errors import VerificationFailed
-from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.fields import Address, Message, Seconds, Sha256, Signature
-from prixfixe.protocol.signatures import message_digest, parse_signature, recover
+from prixfixe.protocol.signatures import parse_signature, recover, statement_digest
 
 SUITE: Final = 1  # raised whenever figures of old and new are not comparable
 _TITLE: Final = "Prixfixe benchmark\n"
@@ -46,12 +45,9 @@ class Benchmark(Message):
     machine: Sha256
     figures: Figures
 
-    def text(self) -> str:
-        """What is signed, as a plain text (EIP-191)."""
-        return _TITLE + canonical_json(self.model_dump(mode="json")).decode("utf-8")
-
     def digest(self) -> bytes:
-        return message_digest(self.text())
+        """What is signed: a plain text (EIP-191)."""
+        return statement_digest(_TITLE, self.model_dump(mode="json"))
 
 
 class SignedBenchmark(Message):

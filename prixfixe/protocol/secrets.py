@@ -8,18 +8,17 @@ was sealed is bound to one deal and one worker, and opens for no other.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import os
 from collections.abc import Mapping
 from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
 from prixfixe.errors import InvalidInput, VerificationFailed
-from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.fields import Address, DealField, Message, Seconds, Sha256, Signature, Word
-from prixfixe.protocol.signatures import message_digest, parse_signature, recover
+from prixfixe.protocol.signatures import parse_signature, recover, statement_digest
 from prixfixe.protocol.typed_data import Domain
 
 MOST_BYTES: Final = 64 << 10  # of all secrets of a job together
@@ -40,7 +39,7 @@ class SealingKey(Message):
 
     def digest(self) -> bytes:
         """What is signed: a plain text (EIP-191)."""
-        return message_digest(_TITLE + canonical_json(self.model_dump(mode="json")).decode("utf-8"))
+        return statement_digest(_TITLE, self.model_dump(mode="json"))
 
 
 class SignedSealingKey(Message):
@@ -94,14 +93,19 @@ def require_secrets(secrets: Mapping[str, bytes], names: tuple[str, ...]) -> Non
 
 
 def seal(secrets: Mapping[str, bytes], public: str, deal: Deal, key: str, domain: Domain) -> str:
-    """Seal for one worker of one deal. public: of its verified sealing key."""
+    """Seal for one worker of one deal. public: of its verified sealing key; VerificationFailed when that is
+    no key, such as a point of low order, whose secret everybody knows."""
     from Crypto.Protocol import HPKE
     from Crypto.Protocol.DH import import_x25519_public_key
 
+    try:
+        receiver = import_x25519_public_key(bytes.fromhex(public))
+    except ValueError as error:
+        raise VerificationFailed(
+            f"what worker {key} has signed as its sealing key is none", code="sealing-key"
+        ) from error
     cipher = HPKE.new(
-        receiver_key=import_x25519_public_key(bytes.fromhex(public)),
-        aead_id=HPKE.AEAD.CHACHA20_POLY1305,
-        info=_info(deal, key, domain),
+        receiver_key=receiver, aead_id=HPKE.AEAD.CHACHA20_POLY1305, info=_info(deal, key, domain)
     )
     plain = json.dumps({name: base64.b64encode(value).decode() for name, value in secrets.items()})
     return base64.b64encode(cipher.enc + cipher.seal(plain.encode())).decode()
@@ -123,15 +127,13 @@ def unseal(sealed: str, private: bytes, deal: Deal, key: str, domain: Domain) ->
         )
         found = json.loads(cipher.unseal(data[_ENCAPSULATED:]))
         return {str(name): base64.b64decode(value, validate=True) for name, value in found.items()}
-    except (ValueError, TypeError, AttributeError, binascii.Error):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise InvalidInput(
             "the secrets do not open with this worker's key", code="secrets-unreadable", fault="customer"
         ) from None
 
 
 def new_private_key() -> bytes:
-    import os
-
     return os.urandom(32)  # X25519 takes any 32 bytes
 
 

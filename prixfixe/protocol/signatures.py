@@ -7,12 +7,14 @@ EIP-1271 signature cannot be checked here: ask the chain.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import coincurve
 
 from prixfixe.errors import ConfigurationError, InvalidInput, SignatureError
 from prixfixe.protocol.addresses import format_address, parse_address
+from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.hashing import keccak256
 
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -79,6 +81,12 @@ def message_digest(message: str) -> bytes:
     """What a wallet signs for a plain text (EIP-191, version 0x45), such as a sign-in (EIP-4361)."""
     data = message.encode("utf-8")
     return keccak256(b"\x19Ethereum Signed Message:\n" + str(len(data)).encode("ascii") + data)
+
+
+def statement_digest(title: str, statement: Mapping[str, Any]) -> bytes:
+    """What a key signs for a statement of one kind, such as a benchmark: the plain text of its title and its
+    canonical JSON."""
+    return message_digest(title + canonical_json(statement).decode("utf-8"))
 
 
 def parse_signature(text: object) -> bytes:

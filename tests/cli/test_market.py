@@ -57,6 +57,22 @@ def test_a_waiting_bid_is_replaced_after_its_new_price_was_seen(types: Terminal,
     assert f"prixfixe jobs cancel {given.json['id'][:12]} --on-chain" in again.err
 
 
+def test_a_bid_that_was_left_alone_names_its_secrets_and_takes_those_and_no_others(
+    types: Terminal, world: World, tmp_path: Path
+) -> None:
+    world.upload(CUSTOMER, ARCHIVE)
+    with Client() as client:
+        old = client.buy(quote(world, kind="auction", price="500000", secrets=("key.pem", "token"))).id
+    new = types("market", "replace", old, "--price", "0.70", "--yes")
+    (job,) = new.out.split()
+    assert f"prixfixe jobs secrets {job[:12]} --secret key.pem=FILE --secret token=FILE\n" in new.err
+    (tmp_path / "token").write_text("hunter2")
+    some = types("jobs", "secrets", job[:12], "--secret", "token=token")
+    assert (some.code, "takes the secrets key.pem, token, given were token" in some.err) == (3, True)
+    none = types("jobs", "secrets", job[:12])
+    assert (none.code, "Missing option '--secret'" in none.err) == (2, True)
+
+
 def test_terms_change_with_a_note_by_the_pricing_desk_only(types: Terminal, world: World) -> None:
     name = product(world)
     assert types("market", "rules", name, "--reserve", "0.02").code == 2

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 import pytest
+from Crypto.Protocol import HPKE
+from Crypto.Protocol.DH import import_x25519_public_key
 
 from prixfixe.errors import InvalidInput, VerificationFailed
 from prixfixe.keys import development_signer
@@ -71,6 +74,29 @@ def test_it_opens_for_nothing_else_and_says_no_word_of_it(other: str) -> None:
         )
     assert "hunter2" not in repr(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_what_is_nested_without_end_is_refused_as_what_does_not_open() -> None:
+    private = new_private_key()
+    info = b"".join(
+        (
+            b"prixfixe secrets 1\n",
+            f"{HERE.chain_id} {HERE.verifying_contract} {WORKER.address} ".encode(),
+            DEAL.id,
+        )
+    )
+    receiver = import_x25519_public_key(bytes.fromhex(public_key(private)))
+    cipher = HPKE.new(receiver_key=receiver, aead_id=HPKE.AEAD.CHACHA20_POLY1305, info=info)
+    sealed = base64.b64encode(cipher.enc + cipher.seal(b"[" * 100_000)).decode()
+    with pytest.raises(InvalidInput, match="do not open"):
+        unseal(sealed, private, DEAL, WORKER.address, HERE)
+
+
+@pytest.mark.parametrize("public", ["00" * 32, "01" + "00" * 31], ids=["zero", "one"])
+def test_nothing_is_sealed_to_a_key_whose_secret_everybody_knows(public: str) -> None:
+    with pytest.raises(VerificationFailed) as caught:
+        seal(SECRETS, public, DEAL, WORKER.address, HERE)
+    assert caught.value.code == "sealing-key"
 
 
 def test_a_sealing_key_that_the_service_swapped_is_found() -> None:
