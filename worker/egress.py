@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
@@ -56,6 +57,13 @@ class _Asked:
     port: int
     tunnel: bool
     first: bytes
+
+
+@dataclass(slots=True)
+class _Moved:
+    """at: when a call last moved bytes, either way, on the monotonic clock."""
+
+    at: float
 
 
 class Proxy:
@@ -169,15 +177,17 @@ class Proxy:
         raise _Refused("502 Bad Gateway", f"{where} does not answer")
 
     def _join(self, job: socket.socket, host: socket.socket) -> None:
-        back = threading.Thread(target=self._pump, args=(host, job), name="egress", daemon=True)
+        moved = _Moved(time.monotonic())
+        back = threading.Thread(target=self._pump, args=(host, job, moved), name="egress", daemon=True)
         back.start()
-        self._pump(job, host)
+        self._pump(job, host, moved)
         back.join()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, moved: _Moved) -> None:
         with suppress(OSError):
-            while (data := source.recv(_CHUNK)) and self._spend(len(data)):
+            while (data := _receive(source, moved)) and self._spend(len(data)):
                 target.sendall(data)
+                moved.at = time.monotonic()
         with suppress(OSError):
             target.shutdown(socket.SHUT_WR)
 
@@ -200,6 +210,17 @@ class Proxy:
     def _let_go(self, one: socket.socket) -> None:
         with self._lock:
             self._open.discard(one)
+
+
+def _receive(source: socket.socket, moved: _Moved) -> bytes:
+    """The next bytes. TimeoutError when the whole call is idle: one side of a long download says nothing, and
+    many servers take its end for the call's."""
+    while True:
+        try:
+            return source.recv(_CHUNK)
+        except TimeoutError:
+            if time.monotonic() - moved.at >= _IDLE_SECONDS:
+                raise
 
 
 def _read_request(job: socket.socket) -> _Asked:

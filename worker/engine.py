@@ -173,7 +173,7 @@ class Engine:
             with _translated("create the container"):
                 return str(self._api.create_container_from_config(request, name)["Id"])
         except NameTaken:
-            self.remove(name)
+            self._remove_one(name)  # and not its namespace, which was made just now
             with _translated("create the container"):
                 return str(self._api.create_container_from_config(request, name)["Id"])
 
@@ -251,11 +251,13 @@ class Engine:
     def remove(self, container: str) -> None:
         """Kill and delete it with its anonymous volumes, and what holds its namespace. One that is gone is no
         error."""
+        self._remove_one(container)
+        if container.startswith(CONTAINER_PREFIX):
+            self._remove_one(holder_name(container))
+
+    def _remove_one(self, container: str) -> None:
         with suppress(NotThere), _translated("remove the container"):
             self._api.remove_container(container, force=True, v=True)
-        if container.startswith(CONTAINER_PREFIX):
-            with suppress(NotThere), _translated("remove the container"):
-                self._api.remove_container(holder_name(container), force=True)
 
     def hold(self, request: dict[str, Any], name: str) -> str:
         """Start the container that holds a namespace (`worker.holder`), its image made if need be."""

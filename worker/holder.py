@@ -88,7 +88,9 @@ def listen_inside(pid: int) -> socket.socket:
                     raise OSError(ctypes.get_errno(), "setns")
             finally:
                 os.close(namespace)
-            made.append(socket.create_server(("127.0.0.1", PROXY_PORT), backlog=_BACKLOG))
+            # Beside the one of a runner whose daemon was killed: it listens there until the job ends. The
+            # job itself, another user, cannot.
+            made.append(socket.create_server(("127.0.0.1", PROXY_PORT), backlog=_BACKLOG, reuse_port=True))
         except OSError as error:
             made.append(error)
 

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -69,8 +69,9 @@ class Runner:
             return self._follow(container, stream, job, stopper, started)
 
     def resume(self, state: ContainerState, job: Job, stopper: Stopper) -> Run:
-        """Follow a container that an earlier process of this worker started; its whole log is read again."""
-        with self._way_out(job):
+        """Follow a container that an earlier process of this worker started; its whole log is read again.
+        One that is over needs no way out any more, and who followed it may have taken that away."""
+        with nullcontext() if state.over else self._way_out(job):
             started = time.monotonic() - _age(state.started_at)
             stopper.arm(lambda: self._kill(state.id))
             stream = self._engine.follow(state.id)

@@ -18,13 +18,13 @@ from prixfixe.errors import InvalidInput
 
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 
-# Neither makes a mount namespace.
+# None makes a mount namespace.
 _EVERYWHERE: Final = """\
 NoNewPrivileges=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-RestrictNamespaces=yes
+RestrictNamespaces={namespaces}
 LockPersonality=yes
 SystemCallArchitectures=native
 UMask=0077
@@ -36,6 +36,10 @@ _BOUNDED: Final = """\
 CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH
 CapabilityBoundingSet=CAP_FOWNER CAP_KILL CAP_MKNOD
 SystemCallFilter=@system-service @mount
+"""
+# A job's proxy listens in the job's network namespace, which is another user's process's.
+_EGRESS: Final = """\
+CapabilityBoundingSet=CAP_SYS_PTRACE
 """
 _WATCHED: Final = """\
 User={user}
@@ -67,6 +71,9 @@ def unit(data: Path, program: Sequence[str], *, user: str | None, drain: float) 
         if any(char in text for char in "\n\r%$"):
             raise InvalidInput(f"{text!r} cannot be in a unit", code="bad-unit", fault="provider")
     own = _BOUNDED if user is None else _WATCHED.format(user=user, data=data)
+    calls_hosts = user is None and "--egress" in program
+    own += _EGRESS if calls_hosts else ""
+    everywhere = _EVERYWHERE.format(namespaces="net" if calls_hosts else "yes")
     return f"""\
 [Unit]
 Description=Prixfixe worker ({data})
@@ -83,7 +90,7 @@ KillMode=mixed
 TimeoutStopSec={int(drain) + 30}
 Restart=on-failure
 RestartSec=5
-{_EVERYWHERE}{own}
+{everywhere}{own}
 [Install]
 WantedBy=multi-user.target
 """

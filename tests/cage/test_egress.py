@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +19,15 @@ from prixfixe.errors import InvalidInput
 from prixfixe.protocol.egress import parse_host
 from tests.cage.conftest import LABEL, Bench
 from tests.support.devnet import ROOT
+from worker import egress
 from worker.cage import GVISOR
+from worker.containers import container_name, holder_name
+from worker.egress import Proxy
 from worker.engine import Engine
+from worker.logs import LogTail, Piece
 from worker.public_addresses import is_own, is_public
 from worker.runner import Runner
+from worker.settings import Limits
 from worker.stopping import Stopper
 
 WORLD = ROOT / "tests" / "support" / "fake_internet.py"
@@ -113,6 +122,38 @@ def test_bytes_are_counted_calls_are_told_and_after_the_end_nothing_goes_out(tol
     assert "egress: private.example:80 refused 1 time(s)" in told["account"]
 
 
+def test_the_silent_side_of_a_long_download_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(egress, "callable_addresses", lambda found: found)
+    heard: list[bytes] = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+
+        def answer_slowly() -> None:
+            connection, _ = server.accept()
+            with closing(connection):
+                connection.settimeout(10)
+                for _ in range(6):
+                    threading.Event().wait(0.15)
+                    connection.sendall(b"piece")
+                heard.append(connection.recv(100))
+
+        slow = threading.Thread(target=answer_slowly)
+        slow.start()
+        listener = socket.create_server(("127.0.0.1", 0))
+        proxy = Proxy(listener, [parse_host(f"slow.example:{port}")], resolve=lambda *_: ["127.0.0.1"])
+        proxy.start()
+        with closing(socket.create_connection(listener.getsockname(), timeout=10)) as job:
+            job.sendall(f"CONNECT slow.example:{port} HTTP/1.1\r\n\r\n".encode())
+            read = b""
+            while read.count(b"piece") < 6:
+                read += job.recv(1000)
+            job.sendall(b"thanks")
+            slow.join(10)
+        proxy.close()
+    assert heard == [b"thanks"]
+
+
 @pytest.mark.parametrize(
     "address",
     ["192.168.1.1", "172.17.0.1", "0.0.0.0", "255.255.255.255", "198.18.0.1", "192.0.2.1", "240.0.0.1",
@@ -176,4 +217,42 @@ def test_a_container_reaches_its_proxy_from_its_first_instruction_and_nothing_el
     assert "open" not in log
     assert log.endswith("egress: good.example:80 refused 1 time(s)\n")
     engine.remove(f"prixfixe-{job.cage.attempt}-0")
+    assert engine.labelled("prixfixe.worker", LABEL) == {}
+
+
+@pytest.mark.engine
+def test_a_job_that_calls_hosts_is_followed_by_a_second_runner_and_found_after_its_end(
+    bench: Bench, engine: Engine
+) -> None:
+    if bench.runtime == GVISOR or bench.pool.kind != "loop":
+        pytest.skip("a job that calls hosts runs on runc, beside an engine of this machine, as root")
+    begun = threading.Event()
+    job = bench.job(
+        "echo begun; until [ -e /job/outputs/go ]; do sleep 0.1; done; exit 3", hosts=("good.example",)
+    )
+    job = replace(job, emit=lambda piece: begun.set())
+    runner = Runner(engine)
+    runner.create(job.cage)
+    container = runner.create(job.cage)  # as after a kill between the first and its journal
+    name = container_name(job.cage.attempt)
+    assert engine.pid(holder_name(name)) > 0
+    first = threading.Thread(target=runner.run, args=(container, job, Stopper()))
+    first.start()
+    try:
+        assert begun.wait(20)
+
+        def go(piece: Piece) -> None:
+            (job.disk.outputs / "go").touch()
+
+        # The first one's daemon was killed; it still follows and listens.
+        again = replace(job, tail=LogTail(Limits()), emit=go)
+        state = engine.state(container)
+        assert state is not None
+        assert runner.resume(state, again, Stopper()).exit_code == 3
+        first.join(20)
+        over = engine.state(container)
+        assert over is not None
+        assert runner.resume(over, replace(again, tail=LogTail(Limits())), Stopper()).exit_code == 3
+    finally:
+        engine.remove(name)
     assert engine.labelled("prixfixe.worker", LABEL) == {}

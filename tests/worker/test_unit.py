@@ -20,12 +20,16 @@ def printed(tmp_path: Path, *words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("user", [(), ("--user", "daemon")])
-def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path, user: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("user", "more"), [((), ()), (("--user", "daemon"), ()), ((), ("--egress",))], ids=str
+)
+def test_systemd_finds_nothing_wrong_with_it(
+    tmp_path: Path, user: tuple[str, ...], more: tuple[str, ...]
+) -> None:
     checker = shutil.which("systemd-analyze")
     if checker is None:
         pytest.skip("systemd-analyze is not here")
-    text = printed(tmp_path, *user, "--", "--slots", "2")
+    text = printed(tmp_path, *user, "--", "--slots", "2", *more)
     # What it needs of another package is not on every machine that runs this test.
     place = tmp_path / "prixfixe-worker.service"
     place.write_text(text.replace("Requires=docker.service\n", ""))
@@ -42,6 +46,16 @@ def test_a_worker_that_mounts_keeps_the_hosts_mounts_and_another_sees_hardly_any
     assert "--scratch watched" in other
     assert "TimeoutStopSec=630" in other
     assert "User=" not in root
+
+
+def test_a_worker_whose_jobs_may_call_hosts_may_enter_their_network(tmp_path: Path) -> None:
+    calling, plain = printed(tmp_path, "--", "--egress"), printed(tmp_path)
+    other = printed(tmp_path, "--user", "prixfixe", "--", "--egress")
+    assert "RestrictNamespaces=net\n" in calling
+    assert "CapabilityBoundingSet=CAP_SYS_PTRACE\n" in calling
+    for text in (plain, other):
+        assert "RestrictNamespaces=yes\n" in text
+        assert "CAP_SYS_PTRACE" not in text
 
 
 def test_a_line_cannot_be_smuggled_in() -> None:
