@@ -29,6 +29,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 from prixfixe.development_keys import development_key, require_usable
 from prixfixe.errors import ConfigurationError, Conflict, InvalidInput, NotFound, PrixfixeError, Unavailable
+from prixfixe.late import recursion_limit_kept
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.signatures import address_of_key, parse_signature, require_signer, sign
 from prixfixe.protocol.typed_data import Domain, TypedStruct
@@ -240,7 +241,8 @@ def create_keystore(name: str, password: str, *, private_key: bytes | None = Non
 
     Returns (path, address). Conflict when the file exists: a key is never overwritten.
     """
-    from eth_keyfile.keyfile import create_keyfile_json  # late: it takes a second to import
+    with recursion_limit_kept():
+        from eth_keyfile.keyfile import create_keyfile_json  # late: it takes a second to import
 
     if not password:
         raise InvalidInput("an empty password protects nothing", code="empty-password")
@@ -279,7 +281,8 @@ def _open_keystore(path: Path, password: Callable[[str], str]) -> bytes:
     document = _read_keystore(path)
     secret = password(f"Password of {path.stem}: ")
 
-    from eth_keyfile.keyfile import decode_keyfile_json
+    with recursion_limit_kept():
+        from eth_keyfile.keyfile import decode_keyfile_json
 
     try:
         return bytes(decode_keyfile_json(document, secret.encode("utf-8")))

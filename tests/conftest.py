@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import hypothesis
 import pytest
 
 from prixfixe.devnet.anvil import LocalChain, running_anvil
+from prixfixe.late import recursion_limit_kept
 from tests.support import postgres
 from tests.support.market import LocalMarket, deploy_local_market
 from tests.support.postgres import PostgresServer
@@ -24,6 +26,8 @@ hypothesis.settings.load_profile("untimed")
 def pytest_configure(config: pytest.Config) -> None:
     """Being told to end is an interrupt, so that fixtures stop the processes that they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with recursion_limit_kept():
+        importlib.import_module("py_ecc")  # tests load it by other ways than the product does
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

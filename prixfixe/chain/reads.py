@@ -13,6 +13,7 @@ from prixfixe.chain.events import EventClass, MarketEvent
 from prixfixe.chain.parameters import Policy
 from prixfixe.chain.rpc import Rpc
 from prixfixe.errors import ChainError, ConfigurationError, NotFound
+from prixfixe.late import recursion_limit_kept
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.deals import lot_key
 from prixfixe.protocol.hashing import keccak256
@@ -213,7 +214,8 @@ class MarketReads:
     def web3_contract(self) -> Any:
         """The contract as web3.py's, for what is not wrapped here. Importing web3 takes more than a
         second."""
-        from web3 import HTTPProvider, Web3
+        with recursion_limit_kept():
+            from web3 import HTTPProvider, Web3
 
         web3 = Web3(HTTPProvider(self.rpc.url))
         return web3.eth.contract(Web3.to_checksum_address(self.contract), abi=list(self._artefact.abi))

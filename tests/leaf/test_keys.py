@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def test_a_keystore_is_private_encrypted_and_opens_with_its_password_only(own_ho
     assert wrong.value.code == "wrong-password"
     assert wrong.value.__cause__ is None
     assert "staple" not in str(wrong.value)
+
+
+def test_a_process_that_opened_a_keystore_has_not_let_nested_texts_overrun_its_stack(own_home: Path) -> None:
+    script = """
+import json, sys
+from prixfixe.keys import create_keystore
+create_keystore("ops", "correct horse")
+try:
+    json.loads("[" * 1_000_000)
+except RecursionError:
+    print("refused", "py_ecc" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "refused True\n"), done.stderr
 
 
 def test_a_keystore_is_never_overwritten() -> None:

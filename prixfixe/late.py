@@ -1,0 +1,19 @@
+"""Late imports of libraries that change the whole interpreter as they load."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def recursion_limit_kept() -> Iterator[None]:
+    """Import within this what loads py_ecc, which raises the interpreter's recursion limit to 100,000: a JSON
+    text nested that deep, from anybody, then overruns the stack and ends the process, where the usual limit
+    makes it an error."""
+    limit = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
