@@ -16,11 +16,12 @@ from sqlalchemy.engine import RowMapping
 from marketplace.chain import ChainReader
 from marketplace.store.database import Store
 from marketplace.store.tables import chain_events, cursor
+from prixfixe.chain.conduct import OF_CONDUCT
 from prixfixe.market.reputation import MEMORY, Conduct, Grade, Record, ranked
 from prixfixe.protocol.deals import Fact
 from prixfixe.protocol.reputation import Reputation
 
-_NAMES: Final = ("DealOpened", "Settled", "Refused", "Expired", "Judged")
+_NAMES: Final = tuple(each.__name__ for each in OF_CONDUCT)
 _FRESH_SECONDS: Final = 600  # a record whose deals are the same is not computed anew before
 _FORGET_SECONDS: Final = 3600
 

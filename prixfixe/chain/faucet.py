@@ -15,7 +15,7 @@ _COIN: Final = 10**18  # smallest units of the chain's own coin; enough for thou
 
 def make_coin(market: MarketClient, address: str) -> None:
     """Give an address what transactions cost, unless it has it. Forbidden off local chains."""
-    _require_local(market)
+    require_local(market.chain_id)
     if int(market.rpc.call("eth_getBalance", address, "latest"), 16) < _COIN // 10:
         market.rpc.call("anvil_setBalance", address, hex(_COIN))
 
@@ -26,6 +26,7 @@ def make_play_money(market: MarketClient, signer: Signer, amount: Money) -> None
     market.mint(signer, signer.address, amount)
 
 
-def _require_local(market: MarketClient) -> None:
-    if not is_local_chain(market.chain_id):
-        raise Forbidden(f"chain {market.chain_id} is not a local one: its dollars cannot be made")
+def require_local(chain_id: int) -> None:
+    """Forbidden off local chains."""
+    if not is_local_chain(chain_id):
+        raise Forbidden(f"chain {chain_id} is not a local one: its dollars cannot be made")

@@ -176,9 +176,10 @@ def faucet(amount: Money, context_name: str | None, key: str | None, rpc: str | 
     Makes AMOUNT (1000 when not given) and deposits it into your account. A new key also gets a coin of the
     chain, which transactions cost.
     """
-    from prixfixe.chain.faucet import make_play_money
+    from prixfixe.chain.faucet import make_play_money, require_local
 
     context = chosen_context(context_name, key)
+    require_local(context.chain_id)  # before a password is asked for
     market, signer = open_market(context, rpc), open_signer(context)
     make_play_money(market, signer, amount)
     outcome = market.deposit(signer, amount)

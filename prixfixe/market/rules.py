@@ -73,8 +73,7 @@ class Offered:
 
     silent_seconds: since the last heartbeat. cooling: it failed a deal a moment ago. free_slots: what the
     worker can take beside its open deals. provider_free: token units in the provider's account.
-    provider_era: its present era. grade: what its deals say of it. has: what its worker
-    has beyond others.
+    provider_era: its present era. grade: what its deals say of it. has: what its worker has beyond others.
     """
 
     worker: str

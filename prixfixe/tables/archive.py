@@ -100,12 +100,13 @@ def measure(
 
     Each part that the reader will unpack is unpacked without being kept: nobody else knows its size. report:
     told the share of the sheet that is done, by the size that the archive claims for it."""
+    unpacked = {sheet_part, *_shared(archive)}
     for info in archive.infolist():
         name = info.filename
         other_sheet = name.startswith("xl/worksheets/") and name != sheet_part
         if not name.endswith((".xml", ".rels")) or other_sheet:
             continue
-        if name not in (sheet_part, *_shared(archive)) and info.compress_size * 1032 < _SMALL_XML:
+        if name not in unpacked and info.compress_size * 1032 < _SMALL_XML:
             continue  # deflate packs at most 1,032 to 1
         size, kept, width, last = 0, b"", b"A", 1
         with archive.open(info) as file, _ahead(file) as chunks:

@@ -171,7 +171,9 @@ def _typed_copy(
             try:
                 _checked_copy(connection, table, request, names, kinds, guesses, target)
             except duckdb.ConversionException:
-                # A text that neither the first rows nor the sample showed.
+                # A text that neither the first rows nor the sample showed, where few were taken for all.
+                if not any(use.few for use in guesses):
+                    raise
                 guesses = tuple(replace(use, few=()) for use in guesses)
                 _checked_copy(connection, table, request, names, kinds, guesses, target)
     except duckdb.Error as error:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from shutil import copyfileobj
 from typing import Any
 
 import python_calamine as calamine
@@ -74,8 +75,7 @@ def _load(order: Mapping[str, Any]) -> Mapping[str, Any]:
     if "empty" not in found:
         return found
     with target.open("ab") as whole, rest.open("rb") as part:
-        while piece := part.read(_PIECE_BYTES):
-            whole.write(piece)
+        copyfileobj(part, whole, _PIECE_BYTES)
     rest.unlink()
     return {"written": [rows.names, rows.indices, empty + found["empty"]]}
 

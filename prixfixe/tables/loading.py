@@ -164,11 +164,11 @@ def _ended(process: subprocess.Popen[bytes], path: Path) -> Exception:
 
 
 def _killed(path: Path, number: int) -> ReaderKilled:
-    with suppress(ValueError):
-        return ReaderKilled(
-            f"the process that read {path.name} was ended by {signal.Signals(number).name}", file=path.name
-        )
-    return ReaderKilled(f"the process that read {path.name} was ended by signal {number}", file=path.name)
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    return ReaderKilled(f"the process that read {path.name} was ended by {name}", file=path.name)
 
 
 @contextmanager

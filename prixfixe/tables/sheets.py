@@ -25,11 +25,13 @@ from prixfixe.tables.sheetrows import Layout, SheetRows, Written, workbook_error
 from prixfixe.tables.table import Table, disk_errors, stamp_of
 
 APART_BYTES = 16 << 20
-"""A sheet of so many unpacked bytes, as its archive says, is loaded in a process of its own. Below it a
-process takes longer to start than such a sheet gains by it."""
+"""A sheet of so many unpacked bytes, as its archive says, is loaded in a process of its own, whatever its
+texts: from here on it gains more by it than a process takes to start."""
 
 HERE_BYTES = 512 << 20
-"""So is one, however small, whose cells could take more memory than this by pointing at one long text."""
+"""So is one, however small, whose cells could take more memory than this if each were a copy of all shared
+texts: how long the longest is shows only when they are unpacked. 300 KB of cells with 30 KB of texts are
+enough, so that this decides for most sheets; it errs on the side of the process, which costs its start."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def _entry_points() -> None:
 
 
 def build(base: str) -> None:
-    """Both images, by the engine's classic builder, which every engine has."""
+    """All images, by the engine's classic builder, which every engine has."""
     for target, tag in TARGETS.items():
         began = time.monotonic()
         # Without a network: nothing is fetched, and nothing could be.

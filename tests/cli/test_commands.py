@@ -139,6 +139,12 @@ def test_a_new_key_on_a_local_chain_gets_all_that_it_needs(
     assert types("account", "withdraw", "5", "--key", "mine", "--yes").code == 0
 
 
+def test_play_money_is_refused_off_local_chains_before_a_password_is_asked_for(types: Terminal) -> None:
+    save_context(Context("real", "http://127.0.0.1:1", 1, CONTRACT, rpc="http://127.0.0.1:1", key="ops"))
+    refused = types("account", "faucet", "--context", "real")
+    assert "chain 1 is not a local one" in refused.err
+
+
 @pytest.mark.chain
 def test_more_than_there_is_cannot_be_moved(types: Terminal, on_chain: LocalMarket) -> None:
     short = types("account", "deposit", "1000000")

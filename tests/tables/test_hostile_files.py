@@ -114,6 +114,24 @@ def test_every_part_that_is_unpacked_is_measured(
     assert found.value == part
 
 
+def test_an_archive_of_many_parts_is_listed_a_fixed_number_of_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = []
+    real = zipfile.ZipFile.namelist
+
+    def namelist(archive: zipfile.ZipFile) -> list[str]:
+        listed.append(archive)
+        return real(archive)
+
+    monkeypatch.setattr(zipfile.ZipFile, "namelist", namelist)
+    with zipfile.ZipFile(tmp_path / "many.xlsx", "w") as archive:
+        for number in range(50):
+            archive.writestr(f"docProps/{number}.xml", b"<x/>")
+        archives.measure(tmp_path / "many.xlsx", archive, "xl/worksheets/sheet1.xml", "Data")
+    assert len(listed) == 1
+
+
 @pytest.mark.parametrize("part", ["xl/workbook.xml", "xl/sharedStrings.xml", "xl/worksheets/sheet1.xml"])
 def test_entities_neither_grow_nor_vanish(book: Path, part: str) -> None:
     tens = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
