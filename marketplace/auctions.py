@@ -48,10 +48,6 @@ class Side:
         """Whose accounts the auction asks for."""
         return sorted({each.bid.customer for each in self.bids})
 
-    def purses(self, view: ChainView, surety: int) -> dict[str, Purse]:
-        """What each customer can spend."""
-        return purses_of(self.customers, self.promised, view, surety)
-
 
 def purses_of(
     customers: Iterable[str], promised: Mapping[str, int], view: ChainView, surety: int

@@ -123,7 +123,7 @@ class BidQuotes:
             replicas=request.replicas,
             kind=KIND_BIDS,
             providers=None if request.providers is None else frozenset(request.providers),
-            needs=needs_of(request.isolation, request.hosts),
+            needs=needs_of(request.isolation, calls=bool(request.hosts)),
         )
 
 
@@ -170,7 +170,7 @@ def _starts_in(now: Estimate | None, busy_until: int | None, conditions: Conditi
 
 def _require_matchable(request: wire.BidQuoteRequest) -> None:
     """A batch is published with all that it looked at, and no order of it says what cage it needs."""
-    needs = needs_of(request.isolation, request.hosts)
+    needs = needs_of(request.isolation, calls=bool(request.hosts))
     if len(needs) > 1:
         raise InvalidInput(
             "gVisor has no network, so that a job in it cannot call hosts",

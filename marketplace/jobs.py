@@ -56,12 +56,12 @@ class Jobs:
     def get(self, job: str, customer: str | None) -> wire.Job:
         """One job. customer: None when the caller has shown the order itself. NotFound for a stranger's."""
         with self._store.read() as connection:
-            return _view(connection, _row(connection, job, customer))
+            return _view(connection, job_row(connection, job, customer))
 
     def known(self, ids: Iterable[str]) -> dict[str, wire.Job]:
         """Jobs by their ids, for who has shown their orders."""
         with self._store.read() as connection:
-            return {job: _view(connection, _row(connection, job, None)) for job in ids}
+            return {job: _view(connection, job_row(connection, job, None)) for job in ids}
 
     def page(self, customer: str, cursor: str | None, limit: int) -> tuple[tuple[wire.Job, ...], str | None]:
         """The customer's jobs, newest first, and the cursor of the next page."""
@@ -76,13 +76,13 @@ class Jobs:
     def cancel(self, job: str, customer: str) -> wire.Job:
         """End a job that no worker has: its money never left the account. Conflict otherwise."""
         with self._store.write() as connection:
-            row = _row(connection, job, customer)
+            row = job_row(connection, job, customer)
             if row["state"] in _OVER:
                 if (row["reason"] or {}).get("code") in ("cancelled", "replaced"):
                     return _view(connection, row)
                 raise Conflict(f"the job is {row['state']} already", code="job-over")
             job_cancelled(connection, job)
-            return _view(connection, _row(connection, job, customer))
+            return _view(connection, job_row(connection, job, customer))
 
     def events(
         self, job: str, customer: str, after: int, limit: int = 500
@@ -95,7 +95,7 @@ class Jobs:
             .limit(limit)
         )
         with self._store.read() as connection:
-            row = _row(connection, job, customer)
+            row = job_row(connection, job, customer)
             found = [
                 wire.JobEvent(id=each["sequence"], kind=each["kind"], data=each["data"])
                 for each in connection.execute(query).mappings()
@@ -115,7 +115,7 @@ class Jobs:
         if task is not None:
             query = query.where(task_logs.c.task == task)
         with self._store.read() as connection:
-            several = _row(connection, job, customer)["manifest"]["tasks"] > 1
+            several = job_row(connection, job, customer)["manifest"]["tasks"] > 1
             rows = connection.execute(query).all()
         if several:
             return self._by_task([(row.task, row.id, row.state, row.name or "a worker") for row in rows])
@@ -133,7 +133,7 @@ class Jobs:
         whole tasks: of one at least, and then while there are no more than `limit`. task: only of this
         one."""
         with self._store.read() as connection:
-            row = _row(connection, job, customer)
+            row = job_row(connection, job, customer)
             after = -1 if cursor is None else _position(cursor)
             return _outputs(connection, row, after, limit, task)
 
@@ -141,7 +141,7 @@ class Jobs:
         """One file of a settled job."""
         task: int | None = None
         with self._store.read() as connection:
-            row = _row(connection, job, customer)
+            row = job_row(connection, job, customer)
             if row["manifest"]["tasks"] > 1:
                 first = path.partition("/")[0]
                 task = int(first) if first.isascii() and first.isdigit() and len(first) < 8 else None
@@ -180,7 +180,8 @@ def _position(cursor: str) -> int:
     return int(cursor)
 
 
-def _row(connection: Connection, job: str, customer: str | None) -> RowMapping:
+def job_row(connection: Connection, job: str, customer: str | None) -> RowMapping:
+    """A job of this customer, of anyone when None; NotFound when there is none."""
     query = select(jobs).where(jobs.c.id == job)
     if customer is not None:
         query = query.where(jobs.c.customer == customer)

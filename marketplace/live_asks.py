@@ -21,7 +21,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Text, cast, select
 
 from marketplace.chain import AccountView, ChainView
-from marketplace.resting import MarketTerms, busy_slots
+from marketplace.resting import MarketTerms, busy_slots, capabilities_of
 from marketplace.store import changes
 from marketplace.store.tables import asks, worker_changes, workers
 from prixfixe.market.shelf import Shelf, Standing
@@ -222,4 +222,4 @@ def _rows(connection: Connection, since: int | None) -> dict[str, dict[str, dict
 @lru_cache(maxsize=1024)
 def _of_resources(resources: str) -> dict[str, Any]:
     told = json.loads(resources)
-    return {"slots": int(told["slots"]), "has": frozenset(told.get("capabilities", ()))}
+    return {"slots": int(told["slots"]), "has": capabilities_of(told)}

@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from marketplace.chain import ChainView
 from marketplace.live_asks import LiveAsks
@@ -19,6 +20,16 @@ from prixfixe.market.depth import Resting
 from prixfixe.market.display import Display
 from prixfixe.market.rules import UNPAID
 from prixfixe.protocol.typed_data import format_bytes32
+
+# Made once: making a statement takes as long as running it.
+_WAITING: Final = (
+    select(jobs.c.id, jobs.c.price, jobs.c.replicas, func.count(lots.c.lot).label("free"))
+    .join(lots, (lots.c.job == jobs.c.id) & (lots.c.state == "free"))
+    .where(jobs.c.product == bindparam("code"), jobs.c.kind == "auction", jobs.c.expiry >= bindparam("now"))
+    .group_by(jobs.c.id)
+    # Out until it is funded, as the last batch found it.
+    .having(func.coalesce(func.max(lots.c.waiting_reason), "") != UNPAID)
+)
 
 
 class LiveDepth:
@@ -50,14 +61,7 @@ class LiveDepth:
 
 
 def _bids(connection: Connection, code: str, view: ChainView) -> Mapping[bytes, Resting]:
-    waiting = connection.execute(
-        select(jobs.c.id, jobs.c.price, jobs.c.replicas, func.count(lots.c.lot).label("free"))
-        .join(lots, (lots.c.job == jobs.c.id) & (lots.c.state == "free"))
-        .where(jobs.c.product == code, jobs.c.kind == "auction", jobs.c.expiry >= view.time)
-        .group_by(jobs.c.id)
-        # Out until it is funded, as the last batch found it.
-        .having(func.coalesce(func.max(lots.c.waiting_reason), "") != UNPAID)
-    )
+    waiting = connection.execute(_WAITING, {"code": code, "now": view.time})
     return {
         bytes.fromhex(row.id[2:]): Resting(
             "bid", leg_limit(row.price, row.replicas, view.fee_bps), row.free * row.replicas

@@ -30,8 +30,6 @@ _NEWEST_RUNS: Final = (
 
 def busy_until(connection: Connection, keys: Sequence[str]) -> int | None:
     """Deadline of the open deal that ends first on one of these workers."""
-    if not keys:
-        return None
     first: int | None = connection.execute(_FIRST_DEADLINE, {"keys": keys}).scalar_one()
     return first
 

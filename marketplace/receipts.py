@@ -8,12 +8,13 @@ from typing import Any, Final, Literal, cast
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.jobs import job_row
 from marketplace.orders import quote_of
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
 from marketplace.store.settling import NO_SIGNATURE, Standing, standings_of
-from marketplace.store.tables import bundles, deals, jobs, quotes, tasks
-from prixfixe.errors import Conflict, NotFound
+from marketplace.store.tables import bundles, deals, quotes, tasks
+from prixfixe.errors import Conflict
 from prixfixe.keys import Signer
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal, refusal_root
@@ -51,13 +52,7 @@ class Receipts:
     def receipt(self, job: str, customer: str) -> Receipt:
         """The receipt of a job that has ended; Conflict before."""
         with self._store.read() as connection:
-            row = (
-                connection.execute(select(jobs).where(jobs.c.id == job, jobs.c.customer == customer))
-                .mappings()
-                .one_or_none()
-            )
-            if row is None:
-                raise NotFound(f"there is no job {job[:80]!r} of yours", code="job-unknown")
+            row = job_row(connection, job, customer)
             if row["state"] not in ("settled", "refunded"):
                 raise Conflict(
                     f"the job is {row['state']}: its receipt is there when it has ended",

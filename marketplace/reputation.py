@@ -19,7 +19,7 @@ from marketplace.store.tables import chain_events, cursor
 from prixfixe.chain.conduct import OF_CONDUCT
 from prixfixe.market.reputation import MEMORY, Conduct, Grade, Record, ranked
 from prixfixe.protocol.deals import Fact
-from prixfixe.protocol.reputation import Reputation
+from prixfixe.protocol.reputation import ProviderRecord, Reputation
 
 _NAMES: Final = tuple(each.__name__ for each in OF_CONDUCT)
 _FRESH_SECONDS: Final = 600  # a record whose deals are the same is not computed anew before
@@ -58,6 +58,13 @@ class Reputations:
                 block = connection.execute(select(cursor.c.block).limit(1)).scalar_one_or_none() or 0
             named = self._conduct.providers() if provider is None else [provider]
             return ranked((self._conduct.record(each, now) for each in named), block, now)
+
+    def record(self, provider: str, now: int) -> ProviderRecord:
+        """The record of a provider at the chain's time `now`."""
+        with self._lock:
+            with self._store.read() as connection:
+                self._read(connection, now)
+            return self._conduct.record(provider, now).told()
 
     def _recent(self, provider: str, now: int) -> Record:
         kept = self._kept.get(provider)

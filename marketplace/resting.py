@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.chain import AccountView, ChainView
+from marketplace.chain import ChainView
 from marketplace.store import batches, outbox, transitions
 from marketplace.store.tables import asks, attempts, deals, lots, workers
 from prixfixe.market.reputation import Grade
@@ -43,8 +43,12 @@ class MarketTerms:
         )
 
 
-_UNKNOWN: Final = AccountView(0, 0, 0)
 _NO_GRADES: Final[Mapping[str, Grade]] = {}
+
+
+def capabilities_of(resources: Mapping[str, Any]) -> frozenset[str]:
+    """What a worker that registered these resources has beyond what every worker has."""
+    return frozenset(resources.get("capabilities", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +66,21 @@ class Resting:
     def offered(self, view: ChainView, now: float, grades: Mapping[str, Grade] = _NO_GRADES) -> list[Offered]:
         """The asks at the service's time `now`; `view` knows the providers' accounts, `grades` their grades
         where they matter: an auction does not look at them."""
-        return [self._offered(row, view.accounts[row["provider"]], now, grades) for row in self.rows]
-
-    def offered_without_accounts(self, now: float) -> list[Offered]:
-        """The asks for rules that do not look at the providers' accounts, of which nothing is known."""
-        return [self._offered(row, _UNKNOWN, now, _NO_GRADES) for row in self.rows]
-
-    def _offered(
-        self, row: RowMapping, account: AccountView, now: float, grades: Mapping[str, Grade]
-    ) -> Offered:
-        return Offered(
-            worker=row["worker"],
-            ask=_parsed(row["ask"]),
-            silent_seconds=now - row["heartbeat_at"],
-            draining=row["draining"],
-            cooling=row["cool_until"] > now,
-            free_slots=row["resources"]["slots"] - self.busy[row["worker"]],
-            provider_free=account.free,
-            provider_era=account.era,
-            grade=grades.get(row["provider"], Grade.NEW),
-            has=frozenset(row["resources"].get("capabilities", ())),
-        )
+        return [
+            Offered(
+                worker=row["worker"],
+                ask=_parsed(row["ask"]),
+                silent_seconds=now - row["heartbeat_at"],
+                draining=row["draining"],
+                cooling=row["cool_until"] > now,
+                free_slots=row["resources"]["slots"] - self.busy[row["worker"]],
+                provider_free=view.accounts[row["provider"]].free,
+                provider_era=view.accounts[row["provider"]].era,
+                grade=grades.get(row["provider"], Grade.NEW),
+                has=capabilities_of(row["resources"]),
+            )
+            for row in self.rows
+        ]
 
 
 class _Asks:

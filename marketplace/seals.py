@@ -8,16 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import delete, exists, select
 
 from marketplace.assignments import own_attempt
+from marketplace.jobs import job_row
 from marketplace.store.database import Store
-from marketplace.store.tables import attempts, deals, jobs, sealed_secrets, sealing_keys
+from marketplace.store.tables import attempts, deals, sealed_secrets, sealing_keys
 from marketplace.store.upsert import put
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.protocol.secrets import Seal, SealedSecrets, SignedSealingKey
 
 _WAITING = ("assigned", "running")
+# A lost attempt may come back as long as its deal is open.
+_OVER = delete(sealed_secrets).where(
+    ~exists()
+    .where(attempts.c.id == sealed_secrets.c.attempt, attempts.c.state.not_in(("succeeded", "failed")))
+    .where(deals.c.id == attempts.c.deal, deals.c.opening == attempts.c.opening, deals.c.state == "open")
+)
 
 
 def topic(attempt: str) -> str:
@@ -52,7 +59,7 @@ class Seals:
             .order_by(attempts.c.created_at, attempts.c.id)
         )
         with self._store.read() as connection:
-            _require_own(connection, job, customer)
+            job_row(connection, job, customer)
             rows = connection.execute(query).mappings().all()
         return tuple(
             Seal(
@@ -71,7 +78,7 @@ class Seals:
     def give(self, job: str, customer: str, attempt: str, secrets: SealedSecrets) -> None:
         """Keep what the customer sealed for an attempt; the newest counts. Conflict when it is over."""
         with self._store.write() as connection:
-            _require_own(connection, job, customer)
+            job_row(connection, job, customer)
             query = select(attempts.c.state).where(attempts.c.id == attempt, attempts.c.job == job)
             state = connection.execute(query).scalar()
             if state is None:
@@ -80,8 +87,6 @@ class Seals:
                 raise Conflict(f"the attempt is {state}: it takes no secrets", code="attempt-over")
             row = {"attempt": attempt, "sealed": secrets.sealed, "given_at": int(self._clock())}
             put(connection, sealed_secrets, row)
-            over = select(attempts.c.id).where(attempts.c.state.in_(("succeeded", "failed")))
-            connection.execute(delete(sealed_secrets).where(sealed_secrets.c.attempt.in_(over)))
             self._store.notify(connection, topic(attempt))
 
     def take(self, attempt: str, key: str) -> SealedSecrets | None:
@@ -92,8 +97,7 @@ class Seals:
             found = connection.execute(query).scalar()
         return None if found is None else SealedSecrets(sealed=found)
 
-
-def _require_own(connection: Connection, job: str, customer: str) -> None:
-    query = select(jobs.c.id).where(jobs.c.id == job, jobs.c.customer == customer)
-    if connection.execute(query).first() is None:
-        raise NotFound(f"there is no job {job} of yours")
+    def sweep(self) -> None:
+        """Drop what was sealed for attempts that ended, or whose deal did."""
+        with self._store.write() as connection:
+            connection.execute(_OVER)

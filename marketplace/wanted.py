@@ -57,5 +57,5 @@ def wanted_of(row: RowMapping, tried: Mapping[str, str], fee_bps: int) -> Wanted
         kind=KIND_BIDS if offer is None else KIND_BUNDLES,
         providers=None if row["providers"] is None else frozenset(row["providers"]),
         cost=row["price"] * row["count"],
-        needs=needs_of(row["isolation"], () if row["network"] in (None, "none") else (row["network"],)),
+        needs=needs_of(row["isolation"], calls=row["network"] not in (None, "none")),
     )

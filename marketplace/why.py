@@ -18,7 +18,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.chain import ChainReader, ChainView
 from marketplace.earnings import worker_of
 from marketplace.reputation import Reputations
-from marketplace.resting import MarketTerms
+from marketplace.resting import MarketTerms, capabilities_of
 from marketplace.store.database import Store
 from marketplace.store.moments import Past
 from marketplace.store.tables import asks, attempts, deals, jobs, lots
@@ -105,7 +105,7 @@ class WhyUnfilled:
                 for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             ),
             nearest=nearest[1] if nearest else None,
-            standing=self._reputations.records(worker["provider"]).items[0],
+            standing=self._reputations.record(worker["provider"], view.time),
         )
 
 
@@ -189,7 +189,7 @@ class _Standing:
             free_slots=self.worker["resources"]["slots"] - busy,
             provider_free=account.free,
             provider_era=account.era,
-            has=frozenset(self.worker["resources"].get("capabilities", ())),
+            has=capabilities_of(self.worker["resources"]),
         )
 
 

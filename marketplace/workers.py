@@ -128,13 +128,14 @@ class Workers:
             for signed in taken:
                 ask_placed(connection, _row(key, signed, int(now)), now)
             self._trouble[key] = heartbeat.trouble
-            self._announce(connection, was, heartbeat)
+            told = self._announce(connection, was, heartbeat)
             silent = now - was["heartbeat_at"] > self._settings.silence_seconds
             if taken or silent or was["draining"] != heartbeat.draining:
                 self._store.notify(connection, "asks")
             stop = _given_up(connection, key, heartbeat.running)
             self._count_missed(connection, key, set(heartbeat.running))
             products = _wanted(connection, int(now), self._settings.catalogue)
+        self._announced[key] = told  # not before it is committed: who was not told is told with the next beat
         return wire.HeartbeatAnswer(stop=stop, products=products, refused=tuple(refused))
 
     def place(self, given: Sequence[wire.SignedAsk]) -> list[wire.Reason | None]:
@@ -197,13 +198,13 @@ class Workers:
         """Running attempts that the worker has not mentioned for some beats: it lost them."""
         return {each for each, beats in self._missed.get(key, {}).items() if beats >= _MISSED_BEATS}
 
-    def _announce(self, connection: Connection, row: RowMapping, heartbeat: wire.Heartbeat) -> None:
+    def _announce(self, connection: Connection, row: RowMapping, heartbeat: wire.Heartbeat) -> set[str]:
+        """The attempts whose customers know, this beat's included."""
         if heartbeat.stops_at is None:
-            self._announced.pop(row["key"], None)
-            return
-        told = self._announced.setdefault(row["key"], set())
+            return set()
+        told = self._announced.get(row["key"], set())
         new = sorted(set(heartbeat.running) - told)
-        told.update(stop_announced(connection, row["key"], row["name"], new, heartbeat.stops_at))
+        return told | set(stop_announced(connection, row["key"], row["name"], new, heartbeat.stops_at))
 
     def _count_missed(self, connection: Connection, key: str, running: set[str]) -> None:
         query = select(attempts.c.id).where(attempts.c.worker == key, attempts.c.state == "running")

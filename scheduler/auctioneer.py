@@ -107,7 +107,8 @@ class Auctioneer(Duty):
         view = self._chain.look(accounts=accounts, fee=True)
         conditions = self._terms.conditions(view.time)
         offers = auctions.with_signatures(resting, view, now)
-        entered = enter(side.bids, offers, side.purses(view, self._terms.surety), conditions, self._domain)
+        purses = auctions.purses_of(side.customers, side.promised, view, self._terms.surety)
+        entered = enter(side.bids, offers, purses, conditions, self._domain)
         batch = Batch.close(
             domain=self._domain,
             product=product,

@@ -22,7 +22,8 @@ _ELECTION_SECONDS: Final = 1.0  # between looks whether a duty that another proc
 @dataclass(frozen=True, slots=True)
 class DutyHealth:
     """What health and `admin status` show. leads: whether it is this process, of all on the database, that
-    does it. error: of the last run, None when it went well. since: when the errors began (service clock)."""
+    does it. error: of the last run, None when it went well or another process does it since. since: when the
+    errors began (service clock)."""
 
     name: str
     running: bool
@@ -95,10 +96,11 @@ class Duty:
         try:
             while not self._stopping.is_set():
                 mark = self.store.sequence()
-                if not self._is_leading():
-                    self.store.wait([self._stop_topic], _ELECTION_SECONDS, since=mark)
-                    continue
                 try:
+                    if not self._is_leading():
+                        failures = 0
+                        self.store.wait([self._stop_topic], _ELECTION_SECONDS, since=mark)
+                        continue
                     with self.store.led(self.name):
                         pause = self.run_once()
                 except Exception as error:
@@ -115,10 +117,17 @@ class Duty:
             self.store.leading.release(self.name)
 
     def _is_leading(self) -> bool:
-        leads = self.store.leading.leads(self.name)
+        try:
+            leads = self.store.leading.leads(self.name)
+        except Exception:
+            self._leads = False
+            raise
         if leads and not self._leads:
             self.took_over()
         self._leads = leads
+        if self.store.leading.is_elsewhere(self.name):
+            # What failed here is another process's to do. While the database is away nobody else can.
+            self._error, self._failing_since = None, None
         return leads
 
     def _failed(self, error: Exception) -> None:

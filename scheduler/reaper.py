@@ -51,10 +51,13 @@ class Reaper(Duty):
         self._settings: Final = settings
         self._began: float | None = None
 
+    def took_over(self) -> None:
+        self._began = None
+
     def run_once(self) -> float:
         # First what needs no chain: a worker can be given up while the chain is out of reach.
         clock = time.time()
-        # Nobody could beat while the service was down: its workers get time to find it again.
+        # Nobody could beat while the service or its database was down: workers get time to find it again.
         self._began = clock if self._began is None else self._began
         if clock - self._began >= _RETURN_SILENCES * self._settings.silence_seconds:
             self._lose_silent_workers(clock)

@@ -13,12 +13,12 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Final
 
@@ -84,8 +84,7 @@ class ServeOptions:
 def serve(options: ServeOptions) -> None:
     """Run until told to stop. ConfigurationError or Unavailable when it cannot start."""
     # From here on a signal ends the process in order; before the server runs that means at once.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+    _on_signal(_leave)
     with ExitStack() as closing:
         _serve(options, closing)
     log.info("stopped")
@@ -117,11 +116,11 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     for duty in duties:
         duty.start()
     if listening is None:
+        told: SimpleQueue[None] = SimpleQueue()  # an event's lock may be held by what the signal interrupts
+        _on_signal(lambda *_: told.put(None))
         _announce(options, settings, services.market, None, time.monotonic() - began)
-        told = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: told.set())
-        told.wait()
+        told.get()
+        _on_signal(_leave)
         return
     app = create_app(services)
     app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
@@ -175,7 +174,7 @@ def build_duties(
         Matcher(store, reader, services.terms, services.reputations),
         Auctioneer(store, reader, services.blobs, services.terms, client.domain),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
-        Cleaner(store, services.uploads),
+        Cleaner(store, services.uploads, services.seals),
     )
 
 
@@ -191,6 +190,11 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
         self._services.close_streams()
+
+
+def _on_signal(handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -60,8 +60,8 @@ def cancel(services: ServicesDep, caller: Caller, order: JobId) -> Cancelled:
 def place(services: ServicesDep, placement: AskPlacement, response: Response) -> Response:
     """Place one signed ask of a registered worker, or a hundred. Its signature is all the authority that is
     needed; each is answered on its own."""
-    items = ",".join(each.model_dump_json() for each in services.book.place(placement.asks))
-    return written(f'{{"items":[{items}],"next":null}}', response)
+    answers = AskAnswers(items=tuple(services.book.place(placement.asks)))
+    return written(answers.model_dump_json(), response)
 
 
 async def _follow(services: Services, product: Product) -> AsyncIterator[str]:

@@ -59,20 +59,17 @@ def place_batch(
     """One order or a hundred, of any customers. Each counts, is checked and is answered as if it had come
     alone, in their order: an error in one touches no other."""
     caller = caller_for(services, authorization, batch.jobs)
-    answers: list[Placed | PrixfixeError] = []
     allowed: list[Placing] = []
-    over: PrixfixeError | None = None
+    refused: list[PrixfixeError] = []
     for number, each in enumerate(batch.jobs):
         try:
-            if over is None and number:  # the first was counted with the request
+            if number:  # the first was counted with the request
                 count_address(services, "jobs", request, response)
         except TooManyRequests as error:
-            over = error
-        if over is None:
-            allowed.append(Placing(each, each.idempotency_key))
-    answers += services.orders.place_each(allowed, caller)
-    if over is not None:
-        answers += [over] * (len(batch.jobs) - len(allowed))
+            refused = [error] * (len(batch.jobs) - number)
+            break
+        allowed.append(Placing(each, each.idempotency_key))
+    answers: list[Placed | PrixfixeError] = [*services.orders.place_each(allowed, caller), *refused]
     known = services.jobs.known([answer.job for answer in answers if isinstance(answer, Placed)])
     items = [
         JobAnswer(problem=answer.to_problem())

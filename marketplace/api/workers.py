@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from marketplace import seals
 from marketplace.api.access import AttemptId, Caller, ServicesDep
 from marketplace.api.limits import bounded_body, parse_body
-from marketplace.services import CLOSING
+from marketplace.services import CLOSING, Services
 from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
 from prixfixe.protocol.benchmarks import SignedBenchmark
@@ -74,19 +76,9 @@ def why(
 @router.get("/assignments", response_model=None, responses={200: {"model": wire.Assignment}})
 async def assignment(
     services: ServicesDep, caller: Caller, wait: Annotated[float, Query(ge=0, le=600)] = 0
-) -> wire.Assignment | Response:
+) -> Response:
     """The next assignment, waited for up to `wait` seconds; 204 when none came."""
-    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
-    topics = {f"worker:{caller}", CLOSING}
-    while True:
-        mark = services.store.sequence(topics)
-        found = await run_in_threadpool(services.assignments.next, caller)
-        if found is not None:
-            return Response(found.model_dump_json(), media_type="application/json")
-        left = until - time.monotonic()
-        if left <= 0 or services.closing.is_set():
-            return Response(status_code=204)
-        await services.store.wait_async(topics, left, since=mark)
+    return await _waited(services, f"worker:{caller}", wait, lambda: services.assignments.next(caller))
 
 
 @router.post("/attempts/{attempt}/start", status_code=204)
@@ -104,19 +96,9 @@ def log(services: ServicesDep, caller: Caller, attempt: AttemptId, chunk: wire.L
 @router.get("/attempts/{attempt}/secrets", response_model=None, responses={200: {"model": SealedSecrets}})
 async def secrets(
     services: ServicesDep, caller: Caller, attempt: AttemptId, wait: Annotated[float, Query(ge=0, le=600)] = 0
-) -> SealedSecrets | Response:
+) -> Response:
     """What the customer sealed to this worker, waited for up to `wait` seconds; 204 when nothing came."""
-    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
-    topics = {seals.topic(attempt), CLOSING}
-    while True:
-        mark = services.store.sequence(topics)
-        found = await run_in_threadpool(services.seals.take, attempt, caller)
-        left = until - time.monotonic()
-        if found is not None:
-            return found
-        if left <= 0 or services.closing.is_set():
-            return Response(status_code=204)
-        await services.store.wait_async(topics, left, since=mark)
+    return await _waited(services, seals.topic(attempt), wait, lambda: services.seals.take(attempt, caller))
 
 
 @router.post("/attempts/{attempt}/commit", status_code=204)
@@ -174,3 +156,21 @@ async def result(
         return services.assignments.report(attempt, caller, parse_body(LotReport, body))
 
     return await run_in_threadpool(take)
+
+
+async def _waited(
+    services: Services, topic: str, wait: float, look: Callable[[], BaseModel | None]
+) -> Response:
+    """What `look` finds, looked for anew with each notification of `topic`; 204 when that is nothing for
+    `wait` seconds."""
+    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
+    topics = {topic, CLOSING}
+    while True:
+        mark = services.store.sequence(topics)
+        found = await run_in_threadpool(look)
+        if found is not None:
+            return Response(found.model_dump_json(), media_type="application/json")
+        left = until - time.monotonic()
+        if left <= 0 or services.closing.is_set():
+            return Response(status_code=204)
+        await services.store.wait_async(topics, left, since=mark)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from marketplace.store import outbox, transitions
 from marketplace.store.database import notify
@@ -24,6 +24,8 @@ _NEWEST_CLEARS = 100  # more are never on their way at once
 # Of the service's clock, until a lot that the contract skipped is tried again: each try costs gas.
 _FIRST_PAUSE_SECONDS = 1.0
 _LAST_PAUSE_SECONDS = 300.0
+# Made once: each look at a book asks it.
+_CLOSES_AT = select(open_batches.c.closes_at).where(open_batches.c.product == bindparam("code"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,7 @@ def open_batches_of(connection: Connection) -> dict[bytes, float]:
 
 def closes_at(connection: Connection, product: bytes) -> float | None:
     """When the batch of a product that gathers closes (service clock); None when there is none."""
-    query = select(open_batches.c.closes_at).where(open_batches.c.product == format_bytes32(product))
-    return connection.execute(query).scalar_one_or_none()
+    return connection.execute(_CLOSES_AT, {"code": format_bytes32(product)}).scalar_one_or_none()
 
 
 def batch_opened(connection: Connection, product: bytes, closes_at: float) -> None:

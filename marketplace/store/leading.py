@@ -33,6 +33,9 @@ class Leading(Protocol):
     def leads(self, duty: str) -> bool:
         """Whether this process leads the duty, from now on if nobody does."""
 
+    def is_elsewhere(self, duty: str) -> bool:
+        """Whether another process leads it, as the database says; False while that is away."""
+
     def require(self, connection: Connection, duty: str) -> None:
         """Unavailable unless it still does, as this write sees it."""
 
@@ -48,6 +51,9 @@ class Alone:
 
     def leads(self, duty: str) -> bool:
         return True
+
+    def is_elsewhere(self, duty: str) -> bool:
+        return False
 
     def require(self, connection: Connection, duty: str) -> None:
         pass
@@ -89,6 +95,10 @@ class Elected:
             self._held.add(duty)
             log.info("this process leads the %s", duty)
             return True
+
+    def is_elsewhere(self, duty: str) -> bool:
+        with self._lock:
+            return self._connection is not None and duty not in self._held
 
     def require(self, connection: Connection, duty: str) -> None:
         held = {"pid": self._pid, "class": _CLASS, "duty": _number(duty)}

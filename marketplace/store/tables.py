@@ -457,7 +457,7 @@ sealing_keys = Table(  # to whom secrets of a worker's jobs are sealed, signed b
     Column("signed", _JSON, nullable=False),
 )
 
-sealed_secrets = Table(  # what only the worker of the attempt can open; gone once it is over
+sealed_secrets = Table(  # what only the worker of the attempt can open; gone minutes after it is over
     "sealed_secrets",
     metadata,
     Column("attempt", String(64), ForeignKey("attempts.id"), primary_key=True),

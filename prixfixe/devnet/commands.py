@@ -91,10 +91,15 @@ def _start(options: dict[str, Any]) -> None:
         bundles=bundles,
     )
     devnet = Devnet(settings, lambda line: click.echo(line, err=True))
-    stopping = threading.Event()
+    stopping, devnet_ready = threading.Event(), threading.Event()
+
+    def handle(*_: object) -> None:
+        # In a thread: a handler runs between two instructions of the thread that may hold the event's lock.
+        threading.Thread(target=stopping.set, daemon=True).start()
+        _interrupt(devnet_ready)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set() or _interrupt(devnet_ready))  # type: ignore[func-returns-value]
-    devnet_ready = threading.Event()
+        signal.signal(number, handle)
     state = devnet.start()
     devnet_ready.set()
     click.echo(json.dumps(to_json(state, settings)) if as_json else describe(state, settings))

@@ -110,7 +110,7 @@ class JobManifest(_Frozen):
     @property
     def needs(self) -> frozenset[Capability]:
         """What its worker must have."""
-        return needs_of(self.isolation, self.hosts)
+        return needs_of(self.isolation, calls=bool(self.hosts))
 
     @property
     def files(self) -> tuple[InputFile, ...]:
@@ -146,9 +146,9 @@ class JobManifest(_Frozen):
         return sha256(self.canonical())
 
 
-def needs_of(isolation: Isolation | None, hosts: Sequence[str]) -> frozenset[Capability]:
-    """What a worker must have for a job that requires this isolation and calls these hosts."""
-    found: set[Capability] = {"egress"} if hosts else set()
+def needs_of(isolation: Isolation | None, *, calls: bool) -> frozenset[Capability]:
+    """What a worker must have for a job that requires this isolation. calls: whether it calls hosts."""
+    found: set[Capability] = {"egress"} if calls else set()
     return frozenset(found if isolation is None else {*found, isolation})
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from marketplace.store.database import Store
+from marketplace.store.leading import Alone
 from prixfixe.errors import Unavailable
 from scheduler.duty import Duty, stop_all
 from tests.support.scheduling import until
@@ -29,6 +30,22 @@ class Counting(Duty):
         if self.error is not None:
             raise self.error
         return 60.0
+
+
+class Seat(Alone):
+    """Who leads, as the test says: this process, another one, or nobody who can be asked."""
+
+    def __init__(self) -> None:
+        self.leader = "here"
+        self.error: Exception | None = None
+
+    def leads(self, duty: str) -> bool:
+        if self.error is not None:
+            raise self.error
+        return self.leader == "here"
+
+    def is_elsewhere(self, duty: str) -> bool:
+        return self.leader == "elsewhere"
 
 
 @pytest.fixture
@@ -93,3 +110,49 @@ def test_a_duty_that_does_not_end_in_time_is_named(store: Store) -> None:
     assert stop_all([duty], 0.1) == ["stuck"]
     release.set()
     assert duty.join(5.0)
+
+
+@pytest.fixture
+def seat(store: Store, monkeypatch: pytest.MonkeyPatch) -> Seat:
+    monkeypatch.setattr("scheduler.duty._ELECTION_SECONDS", 0.02)
+    store.leading = seat = Seat()
+    return seat
+
+
+def test_a_duty_that_another_process_leads_has_no_error_any_more(
+    store: Store, seat: Seat, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    duty = Counting(store, Unavailable("the chain is out of reach"))
+    duty.start()
+    until(lambda: duty.health().error, "a run that fails")
+    seat.leader = "nowhere"
+    until(lambda: not duty.health().leads, "the lead to be lost")
+    assert duty.health().error == "Unavailable: the chain is out of reach", "nobody else does it"
+    seat.leader = "elsewhere"
+    until(lambda: duty.health().error is None, "the other to lead")
+    assert duty.health().since is None
+    duty.error, seat.leader = None, "here"
+    runs = duty.runs
+    until(lambda: duty.runs > runs, "the lead again")
+    assert stop_all([duty], 5.0) == []
+    assert "works again" not in caplog.text
+
+
+def test_a_duty_outlives_an_error_of_asking_who_leads_and_of_taking_over(store: Store, seat: Seat) -> None:
+    class Forgetful(Counting):
+        taken = 0
+
+        def took_over(self) -> None:
+            self.taken += 1
+            if self.taken == 1:
+                raise ValueError("it cannot forget")
+
+    seat.error = ValueError("the driver's own")
+    duty = Forgetful(store)
+    duty.start()
+    until(lambda: duty.health().error == "ValueError: the driver's own", "the first error")
+    seat.error = None
+    until(lambda: duty.runs == 1, "a run")
+    assert duty.taken == 2
+    assert stop_all([duty], 5.0) == []

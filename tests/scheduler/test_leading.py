@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -38,17 +38,6 @@ class Counting(Duty):
             connection.execute(insert(nonces).values(nonce=os.urandom(8).hex(), expires_at=1))
         self.runs += 1
         return 0.05
-
-
-@pytest.fixture
-def pair(postgres_server: PostgresServer) -> Iterator[tuple[Store, Store]]:
-    """Two processes' views of one database."""
-    url = postgres_server.database("leading")
-    stores = Store(url), Store(url)
-    yield stores
-    for store in stores:
-        store.close()
-    postgres_server.clean()
 
 
 def test_one_of_two_does_a_duty_and_the_other_when_it_has_stopped(pair: tuple[Store, Store]) -> None:
@@ -112,10 +101,8 @@ def test_when_the_leader_is_killed_another_process_assigns_within_ten_seconds(
     start: Start, market: LocalMarket, tmp_path: Path, postgres_server: PostgresServer
 ) -> None:
     """Duties alone and a whole service on one database; the first, which leads all, is killed with -9."""
-    with choosing(postgres_server):
-        tables = Service(market, tmp_path)
+    with choosing(postgres_server), closing(Service(market, tmp_path)) as tables:
         _fail_over(start, tables)
-        tables.close()
 
 
 def _fail_over(start: Start, tables: Service) -> None:

@@ -173,6 +173,17 @@ def test_a_service_that_was_down_gives_its_workers_time_to_find_it_again(service
     again.close()
 
 
+def test_a_reaper_that_leads_again_gives_workers_time_as_after_a_start(service: Service) -> None:
+    worker = service.ready_worker()
+    service.order()
+    service.step()
+    service.beat(worker, age=60.0)
+
+    service.reaper.took_over()
+    service.step()
+    assert service.attempt_of(worker)["state"] == "assigned", "nobody could beat while the database was away"
+
+
 def test_a_worker_that_comes_back_in_time_is_paid_although_it_was_given_up(service: Service) -> None:
     worker = service.ready_worker()
     job = service.order()

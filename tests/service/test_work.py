@@ -14,6 +14,7 @@ from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
 from marketplace.store.tables import asks, attempts, job_events, transactions
 from marketplace.store.transitions import attempt_lost
+from prixfixe.errors import StorageFull
 from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import Deal, Due
@@ -353,6 +354,26 @@ def test_the_customer_is_told_once_that_the_worker_of_a_running_task_is_being_st
             if "stopped" in row.data.get("stage", "")
         ]
     assert told == [words]
+
+
+def test_a_stop_whose_announcement_was_not_stored_is_announced_with_the_next_beat(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish()
+    attempt = world.running(world.placed()).attempt
+    beat = wire.Heartbeat(asks=(), running=(attempt,), draining=True, stops_at=CHAIN_TIME + 61)
+    body, headers = beat.model_dump(mode="json"), world.sign_in(WORKER)
+
+    def full(*_: Any) -> None:
+        raise StorageFull("the service's disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("marketplace.workers._wanted", full)
+        assert world.http.post("/v1/workers/heartbeat", json=body, headers=headers).status_code == 507
+    assert world.http.post("/v1/workers/heartbeat", json=body, headers=headers).status_code == 200
+    with world.store.read() as connection:
+        events = connection.execute(select(job_events)).all()
+    assert sum("is being stopped" in row.data.get("stage", "") for row in events) == 1
 
 
 def test_unknown_attempts_are_to_be_stopped(world: World) -> None:
