@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
@@ -14,6 +15,9 @@ from prixfixe.protocol.deals import Deal, Due, Offer
 from prixfixe.protocol.orders import Ask, Bid, SignedAsk, order_from_json
 from prixfixe.protocol.signatures import parse_signature
 from prixfixe.protocol.typed_data import parse_bytes32
+
+# Calls of which the contract takes many at once, and by what name.
+MANY: Final = {"match": "matchMany", "settle": "settleMany", "expire": "expireMany"}
 
 
 class NotNeeded(Exception):
@@ -27,6 +31,11 @@ def call_data(connection: Connection, row: RowMapping) -> bytes:
     if row["call"] == "clear":
         return _clear(connection, row["arguments"])
     return _end_of_deal(connection, row["call"], row["arguments"])
+
+
+def many(call: str, items: Sequence[bytes]) -> bytes:
+    """The call data that does several calls of one kind (`MANY`) at once."""
+    return _encode(MANY[call], list(items))
 
 
 def _match(connection: Connection, arguments: dict[str, Any]) -> bytes:

@@ -23,7 +23,7 @@ _ELECTION_SECONDS: Final = 1.0  # between looks whether a duty that another proc
 class DutyHealth:
     """What health and `admin status` show. leads: whether it is this process, of all on the database, that
     does it. error: of the last run, None when it went well or another process does it since. since: when the
-    errors began (service clock)."""
+    errors began (service clock). warning: what will go wrong unless somebody looks after it."""
 
     name: str
     running: bool
@@ -31,6 +31,7 @@ class DutyHealth:
     runs: int
     error: str | None
     since: float | None
+    warning: str | None = None
 
 
 class Duty:
@@ -62,6 +63,10 @@ class Duty:
     def took_over(self) -> None:
         """Forget what was remembered of the last time: this process begins to lead, maybe after another."""
 
+    def warning(self) -> str | None:
+        """What will go wrong unless somebody looks after it, in words."""
+        return None
+
     def start(self) -> None:
         """Begin, in a thread of its own."""
         self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
@@ -85,7 +90,9 @@ class Duty:
 
     def health(self) -> DutyHealth:
         running = self._thread is not None and self._thread.is_alive()
-        return DutyHealth(self.name, running, self._leads, self._runs, self._error, self._failing_since)
+        return DutyHealth(
+            self.name, running, self._leads, self._runs, self._error, self._failing_since, self.warning()
+        )
 
     @property
     def _stop_topic(self) -> str:

@@ -25,7 +25,7 @@ from prixfixe.chain.client import Block, MarketClient
 from prixfixe.chain.events import MarketEvent
 from prixfixe.chain.reverts import skipped
 from prixfixe.errors import ConfigurationError, InvalidInput, Unavailable
-from prixfixe.protocol.deals import Deal, Fact, Offer
+from prixfixe.protocol.deals import Deal, Fact, Leg, Offer
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 from scheduler.duty import Duty
@@ -190,23 +190,28 @@ class Indexer(Duty):
         signed = self._signed(event, len(legs))
         if all(leg.key in by_key for at, leg in enumerate(legs) if signed >> at & 1):
             return [by_key[leg.key] if signed >> at & 1 else NO_SIGNATURE for at, leg in enumerate(legs)]
-        return self._signatures_of_transaction(event.at.transaction_hash)
+        return self._signatures_of_transaction(event)
 
     @staticmethod
     def _signed(event: events.Settled | events.Refused, legs: int) -> int:
         """A bit for each leg that signed; a refusal does not say, so all are looked for first."""
         return Fact.unpack(event.fact).signed if isinstance(event, events.Settled) else (1 << legs) - 1
 
-    def _signatures_of_transaction(self, transaction: str) -> list[str] | None:
-        settle = artefacts.load("Market").function("settle")
-        found = self._market.rpc.call("eth_getTransactionByHash", transaction)
+    def _signatures_of_transaction(self, event: events.Settled | events.Refused) -> list[str] | None:
+        """As the transaction carries them, alone or among many; None when a contract of somebody's called."""
+        market = artefacts.load("Market")
+        settle, many = market.function("settle"), market.function("settleMany")
+        found = self._market.rpc.call("eth_getTransactionByHash", event.at.transaction_hash)
         data = bytes.fromhex(found["input"][2:]) if found is not None else b""
-        if data[:4] != settle.selector:
-            return None  # called by a contract of somebody's
         try:
-            return ["0x" + signature.hex() for signature in settle.decode_call(data)["signatures"]]
+            calls = many.decode_call(data)["calls"] if data[:4] == many.selector else [data]
+            for call in calls:
+                given = settle.decode_call(call) if call[:4] == settle.selector else None
+                if given is not None and _deal_id(given["deal"]) == event.deal:
+                    return ["0x" + signature.hex() for signature in given["signatures"]]
         except InvalidInput:
-            return None
+            pass
+        return None
 
     # -------------------------------------------------------------------------------------------- backwards
 
@@ -344,6 +349,12 @@ def _value(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_value(each) for each in value]
     return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
+
+
+def _deal_id(given: Mapping[str, Any]) -> bytes:
+    """Of a deal as the contract takes it. The offer, which it does not take, is not in the id."""
+    legs = tuple(Leg.unpack(**leg) for leg in given["legs"])
+    return Deal.unpack(given["order"], bytes(32), given["head"], given["money"], legs).id
 
 
 def _hex(value: bytes) -> str:

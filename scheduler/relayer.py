@@ -1,58 +1,58 @@
 """The relayer: sends the outbox to the chain, each row once, whatever dies in between.
 
-Rows go out in the order of their ids, each as soon as the one before it was accepted by the node; receipts
-are looked for afterwards. A transaction's nonce and hash are stored before its bytes leave. So after a
-crash every hash that may ever be mined is known: a receipt of any of them ends the row; a transaction that
-the node does not know is sent again with the same nonce; one that stays unmined is replaced with higher
-fees. A call that would revert is not sent: its row fails with the decoded reason.
+Rows go out in the order of their ids, those of one kind that wait at the same time as one transaction
+(`gathering`), each as soon as the one before it was accepted by the node; receipts are looked for
+afterwards. A transaction's nonce and hash are stored in all its rows before its bytes leave: rows with the
+same nonce are its company, and no more is remembered of it. So after a crash every hash that may ever be
+mined is known: a receipt of any of them ends the rows; a transaction that the node does not know is sent
+again with the same nonce; one that stays unmined is replaced with higher fees. A call that would revert is
+not sent: its row fails with the decoded reason.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Final
 
 from sqlalchemy import select
-from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox
 from marketplace.store.database import Store
 from marketplace.store.tables import transactions
 from prixfixe.chain.client import MarketClient
-from prixfixe.chain.transactions import (
-    SignedTransaction,
-    Transaction,
-    TransactionReceipt,
-    broadcast,
-    decoded,
-)
-from prixfixe.errors import ChainError, InvalidInput, Unavailable
+from prixfixe.chain.transactions import SignedTransaction, Transaction, broadcast
+from prixfixe.errors import ChainError, Unavailable
 from prixfixe.keys import Signer
-from scheduler import failures
-from scheduler.calls import NotNeeded, call_data
+from scheduler import calls
 from scheduler.duty import Duty
+from scheduler.ends import Ends, Rows
+from scheduler.gathering import Company, Wish, gather, halves
+from scheduler.sender import Prepared, Sender, by_contract
 
 log = logging.getLogger(__name__)
 
-_GAS_MARGIN_PERCENT: Final = 30
 _IDLE_SECONDS: Final = 30.0
 _FIRST_LOOK_SECONDS: Final = 0.005
 _BUMP_PERCENT: Final = 25
-_FEE_QUESTIONS: Final = (("eth_getBlockByNumber", ("latest", False)), ("eth_maxPriorityFeePerGas", ()))
 _MOST_SENDS: Final = 12  # fees grow by a quarter each time: more than tenfold
 
 
 @dataclass(frozen=True, slots=True)
 class RelayerSettings:
     """poll_seconds: between looks for receipts. bump_seconds: unmined for this long, fees are raised.
-    batch: pending rows read at once."""
+    batch: pending rows read at once. least_sends: with gas money for fewer transactions it warns.
+    funds_seconds: between looks at that money while there is nothing to send."""
 
     poll_seconds: float = 0.2
     bump_seconds: float = 30.0
-    batch: int = 64
+    batch: int = 256
+    least_sends: int = 500
+    funds_seconds: float = 30.0
+    company: Company = field(default_factory=Company)
 
 
 class Relayer(Duty):
@@ -66,11 +66,12 @@ class Relayer(Duty):
     ) -> None:
         super().__init__(store)
         self._market: Final = market
-        self._signer: Final = signer
         self._settings: Final = settings or RelayerSettings()
+        self._sender: Final = Sender(market, signer, self._settings.least_sends)
+        self._ends: Final = Ends(store, market, self._sender)
         self._next_nonce: int | None = None
-        # What was signed in this process, to send the very same bytes again; after a restart it is signed
-        # anew.
+        # By nonce, what was signed in this process, to send the very same bytes again; after a restart it is
+        # signed anew.
         self._signed: dict[int, SignedTransaction] = {}
         self.foreign_nonces = 0  # nonces that somebody else's transaction took: another process has the key
 
@@ -78,15 +79,27 @@ class Relayer(Duty):
         self._next_nonce = None
         self._signed.clear()
 
+    def warning(self) -> str | None:
+        return self._sender.warning
+
     def run_once(self) -> float:
         self._look_after_sent()
-        while not self.should_stop() and (rows := self._rows("pending", self._settings.batch)):
-            for row in rows:
+        company: float | None = None
+        while not self.should_stop():
+            ready, company = gather(self._pending(), time.time(), self._settings.company)
+            if not ready:
+                break
+            for group in ready:
                 if self.should_stop():
                     break
-                self._send(row)
-        waiting = self._rows("sent", 1000)
+                self._send(group)
+        pause = self._pause()
+        return pause if company is None else min(pause, company)
+
+    def _pause(self) -> float:
+        waiting = self._sent()
         if not waiting:
+            self._sender.watch_funds(self._settings.funds_seconds)
             return _IDLE_SECONDS
         # A local chain mines in milliseconds, a public one in seconds: look often at first, then less.
         age = time.time() - max(float(row["updated_at"]) for row in waiting)
@@ -94,148 +107,160 @@ class Relayer(Duty):
 
     # ------------------------------------------------------------------------------------------ new rows
 
-    def _send(self, row: RowMapping) -> None:
-        try:
-            with self.store.read() as connection:
-                data = call_data(connection, row)
-        except NotNeeded as moot:
-            self._fail(row, ChainError(f"not sent: {moot}", code="not-needed"))
-            return
-        except InvalidInput as wrong:  # a value that no transaction can carry
-            self._fail(row, ChainError(f"{row['call']}: {wrong}", code="bad-call"))
-            return
-        try:
-            transaction = self._prepare(row["call"], data)
-        except ChainError as refusal:
-            if refusal.values.get("data") is None and "revert" not in str(refusal):
-                raise  # the node's trouble, not the contract's answer
-            self._fail(row, decoded(refusal, row["call"]))
-            return
-        self._put_out(row, transaction)
+    def _send(self, rows: Rows) -> None:
+        wishes = self._ends.wanted(rows)
+        if len(wishes) > 1:
+            wishes = self._admitted(wishes)
+        self._send_together(wishes)
 
-    def _prepare(self, call: str, data: bytes) -> Transaction:
-        sender = self._signer.address
-        what = {"from": sender, "to": self._market.contract, "data": "0x" + data.hex()}
-        count = ("eth_getTransactionCount", [sender, "latest"])
-        mined, estimate, block, tip = self._market.rpc.batch(
-            [count, ("eth_estimateGas", [what, "pending"]), *_FEE_QUESTIONS]
-        )
-        self._require_no_gap(int(mined, 16))
+    def _admitted(self, wishes: Sequence[Wish]) -> list[Wish]:
+        """Those that the contract would not refuse; the others fail with its reason. In a call of many they
+        would only cost gas."""
+        admitted = []
+        refusals = self._sender.refusals([wish.data for wish in wishes])
+        for wish, refusal in zip(wishes, refusals, strict=True):
+            if refusal is None:
+                admitted.append(wish)
+            else:
+                self._ends.refuse(wish.row, refusal)
+        return admitted
+
+    def _send_together(self, wishes: Sequence[Wish]) -> None:
+        """As one transaction, or as several when one cannot hold them."""
+        if not wishes:
+            return
+        company = self._settings.company
+        data = _data(wishes)
+        prepared: Prepared | None = None
+        if len(wishes) == 1 or len(data) <= company.most_bytes:
+            try:
+                prepared = self._sender.prepare(data)
+            except ChainError as refusal:
+                if len(wishes) == 1:
+                    self._ends.refuse(wishes[0].row, refusal)
+                    return
+                if not by_contract(refusal) and "gas" not in str(refusal):
+                    raise
+                # Nothing that an item does makes a call of many revert, but gas that no block has.
+        if len(wishes) > 1 and (
+            prepared is None or prepared.transaction.gas > min(company.most_gas, prepared.block_gas // 2)
+        ):
+            for half in halves(wishes):
+                self._send_together(half)
+            return
+        assert prepared is not None
+        self._put_out([wish.row for wish in wishes], self._with_nonce(prepared))
+
+    def _with_nonce(self, prepared: Prepared) -> Transaction:
+        self._require_no_gap(prepared.mined)
         if self._next_nonce is None:
             self._next_nonce = self._free_nonce()
-        max_fee, priority_fee = _fees(block, tip)
-        return Transaction(
-            chain_id=self._market.chain_id,
-            nonce=self._next_nonce,
-            to=self._market.contract,
-            data=data,
-            gas=int(estimate, 16) * (100 + _GAS_MARGIN_PERCENT) // 100,
-            max_fee=max_fee,
-            priority_fee=priority_fee,
-        )
+        return replace(prepared.transaction, nonce=self._next_nonce)
 
-    def _put_out(self, row: RowMapping, transaction: Transaction) -> None:
+    def _put_out(self, rows: Rows, transaction: Transaction) -> None:
         """Sign, store, send. Raises when the node is out of reach or gas money is short."""
-        signed = transaction.sign(self._signer)
+        signed = self._sender.sign(transaction)
         with self.store.write() as connection:
-            outbox.transaction_sent(
-                connection, row["id"], nonce=transaction.nonce, transaction_hash=signed.hash
+            outbox.transactions_sent(
+                connection, _ids(rows), nonce=transaction.nonce, transaction_hash=signed.hash
             )
-        self._signed[row["id"]] = signed
+        self._signed[transaction.nonce] = signed
         if self._next_nonce is not None:
             self._next_nonce = max(self._next_nonce, transaction.nonce + 1)
         try:
             broadcast(self._market.rpc, signed)
         except ChainError as error:
-            self._refused(row, transaction, error)
+            self._refused(rows, transaction, error)
             return
         # A chain that mines at once has the receipt already: that saves the next look.
-        receipts = self._receipts([signed.hash])
+        receipts = self._sender.receipts([signed.hash])
         if receipts:
-            self._finish({**row, "hashes": [*row["hashes"], signed.hash]}, receipts[0])
+            self._signed.pop(transaction.nonce)
+            self._ends.mined(rows, receipts[0])
 
-    def _refused(self, row: RowMapping, transaction: Transaction, error: ChainError) -> None:
+    def _refused(self, rows: Rows, transaction: Transaction, error: ChainError) -> None:
         """The node did not take it."""
         if error.code == "nonce-too-low":
-            if not self._settle_by_hashes(self._row(row["id"])):
-                self._nonce_taken(row["id"], transaction.nonce)
+            if not self._settle_by_hashes(self._again(rows)):
+                self._nonce_taken(rows, transaction.nonce)
         elif error.code == "underpriced":
-            self._raise_fees(self._row(row["id"]), transaction)
+            self._raise_fees(self._again(rows), transaction)
         else:
             # Not in the pool, so its nonce is free again.
             self._next_nonce = None
-            self._signed.pop(row["id"], None)
+            self._signed.pop(transaction.nonce, None)
             if error.code == "no-gas-money":
                 with self.store.write() as connection:
-                    outbox.transaction_dropped(connection, row["id"], str(error))
+                    for row in rows:
+                        outbox.transaction_dropped(connection, row["id"], str(error))
                 raise Unavailable(
-                    f"{self._signer.address} has too little money for gas; transactions wait",
+                    f"{self._sender.address} has too little money for gas; transactions wait",
                     code="no-gas-money",
                     hint="send it the chain's own coin",
                 ) from error
-            self._fail(row, error)
+            for row in rows:
+                self._ends.fail(row, error)
 
-    def _raise_fees(self, row: RowMapping, transaction: Transaction) -> None:
-        if row["sends"] >= _MOST_SENDS:
-            log.error(
-                "transaction %d (%s) is not mined after %d sends", row["id"], row["purpose"], row["sends"]
-            )
+    def _raise_fees(self, rows: Rows, transaction: Transaction) -> None:
+        if rows[0]["sends"] >= _MOST_SENDS:
+            log.error("%s not mined after %d sends", _named(rows), rows[0]["sends"])
             return
-        fresh = self._with_present_fees(transaction)
+        fresh = self._sender.with_present_fees(transaction)
         bumped = transaction.with_higher_fees(_BUMP_PERCENT)
         bumped = replace(
             bumped,
             max_fee=max(bumped.max_fee, fresh.max_fee),
             priority_fee=max(bumped.priority_fee, fresh.priority_fee),
         )
-        log.info("raising the fees of transaction %d (nonce %d)", row["id"], transaction.nonce)
-        self._put_out(row, bumped)
+        log.info("raising the fees of %s (nonce %d)", _named(rows), transaction.nonce)
+        self._put_out(rows, bumped)
 
     # ----------------------------------------------------------------------------------------- sent rows
 
     def _look_after_sent(self) -> None:
-        rows = self._rows("sent", 1000)
+        rows = self._sent()
         if not rows:
             return
-        hashes = [(row["id"], each) for row in rows for each in row["hashes"]]
-        found = {receipt.hash: receipt for receipt in self._receipts([each for _, each in hashes])}
-        mined = self._nonce_on_chain()
+        receipts = self._sender.receipts([each for row in rows for each in row["hashes"]])
+        found = {receipt.hash: receipt for receipt in receipts}
+        mined = self._sender.mined()
         if mined < min(row["nonce"] for row in rows):
             self._recover(mined)
-            rows = self._rows("sent", 1000)
-        for row in sorted(rows, key=lambda row: int(row["nonce"])):
+            rows = self._sent()
+        for nonce, group in groupby(rows, lambda row: int(row["nonce"])):
             if self.should_stop():
                 return
-            receipt = next((found[each] for each in row["hashes"] if each in found), None)
+            company = list(group)
+            receipt = next((found[h] for row in company for h in row["hashes"] if h in found), None)
             if receipt is not None:
-                self._finish(row, receipt)
-            elif row["nonce"] < mined:
+                self._signed.pop(nonce, None)
+                self._ends.mined(company, receipt)
+            elif nonce < mined:
                 # Mined between the two questions above, or not ours.
-                if not self._settle_by_hashes(row):
-                    self._nonce_taken(row["id"], row["nonce"])
+                if not self._settle_by_hashes(company):
+                    self._nonce_taken(company, nonce)
             else:
-                self._keep_alive(row)
+                self._keep_alive(company, nonce)
 
-    def _keep_alive(self, row: RowMapping) -> None:
-        known = self._market.rpc.call("eth_getTransactionByHash", row["hash"])
+    def _keep_alive(self, rows: Rows, nonce: int) -> None:
+        newest = rows[0]["hash"]
+        known = self._market.rpc.call("eth_getTransactionByHash", newest)
         if known is None:
-            signed = self._signed.get(row["id"])
-            log.info(
-                "sending transaction %d (nonce %d) again: the node does not know it", row["id"], row["nonce"]
-            )
-            if signed is not None and signed.hash == row["hash"]:
+            signed = self._signed.get(nonce)
+            log.info("sending %s (nonce %d) again: the node does not know it", _named(rows), nonce)
+            if signed is not None and signed.hash == newest:
                 try:
                     broadcast(self._market.rpc, signed)
                 except ChainError as error:
-                    self._refused(row, signed.transaction, error)
+                    self._refused(rows, signed.transaction, error)
             else:
-                self._sign_anew(row)
-        elif time.time() - row["updated_at"] > self._settings.bump_seconds:
+                self._sign_anew(rows, nonce)
+        elif time.time() - rows[0]["updated_at"] > self._settings.bump_seconds:
             self._raise_fees(
-                row,
+                rows,
                 Transaction(
                     chain_id=self._market.chain_id,
-                    nonce=row["nonce"],
+                    nonce=nonce,
                     to=self._market.contract,
                     data=bytes.fromhex(known["input"].removeprefix("0x")),
                     gas=int(known["gas"], 16),
@@ -244,24 +269,28 @@ class Relayer(Duty):
                 ),
             )
 
-    def _sign_anew(self, row: RowMapping) -> None:
-        """The same wish at the same nonce, by a process that did not sign it first."""
+    def _sign_anew(self, rows: Rows, nonce: int) -> None:
+        """The same wishes at the same nonce, by a process that did not sign them first; without those that
+        are not wanted any more."""
+        wishes = self._ends.wanted(rows)
+        if len(wishes) > 1:
+            wishes = self._admitted(wishes)
         try:
-            with self.store.read() as connection:
-                data = call_data(connection, row)
-            prepared = self._prepare(row["call"], data)
-        except (ChainError, NotNeeded) as moot:
-            error = decoded(moot, row["call"]) if isinstance(moot, ChainError) else ChainError(str(moot))
-            # Not in the pool and not wanted any more. Later rows may wait behind its nonce: fill it.
-            self._fail(row, error)
-            self._fill(row["nonce"])
+            prepared = self._sender.prepare(_data(wishes)) if wishes else None
+        except ChainError as refusal:
+            for wish in wishes:
+                self._ends.refuse(wish.row, refusal)
+            prepared = None
+        if prepared is None:
+            self._fill(nonce)  # later rows may wait behind its nonce
             return
-        self._put_out(row, replace(prepared, nonce=row["nonce"]))
+        self._require_no_gap(prepared.mined)
+        self._put_out([wish.row for wish in wishes], replace(prepared.transaction, nonce=nonce))
 
     def _require_no_gap(self, mined: int) -> None:
         """What was mined once may be gone: after a re-organisation, or a local chain that lost its last
         second."""
-        sent = [int(row["nonce"]) for row in self._rows("sent", 1000)]
+        sent = [int(row["nonce"]) for row in self._sent()]
         expected = min(sent, default=self._next_nonce)
         if expected is not None and mined < expected:
             self._recover(mined)
@@ -276,7 +305,7 @@ class Relayer(Duty):
                 .order_by(transactions.c.nonce)
             )
             rows = gone.mappings().all()
-        if any(self._receipts(row["hashes"]) for row in rows):
+        if self._sender.receipts([each for row in rows for each in row["hashes"]]):
             raise Unavailable("the node is behind what it said before", code="chain-unavailable")
         log.warning("the chain went back to nonce %d; sending %d transactions again", mined, len(rows))
         with self.store.write() as connection:
@@ -284,120 +313,79 @@ class Relayer(Duty):
                 outbox.transaction_revived(connection, row["id"])
             # Whatever moved with them has to be undone, too.
             self.store.notify(connection, "head")
-        taken = {int(row["nonce"]) for row in self._rows("sent", 1000)}
+        taken = {int(row["nonce"]) for row in self._sent()}
         for nonce in range(mined, max(taken, default=mined)):
             if nonce not in taken:
-                self._send_nothing(nonce)
+                broadcast(self._market.rpc, self._sender.nothing(nonce))
         self._next_nonce = None
 
     def _fill(self, nonce: int) -> None:
         """A nonce has no use any more: give it back, or use it for nothing when later ones wait behind it."""
-        if any(row["nonce"] > nonce for row in self._rows("sent", 1000)):
-            self._send_nothing(nonce)
+        if any(row["nonce"] > nonce for row in self._sent()):
+            broadcast(self._market.rpc, self._sender.nothing(nonce))
         else:
             self._next_nonce = None
 
-    def _send_nothing(self, nonce: int) -> None:
-        nothing = Transaction(self._market.chain_id, nonce, self._signer.address, b"", 21_000, 0, 0)
-        broadcast(self._market.rpc, self._with_present_fees(nothing).sign(self._signer))
-
-    def _settle_by_hashes(self, row: RowMapping) -> bool:
-        """End a row by the receipt of any hash that was ever sent for it; whether there was one."""
-        receipts = self._receipts(row["hashes"])
+    def _settle_by_hashes(self, rows: Rows) -> bool:
+        """End rows by the receipt of any hash that was ever sent for them; whether there was one."""
+        receipts = self._sender.receipts([each for row in rows for each in row["hashes"]])
         if receipts:
-            self._finish(row, receipts[0])
+            self._ends.mined(rows, receipts[0])
         return bool(receipts)
 
-    def _nonce_taken(self, row: int, nonce: int) -> None:
+    def _nonce_taken(self, rows: Rows, nonce: int) -> None:
         self.foreign_nonces += 1
         self._next_nonce = None
-        self._signed.pop(row, None)
+        self._signed.pop(nonce, None)
         log.error(
             "nonce %d of %s was taken by a transaction that is not this service's: does another process send "
-            "with this key? transaction %d goes out again",
+            "with this key? %s goes out again",
             nonce,
-            self._signer.address,
-            row,
+            self._sender.address,
+            _named(rows),
         )
         with self.store.write() as connection:
-            outbox.transaction_dropped(connection, row, f"nonce {nonce} was taken by another transaction")
-
-    # ---------------------------------------------------------------------------------------------- ends
-
-    def _finish(self, row: Any, receipt: TransactionReceipt) -> None:
-        self._signed.pop(row["id"], None)
-        if not receipt.succeeded:
-            self._fail(row, self._reason(row, receipt), block=receipt.block_number)
-        else:
-            with self.store.write() as connection:
-                outbox.transaction_confirmed(
-                    connection,
-                    row["id"],
-                    transaction_hash=receipt.hash,
-                    block=receipt.block_number,
-                    gas_used=receipt.gas_used,
-                )
-                self.store.notify(connection, "head")
-
-    def _reason(self, row: Any, receipt: TransactionReceipt) -> ChainError:
-        sent = self._market.rpc.call("eth_getTransactionByHash", receipt.hash)
-        error = None
-        if sent is not None:
-            call = {"from": self._signer.address, "to": self._market.contract, "data": sent["input"]}
-            error = self._replay(call, receipt.block_number)
-        if error is None:
-            return ChainError(f"{row['call']}: mined and reverted; it would pass now", code="reverted")
-        return decoded(error, row["call"])
-
-    def _replay(self, call: Mapping[str, str], block: int) -> ChainError | None:
-        try:
-            self._market.rpc.call("eth_call", call, hex(block))
-        except ChainError as error:
-            return error
-        return None
-
-    def _fail(self, row: Any, error: ChainError, *, block: int | None = None) -> None:
-        log.warning("transaction %d (%s) failed: %s", row["id"], row["purpose"], error)
-        with self.store.write() as connection:
-            outbox.transaction_failed(connection, row["id"], failures.error_json(error), block=block)
-            if row["call"] == "match":
-                failures.match_failed(connection, row, error)
-            elif row["call"] == "clear":
-                failures.clear_failed(connection, row, error)
-            elif row["call"] == "settle" and error.code != "not-needed":
-                failures.settle_failed(connection, row, error)
-            # What was tried may have happened already by another's hand: the events tell.
-            self.store.notify(connection, "head")
+            for row in rows:
+                why = f"nonce {nonce} was taken by another transaction"
+                outbox.transaction_dropped(connection, row["id"], why)
 
     # ------------------------------------------------------------------------------------------- questions
 
-    def _rows(self, state: str, most: int) -> Sequence[RowMapping]:
-        wanted = select(transactions).where(transactions.c.state == state)
+    def _pending(self) -> Rows:
+        wanted = select(transactions).where(transactions.c.state == "pending")
         with self.store.read() as connection:
-            return connection.execute(wanted.order_by(transactions.c.id).limit(most)).mappings().all()
+            ordered = wanted.order_by(transactions.c.id).limit(self._settings.batch)
+            return connection.execute(ordered).mappings().all()
 
-    def _row(self, row: int) -> RowMapping:
+    def _sent(self) -> Rows:
+        """All of them, so that a company is never looked at in part; by nonce."""
+        wanted = select(transactions).where(transactions.c.state == "sent")
         with self.store.read() as connection:
-            return connection.execute(select(transactions).where(transactions.c.id == row)).mappings().one()
+            ordered = wanted.order_by(transactions.c.nonce, transactions.c.id)
+            return connection.execute(ordered).mappings().all()
 
-    def _receipts(self, hashes: Sequence[str]) -> list[TransactionReceipt]:
-        answers = self._market.rpc.batch([("eth_getTransactionReceipt", [each]) for each in hashes])
-        return [TransactionReceipt.from_rpc(answer) for answer in answers if answer is not None]
-
-    def _nonce_on_chain(self) -> int:
-        return int(self._market.rpc.call("eth_getTransactionCount", self._signer.address, "latest"), 16)
+    def _again(self, rows: Rows) -> Rows:
+        """The same as they are now."""
+        wanted = select(transactions).where(transactions.c.id.in_(_ids(rows))).order_by(transactions.c.id)
+        with self.store.read() as connection:
+            return connection.execute(wanted).mappings().all()
 
     def _free_nonce(self) -> int:
         """The first nonce that neither the chain nor a row of ours has used."""
-        ours = [int(row["nonce"]) + 1 for row in self._rows("sent", 1000)]
-        return max([self._nonce_on_chain(), *ours])
-
-    def _with_present_fees(self, transaction: Transaction) -> Transaction:
-        max_fee, priority_fee = _fees(*self._market.rpc.batch(_FEE_QUESTIONS))
-        return replace(transaction, max_fee=max_fee, priority_fee=priority_fee)
+        return max([self._sender.mined(), *(int(row["nonce"]) + 1 for row in self._sent())])
 
 
-def _fees(block: Mapping[str, Any], tip: str) -> tuple[int, int]:
-    """(most, tip) in wei per gas. The base fee can double in six full blocks."""
-    priority = int(tip, 16)
-    return 2 * int(block.get("baseFeePerGas", "0x0"), 16) + priority, priority
+def _data(wishes: Sequence[Wish]) -> bytes:
+    if len(wishes) == 1:
+        return wishes[0].data
+    return calls.many(wishes[0].row["call"], [wish.data for wish in wishes])
+
+
+def _ids(rows: Rows) -> list[int]:
+    return [int(row["id"]) for row in rows]
+
+
+def _named(rows: Rows) -> str:
+    """For the log."""
+    first = f"transaction {rows[0]['id']} ({rows[0]['purpose']})"
+    return first if len(rows) == 1 else f"{first} and {len(rows) - 1} with it"

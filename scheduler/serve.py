@@ -44,6 +44,7 @@ from scheduler import checks
 from scheduler.auctioneer import Auctioneer
 from scheduler.cleaner import Cleaner
 from scheduler.duty import Duty, stop_all
+from scheduler.gathering import Company
 from scheduler.indexer import Indexer, IndexerSettings
 from scheduler.matcher import Matcher
 from scheduler.reaper import Reaper, ReaperSettings
@@ -56,6 +57,7 @@ _DRAIN_SECONDS: Final = 10.0
 _PUBLIC_CONFIRMATIONS: Final = 2
 _PUBLIC_POLL_SECONDS: Final = 2.0
 _LOCAL_POLL_SECONDS: Final = 0.2
+_PUBLIC_GATHER_SECONDS: Final = 0.5  # a block takes longer, and each row that comes along saves gas
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,14 @@ def build_duties(
                 confirmations=confirmations,
             ),
         ),
-        Relayer(store, client, signer, RelayerSettings(poll_seconds=poll)),
+        Relayer(
+            store,
+            client,
+            signer,
+            RelayerSettings(
+                poll_seconds=poll, company=Company(gather_seconds=0.0 if local else _PUBLIC_GATHER_SECONDS)
+            ),
+        ),
         Matcher(store, reader, services.terms, services.reputations),
         Auctioneer(store, reader, services.blobs, services.terms, client.domain),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),

@@ -76,23 +76,25 @@ def last_of(connection: Connection, call: Call, deal: str, opening: int) -> RowM
     return _last(connection, f"{call}:{deal}:{opening}")
 
 
-def transaction_sent(
-    connection: Connection, row: int, *, nonce: int, transaction_hash: str, now: float | None = None
+def transactions_sent(
+    connection: Connection, rows: Sequence[int], *, nonce: int, transaction_hash: str
 ) -> None:
-    """pending or sent -> sent. Stored before the bytes leave, so that no crash can hide a hash."""
-    known = connection.execute(select(transactions.c.hashes).where(transactions.c.id == row)).scalar_one()
-    hashes = known if transaction_hash in known else [*known, transaction_hash]
-    _move(
-        connection,
-        row,
-        IN_FLIGHT,
-        state="sent",
-        nonce=nonce,
-        hash=transaction_hash,
-        hashes=hashes,
-        sends=transactions.c.sends + 1,
-        updated_at=now,
+    """pending or sent -> sent, of all rows that leave as one. Stored before the bytes leave, so that no crash
+    can hide a hash."""
+    found = connection.execute(
+        select(transactions.c.id, transactions.c.hashes).where(transactions.c.id.in_(rows))
     )
+    for row, known in found.all():
+        _move(
+            connection,
+            row,
+            IN_FLIGHT,
+            state="sent",
+            nonce=nonce,
+            hash=transaction_hash,
+            hashes=known if transaction_hash in known else [*known, transaction_hash],
+            sends=transactions.c.sends + 1,
+        )
 
 
 def transaction_dropped(connection: Connection, row: int, why: str) -> None:
@@ -104,7 +106,7 @@ def transaction_dropped(connection: Connection, row: int, why: str) -> None:
 def transaction_confirmed(
     connection: Connection, row: int, *, transaction_hash: str, block: int, gas_used: int
 ) -> None:
-    """sent -> confirmed."""
+    """sent -> confirmed. gas_used: its share of the transaction's."""
     _move(
         connection,
         row,
@@ -164,8 +166,7 @@ def _last(connection: Connection, prefix: str) -> RowMapping | None:
 
 
 def _move(connection: Connection, row: int, old: tuple[str, ...], **values: Any) -> None:
-    if values.get("updated_at") is None:
-        values["updated_at"] = time.time()
+    values["updated_at"] = time.time()
     changed = connection.execute(
         update(transactions).where(transactions.c.id == row, transactions.c.state.in_(old)).values(**values)
     )

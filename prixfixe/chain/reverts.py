@@ -68,12 +68,27 @@ def explain(data: bytes, *, context: str) -> ChainError:
     )
 
 
+def left_out(code: bytes, context: str) -> ChainError:
+    """The ChainError of an item that a batch left out: of its error only the selector is known."""
+    error = artefacts.load("Market").errors.get(code)
+    known = SENTENCES.get(error.name) if error is not None else None
+    return ChainError(
+        f"{context}: {skipped(code)}",
+        code="contract-refused" if error is not None else "unknown-revert",
+        revert=error.name if error is not None else None,
+        arguments={},
+        fault=known.fault if known else "platform",
+        hint=known.hint if known else None,
+        retryable=known.retryable if known else False,
+    )
+
+
 def skipped(code: bytes) -> str:
     """Why a batch left an item out, in words: of its error only the selector is known. What varies is left
     out of the sentence."""
     error = artefacts.load("Market").errors.get(code)
     if error is None:
-        return f"the contract left it out (0x{code.hex()})"
+        return f"the contract left it out (0x{code.hex()})" if code else "the contract left it out"
     known = SENTENCES.get(error.name)
     hint = f": {known.hint}" if known is not None and known.hint else ""
     return f"the contract left it out ({error.name}{hint})"

@@ -65,6 +65,14 @@ class Rpc:
 
     def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """The results of several methods in one exchange, in order; the first refusal is raised."""
+        results = self.outcomes(calls)
+        for result in results:
+            if isinstance(result, ChainError):
+                raise result
+        return results
+
+    def outcomes(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """As `batch`, but what is refused is given as its ChainError in its place."""
         if not calls:
             return []
         requests = [self._request(method, params) for method, params in calls]
@@ -78,7 +86,10 @@ class Rpc:
         for request in requests:
             if request["id"] not in by_id:
                 raise self._nonsense()
-            results.append(self._result(by_id[request["id"]], str(request["method"])))
+            try:
+                results.append(self._result(by_id[request["id"]], str(request["method"])))
+            except ChainError as refusal:
+                results.append(refusal)
         return results
 
     def close(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,30 +10,19 @@ import pytest
 
 from marketplace.store.tables import deals, transactions
 from prixfixe.chain import transactions as sending
-from prixfixe.devnet.anvil import LocalChain, running_anvil
+from prixfixe.devnet.anvil import running_anvil
 from prixfixe.errors import Unavailable
 from prixfixe.protocol.money import Money
 from scheduler import relayer as relayer_module
 from scheduler.relayer import RelayerSettings
 from tests.support.market import PRICE, deploy_local_market
-from tests.support.scheduling import Service, until
+from tests.support.scheduling import Service, mining_by_hand, until
 
 pytestmark = pytest.mark.chain
 
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
-
-
-@contextmanager
-def mining_by_hand(chain: LocalChain) -> Iterator[None]:
-    """No block is made until one is asked for, as on a chain with others on it."""
-    chain.rpc.call("evm_setAutomine", False)
-    try:
-        yield
-    finally:
-        chain.rpc.call("evm_setAutomine", True)
-        chain.rpc.call("evm_mine")
 
 
 def killed_when_it_sends(*_: Any) -> None:
@@ -100,10 +87,10 @@ def test_a_relayer_killed_after_its_bytes_left_finds_the_receipt_and_sends_nothi
 
 def test_rows_go_out_without_waiting_for_the_receipts_of_those_before(service: Service) -> None:
     service.ready_worker(slots=3)
-    service.order(tasks=3)
-    service.matcher.run_once()
     with mining_by_hand(service.market.chain):
-        service.relayer.run_once()
+        for nonce in range(3):
+            match_is_queued(service, nonce=nonce)
+            service.relayer.run_once()
         rows = service.outbox()
         assert [row["state"] for row in rows] == ["sent"] * 3
         first = rows[0]["nonce"]

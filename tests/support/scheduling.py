@@ -4,7 +4,8 @@ them."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from marketplace.store.tables import (
 from marketplace.store.tables import transactions as outbox_table
 from marketplace.store.upsert import insert_missing
 from prixfixe.chain.client import MarketClient
+from prixfixe.devnet.anvil import LocalChain
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol.deals import Deal, Offer, refusal_root
 from prixfixe.protocol.money import Money
@@ -61,6 +63,17 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any
             raise AssertionError(f"waited {seconds:.0f} s for: {what}")
         time.sleep(0.02)
     return value
+
+
+@contextmanager
+def mining_by_hand(chain: LocalChain) -> Iterator[None]:
+    """No block is made until one is asked for, as on a chain with others on it."""
+    chain.rpc.call("evm_setAutomine", False)
+    try:
+        yield
+    finally:
+        chain.rpc.call("evm_setAutomine", True)
+        chain.rpc.call("evm_mine")
 
 
 def hurry(store: Store) -> None:

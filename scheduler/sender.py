@@ -1,0 +1,138 @@
+"""The operator's key at the chain's node: what a call would cost and do, its nonces, receipts and funds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from prixfixe.chain.client import MarketClient
+from prixfixe.chain.transactions import SignedTransaction, Transaction, TransactionReceipt
+from prixfixe.errors import ChainError, Unavailable
+from prixfixe.keys import Signer
+
+log = logging.getLogger(__name__)
+
+_GAS_MARGIN_PERCENT: Final = 30
+_FEE_QUESTIONS: Final = (("eth_getBlockByNumber", ("latest", False)), ("eth_maxPriorityFeePerGas", ()))
+_TYPICAL_GAS: Final = 150_000  # a match or a settlement of one lot
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A transaction without its nonce. mined: how many of the key's the chain has. block_gas: most that a
+    block takes."""
+
+    transaction: Transaction
+    mined: int
+    block_gas: int
+
+
+class Sender:
+    """Asks and signs; sends nothing. least_sends: below money for so many calls it warns."""
+
+    def __init__(self, market: MarketClient, signer: Signer, least_sends: int) -> None:
+        self._market: Final = market
+        self._signer: Final = signer
+        self._least_sends: Final = least_sends
+        self._funds_seen = float("-inf")  # by the monotonic clock
+        self.warning: str | None = None  # about the funds
+
+    @property
+    def address(self) -> str:
+        return self._signer.address
+
+    def sign(self, transaction: Transaction) -> SignedTransaction:
+        return transaction.sign(self._signer)
+
+    def prepare(self, data: bytes) -> Prepared:
+        """A call of the market with the present fees. ChainError when it would revert."""
+        estimate = ("eth_estimateGas", [self._call(data), "pending"])
+        mined, balance, gas, block, tip = self._market.rpc.batch(
+            [*self._own_questions(), estimate, *_FEE_QUESTIONS]
+        )
+        max_fee, priority_fee = _fees(block, tip)
+        self._look_at_funds(int(balance, 16), max_fee)
+        transaction = Transaction(
+            chain_id=self._market.chain_id,
+            nonce=0,
+            to=self._market.contract,
+            data=data,
+            gas=int(gas, 16) * (100 + _GAS_MARGIN_PERCENT) // 100,
+            max_fee=max_fee,
+            priority_fee=priority_fee,
+        )
+        return Prepared(transaction, int(mined, 16), int(block["gasLimit"], 16))
+
+    def refusals(self, calls: Sequence[bytes], block: str = "pending") -> list[ChainError | None]:
+        """Of each call why the contract would refuse it after `block`; None when it would not."""
+        questions = [("eth_call", [self._call(data), block]) for data in calls]
+        answers = self._market.rpc.outcomes(questions)
+        return [answer if isinstance(answer, ChainError) else None for answer in answers]
+
+    def with_present_fees(self, transaction: Transaction) -> Transaction:
+        max_fee, priority_fee = _fees(*self._market.rpc.batch(_FEE_QUESTIONS))
+        return replace(transaction, max_fee=max_fee, priority_fee=priority_fee)
+
+    def nothing(self, nonce: int) -> SignedTransaction:
+        """A transaction that only uses its nonce."""
+        empty = Transaction(self._market.chain_id, nonce, self.address, b"", 21_000, 0, 0)
+        return self.sign(self.with_present_fees(empty))
+
+    def mined(self) -> int:
+        """How many transactions of the key the chain has: its next nonce, when none is on its way."""
+        return int(self._market.rpc.call("eth_getTransactionCount", self.address, "latest"), 16)
+
+    def receipts(self, hashes: Sequence[str]) -> list[TransactionReceipt]:
+        """Of those that are mined."""
+        wanted = dict.fromkeys(hashes)
+        answers = self._market.rpc.batch([("eth_getTransactionReceipt", [each]) for each in wanted])
+        return [TransactionReceipt.from_rpc(answer) for answer in answers if answer is not None]
+
+    def watch_funds(self, seconds: float) -> None:
+        """Look whether the key can go on paying for a while, unless that was seen `seconds` ago or less."""
+        if time.monotonic() - self._funds_seen < seconds:
+            return
+        try:
+            _, balance, block, tip = self._market.rpc.batch([*self._own_questions(), *_FEE_QUESTIONS])
+        except Unavailable:
+            return  # nothing is to be sent, and who reads the chain says that it is gone
+        self._look_at_funds(int(balance, 16), _fees(block, tip)[0])
+
+    def _look_at_funds(self, balance: int, max_fee: int) -> None:
+        self._funds_seen = time.monotonic()
+        sends = balance // max(max_fee * _TYPICAL_GAS, 1)
+        if sends >= self._least_sends:
+            if self.warning is not None:
+                log.info("%s has money for gas again", self.address)
+            self.warning = None
+            return
+        if self.warning is None:
+            log.warning(
+                "%s has gas money for about %d more transactions: send it the chain's own coin in time",
+                self.address,
+                sends,
+            )
+        self.warning = f"{self.address} has gas money for about {sends} more transactions"
+
+    def _own_questions(self) -> list[tuple[str, list[Any]]]:
+        return [
+            ("eth_getTransactionCount", [self.address, "latest"]),
+            ("eth_getBalance", [self.address, "latest"]),
+        ]
+
+    def _call(self, data: bytes) -> dict[str, str]:
+        return {"from": self.address, "to": self._market.contract, "data": "0x" + data.hex()}
+
+
+def _fees(block: Mapping[str, Any], tip: str) -> tuple[int, int]:
+    """(most, tip) in wei per gas. The base fee can double in six full blocks."""
+    priority = int(tip, 16)
+    return 2 * int(block.get("baseFeePerGas", "0x0"), 16) + priority, priority
+
+
+def by_contract(error: ChainError) -> bool:
+    """Whether a refusal is the contract's answer, and not the node's trouble."""
+    return error.values.get("data") is not None or "revert" in str(error)
