@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, select
 from marketplace.batches import last_batch, terms_of
 from marketplace.chain import ChainReader
 from marketplace.live_depth import LiveDepth
-from marketplace.store import transitions
+from marketplace.store import states, transitions
 from marketplace.store.batches import closes_at
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, jobs, lots
@@ -195,7 +195,7 @@ class Book:
         ).scalars()
         ended = 0
         for lot in free.all():
-            transitions.free_lot_ended(connection, order, lot, _CANCELLED)
+            transitions.lot_ended(connection, order, lot, _CANCELLED, states.LOT_CANCELLED)
             ended += 1
         if not ended:
             raise Conflict(

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import outbox, transitions
+from marketplace.store import outbox, states, transitions
 from marketplace.store.tables import asks, jobs, lots
 from prixfixe.errors import ChainError, Conflict
 from prixfixe.protocol.wire import Reason
@@ -52,7 +52,7 @@ def match_failed(connection: Connection, row: RowMapping, error: ChainError) -> 
     transitions.lot_unmatched(connection, job, lot, _why(error), time.time() + _back_off(number))
     ended = _order_is_dead(error, found.customer)
     if ended is not None:
-        transitions.lot_ended(connection, job, lot, ended)
+        transitions.lot_ended(connection, job, lot, ended, states.LOT_GIVEN_UP)
     elif _ask_is_dead(error, found.customer):
         for leg in row["arguments"]["asks"]:
             connection.execute(

@@ -12,7 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
-from marketplace.store import outbox, rounds, transitions
+from marketplace.store import outbox, rounds, states, transitions
 from marketplace.store.database import Store
 from marketplace.store.settling import Standing, settle_when_signed, standing_of
 from marketplace.store.tables import attempts, deals, jobs, lots, workers
@@ -153,7 +153,7 @@ class Reaper(Duty):
             )
             with self.store.write() as connection:
                 try:
-                    transitions.free_lot_ended(connection, row["job"], row["lot"], reason)
+                    transitions.lot_ended(connection, row["job"], row["lot"], reason, states.LOT_GIVEN_UP)
                 except Conflict:
                     continue  # matched or cancelled in this very moment
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from marketplace.store import outbox, transitions
+from marketplace.store import outbox, states, transitions
 from marketplace.store.database import notify
-from marketplace.store.tables import batches, chain_events, lots, open_batches, transactions
+from marketplace.store.moves import move
+from marketplace.store.tables import batches, chain_events, open_batches, transactions
 from marketplace.store.upsert import put
 from prixfixe.errors import Conflict
 from prixfixe.protocol.typed_data import format_bytes32
@@ -79,7 +80,7 @@ def batch_closed(connection: Connection, row: dict[str, Any], parts: Sequence[Se
     for part, filled in enumerate(parts):
         for each in filled:
             key = {"job": each.job, "lot": each.lot}
-            transitions.change(connection, lots, key, ("free",), state="matching", waiting_reason=None)
+            move(connection, states.LOT_MATCHED, key, waiting_reason=None)
             transitions.stage_said(connection, each.job, "paying into the contract")
         wish = {
             "batch": row["digest"],

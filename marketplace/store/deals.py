@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import rounds, trades, transitions
+from marketplace.store import rounds, states, trades, transitions
 from marketplace.store.database import notify
+from marketplace.store.moves import moving
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
 from prixfixe.protocol.deals import Deal, Due, Fact, Leg
@@ -51,22 +52,17 @@ def deal_opened(connection: Connection, deal: Deal, due: int, where: dict[str, A
             opened=where,
         )
     )
-    lot_free = (lots.c.job == job, lots.c.lot == deal.lot, lots.c.state.in_(("matching", "free")))
     changed = connection.execute(
-        update(lots)
-        .where(*lot_free)
-        .values(state="open", tries=lots.c.tries + 1, waiting_reason=None, not_before=0.0)
+        moving(states.LOT_OPENED)
+        .where(lots.c.job == job, lots.c.lot == deal.lot)
+        .values(tries=lots.c.tries + 1, waiting_reason=None, not_before=0.0)
     )
     if changed.rowcount != 1:
         # Nobody will work on it, so it expires and the money comes back whole.
         log.error("deal %s was opened on lot %d of %s, which is over here", deal_id, deal.lot, job)
         return
     if row.state == "queued":
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job, jobs.c.state == "queued")
-            .values(state="running", reason=None)
-        )
+        connection.execute(moving(states.JOB_STARTED).where(jobs.c.id == job).values(reason=None))
     for leg in deal.legs:
         _assign(connection, deal, opening, leg)
         notify(connection, f"worker:{leg.key}")
@@ -114,7 +110,7 @@ def deal_settled(
     row = _end(
         connection,
         deal_id,
-        "settled",
+        states.DEAL_SETTLED,
         where,
         root=root,
         done=done,
@@ -143,7 +139,9 @@ def deal_refused(
 ) -> None:
     """open -> refused. The lot ends with the worker's reason, or is free again when the provider is at
     fault."""
-    row = _end(connection, deal_id, "refused", where, done=0, returned=returned, signatures=signatures)
+    row = _end(
+        connection, deal_id, states.DEAL_REFUSED, where, done=0, returned=returned, signatures=signatures
+    )
     if row is None:
         return
     failed = connection.execute(
@@ -174,7 +172,7 @@ def deal_refused(
 
 def deal_expired(connection: Connection, deal_id: str, *, returned: int, where: dict[str, Any]) -> None:
     """open -> expired. The lot is free again for another worker while the order lives."""
-    row = _end(connection, deal_id, "expired", where, returned=returned)
+    row = _end(connection, deal_id, states.DEAL_EXPIRED, where, returned=returned)
     if row is None:
         return
     round_ = standing_of(connection, deal_id, row["opening"]).round
@@ -200,7 +198,7 @@ def lot_cancelled(connection: Connection, job: str, lot: int) -> None:
     ).scalar_one_or_none()
     if state in ("free", "matching"):
         reason = Reason(code="cancelled", message="cancelled by its customer on the chain", fault="customer")
-        transitions.lot_ended(connection, job, lot, reason)
+        transitions.lot_ended(connection, job, lot, reason, states.LOT_CLOSED)
 
 
 def account_bumped(connection: Connection, account: str, era: int) -> None:
@@ -214,7 +212,7 @@ def account_bumped(connection: Connection, account: str, era: int) -> None:
     reason = Reason(code="order-ended", message=message, hint="order again", fault="customer")
     for row in found:
         if row.order["era"] < era:
-            transitions.lot_ended(connection, row.job, row.lot, reason)
+            transitions.lot_ended(connection, row.job, row.lot, reason, states.LOT_GIVEN_UP)
     connection.execute(delete(asks).where(asks.c.provider == account))
 
 
@@ -251,7 +249,6 @@ def _assign(connection: Connection, deal: Deal, opening: int, leg: Leg) -> None:
     if known is not None and (state == "succeeded" or known.commitment is not None):
         return  # what was committed to or signed names no deadline, so it stands
     fresh: dict[str, Any] = {
-        "state": "assigned",
         "status": None,
         "result": None,
         "signature": None,
@@ -260,7 +257,8 @@ def _assign(connection: Connection, deal: Deal, opening: int, leg: Leg) -> None:
         "ended_at": None,
     }
     if state is not None:
-        connection.execute(update(attempts).where(attempts.c.id == attempt).values(**fresh))
+        again = moving(states.ATTEMPT_ASSIGNED_AGAIN).where(attempts.c.id == attempt)
+        connection.execute(again.values(**fresh))
         return
     connection.execute(
         insert(attempts).values(
@@ -271,6 +269,7 @@ def _assign(connection: Connection, deal: Deal, opening: int, leg: Leg) -> None:
             lot=deal.lot,
             worker=leg.key,
             provider=leg.provider,
+            state="assigned",
             created_at=int(time.time()),
             **fresh,
         )
@@ -305,14 +304,14 @@ def _open(connection: Connection, deal_id: str) -> RowMapping | None:
 
 
 def _end(
-    connection: Connection, deal_id: str, state: str, where: dict[str, Any], **values: Any
+    connection: Connection, deal_id: str, how: states.Transition, where: dict[str, Any], **values: Any
 ) -> RowMapping | None:
     row = _open(connection, deal_id)
     if row is not None:
         connection.execute(
-            update(deals)
-            .where(deals.c.id == deal_id, deals.c.opening == row["opening"], deals.c.state == "open")
-            .values(state=state, ended=where, **values)
+            moving(how)
+            .where(deals.c.id == deal_id, deals.c.opening == row["opening"])
+            .values(ended=where, **values)
         )
         # A worker that still runs it learns at its next heartbeat that it should stop.
         for leg in Deal.from_json(row["deal"]).legs:

@@ -8,12 +8,14 @@ what it was charged changes only when a deal is found guilty.
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
+from marketplace.store import states
 from marketplace.store.database import notify
+from marketplace.store.moves import moving
 from marketplace.store.tables import cases, deals, jobs
 from marketplace.store.transitions import charged
 from prixfixe.protocol.deals import Deal
@@ -55,7 +57,7 @@ def case_opened(
             opened=where,
         )
     )
-    _move(connection, deal, "disputed")
+    _move(connection, deal, states.DEAL_DISPUTED)
 
 
 def case_judged(
@@ -67,20 +69,20 @@ def case_judged(
     if deal is None:
         return
     if not guilty:
-        _end(connection, deal_id, "acquitted", where, fee=fee)
-        _move(connection, deal, "settled", fact=str(fact))
+        _end(connection, deal_id, states.CASE_ACQUITTED, where, fee=fee)
+        _move(connection, deal, states.DEAL_CLEARED, fact=str(fact))
         return
     kept = Deal.from_json(deal["deal"]).total.units - deal["returned"]
-    _end(connection, deal_id, "guilty", where, fee=fee, returned=kept)
-    _move(connection, deal, "guilty")
+    _end(connection, deal_id, states.CASE_GUILTY, where, fee=fee, returned=kept)
+    _move(connection, deal, states.DEAL_CONVICTED)
 
 
 def case_lapsed(connection: Connection, deal_id: str, *, fact: int, where: dict[str, Any]) -> None:
     """open -> lapsed, its deal disputed -> settled with a new fact."""
     deal = _deal(connection, deal_id, "disputed")
     if deal is not None:
-        _end(connection, deal_id, "lapsed", where)
-        _move(connection, deal, "settled", fact=str(fact))
+        _end(connection, deal_id, states.CASE_LAPSED, where)
+        _move(connection, deal, states.DEAL_CLEARED, fact=str(fact))
 
 
 def open_cases(connection: Connection) -> list[RowMapping]:
@@ -100,7 +102,7 @@ def unopen(connection: Connection, deal_id: str) -> None:
     case, deal = _newest(connection, deal_id), _deal(connection, deal_id, "disputed")
     if case is not None and deal is not None:
         connection.execute(delete(cases).where(cases.c.deal == deal_id, cases.c.number == case["number"]))
-        _move(connection, deal, "settled")
+        _move(connection, deal, states.DEAL_UNDISPUTED)
 
 
 def reopen(connection: Connection, deal_id: str) -> None:
@@ -110,11 +112,11 @@ def reopen(connection: Connection, deal_id: str) -> None:
     if case is None or case["state"] == "open" or deal is None:
         return
     connection.execute(
-        update(cases)
+        moving(states.CASE_REOPENED)
         .where(cases.c.deal == deal_id, cases.c.number == case["number"])
-        .values(state="open", fee=None, returned=None, ended=None)
+        .values(fee=None, returned=None, ended=None)
     )
-    _move(connection, deal, "disputed", fact=case["fact"])
+    _move(connection, deal, states.DEAL_DISPUTED_AGAIN, fact=case["fact"])
 
 
 def _deal(connection: Connection, deal_id: str, *states: str) -> RowMapping | None:
@@ -132,25 +134,15 @@ def _newest(connection: Connection, deal_id: str) -> RowMapping | None:
 
 
 def _end(
-    connection: Connection,
-    deal_id: str,
-    state: Literal["guilty", "acquitted", "lapsed"],
-    where: dict[str, Any],
-    **values: Any,
+    connection: Connection, deal_id: str, how: states.Transition, where: dict[str, Any], **values: Any
 ) -> None:
-    connection.execute(
-        update(cases)
-        .where(cases.c.deal == deal_id, cases.c.state == "open")
-        .values(state=state, ended=where, **values)
-    )
+    connection.execute(moving(how).where(cases.c.deal == deal_id).values(ended=where, **values))
 
 
-def _move(connection: Connection, deal: RowMapping, state: str, **values: Any) -> None:
+def _move(connection: Connection, deal: RowMapping, how: states.Transition, **values: Any) -> None:
     """The deal's state, and what its job was charged, if that is over, with it."""
     connection.execute(
-        update(deals)
-        .where(deals.c.id == deal["id"], deals.c.opening == deal["opening"])
-        .values(state=state, **values)
+        moving(how).where(deals.c.id == deal["id"], deals.c.opening == deal["opening"]).values(**values)
     )
     over = (jobs.c.id == deal["job"], jobs.c.ended_at.is_not(None))
     connection.execute(update(jobs).where(*over).values(charged=charged(connection, deal["job"])))

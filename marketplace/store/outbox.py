@@ -12,12 +12,13 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.store import states
 from marketplace.store.database import notify
+from marketplace.store.moves import move
 from marketplace.store.tables import deals, transactions
-from prixfixe.errors import Conflict
 
 Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten"]
 
@@ -87,9 +88,8 @@ def transactions_sent(
     for row, known in found.all():
         _move(
             connection,
+            states.TRANSACTION_SENT,
             row,
-            IN_FLIGHT,
-            state="sent",
             nonce=nonce,
             hash=transaction_hash,
             hashes=known if transaction_hash in known else [*known, transaction_hash],
@@ -99,7 +99,7 @@ def transactions_sent(
 
 def transaction_dropped(connection: Connection, row: int, why: str) -> None:
     """sent -> pending: the pool lost it and its nonce went to another. Its hashes stay known."""
-    _move(connection, row, ("sent",), state="pending", nonce=None, hash=None, error={"message": why})
+    _move(connection, states.TRANSACTION_DROPPED, row, nonce=None, hash=None, error={"message": why})
     notify(connection, "transactions")
 
 
@@ -109,9 +109,8 @@ def transaction_confirmed(
     """sent -> confirmed. gas_used: its share of the transaction's."""
     _move(
         connection,
+        states.TRANSACTION_CONFIRMED,
         row,
-        ("sent",),
-        state="confirmed",
         hash=transaction_hash,
         block=block,
         gas_used=gas_used,
@@ -121,14 +120,14 @@ def transaction_confirmed(
 
 def transaction_revived(connection: Connection, row: int) -> None:
     """confirmed -> sent: the chain took its block back. All its hashes are still known."""
-    _move(connection, row, ("confirmed",), state="sent", block=None, gas_used=None)
+    _move(connection, states.TRANSACTION_REVIVED, row, block=None, gas_used=None)
 
 
 def transaction_failed(
     connection: Connection, row: int, error: dict[str, Any], *, block: int | None = None
 ) -> None:
     """pending or sent -> failed, with the decoded reason (`{"revert", "message", "arguments"}`)."""
-    _move(connection, row, IN_FLIGHT, state="failed", error=error, block=block)
+    _move(connection, states.TRANSACTION_FAILED, row, error=error, block=block)
 
 
 def _queue(connection: Connection, call: Call, subject: str, arguments: dict[str, Any]) -> bool:
@@ -165,10 +164,5 @@ def _last(connection: Connection, prefix: str) -> RowMapping | None:
     )
 
 
-def _move(connection: Connection, row: int, old: tuple[str, ...], **values: Any) -> None:
-    values["updated_at"] = time.time()
-    changed = connection.execute(
-        update(transactions).where(transactions.c.id == row, transactions.c.state.in_(old)).values(**values)
-    )
-    if changed.rowcount != 1:
-        raise Conflict(f"transaction {row} is not {' or '.join(old)}", code="stale-state", fault="platform")
+def _move(connection: Connection, how: states.Transition, row: int, **values: Any) -> None:
+    move(connection, how, {"id": row}, updated_at=time.time(), **values)

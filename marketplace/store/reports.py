@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import rounds
+from marketplace.store import rounds, states
 from marketplace.store.events import add_event
+from marketplace.store.moves import move
 from marketplace.store.settling import PAID_STATES, Standing, settle_when_signed, standing_of
 from marketplace.store.tables import attempts, tasks
-from marketplace.store.transitions import attempt_row, change, stage_said, worker_name
+from marketplace.store.transitions import attempt_row, stage_said, worker_name
 from prixfixe.errors import Conflict
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
@@ -42,12 +43,10 @@ def attempt_reported(connection: Connection, attempt: str, report: LotReport, si
     told = [task.model_dump(mode="json") for task in report.tasks]
     reason = None if done or report.reason is None else report.reason.model_dump(mode="json")
     now = int(time.time())
-    change(
+    move(
         connection,
-        attempts,
+        states.ATTEMPT_SUCCEEDED if done else states.ATTEMPT_FAILED,
         {"id": attempt},
-        ("assigned", "running", "opened", "lost"),
-        state="succeeded" if done else "failed",
         status=report.status,
         seconds=sum(task.seconds for task in report.tasks),
         tasks=told,
@@ -62,8 +61,8 @@ def attempt_reported(connection: Connection, attempt: str, report: LotReport, si
         tasks_ended(connection, row["job"], row["lot"], told)
         add_event(connection, row["job"], "state", {"state": "settled", "stage": "outputs delivered"})
         return
-    move = settle_when_signed if standing.round is None else rounds.advance
-    settled = move(connection, row["deal"], row["opening"])
+    go_on = settle_when_signed if standing.round is None else rounds.advance
+    settled = go_on(connection, row["deal"], row["opening"])
     if done or settled or standing.round is None:
         tasks_ended(connection, row["job"], row["lot"], told)
         stage_said(connection, row["job"], "settling" if done else "giving the money back")
@@ -114,7 +113,7 @@ def tasks_ended(connection: Connection, job: str, lot: int, told: Sequence[dict[
         [
             {
                 "at": first + place,
-                "ended": "succeeded" if each["status"] == 0 else "failed",
+                "ended": (states.TASK_FAILED if each["status"] else states.TASK_SUCCEEDED).target,
                 "as": each["status"],
                 "with": each["outputs"],
                 "number": len(each["outputs"]["files"]),

@@ -1,4 +1,4 @@
-"""Undo what the chain took back. The one module that moves states against their arrows.
+"""Undo what the chain took back: the transitions that are marked as rewinds, and `disputes`' and `outbox`'.
 
 Called by the indexer for each event of a block that is no longer on the chain, newest first, in the
 transaction that moves its cursor back. A deal's attempts survive: their ids follow from the deal, which
@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import batches, disputes, trades, transitions
+from marketplace.store import batches, disputes, states, trades, transitions
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
+from marketplace.store.moves import moving
 from marketplace.store.reports import tasks_ended
 from marketplace.store.settling import settle_when_signed
 from marketplace.store.tables import attempts, deals, jobs, lots, offers, tasks
@@ -41,7 +42,7 @@ def undo(connection: Connection, name: str, data: dict[str, Any]) -> None:
     elif name in ("Judged", "Lapsed"):
         disputes.reopen(connection, data["deal"])
     elif name == "Cancelled":
-        _revive(connection, data["order"], data["lot"], "free")
+        _revive(connection, data["order"], data["lot"], states.LOT_UNCANCELLED)
 
 
 def _unopen(connection: Connection, deal: str) -> None:
@@ -52,7 +53,7 @@ def _unopen(connection: Connection, deal: str) -> None:
     for attempt in _attempts(connection, row, ("assigned", "running")):
         transitions.attempt_lost(connection, attempt["id"], "the chain took its deal back")
     connection.execute(delete(deals).where(deals.c.id == deal, deals.c.opening == row["opening"]))
-    _revive(connection, row["job"], row["lot"], "free", tries=-1)
+    _revive(connection, row["job"], row["lot"], states.LOT_UNOPENED, tries=-1)
     notify(connection, "lots")
 
 
@@ -62,10 +63,9 @@ def _reopen(connection: Connection, deal: str) -> None:
     if row is None or row["state"] == "open":
         return
     connection.execute(
-        update(deals)
+        moving(states.DEAL_REOPENED)
         .where(deals.c.id == deal, deals.c.opening == row["opening"])
         .values(
-            state="open",
             root=None,
             done=None,
             signatures=None,
@@ -76,34 +76,35 @@ def _reopen(connection: Connection, deal: str) -> None:
         )
     )
     trades.lot_untraded(connection, deal, row["opening"])
-    _revive(connection, row["job"], row["lot"], "open")
+    _revive(connection, row["job"], row["lot"], states.LOT_REOPENED)
     # Of several replicas the one that delivered says how the tasks ended, after all that failed.
     for attempt in _attempts(connection, row, ("failed",)) + _attempts(connection, row, ("succeeded",)):
         if attempt["status"] is None:
             continue  # outvoted: it never reported
         connection.execute(
-            update(tasks).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"]).values(state="running")
+            moving(states.TASK_RESUMED).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
         )
         tasks_ended(connection, row["job"], row["lot"], attempt["tasks"])
     settle_when_signed(connection, deal, row["opening"])
 
 
-def _revive(connection: Connection, job: str, lot: int, state: str, *, tries: int = 0) -> None:
-    """A lot and its job are alive again."""
-    connection.execute(
-        update(lots)
+def _revive(connection: Connection, job: str, lot: int, how: states.Transition, *, tries: int = 0) -> None:
+    """A lot and its job are alive again; nothing when the event had found the lot over, and moved nothing."""
+    revived = connection.execute(
+        moving(how)
         .where(lots.c.job == job, lots.c.lot == lot)
-        .values(state=state, tries=lots.c.tries + tries, waiting_reason=None, not_before=0.0)
+        .values(tries=lots.c.tries + tries, waiting_reason=None, not_before=0.0)
     )
+    if not revived.rowcount:
+        return
     matched = connection.execute(select(deals.c.id).where(deals.c.job == job).limit(1)).first() is not None
-    alive = "running" if matched else "queued"
+    again = states.JOB_RESUMED if matched else states.JOB_UNSTARTED
     stage = "the chain was re-organised; going on"
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job)
-        .values(state=alive, stage=stage, charged=0, ended_at=None, reason=None)
-    )
-    add_event(connection, job, "state", {"state": alive, "stage": stage})
+    told = {"stage": stage, "charged": 0, "ended_at": None, "reason": None}
+    moved = connection.execute(moving(again).where(jobs.c.id == job).values(**told))
+    if not moved.rowcount:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(**told))
+    add_event(connection, job, "state", {"state": again.target, "stage": stage})
 
 
 def _newest(connection: Connection, deal: str) -> RowMapping | None:

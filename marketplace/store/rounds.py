@@ -1,6 +1,6 @@
 """The round of a deal with several legs: every replica commits, then opens; a quorum agrees, one delivers.
 
-The states and who moves them are in `marketplace.store.tables`, the rules in `prixfixe.market.quorum`. All
+The states and who moves them are in `marketplace.store.states`, the rules in `prixfixe.market.quorum`. All
 take the connection of a `Store.write()`; each change wakes the workers of the deal (`round:<deal>`).
 """
 
@@ -11,10 +11,11 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, update
 
-from marketplace.store import transitions
+from marketplace.store import states, transitions
 from marketplace.store.database import notify
+from marketplace.store.moves import move, moving
 from marketplace.store.settling import Standing, settle_when_signed, standing_of
-from marketplace.store.tables import attempts, rounds
+from marketplace.store.tables import rounds
 from marketplace.store.upsert import insert_missing
 from prixfixe.errors import Conflict
 from prixfixe.market import quorum
@@ -52,12 +53,10 @@ def attempt_committed(connection: Connection, attempt: str, commitment: str) -> 
             fault="provider",
         )
     _require_round(standing, "committing")
-    transitions.change(
+    move(
         connection,
-        attempts,
+        states.ATTEMPT_COMMITTED,
         {"id": attempt},
-        ("assigned", "running", "lost"),
-        state="committed",
         commitment=commitment,
         reason=None,
         ended_at=None,
@@ -77,12 +76,10 @@ def attempt_opened(connection: Connection, attempt: str, result: Result, signatu
     """
     row = transitions.attempt_row(connection, attempt)
     _require_round(_round(connection, attempt), "opening", "agreed", "delivered")
-    transitions.change(
+    move(
         connection,
-        attempts,
+        states.ATTEMPT_OPENED,
         {"id": attempt},
-        ("committed", "lost"),
-        state="opened",
         result=result.to_json(),
         signature=signature,
         reason=None,
@@ -100,19 +97,19 @@ def advance(connection: Connection, deal: str, opening: int) -> bool:
     state, needed = standing.round["state"], standing.deal.quorum
     replicas = standing.replicas
     if state == "committing" and quorum.all_committed(replicas, needed):
-        _move(connection, standing, "opening")
+        _move(connection, standing, states.ROUND_OPENING)
     elif state == "committing" and quorum.have_committed(replicas, needed):
         if standing.round["quorum_at"] is None:
             connection.execute(update(rounds).where(_key(standing)).values(quorum_at=time.time()))
     elif state == "opening" and (vote := quorum.agreed_root(replicas, needed)) is not None:
         root, _, done = vote.partition(":")
-        _move(connection, standing, "agreed", root=root, done=int(done), agreed_at=time.time())
+        _move(connection, standing, states.ROUND_AGREED, root=root, done=int(done), agreed_at=time.time())
         transitions.stage_said(connection, standing.row["job"], "a quorum agrees; delivering")
     elif state == "opening" and quorum.is_split(replicas, needed):
-        _move(connection, standing, "split")
+        _move(connection, standing, states.ROUND_SPLIT)
     _end_losers(connection, _again(connection, standing))
     if any(each["state"] == "succeeded" for each in standing.attempts):
-        _move_if(connection, _again(connection, standing), "agreed", "delivered")
+        _move(connection, standing, states.ROUND_DELIVERED)
     return settle_when_signed(connection, deal, opening)
 
 
@@ -124,7 +121,7 @@ def close_commitments(connection: Connection, deal: str, opening: int) -> None:
     if not quorum.have_committed(standing.replicas, standing.deal.quorum):
         return
     # First the round, so that losing the last of them does not open it a second time.
-    _move(connection, standing, "opening")
+    _move(connection, standing, states.ROUND_OPENING)
     for each in standing.attempts:
         if each["state"] in ("assigned", "running") and each["commitment"] is None:
             transitions.attempt_lost(connection, each["id"], "its replicas did not wait for it any longer")
@@ -165,12 +162,10 @@ def _end_losers(connection: Connection, standing: Standing) -> None:
     for each in standing.attempts:
         if each["state"] != "opened" or (each["result"]["root"], each["result"]["done"]) == (root, done):
             continue
-        transitions.change(
+        move(
             connection,
-            attempts,
+            states.ATTEMPT_OUTVOTED,
             {"id": each["id"]},
-            ("opened",),
-            state="failed",
             reason=reason.model_dump(mode="json"),
             ended_at=int(time.time()),
         )
@@ -219,13 +214,7 @@ def _key(standing: Standing) -> ColumnElement[bool]:
     return and_(rounds.c.deal == standing.row["id"], rounds.c.opening == standing.row["opening"])
 
 
-def _move(connection: Connection, standing: Standing, state: str, **values: object) -> None:
-    assert standing.round is not None
-    _move_if(connection, standing, standing.round["state"], state, **values)
-
-
-def _move_if(connection: Connection, standing: Standing, old: str, state: str, **values: object) -> None:
-    connection.execute(
-        update(rounds).where(_key(standing), rounds.c.state == old).values(state=state, **values)
-    )
+def _move(connection: Connection, standing: Standing, how: states.Transition, **values: object) -> None:
+    """The round's transition; nothing when it is past it."""
+    connection.execute(moving(how).where(_key(standing)).values(**values))
     notify(connection, topic(standing.row["id"]))

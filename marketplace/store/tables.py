@@ -4,10 +4,8 @@ Conventions: addresses EIP-55; ids and hashes of the chain are 0x-hex; digests (
 an integer of the token's smallest unit (64 bits hold every balance the contract can hold); times are
 integer seconds: `*_at` on the service's clock, `deadline`, `expiry`, `deliver_by` and `until` on the
 chain's. JSON columns hold the canonical forms of `prixfixe.protocol`, and NULL for nothing. Every state
-column has a CHECK, and the comment beside each value names the transitions that lead out of it and who
-makes them; `marketplace.store.transitions`, `deals` and `outbox` are the only places that update one. What
-the chain takes back in a re-organisation is undone, against these arrows, by `marketplace.store.rewind`
-alone.
+column of a state machine has a CHECK and a trigger, both made from `marketplace.store.states`, where every
+transition is named with who makes it.
 """
 
 from __future__ import annotations
@@ -31,6 +29,8 @@ from sqlalchemy import (
     event,
     false,
 )
+
+from marketplace.store import states
 
 # None is stored as NULL and not as the JSON word null, which no CHECK and no IS NULL would take for nothing.
 _JSON = JSON(none_as_null=True)
@@ -57,79 +57,6 @@ JOB_KINDS = (
     "bundle",  # a purchase: the best live asks at the published price
     "flat",  # a bid that takes the best live asks at once
     "auction",  # a bid that waits for the next batch
-)
-JOB_STATES = (
-    # -> running (first deal opened: indexer), -> refunded (never matched, or cancelled: reaper, api)
-    "queued",
-    # -> settled (last lot ended, something done: indexer), -> refunded (nothing done: indexer, reaper)
-    "running",
-    "settled",  # end
-    "refunded",  # end
-)
-LOT_STATES = (
-    # -> matching (matcher), -> ended (order over, failed everywhere, cancelled: reaper, indexer, api)
-    "free",
-    # -> open (DealOpened: indexer), -> free (match transaction failed: relayer),
-    # -> ended (cancelled on chain: indexer)
-    "matching",
-    # -> settled (Settled: indexer), -> free (Expired, Refused with a provider's fault: indexer),
-    # -> ended (Refused otherwise, or no replicas agreed: indexer)
-    "open",
-    "settled",  # end: paid once
-    "ended",  # end: nothing paid
-)
-DEAL_STATES = (
-    "open",  # -> settled, refused, expired (the chain's events: indexer)
-    "settled",  # -> disputed (Challenged: indexer), else end
-    # -> settled (Judged not guilty, Lapsed: indexer), -> guilty (Judged guilty: indexer)
-    "disputed",
-    "guilty",  # end: judged wrong, the customer's money went back
-    "refused",  # end: the worker signed done = 0
-    "expired",  # end: the deadline passed
-)
-CASE_STATES = (
-    # -> guilty, acquitted (Judged: indexer), -> lapsed (the arbiter was silent and anyone said so: indexer)
-    "open",
-    "guilty",  # end: the customer's money went back, the challenger has its bond
-    "acquitted",  # end: the arbiter has the bond, the lot is settled again
-    "lapsed",  # end: the challenger has its bond, the lot is settled again
-)
-TASK_STATES = (
-    "queued",  # -> running (attempt started: api)
-    "running",  # -> succeeded, failed (report: api), -> queued (attempt lost, deal ended: reaper, indexer)
-    "succeeded",  # end
-    "failed",  # -> queued (retried elsewhere: indexer), else end
-)
-ATTEMPT_STATES = (
-    "assigned",  # -> running (worker says so: api), -> lost (heartbeat stopped, deal ended: reaper, indexer)
-    # -> succeeded, failed (report: api), -> committed (one of several replicas: api),
-    # -> lost (heartbeat stopped, deal ended: reaper, indexer; its replicas did not wait for it: api, reaper)
-    "running",
-    # -> opened (api), -> lost (heartbeat stopped, deal ended: reaper, indexer)
-    "committed",
-    # -> succeeded (report: api), -> failed (outvoted, or no replicas agreed: api, reaper),
-    # -> lost (heartbeat stopped, deal expired: reaper, indexer)
-    "opened",
-    "succeeded",  # end
-    "failed",  # end
-    # -> succeeded, failed (it reports after all while its deal is open: api), -> committed, opened (one of
-    # several replicas that is back in time: api), else end
-    "lost",
-)
-ROUND_STATES = (
-    # -> opening (all have committed or given up: api, reaper; a quorum has and the rest is late: reaper)
-    "committing",
-    # -> agreed (a quorum opened one root: api), -> split (no root can have a quorum any more: api, reaper)
-    "opening",
-    "agreed",  # -> delivered (one of them has brought the outputs: api)
-    "delivered",  # end: settles
-    "split",  # end: the deal is hastened and expires
-)
-TRANSACTION_STATES = (
-    "pending",  # -> sent (relayer), -> failed (refused before sending: relayer)
-    "sent",  # -> confirmed, failed (receipt: relayer), -> pending (dropped from the pool: relayer)
-    "confirmed",  # end, -> sent (the chain took it back: relayer)
-    "failed",  # end: reverted, with the decoded reason
 )
 
 sessions = Table(
@@ -249,7 +176,7 @@ jobs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     _states("kind", *JOB_KINDS),
-    _states("state", *JOB_STATES),
+    _states("state", *states.JOB.states),
     CheckConstraint("(offer_id IS NOT NULL) = (kind = 'bundle')", name="purchase_of_an_offer"),
     CheckConstraint("(ended_at IS NULL) = (state IN ('queued', 'running'))", name="ended_when_over"),
     CheckConstraint("charged >= 0", name="charged_positive"),
@@ -271,7 +198,7 @@ lots = Table(
     Column("progress", Float, nullable=False, default=0.0, server_default="0"),
     Column("over", Integer, nullable=False, default=0, server_default="0"),
     Column("waiting_reason", Text),  # why nothing matched, in words
-    _states("state", *LOT_STATES),
+    _states("state", *states.LOT.states),
     Index("ix_lots_state", "state"),
 )
 
@@ -297,7 +224,7 @@ deals = Table(
     Column("fact", String(29)),
     Column("opened", _JSON, nullable=False),  # receipt.TransactionReference
     Column("ended", _JSON),
-    _states("state", *DEAL_STATES),
+    _states("state", *states.DEAL.states),
     CheckConstraint("(ended IS NULL) = (state = 'open')", name="ended_when_over"),
     Index("ix_deals_job", "job", "lot"),
     Index("ix_deals_state_deadline", "state", "deadline"),
@@ -322,7 +249,7 @@ cases = Table(  # challenges of settled deals, in the chain's order; at most one
     Column("returned", BigInteger),  # what the customer got back; of a guilty one
     Column("opened", _JSON, nullable=False),  # receipt.TransactionReference
     Column("ended", _JSON),
-    _states("state", *CASE_STATES),
+    _states("state", *states.CASE.states),
     CheckConstraint("(ended IS NULL) = (state = 'open')", name="ended_when_over"),
     Index("ix_cases_state", "state"),
     Index("ix_cases_job", "job"),
@@ -339,7 +266,7 @@ rounds = Table(  # of a deal with several legs: how they come to one answer with
     Column("created_at", Float, nullable=False),
     Column("quorum_at", Float),  # when so many had committed as must agree
     Column("agreed_at", Float),
-    _states("state", *ROUND_STATES),
+    _states("state", *states.ROUND.states),
     CheckConstraint(
         "(root IS NULL) = (state IN ('committing', 'opening', 'split'))", name="root_when_agreed"
     ),
@@ -385,7 +312,7 @@ tasks = Table(
     Column(
         "over", Boolean, nullable=False, default=False, server_default=false()
     ),  # its worker says so; its lot may still run
-    _states("state", *TASK_STATES),
+    _states("state", *states.TASK.states),
 )
 
 attempts = Table(
@@ -410,7 +337,7 @@ attempts = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
-    _states("state", *ATTEMPT_STATES),
+    _states("state", *states.ATTEMPT.states),
     CheckConstraint("state NOT IN ('committed', 'opened') OR commitment IS NOT NULL", name="committed_first"),
     CheckConstraint("state != 'opened' OR signature IS NOT NULL", name="opened_is_signed"),
     UniqueConstraint("deal", "opening", "worker"),
@@ -607,7 +534,7 @@ transactions = Table(  # the outbox
     Column("error", _JSON),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
-    _states("state", *TRANSACTION_STATES),
+    _states("state", *states.TRANSACTION.states),
     Index("ix_transactions_state", "state", "id"),
 )
 
@@ -641,3 +568,11 @@ idempotency = Table(
     Column("answer", _JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
+
+# A state moves by the transitions of `states` only, whoever asks for it.
+for _machine in states.MACHINES:
+    _trigger = DDL(states.refusals(_machine, "sqlite"))  # type: ignore[no-untyped-call]
+    event.listen(metadata, "after_create", _trigger.execute_if(dialect="sqlite"))
+for _statement in (states.REFUSE, *(states.refusals(each, "postgresql") for each in states.MACHINES)):
+    _trigger = DDL(_statement)  # type: ignore[no-untyped-call]
+    event.listen(metadata, "after_create", _trigger.execute_if(dialect="postgresql"))

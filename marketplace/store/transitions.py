@@ -1,8 +1,7 @@
-"""Every change of state of a job, lot, task or attempt, each a named function with its old state in the
-WHERE.
+"""Every change of state of a job, lot, task or attempt, each a function of its transition's name.
 
-The states and who may move them are written in `marketplace.store.tables`; what the chain's events do to a
-deal is in `marketplace.store.deals`, built on these. A transition that finds another state than the one it
+The transitions are written in `marketplace.store.states`; what the chain's events do to a deal is in
+`marketplace.store.deals`, built on these. A transition that finds another state than the one it
 leaves raises `Conflict` (code `stale-state`) and the caller's transaction rolls back, so nothing happens
 twice. All take the connection of a `Store.write()`, append the job's events and queue the wake-ups that
 leave with the commit.
@@ -17,11 +16,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.sql.schema import Table
 
-from marketplace.store import outbox
+from marketplace.store import outbox, states
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
+from marketplace.store.moves import amend, move, moving
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.protocol.deals import Deal
@@ -39,7 +38,7 @@ COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just fa
 _CANCELLED: Final = Reason(
     code="cancelled", message="cancelled while no worker had it; nothing was charged", fault="customer"
 )
-ALIVE: Final = ("assigned", "running", "committed", "opened")  # attempts whose worker is at it
+ALIVE: Final = states.ATTEMPT_LOST.sources  # attempts whose worker is at it
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +120,8 @@ def job_placed(
 def job_cancelled(connection: Connection, job: str, reason: Reason = _CANCELLED) -> None:
     """queued or running -> refunded by its customer. Conflict once any lot is settled, matched or being
     matched: one that came back from a worker is not."""
-    moved = connection.execute(
-        update(lots).where(lots.c.job == job, lots.c.state == "free").values(state="ended")
-    ).rowcount
+    free = moving(states.LOT_CANCELLED).where(lots.c.job == job)
+    moved = connection.execute(free).rowcount
     total = connection.execute(select(func.count()).where(lots.c.job == job)).scalar_one()
     if moved != total:
         raise Conflict(
@@ -131,7 +129,7 @@ def job_cancelled(connection: Connection, job: str, reason: Reason = _CANCELLED)
             code="already-matched",
             hint="if no result arrives by its deadline the whole price comes back by itself",
         )
-    change(connection, jobs, {"id": job}, ("queued", "running"), reason=reason.model_dump(mode="json"))
+    connection.execute(update(jobs).where(jobs.c.id == job).values(reason=reason.model_dump(mode="json")))
     _end_job(connection, job)
     notify(connection, "lots")
 
@@ -150,7 +148,7 @@ def stage_said(connection: Connection, job: str, stage: str) -> None:
 
 def lot_matched(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> None:
     """free -> matching, with the `match` in the outbox. asks: `{"worker", "ask", "signature"}`, one a leg."""
-    change(connection, lots, {"job": job, "lot": lot}, ("free",), state="matching", waiting_reason=None)
+    move(connection, states.LOT_MATCHED, {"job": job, "lot": lot}, waiting_reason=None)
     if not outbox.queue_match(connection, job, lot, asks):
         raise Conflict(f"a match of lot {lot} of {job} is under way", code="stale-state", fault="platform")
     stage_said(connection, job, "paying into the contract")
@@ -158,26 +156,26 @@ def lot_matched(connection: Connection, job: str, lot: int, asks: Sequence[dict[
 
 def lot_unmatched(connection: Connection, job: str, lot: int, why: str, not_before: float) -> None:
     """matching -> free: the match failed. why: in words. not_before: service clock, when to try again."""
-    values = {"state": "free", "waiting_reason": why, "not_before": not_before}
-    change(connection, lots, {"job": job, "lot": lot}, ("matching",), **values)
+    values = {"waiting_reason": why, "not_before": not_before}
+    move(connection, states.LOT_UNMATCHED, {"job": job, "lot": lot}, **values)
     stage_said(connection, job, f"waiting for a worker: {why}")
     notify(connection, "lots")
 
 
 def lot_waits(connection: Connection, job: str, lot: int, why: str) -> None:
     """A free lot that matched nothing says why. No change of state."""
-    change(connection, lots, {"job": job, "lot": lot}, ("free",), waiting_reason=why)
+    amend(connection, lots, {"job": job, "lot": lot}, "free", waiting_reason=why)
     stage_said(connection, job, f"waiting for a worker: {why}")
 
 
 def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
     """open -> free: refused by a worker's fault or expired; its unfinished tasks are queued again."""
-    values = {"state": "free", "waiting_reason": why, "not_before": 0.0}
-    change(connection, lots, {"job": job, "lot": lot}, ("open",), **values)
+    values = {"waiting_reason": why, "not_before": 0.0}
+    move(connection, states.LOT_FREED, {"job": job, "lot": lot}, **values)
     connection.execute(
-        update(tasks)
-        .where(tasks.c.job == job, tasks.c.lot == lot, tasks.c.state != "queued")
-        .values(state="queued", status=None, outputs=None, files=0, progress=0.0, over=False)
+        moving(states.TASK_QUEUED_AGAIN)
+        .where(tasks.c.job == job, tasks.c.lot == lot)
+        .values(status=None, outputs=None, files=0, progress=0.0, over=False)
     )
     where = (lots.c.job == job, lots.c.lot == lot)
     connection.execute(update(lots).where(*where).values(progress=0.0, over=0))
@@ -188,10 +186,16 @@ def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
     notify(connection, "lots")
 
 
-def lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> None:
-    """free, matching or open -> ended: nothing is paid for it. The last lot's end ends the job."""
-    alive = ("free", "matching", "open")
-    change(connection, lots, {"job": job, "lot": lot}, alive, state="ended", waiting_reason=None)
+def lot_ended(
+    connection: Connection,
+    job: str,
+    lot: int,
+    reason: Reason,
+    how: states.Transition = states.LOT_ENDED,
+) -> None:
+    """open -> ended: nothing is paid for it. The last lot's end ends the job. how: `LOT_GIVEN_UP` or
+    `LOT_CANCELLED` for one that is free (a match under way has the last word), `LOT_CLOSED` by the chain."""
+    move(connection, how, {"job": job, "lot": lot}, waiting_reason=None)
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job, jobs.c.state.in_(("queued", "running")))
@@ -200,33 +204,27 @@ def lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> Non
     _end_job(connection, job)
 
 
-def free_lot_ended(connection: Connection, job: str, lot: int, reason: Reason) -> None:
-    """As `lot_ended`, only while the lot is free: a match under way has the last word."""
-    change(connection, lots, {"job": job, "lot": lot}, ("free",), state="free")
-    lot_ended(connection, job, lot, reason)
-
-
 def lot_settled(connection: Connection, job: str, lot: int) -> None:
     """open -> settled. The last lot's end ends the job."""
-    change(connection, lots, {"job": job, "lot": lot}, ("open",), state="settled", waiting_reason=None)
+    move(connection, states.LOT_SETTLED, {"job": job, "lot": lot}, waiting_reason=None)
     _end_job(connection, job)
 
 
 def _end_job(connection: Connection, job: str) -> None:
     """queued or running -> settled or refunded, when no lot is left to do. The one place where a job
     ends."""
-    states = connection.execute(select(lots.c.state).where(lots.c.job == job)).scalars().all()
-    if any(state not in ("settled", "ended") for state in states):
+    ends = connection.execute(select(lots.c.state).where(lots.c.job == job)).scalars().all()
+    if any(end not in ("settled", "ended") for end in ends):
         return
-    state = "settled" if "settled" in states else "refunded"
+    how = states.JOB_SETTLED if "settled" in ends else states.JOB_REFUNDED
     kept = charged(connection, job)
-    values: dict[str, Any] = {"state": state, "charged": kept, "ended_at": int(time.time()), "stage": ""}
-    if all(each == "settled" for each in states):
+    values: dict[str, Any] = {"charged": kept, "ended_at": int(time.time()), "stage": ""}
+    if all(end == "settled" for end in ends):
         values |= {"reason": _not_done(connection, job), "progress": 1.0}
-    change(connection, jobs, {"id": job}, ("queued", "running"), **values)
+    move(connection, how, {"id": job}, **values)
     reason = connection.execute(select(jobs.c.reason).where(jobs.c.id == job)).scalar_one()
-    add_event(connection, job, "state", {"state": state, "stage": ""})
-    add_event(connection, job, "end", {"state": state, "charged": str(kept), "reason": reason})
+    add_event(connection, job, "state", {"state": how.target, "stage": ""})
+    add_event(connection, job, "end", {"state": how.target, "charged": str(kept), "reason": reason})
 
 
 def _not_done(connection: Connection, job: str) -> dict[str, Any] | None:
@@ -267,12 +265,9 @@ def attempt_started(connection: Connection, attempt: str) -> None:
     row = attempt_row(connection, attempt)
     if row["state"] == "running":
         return
-    now = int(time.time())
-    change(connection, attempts, {"id": attempt}, ("assigned",), state="running", started_at=now)
+    move(connection, states.ATTEMPT_STARTED, {"id": attempt}, started_at=int(time.time()))
     connection.execute(
-        update(tasks)
-        .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "queued")
-        .values(state="running")
+        moving(states.TASK_STARTED).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
     )
     stage_said(connection, row["job"], f"running on {', '.join(_running_names(connection, row))}")
 
@@ -282,12 +277,10 @@ def attempt_lost(connection: Connection, attempt: str, why: str) -> None:
     unless replicas of it live. It may still come back."""
     row = attempt_row(connection, attempt)
     reason = Reason(code="worker-lost", message=why, fault="provider")
-    change(
+    move(
         connection,
-        attempts,
+        states.ATTEMPT_LOST,
         {"id": attempt},
-        ALIVE,
-        state="lost",
         reason=reason.model_dump(mode="json"),
         ended_at=int(time.time()),
     )
@@ -296,9 +289,9 @@ def attempt_lost(connection: Connection, attempt: str, why: str) -> None:
     )
     if connection.execute(replicas).first() is None:
         connection.execute(
-            update(tasks)
-            .where(tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "running")
-            .values(state="queued")
+            moving(states.TASK_QUEUED_AGAIN).where(
+                tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "running"
+            )
         )
     worker_cooled(connection, row["worker"])
     stage_said(connection, row["job"], why)
@@ -355,18 +348,3 @@ def attempt_row(connection: Connection, attempt: str) -> RowMapping:
     if row is None:
         raise NotFound(f"there is no attempt {attempt}", fault="provider")
     return row
-
-
-def change(
-    connection: Connection, table: Table, key: dict[str, Any], old: tuple[str, ...], **values: Any
-) -> None:
-    """Update the one row of `key` if it is in one of the `old` states, else Conflict."""
-    where = [table.c[name] == value for name, value in key.items()]
-    changed = connection.execute(update(table).where(*where, table.c.state.in_(old)).values(**values))
-    if changed.rowcount != 1:
-        row = connection.execute(select(table.c.state).where(*where)).scalar_one_or_none()
-        raise Conflict(
-            f"{table.name.removesuffix('s')} {key} is {row or 'missing'}, not {' or '.join(old)}",
-            code="stale-state",
-            fault="platform",
-        )

@@ -1,7 +1,7 @@
 """`scripts/docs`: the pages that are made from the code, and the proof that they are up to date.
 
 docs/cli.md is what the commands' own --help prints; docs/errors.md is read from the tree of errors and from
-every place that raises one. Runs in .venv.
+every place that raises one; docs/states.md is drawn from the state machines of the store. Runs in .venv.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toolchain import docs_errors
+from toolchain import docs_errors, docs_states
 from toolchain.project import ROOT
 
-ABOUT = "Writes docs/cli.md from the commands' --help and docs/errors.md from the code."
+ABOUT = "Writes docs/cli.md from the commands' --help, docs/errors.md and docs/states.md from the code."
 
 _CLI_HEAD = """\
 # Commands
@@ -66,7 +66,11 @@ def _section(path: tuple[str, ...], command: object) -> str:
     return f"{'#' * (len(path) + 1)} {' '.join(path)}\n\n```\n{shown.stdout.rstrip()}\n```\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"docs/cli.md": cli_page, "docs/errors.md": docs_errors.page}
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/cli.md": cli_page,
+    "docs/errors.md": docs_errors.page,
+    "docs/states.md": docs_states.page,
+}
 
 
 def main(given: Sequence[str] | None = None) -> int:

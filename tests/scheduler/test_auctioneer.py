@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from marketplace.store import transitions
+from marketplace.store import states, transitions
 from marketplace.store.tables import attempts, batches, deals, open_batches
 from prixfixe.chain.replay import replay
 from prixfixe.keys import development_signer
@@ -97,7 +97,7 @@ def test_a_restart_does_not_put_off_the_close_and_a_batch_without_a_bid_is_over(
         again.auctioneer.run_once()
         assert again.rows(open_batches) == [gathers]
         with again.store.write() as connection:
-            transitions.free_lot_ended(connection, job, 0, CANCELLED)
+            transitions.lot_ended(connection, job, 0, CANCELLED, states.LOT_CANCELLED)
         again.auctioneer.run_once()
         assert again.rows(open_batches) == []
     finally:
@@ -149,7 +149,7 @@ def test_an_order_that_leaves_while_the_batch_is_computed_is_not_in_it(
     def slow(**given: object) -> Batch:
         monkeypatch.setattr(Batch, "close", close)
         with service.store.write() as connection:
-            transitions.free_lot_ended(connection, wall, 0, CANCELLED)
+            transitions.lot_ended(connection, wall, 0, CANCELLED, states.LOT_CANCELLED)
         return close(**given)  # type: ignore[arg-type]
 
     service.indexer.run_once()

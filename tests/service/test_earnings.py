@@ -60,7 +60,8 @@ def test_pay_of_a_disputable_deal_waits_until_the_next_window_is_over(world: Wor
 def test_what_a_judgement_took_is_not_earned_and_its_fee_is_told(world: World) -> None:
     deal = settled(world)
     with world.store.write() as connection:
-        row = connection.execute(update(deals).values(state="guilty").returning(deals.c.job)).one()
+        for state in ("disputed", "guilty"):
+            row = connection.execute(update(deals).values(state=state).returning(deals.c.job)).one()
         connection.execute(
             insert(cases).values(
                 deal=deal, number=1, opening=1, job=row.job, lot=0, challenger=STRANGER.address, claim={},

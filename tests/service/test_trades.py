@@ -106,7 +106,8 @@ def test_the_tape_is_paged_newest_first_and_leaves_out_what_was_judged_wrong(wor
     job = world.placed()
     paid(world, job.id, [(each, address(each), address(99), 1, 0) for each in range(1, 8)])
     with world.store.write() as connection:
-        connection.execute(update(deals).where(deals.c.id == f"0x{3:064x}").values(state="guilty"))
+        for state in ("disputed", "guilty"):
+            connection.execute(update(deals).where(deals.c.id == f"0x{3:064x}").values(state=state))
     first = world.http.get("/v1/trades", params={"limit": 4}).json()
     second = world.http.get("/v1/trades", params={"limit": 4, "cursor": first["next"]}).json()
     assert [each["price"] for each in first["items"] + second["items"]] == ["7", "6", "5", "4", "2", "1"]

@@ -1,0 +1,113 @@
+"""The database holds every state to its named transitions, whoever writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import JSON, Boolean, Column, Connection, String, insert, update
+from sqlalchemy.exc import IntegrityError
+
+from marketplace.store import states, tables
+from marketplace.store.database import Store
+from marketplace.store.states import MACHINES, TRANSITIONS, Machine
+from tests.support.stores import migrated_store
+
+pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture
+def store(tmp_path: Path, database: str) -> Iterator[Store]:
+    """A store with the quote and the job that other rows name."""
+    store = migrated_store(tmp_path / "prixfixe.db")
+    with store.write() as connection:
+        connection.execute(insert(tables.quotes).values(_least(tables.quotes.columns)))
+        connection.execute(insert(tables.jobs).values(_row(states.JOB, "queued")))
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.noun)
+def test_every_named_transition_is_admitted_and_no_other_change(store: Store, machine: Machine) -> None:
+    table = tables.metadata.tables[machine.table]
+    named = {pair for each in TRANSITIONS if each.machine is machine for pair in each.pairs}
+    with store.write() as connection:
+        for source, target in permutations(machine.states, 2):
+            place = connection.begin_nested()
+            row = _row(machine, source) | ({"id": "another", "number": 2} if machine is states.JOB else {})
+            connection.execute(insert(table).values(row))
+            change = (
+                update(table).where(table.c.state == source, *_own(machine)).values(_with(machine, target))
+            )
+            assert _is_admitted(connection, change) == ((source, target) in named), f"{source} -> {target}"
+            place.rollback()
+
+
+def test_what_is_refused_is_named_by_table(store: Store) -> None:
+    with (
+        pytest.raises(IntegrityError, match=r"no such transition of jobs\.state"),
+        store.write() as connection,
+    ):
+        connection.execute(update(tables.jobs).values(state="settled", ended_at=1))
+    with store.read() as connection:
+        assert connection.execute(tables.jobs.select()).mappings().one()["state"] == "queued"
+
+
+def test_every_state_can_be_reached_and_every_name_is_the_only_one_of_its_machine() -> None:
+    for machine in MACHINES:
+        own = [each for each in TRANSITIONS if each.machine is machine]
+        assert len({each.name for each in own}) == len(own), machine.noun
+        assert {name for each in own for name in (*each.sources, each.target)} <= set(machine.states)
+        _, *others = machine.states
+        assert set(others) <= {each.target for each in own if not each.rewinds}, machine.noun
+
+
+def _is_admitted(connection: Connection, change: Any) -> bool:
+    try:
+        with connection.begin_nested():
+            assert connection.execute(change).rowcount == 1
+    except IntegrityError as error:
+        if "no such transition" in str(error.orig):
+            return False
+        raise
+    return True
+
+
+def _own(machine: Machine) -> list[Any]:
+    return [tables.jobs.c.id == "another"] if machine is states.JOB else []
+
+
+def _row(machine: Machine, state: str) -> dict[str, Any]:
+    """The least that a row of the machine needs to be in this state."""
+    return _least(tables.metadata.tables[machine.table].columns) | _with(machine, state)
+
+
+def _with(machine: Machine, state: str) -> dict[str, Any]:
+    """A state with what the CHECKs want beside it."""
+    if machine is states.JOB:
+        return {"state": state, "ended_at": None if state in ("queued", "running") else 1}
+    if machine in (states.DEAL, states.CASE):
+        return {"state": state, "ended": None if state == "open" else {}}
+    if machine is states.ROUND:
+        agreed = state in ("agreed", "delivered")
+        return {"state": state, "root": "0x" if agreed else None, "agreed_at": 1.0 if agreed else None}
+    if machine is states.ATTEMPT:
+        return {"state": state, "commitment": "0x", "signature": "0x"}
+    return {"state": state}
+
+
+def _least(columns: Any) -> dict[str, Any]:
+    return {each.name: _anything(each) for each in columns if not each.nullable and each.name != "state"}
+
+
+def _anything(column: Column[Any]) -> Any:
+    if column.name == "kind":
+        return "auction"
+    if isinstance(column.type, JSON):
+        return {}
+    if isinstance(column.type, Boolean):
+        return False
+    return "x" if isinstance(column.type, String) else 1
