@@ -16,7 +16,7 @@ from prixfixe.market.auction import leg_limit
 from prixfixe.market.estimate import Estimate, estimate, lot_size
 from prixfixe.market.rules import Conditions, Wanted, WhyNot
 from prixfixe.protocol import wire
-from prixfixe.protocol.manifest import Egress, JobManifest, needs_of
+from prixfixe.protocol.manifest import Capability, Egress, JobManifest, needs_of
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BIDS
 from prixfixe.protocol.typed_data import format_bytes32
@@ -123,8 +123,15 @@ class BidQuotes:
             replicas=request.replicas,
             kind=KIND_BIDS,
             providers=None if request.providers is None else frozenset(request.providers),
-            needs=needs_of(request.isolation, calls=bool(request.hosts)),
+            needs=_needs(request),
         )
+
+
+def _needs(request: wire.BidQuoteRequest) -> frozenset[Capability]:
+    """What its worker must have. An auction is refused what a batch does not tell asks by, but for secrets: a
+    worker that takes none refuses the lot, and it is tried elsewhere."""
+    secret = bool(request.secrets) and request.kind == "flat"
+    return needs_of(request.isolation, calls=bool(request.hosts), secret=secret)
 
 
 def _price(request: wire.BidQuoteRequest, now: Estimate | None) -> Money:
@@ -170,8 +177,8 @@ def _starts_in(now: Estimate | None, busy_until: int | None, conditions: Conditi
 
 def _require_matchable(request: wire.BidQuoteRequest) -> None:
     """A batch is published with all that it looked at, and no order of it says what cage it needs."""
-    needs = needs_of(request.isolation, calls=bool(request.hosts))
-    if len(needs) > 1:
+    needs = _needs(request)
+    if needs >= {"gvisor", "egress"}:
         raise InvalidInput(
             "gVisor has no network, so that a job in it cannot call hosts",
             code="egress-in-gvisor",
@@ -179,7 +186,7 @@ def _require_matchable(request: wire.BidQuoteRequest) -> None:
         )
     if request.kind == "auction" and needs:
         raise InvalidInput(
-            f"an auction does not tell asks with {', '.join(needs)} from others",
+            f"an auction does not tell asks with {', '.join(sorted(needs))} from others",
             code="auction-needs",
             hint="order it flat, or name providers that have it (`--provider`) and leave the requirement out",
         )

@@ -29,6 +29,7 @@ COLUMNS: Final[tuple[ColumnElement[Any], ...]] = (
     jobs.c.providers,
     jobs.c.manifest["isolation"].as_string().label("isolation"),
     jobs.c.manifest["network"].as_string().label("network"),
+    jobs.c.manifest["secrets"].as_string().label("secrets"),
     offers.c.offer,
 )
 SOURCE: Final[FromClause] = lots.join(jobs, jobs.c.id == lots.c.job).outerjoin(
@@ -57,5 +58,10 @@ def wanted_of(row: RowMapping, tried: Mapping[str, str], fee_bps: int) -> Wanted
         kind=KIND_BIDS if offer is None else KIND_BUNDLES,
         providers=None if row["providers"] is None else frozenset(row["providers"]),
         cost=row["price"] * row["count"],
-        needs=needs_of(row["isolation"], calls=row["network"] not in (None, "none")),
+        needs=needs_of(
+            row["isolation"],
+            calls=row["network"] not in (None, "none"),
+            # Left out of a manifest that has none; a batch of the auction does not tell asks by it.
+            secret=row["secrets"] is not None and row["kind"] != "auction",
+        ),
     )

@@ -58,6 +58,8 @@ class Ahead:
 
     def look(self) -> None:
         """Bring what is missing; one that could not be brought, or did not fit, is not tried again."""
+        if self._busy():
+            return
         for listing in self._catalogue():
             if self._busy():
                 return

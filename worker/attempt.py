@@ -137,7 +137,7 @@ class Attempt:
             self._until = time.monotonic() + self._check()
             self.room.images.ensure(self.assignment.manifest.image, self.assignment.image_archive)
             self._secrets = self.room.secrets.fetch(
-                self.room.client, self.assignment, self.room.signer.address, self._until
+                self.room.client, self.assignment, self.room.signer.address, self._until, self._is_stopped
             )
             self._raise_if_abandoned()
             self._manifests = self._read_matrix()
@@ -232,19 +232,19 @@ class Attempt:
         if failed:
             raise failed[0]
 
-    def _gpus(
-        self, known: TaskRow | None, stopped: Callable[[], bool]
-    ) -> AbstractContextManager[tuple[str, ...]]:
+    def _is_stopped(self) -> bool:
+        return self._why is not None
+
+    def _gpus(self, known: TaskRow | None) -> AbstractContextManager[tuple[str, ...]]:
         """The GPUs of one task: those that its container has already, else free ones."""
         product = self.assignment.product
         container = None if known is None else known.container
-        return self.room.gpus.hold(product.gpu_model, product.gpu_count, stopped, container)
+        return self.room.gpus.hold(product.gpu_model, product.gpu_count, self._is_stopped, container)
 
     def _run_one(self, index: int, known: TaskRow | None) -> Ended:
         if known is not None and known.report is not None:
             return _ended(known)
-        stopped = lambda: self._why is not None  # noqa: E731
-        with self.room.slots.one(stopped), self._gpus(known, stopped) as devices:
+        with self.room.slots.one(self._is_stopped), self._gpus(known) as devices:
             self._raise_if_abandoned()
             left = self._until - time.monotonic()
             if left <= 0:
@@ -346,11 +346,12 @@ class Attempt:
         size = max(self.assignment.product.disk_mib, 1)
         wait(self._cleaning)
         for task, row in self.room.journal.tasks(self.id).items():
-            if row.disk is None:
-                continue
-            with suppress(EngineError):
-                self.room.hands.remove(container_name(self.id, task))
-            self.room.hands.release(row.disk)
+            if row.disk is not None:
+                with suppress(EngineError):
+                    self.room.hands.remove(container_name(self.id, task))
+                self.room.hands.release(row.disk)
+            if row.container is not None:
+                self.room.gpus.forget(row.container)
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(EngineError):
             self.room.hands.delete(self.room.kept(self.id))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,10 +58,8 @@ class Description:
     """What the runner says of itself and its engine. user: its numeric id. scratch: how it bounds a task's
     disk. runtimes: those of the engine."""
 
-    pid: int
     user: int
     scratch: str
-    engine: str
     runtimes: tuple[str, ...]
 
 
@@ -278,18 +277,20 @@ def decode_error(payload: bytes) -> PrixfixeError:
 
 
 class Channel:
-    """One end of a call."""
+    """One end of a call. Many threads may send, one receives."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._sending = threading.Lock()
 
     def send(self, kind: bytes, payload: bytes = b"") -> None:
         """RunnerLost when the other side has gone."""
         if len(payload) > _MOST_BYTES:
             raise EngineError(f"{len(payload)} bytes are too many for one message to the worker's runner")
         try:
-            self._socket.sendall(_HEADER.pack(kind, len(payload)))
-            self._socket.sendall(payload)
+            with self._sending:  # a frame is never in the middle of another
+                self._socket.sendall(_HEADER.pack(kind, len(payload)))
+                self._socket.sendall(payload)
         except OSError as error:
             raise RunnerLost("the worker's runner went away") from error
 

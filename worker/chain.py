@@ -21,8 +21,6 @@ from prixfixe.protocol.orders import Result
 
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
-
-
 _MINED_SECONDS: Final = 30.0  # for one price of gas
 
 
@@ -81,7 +79,7 @@ class ChainReader:
 
     def gas_price(self) -> int:
         """Wei that a unit of gas costs now."""
-        return int(self._client.rpc.call("eth_gasPrice"), 16)
+        return self._client.gas_price()
 
     def deal_events(self, deal: bytes, since: int, wanted: Sequence[type[MarketEvent]]) -> list[MarketEvent]:
         """What the contract said of a deal, from block `since` on, oldest first."""

@@ -110,9 +110,7 @@ class ServiceClient:
 
     def assignment(self, wait_seconds: float) -> wire.Assignment | None:
         """The next assignment, waited for at the service; None when none came."""
-        timeout = httpx.Timeout(wait_seconds + _POLL_MARGIN_SECONDS, connect=5.0)
-        answer = self._call("GET", "/v1/assignments", params={"wait": f"{wait_seconds:g}"}, timeout=timeout)
-        return None if answer.status_code == 204 else _parsed(wire.Assignment, answer)
+        return self._poll(wire.Assignment, "/v1/assignments", wait_seconds)
 
     def start(self, attempt: str, wait: float = 10.0) -> None:
         self._call("POST", f"/v1/attempts/{attempt}/start", wait=wait)
@@ -129,15 +127,7 @@ class ServiceClient:
 
     def secrets(self, attempt: str, wait_seconds: float) -> SealedSecrets | None:
         """What the job's customer sealed to this worker, waited for at the service; None when none came."""
-        timeout = httpx.Timeout(wait_seconds + _POLL_MARGIN_SECONDS, connect=5.0)
-        answer = self._call(
-            "GET",
-            f"/v1/attempts/{attempt}/secrets",
-            wait=10.0,
-            params={"wait": f"{wait_seconds:g}"},
-            timeout=timeout,
-        )
-        return None if answer.status_code == 204 else _parsed(SealedSecrets, answer)
+        return self._poll(SealedSecrets, f"/v1/attempts/{attempt}/secrets", wait_seconds, wait=10.0)
 
     def commit(self, attempt: str, request: wire.CommitRequest, wait: float) -> None:
         self._call("POST", f"/v1/attempts/{attempt}/commit", request, wait=wait)
@@ -147,15 +137,11 @@ class ServiceClient:
 
     def round(self, attempt: str, after: str, wait_seconds: float, wait: float) -> wire.Round:
         """How its replicas stand, waited for at the service while the state is `after`."""
-        timeout = httpx.Timeout(wait_seconds + _POLL_MARGIN_SECONDS, connect=5.0)
-        answer = self._call(
-            "GET",
-            f"/v1/attempts/{attempt}/round",
-            wait=wait,
-            params={"after": after, "wait": f"{wait_seconds:g}"},
-            timeout=timeout,
-        )
-        return _parsed(wire.Round, answer)
+        path = f"/v1/attempts/{attempt}/round"
+        found = self._poll(wire.Round, path, wait_seconds, wait=wait, after=after)
+        if found is None:
+            raise Unavailable(f"the answer to {path} is empty", code="service-answer", retryable=False)
+        return found
 
     def status(self, key: str) -> wire.WorkerStatus:
         return self._model(wire.WorkerStatus, "GET", f"/v1/workers/{key}")
@@ -254,6 +240,20 @@ class ServiceClient:
         self, model: type[_M], method: str, path: str, body: BaseModel | None = None, *, wait: float = 0.0
     ) -> _M:
         return _parsed(model, self._call(method, path, body, wait=wait))
+
+    def _poll(
+        self, model: type[_M], path: str, wait_seconds: float, *, wait: float = 0.0, **params: str
+    ) -> _M | None:
+        """What the service says once there is something, waited for at the service; None when there was
+        not."""
+        answer = self._call(
+            "GET",
+            path,
+            wait=wait,
+            params={**params, "wait": f"{wait_seconds:g}"},
+            timeout=httpx.Timeout(wait_seconds + _POLL_MARGIN_SECONDS, connect=5.0),
+        )
+        return None if answer.status_code == 204 else _parsed(model, answer)
 
     def _call(
         self,

@@ -167,10 +167,12 @@ class Daemon:
             local = runner.scratch == "loop" and runner.user == 0 and holder.possible()
             if settings.egress and not local:
                 log.warning("no way out is offered to jobs: it needs root on the engine's own x86-64 host")
-            has = capabilities(settings.runtime, runner.runtimes, egress=settings.egress and local)
             here = installation(settings.data)
             domain = Domain(market.chain_id, market.contract)
             secrets = Secrets(settings.data, here, domain)
+            has = capabilities(
+                settings.runtime, runner.runtimes, egress=settings.egress and local, secrets=secrets.possible
+            )
             introduction = registration(settings, has, secrets.statement(signer))
             client.register(introduction, wait=_FOREVER)
             room = Room(
@@ -220,12 +222,18 @@ class Daemon:
         room.journal.forget_before(time.time() - _KEEP_ENDED_SECONDS)
         rows = room.journal.unfinished()
         known = {row.id for row in rows}
-        running = {row.id for row in rows if row.state == "running"}
+        followed = {
+            task.container
+            for row in rows
+            if row.state == "running"
+            for task in room.journal.tasks(row.id).values()
+            if task.report is None
+        }
         for container, labels in room.hands.containers(room.installation).items():
             if labels.get(LABEL_ATTEMPT) not in known:
                 log.info("removing container %s, left by an attempt that is over", container[:12])
                 room.hands.remove(container)
-            elif LABEL_GPUS in labels and labels[LABEL_ATTEMPT] in running:
+            elif LABEL_GPUS in labels and container in followed:
                 room.gpus.reserve(container, tuple(labels[LABEL_GPUS].split(",")))
         room.hands.sweep(room.journal.disks())
         room.secrets.sweep(known)

@@ -35,23 +35,21 @@ State = Literal["work", "pause", "drain"]
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """state: see above. since: seconds since 1970."""
+    """state: see above."""
 
     state: State = "work"
-    since: int = 0
 
     def save(self, data: Path) -> None:
-        write_private(data / ORDERS_FILE, json.dumps({"state": self.state, "since": self.since}) + "\n")
+        write_private(data / ORDERS_FILE, json.dumps({"state": self.state}) + "\n")
 
     @staticmethod
     def load(data: Path) -> Orders:
         """To work, when nobody ordered anything or the file is not ours."""
         try:
-            found = json.loads((data / ORDERS_FILE).read_text(encoding="utf-8"))
-            state, since = found["state"], int(found["since"])
+            state = json.loads((data / ORDERS_FILE).read_text(encoding="utf-8"))["state"]
         except (OSError, ValueError, KeyError, TypeError):
             return Orders()
-        return Orders(cast(State, state), since) if state in get_args(State) else Orders()
+        return Orders(cast(State, state)) if state in get_args(State) else Orders()
 
 
 class Duty:

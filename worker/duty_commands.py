@@ -119,7 +119,7 @@ def schedule(
 def _order(data: Path, state: State, words: str, as_json: bool) -> None:
     from worker.duty import Orders, is_running
 
-    Orders(state, int(time.time())).save(data)
+    Orders(state).save(data)
     running = is_running(data)
     if as_json:
         click.echo(json.dumps({"state": state, "running": running}))

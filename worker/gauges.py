@@ -70,7 +70,7 @@ class Gauges:
 
     def _ask_engine(self) -> list[Family]:
         try:
-            self._room.hands.describe()
+            self._room.hands.ping()
         except EngineError:
             return [number("engine_up", "Whether the container engine answers.", 0)]
         return [number("engine_up", "Whether the container engine answers.", 1)]

@@ -61,6 +61,11 @@ class GpuPool:
             self._reserved[container] = devices
             self._free = [device for device in self._free if device not in devices]
 
+    def forget(self, container: str) -> None:
+        """It is gone, and no task came to take over what was reserved for it."""
+        with self._condition:
+            self._give_back(self._reserved.pop(container, ()))
+
     @contextmanager
     def hold(
         self, model: str, count: int, stopped: Callable[[], bool], container: str | None = None
@@ -73,8 +78,7 @@ class GpuPool:
             yield devices
         finally:
             with self._condition:
-                self._free += [device for device in devices if device in self._models]
-                self._condition.notify_all()
+                self._give_back(devices)
 
     def _take(
         self, model: str, count: int, stopped: Callable[[], bool], container: str | None
@@ -98,6 +102,10 @@ class GpuPool:
     def wake(self) -> None:
         with self._condition:
             self._condition.notify_all()
+
+    def _give_back(self, devices: tuple[str, ...]) -> None:
+        self._free += [device for device in devices if device in self._models]
+        self._condition.notify_all()
 
     def _free_of(self, model: str) -> list[str]:
         return [device for device in self._free if self._models[device] == model]

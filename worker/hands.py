@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,12 +134,13 @@ class Hands:
 
     def _call(self, request: calls.Request, kind: Any = None) -> Any:
         """Its answer, a `kind`; asked again while the runner comes back."""
-        until = time.monotonic() + _BACK_SECONDS
+        until: float | None = None  # from the first loss on: a call itself may take longer
         while True:
             try:
                 with self._open(request) as channel:
                     return self._answer(channel, kind)
             except RunnerLost:
+                until = until or time.monotonic() + _BACK_SECONDS
                 if time.monotonic() > until or self._closing.wait(_FIRST_PAUSE):
                     raise
 
@@ -177,9 +179,12 @@ class Hands:
     def load_image(self, archive: Iterable[bytes]) -> None:
         """Not repeated when the runner ends: the archive is read once."""
         with self._open(calls.LoadImage()) as channel:
-            for chunk in archive:
-                channel.send(DATA, chunk)
-            channel.send(END)
+            pieces = chain(((DATA, chunk) for chunk in archive), [(END, b"")])
+            for kind, payload in pieces:
+                try:
+                    channel.send(kind, payload)
+                except RunnerLost:
+                    break  # it turned the archive down: why is its answer
             self._answer(channel, None)
 
     def pull(self, image: str) -> None:

@@ -119,10 +119,11 @@ class Heart:
     def _beat(self) -> bool:
         """One beat. True when its answer calls for another at once: there is something new to ask."""
         trouble = self._room.states.trouble()  # its states say themselves when they come and go
+        rest = trouble or self._room.duty.rest(self._sold())
         if trouble is not None:
             self._resting.clear()
-        rest = trouble or self._room.duty.rest(self._sold())
-        self._heed("rest", None if trouble else rest, "work is taken again")
+        else:
+            self._heed(rest)
         draining = self._draining or rest is not None
         running = self._running()
         asks = [] if draining else self._asks()
@@ -144,14 +145,14 @@ class Heart:
             self._resting.update({ask.product: ask for ask in asks})
         return self._take_wanted(answer.products)
 
-    def _heed(self, kind: str, reason: str | None, over: str) -> None:
+    def _heed(self, reason: str | None) -> None:
         """A reason to rest ends the asking, and is said once; the market has dropped what rested by then."""
         if reason is not None:
-            self._say_once(kind, reason)
+            self._say_once("rest", reason)
             self._resting.clear()
-        elif kind in self._told:
-            self._told.discard(kind)
-            log.info("%s", over)
+        elif "rest" in self._told:
+            self._told.discard("rest")
+            log.info("work is taken again")
 
     def _end_drained(self, *, quiet: bool) -> None:
         """End once a drain was ordered and nothing has run for some beats: what was matched when the market

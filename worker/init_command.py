@@ -106,6 +106,7 @@ def init(
       prixfixe worker init --provider 0x... --payout 0x...   on a worker machine; your key is elsewhere
       prixfixe worker init --key provider --worker-key 0x... where your key is
     """
+    from worker.onboarding import lacking, onboard
     from worker.profile import Profile
 
     if key is not None and provider is not None:
@@ -115,12 +116,12 @@ def init(
     _, market = market_of(service, rpc, contract)
     parties = _parties(known, key, provider, worker_key, data)
     verdicts = _verdicts(no_check or not parties.here or dry_run, data, scratch, runtime, image, as_json)
-    found = _lacking(market, parties, days)
+    found = lacking(market, parties.provider, parties.worker, days * 86400)
     steps = _steps(parties, found, data)
     if dry_run:
         _tell(steps, as_json, dry_run=True)
         return
-    if steps and not as_json:
+    if steps and not (as_json and yes):
         _tell(steps, as_json=False)
     if steps and not yes:
         click.confirm("Do this?", abort=True, err=True)
@@ -145,8 +146,6 @@ def init(
     if signer is None:
         _report_elsewhere(profile, parties.worker, found, days, as_json)
         return
-    from worker.onboarding import onboard
-
     done = onboard(market, signer, parties.worker, days * 86400)
     _report(done, profile, verdicts, parties.here, data, as_json)
 
@@ -229,12 +228,6 @@ def _measure(profile: Profile, market: MarketClient, data: Path, as_json: bool) 
     keep_benchmark(data, sign_benchmark(figures, signer, market.domain, int(time.time())))
     if not as_json:
         click.echo(f"measured: {figures_in_words(figures)}")
-
-
-def _lacking(market: MarketClient, parties: _Parties, days: int) -> Lacking:
-    from worker.onboarding import lacking
-
-    return lacking(market, parties.provider, parties.worker, days * 86400)
 
 
 def _steps(parties: _Parties, found: Lacking, data: Path) -> list[str]:

@@ -45,10 +45,14 @@ class InputCache:
         says."""
         while True:
             cached = self.fetch(wanted.sha256, wanted.size)
-            with suppress(FileNotFoundError):  # forgotten meanwhile, to make room for another
+            try:
                 os.utime(cached)  # last used
                 os.link(cached, target)
                 return
+            except FileNotFoundError:
+                if cached.exists():  # then it is the target's folder that is gone
+                    raise
+                # forgotten meanwhile, to make room for another
 
     def fetch(self, sha256: str, size: int | None, most: int | None = None) -> Path:
         """The cached file of a digest, downloaded when it is not there. size: what it must have, when

@@ -14,11 +14,19 @@ AUTO: Final = "auto"
 _PLAIN: Final = "runc"
 
 
-def capabilities(setting: str, runtimes: Collection[str], *, egress: bool) -> tuple[Capability, ...]:
+def capabilities(
+    setting: str, runtimes: Collection[str], *, egress: bool, secrets: bool
+) -> tuple[Capability, ...]:
     """What a job may need of this worker. setting: its runtime. egress: its provider lets jobs call hosts;
-    gVisor has no network, so not when everything runs in that."""
-    found: list[Capability] = ["gvisor"] if GVISOR in runtimes else []
-    return (*found, "egress") if egress and setting != GVISOR else tuple(found)
+    gVisor has no network, so not when everything runs in that. secrets: it can keep them in memory."""
+    found: list[Capability] = []
+    if GVISOR in runtimes:
+        found.append("gvisor")
+    if egress and setting != GVISOR:
+        found.append("egress")
+    if secrets:
+        found.append("secrets")
+    return tuple(found)
 
 
 def runtime_of(

@@ -7,13 +7,15 @@ money stays exact (a float would round it).
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, Literal
+from socketserver import TCPServer
+from typing import Final
 
 from prixfixe.errors import ConfigurationError, PrixfixeError
 from prixfixe.protocol.money import UNITS_PER_DOLLAR, Money
@@ -39,7 +41,6 @@ class Family:
     name: str
     help: str
     samples: tuple[Sample, ...]
-    kind: Literal["gauge", "counter"] = "gauge"
 
 
 def number(name: str, help: str, value: float | int | bool) -> Family:
@@ -57,7 +58,7 @@ def render(families: Iterable[Family]) -> str:
     lines = []
     for family in families:
         name = f"prixfixe_worker_{family.name}"
-        lines += [f"# HELP {name} {family.help}", f"# TYPE {name} {family.kind}"]
+        lines += [f"# HELP {name} {family.help}", f"# TYPE {name} gauge"]
         for sample in family.samples:
             labels = ",".join(f'{key}="{_escaped(value)}"' for key, value in sample.labels.items())
             lines.append(f"{name}{{{labels}}} {sample.value}" if labels else f"{name} {sample.value}")
@@ -129,21 +130,32 @@ def serving(place: str | None, families: Callable[[], Iterable[Family]]) -> Iter
         def log_message(self, format: str, *args: object) -> None:
             """Scrapes are not worth a line."""
 
+    host, port = parse_place(place)
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+        def server_bind(self) -> None:
+            """Without looking up the machine's name, which may take long and which nobody needs."""
+            TCPServer.server_bind(self)
+            self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
     try:
-        server = ThreadingHTTPServer(parse_place(place), Handler)
+        server = Server((host, port), Handler)
     except OSError as error:
         raise ConfigurationError(
             f"metrics cannot be served at {place}: {error.strerror}",
             hint="choose another place with --metrics",
             fault="provider",
         ) from error
-    server.daemon_threads = True
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.5}, name="metrics", daemon=True
     )
     thread.start()
     try:
-        yield f"http://{server.server_address[0]!s}:{server.server_port}/metrics"
+        shown = f"[{server.server_name}]" if ":" in host else server.server_name
+        yield f"http://{shown}:{server.server_port}/metrics"
     finally:
         server.shutdown()
         server.server_close()

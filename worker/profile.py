@@ -34,6 +34,7 @@ class Profile:
     provider_key: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "service", self.service.rstrip("/"))
         for name in ("contract", "provider", "payout"):
             object.__setattr__(self, name, parse_address(getattr(self, name), name=name))
 

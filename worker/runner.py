@@ -63,9 +63,10 @@ class Runner:
         """Start a created container and follow it to its end."""
         with self._way_out(job):
             stream = self._engine.attach(container)
-            stopper.arm(lambda: self._kill(container))
             started = time.monotonic()
             self._engine.start(container)
+            # Not before: nothing is killed that does not run yet, and a stop that came by then is told here.
+            stopper.arm(lambda: self._kill(container))
             return self._follow(container, stream, job, stopper, started)
 
     def resume(self, state: ContainerState, job: Job, stopper: Stopper) -> Run:

@@ -7,15 +7,15 @@ be swapped out where the host swaps.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from prixfixe.errors import ConfigurationError, InvalidInput
+from prixfixe.client.keeping import write_private
+from prixfixe.errors import ConfigurationError, EngineError, InvalidInput
 from prixfixe.keys import Signer
 from prixfixe.protocol.secrets import (
     SealingKey,
@@ -57,9 +57,17 @@ class Secrets:
         )
         return SignedSealingKey(statement=said, signature="0x" + signer.sign_digest(said.digest()).hex())
 
-    def fetch(self, client: ServiceClient, assignment: Assignment, key: str, until: float) -> Path | None:
+    def fetch(
+        self,
+        client: ServiceClient,
+        assignment: Assignment,
+        key: str,
+        until: float,
+        stopped: Callable[[], bool],
+    ) -> Path | None:
         """The folder of an attempt's secrets; None for a job without. until: on the monotonic clock, when
-        the job's time is over. InvalidInput, the customer's, when none came or they are wrong."""
+        the job's time is over. InvalidInput, the customer's, when none came or they are wrong; EngineError
+        when the worker was stopped meanwhile."""
         names = assignment.manifest.secrets
         if not names:
             return None
@@ -72,6 +80,8 @@ class Secrets:
             return folder  # of a worker that was killed: its container still sees it
         until = min(until, time.monotonic() + WAIT_SECONDS)
         while (sealed := client.secrets(assignment.attempt, _POLL_SECONDS)) is None:
+            if stopped():
+                raise EngineError("the worker was stopped while it waited for the job's secrets")
             if time.monotonic() > until:
                 raise InvalidInput(
                     "the job's secrets did not come in time",
@@ -116,9 +126,7 @@ def _load_key(data: Path) -> bytes:
     except FileNotFoundError:
         pass
     private = new_private_key()
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(private.hex())
+    write_private(place, private.hex())
     return private
 
 

@@ -135,10 +135,8 @@ class Server:
         info = self.engine.info()
         require_seccomp(info)
         return calls.Description(
-            pid=os.getpid(),
             user=os.geteuid(),
             scratch=self.pool.kind,
-            engine=str(info.get("ServerVersion") or ""),
             runtimes=tuple(sorted(info.get("Runtimes") or ())),
         )
 

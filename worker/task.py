@@ -16,6 +16,7 @@ from prixfixe.protocol.deals import NO_BUNDLE
 from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.outputs import OutputManifest, TaskStatus
 from prixfixe.protocol.reports import MORE_WORDS_BYTES, TaskReport, most_listing_bytes
+from prixfixe.protocol.surroundings import cage_digest
 from prixfixe.protocol.wire import Assignment, LogChunk, Reason
 from worker import outcomes
 from worker.cage import Cage
@@ -207,7 +208,8 @@ class Task:
             secrets=self._secrets,
         )
         alike = replace(cage, task=0, command=manifest.command, environment=manifest.environment)
-        self._cage = {**alike.describe(), "digest": alike.digest}
+        shown = alike.describe()
+        self._cage = {**shown, "digest": cage_digest(shown)}
         return cage
 
     def _create(self, cage: Cage) -> str:

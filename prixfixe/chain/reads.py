@@ -145,6 +145,10 @@ class MarketReads:
         """What an address holds of the chain's own coin, in wei."""
         return int(self.rpc.call("eth_getBalance", owner, "latest"), 16)
 
+    def gas_price(self) -> int:
+        """Wei that a unit of gas costs now."""
+        return int(self.rpc.call("eth_gasPrice"), 16)
+
     def block(self, ref: BlockRef = "latest") -> Block:
         """A block; NotFound when the node does not have it (any more)."""
         by_hash = isinstance(ref, str) and len(ref) == 66

@@ -100,7 +100,7 @@ def advise(
     """Suggest a price for the product with each number of replicas, and test the definition's prices, or the
     suggested ones when there is none, on the recorded market."""
     bundle = None if definition is None else definition.id
-    wei = choices.gas_price if choices.gas_price is not None else int(market.rpc.call("eth_gasPrice"), 16)
+    wei = choices.gas_price if choices.gas_price is not None else market.gas_price()
     known = [client.run(client.operations.desk_inputs(product, count, bundle)) for count in replicas]
     suggestions = [suggestion(inputs, choices, wei) for inputs in known]
     gas = {each.replicas: each.terms[-1].value for each in suggestions}

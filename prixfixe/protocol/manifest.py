@@ -24,8 +24,8 @@ IMAGE_PATTERN: Final = r"^(?:[a-z0-9][a-z0-9._:/-]{0,254}@)?sha256:[0-9a-f]{64}$
 ImageName = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 # What a customer may require of the cage beyond what every worker has.
 Isolation = Literal["gvisor"]
-# What a worker may have that not every job needs: gVisor, and a way out to named hosts.
-Capability = Literal["gvisor", "egress"]
+# What a worker may have that not every job needs: gVisor, a way out to named hosts, memory for secrets.
+Capability = Literal["gvisor", "egress", "secrets"]
 # A file of a job's secrets, and how many it may have.
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 MOST_SECRETS: Final = 16
@@ -110,7 +110,7 @@ class JobManifest(_Frozen):
     @property
     def needs(self) -> frozenset[Capability]:
         """What its worker must have."""
-        return needs_of(self.isolation, calls=bool(self.hosts))
+        return needs_of(self.isolation, calls=bool(self.hosts), secret=bool(self.secrets))
 
     @property
     def files(self) -> tuple[InputFile, ...]:
@@ -146,10 +146,15 @@ class JobManifest(_Frozen):
         return sha256(self.canonical())
 
 
-def needs_of(isolation: Isolation | None, *, calls: bool) -> frozenset[Capability]:
-    """What a worker must have for a job that requires this isolation. calls: whether it calls hosts."""
-    found: set[Capability] = {"egress"} if calls else set()
-    return frozenset(found if isolation is None else {*found, isolation})
+def needs_of(isolation: Isolation | None, *, calls: bool, secret: bool) -> frozenset[Capability]:
+    """What a worker must have for a job that requires this isolation. calls: whether it calls hosts. secret:
+    whether it gets secrets."""
+    found: set[Capability] = set() if isolation is None else {isolation}
+    if calls:
+        found.add("egress")
+    if secret:
+        found.add("secrets")
+    return frozenset(found)
 
 
 def require_startable(command: Sequence[str], environment: Mapping[str, str]) -> None:

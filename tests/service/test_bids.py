@@ -8,8 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from marketplace.chain import AccountView
+from marketplace.store.tables import lots
+from marketplace.wanted import COLUMNS, SOURCE, wanted_of
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import sha256_hex
@@ -305,7 +308,11 @@ def test_a_body_replayed_under_another_quote_or_after_its_cancel_starts_nothing(
 
 @pytest.mark.parametrize(
     ("required", "capability"),
-    [({"isolation": "gvisor"}, "gvisor"), ({"hosts": ["API.example.com"]}, "egress")],
+    [
+        ({"isolation": "gvisor"}, "gvisor"),
+        ({"hosts": ["API.example.com"]}, "egress"),
+        ({"secrets": ["token"]}, "secrets"),
+    ],
 )
 def test_what_a_job_needs_of_its_worker_is_in_its_manifest_and_counted_where_it_is_missing(
     world: World, required: dict[str, Any], capability: str
@@ -316,8 +323,17 @@ def test_what_a_job_needs_of_its_worker_is_in_its_manifest_and_counted_where_it_
     assert found.live_asks == 0
     assert [each.reason for each in found.excluded] == ["without what the job requires of its worker"]
     assert f"would have to offer {capability}" in str(found.nearest)
+    world.upload(CUSTOMER, ARCHIVE)
+    job = world.post_order(signed(found)).json()["id"]
+    query = select(*COLUMNS).select_from(SOURCE).where(lots.c.job == job)
+    with world.store.read() as connection:
+        row = connection.execute(query).mappings().one()
+    assert wanted_of(row, {}, 0).needs == {capability}, "as the matcher reads it"
     refused = ask_quote(world, kind="auction", price=str(2 * DOLLAR), **required)
-    assert (refused.status_code, refused.json()["code"]) == (422, "auction-needs")
+    if capability == "secrets":
+        assert refused.json()["live_asks"] == 1, "which a batch does not tell asks by"
+    else:
+        assert (refused.status_code, refused.json()["code"]) == (422, "auction-needs")
 
 
 def test_gvisor_and_hosts_exclude_each_other(world: World) -> None:

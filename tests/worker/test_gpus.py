@@ -98,6 +98,15 @@ def test_a_container_that_a_restart_finds_keeps_its_own() -> None:
         assert sorted(both) == ["GPU-a", "GPU-b"]
 
 
+def test_what_was_kept_for_a_container_is_free_again_when_no_task_came_for_it() -> None:
+    pool = GpuPool([A, B])
+    pool.reserve("found", ("GPU-a", "GPU-gone"))
+    pool.forget("found")
+    pool.forget("found")
+    with pool.hold("a100-80g", 2, never) as both:
+        assert sorted(both) == ["GPU-a", "GPU-b"]
+
+
 def test_more_than_there_are_is_refused_at_once() -> None:
     with pytest.raises(EngineError, match="not so many"), GpuPool([C]).hold("a100-80g", 1, never):
         pass

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from prixfixe.errors import ConfigurationError, EngineError
 from prixfixe.keys import load_signer
+from tests.support.devnet import wait_for
 from tests.worker.conftest import Stage
 from worker import calls
 from worker.engine import require_near
@@ -37,10 +39,7 @@ def kill(hands: Hands) -> None:
     """End the runner, and wait until another is in its place."""
     before = hands.pid
     os.kill(before, signal.SIGKILL)
-    until = time.monotonic() + 20
-    while hands.pid == before:
-        assert time.monotonic() < until, "no new runner was started"
-        time.sleep(0.01)
+    wait_for(lambda: hands.pid != before, 20, "the start of a new runner")
 
 
 def memory(pid: int) -> Iterator[bytes]:
@@ -121,10 +120,7 @@ class TestWhenItDies:
         folder = held.folder.parent
         assert len(list(folder.iterdir())) == 2
         kill(hands)
-        until = time.monotonic() + 20
-        while list(folder.iterdir()) != [held.folder]:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_for(lambda: list(folder.iterdir()) == [held.folder], 20, "the sweep")
         hands.release(held.folder)
 
     def test_an_output_that_is_being_read_is_read_on_where_it_was(self, hands: Hands, tmp_path: Path) -> None:
@@ -181,6 +177,39 @@ class TestCalls:
         assert (tmp_path / "kept" / "a").stat().st_size == 2 << 20
         hands.delete(tmp_path / "kept")
         assert not (tmp_path / "kept").exists()
+
+    def test_why_an_archive_was_turned_down_is_heard_while_it_is_still_sent(
+        self, hands: Hands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ours, theirs = (calls.Channel(each) for each in socket.socketpair())
+
+        @contextmanager
+        def opened(request: calls.Request) -> Iterator[calls.Channel]:
+            yield ours
+
+        def archive() -> Iterator[bytes]:
+            yield b"x"
+            theirs.receive()
+            theirs.fail(EngineError("no space left for the image"))
+            theirs.close()
+            yield from [b"y" * 1000] * 1000
+
+        monkeypatch.setattr(hands, "_open", opened)
+        with closing(ours), pytest.raises(EngineError, match="no space left"):
+            hands.load_image(archive())
+
+    def test_frames_of_several_threads_do_not_mix(self) -> None:
+        ours, theirs = (calls.Channel(each) for each in socket.socketpair())
+        with closing(ours), closing(theirs):
+            senders = [
+                threading.Thread(target=ours.send, args=(calls.DATA, bytes([n]) * 500_000)) for n in range(4)
+            ]
+            for each in senders:
+                each.start()
+            found = sorted(theirs.receive()[1] for _ in senders)
+            for each in senders:
+                each.join()
+        assert found == [bytes([n]) * 500_000 for n in range(4)]
 
     def test_what_no_call_is_is_refused(self) -> None:
         with pytest.raises(EngineError, match="does not know"):

@@ -179,16 +179,17 @@ class TestTheQuota:
             )
             for at, name in enumerate(sizes)
         ]
+        asked: list[bool] = []
         ahead = Ahead(
             store,
-            catalogue=lambda: sold,  # type: ignore[return-value,arg-type]
+            catalogue=lambda: asked.append(True) or sold,  # type: ignore[return-value,arg-type,func-returns-value]
             size=sizes.__getitem__,
             runs=lambda product: product == PRODUCT,
             wait=lambda seconds: True,
             busy=lambda: busy[0],
         )
         ahead.run()
-        assert engine.images == {}
+        assert (engine.images, asked) == ({}, [])
         busy[0] = False
         ahead.run()
         ahead.run()

@@ -127,3 +127,9 @@ def test_the_oldest_is_forgotten_first_and_never_one_in_use(tmp_path: Path) -> N
     cache.evict()
     assert {entry.name for entry in (tmp_path / "cache").iterdir()} == {oldest, newest}
     assert middle not in os.listdir(tmp_path / "cache")
+
+
+def test_a_folder_that_is_gone_is_an_error_and_not_for_ever(tmp_path: Path) -> None:
+    cache = InputCache(tmp_path / "cache", Source({NAME: CONTENT}), 1)
+    with pytest.raises(FileNotFoundError):
+        cache.place(WANTED, tmp_path / "gone" / "table.csv")

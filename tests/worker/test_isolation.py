@@ -35,16 +35,17 @@ def test_a_strangers_image_and_one_that_requires_it_run_in_gvisor(
 
 
 def test_a_job_that_requires_gvisor_runs_on_nothing_less() -> None:
-    assert capabilities("auto", BOTH, egress=False) == ("gvisor",)
-    assert capabilities("auto", PLAIN, egress=False) == ()
+    assert capabilities("auto", BOTH, egress=False, secrets=False) == ("gvisor",)
+    assert capabilities("auto", ("runc",), egress=False, secrets=True) == ("secrets",)
+    assert capabilities("auto", PLAIN, egress=False, secrets=False) == ()
     with pytest.raises(EngineError, match="requires gVisor") as refused:
         runtime_of("auto", PLAIN, STRICT)
     assert (refused.value.code, refused.value.fault) == ("no-isolation", "provider")
 
 
 def test_a_job_that_calls_hosts_runs_on_runc_where_its_provider_lets_it() -> None:
-    assert capabilities("auto", BOTH, egress=True) == ("gvisor", "egress")
-    assert capabilities("runsc", BOTH, egress=True) == ("gvisor",), "gVisor has no network"
+    assert capabilities("auto", BOTH, egress=True, secrets=False) == ("gvisor", "egress")
+    assert capabilities("runsc", BOTH, egress=True, secrets=False) == ("gvisor",), "gVisor has no network"
     assert runtime_of("auto", BOTH, CALLING, egress=True) == "runc"
     assert CALLING.needs == {"egress"}
     for setting, egress in (("auto", False), ("runsc", True)):

@@ -106,7 +106,7 @@ def test_hours_are_kept_as_they_were_set_and_changed_while_it_runs(tmp_path: Pat
 
 
 def test_a_pause_outlives_a_restart_and_a_drain_does_not(tmp_path: Path) -> None:
-    Orders("pause", 1).save(tmp_path)
+    Orders("pause").save(tmp_path)
     assert "worker resume" in str(Duty(tmp_path).rest(()))
-    Orders("drain", 2).save(tmp_path)
+    Orders("drain").save(tmp_path)
     assert Duty(tmp_path).rest(()) is None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prixfixe.errors import InvalidInput, PrixfixeError
+from prixfixe.errors import EngineError, InvalidInput, PrixfixeError
 from prixfixe.protocol.secrets import SealedSecrets, seal
 from tests.protocol.test_secrets import DEAL, HERE, WORKER
 from worker import sealing
@@ -40,8 +40,9 @@ def client(secrets: Secrets, given: dict[str, bytes] | None, deal: Any = DEAL) -
     return SimpleNamespace(secrets=lambda attempt, wait: sealed)
 
 
-def fetch(secrets: Secrets, service: Any, seconds: float = 10) -> Path | None:
-    return secrets.fetch(service, ASSIGNMENT, WORKER.address, time.monotonic() + seconds)
+def fetch(secrets: Secrets, service: Any, *, stopped: bool = False) -> Path | None:
+    until = time.monotonic() + 10
+    return secrets.fetch(service, ASSIGNMENT, WORKER.address, until, lambda: stopped)
 
 
 def test_they_lie_read_only_in_a_folder_that_only_the_worker_may_enter(secrets: Secrets) -> None:
@@ -79,6 +80,12 @@ def test_none_in_time_wrong_ones_or_of_another_deal_are_the_customers(
         with pytest.raises(InvalidInput) as caught:
             fetch(secrets, service)
         assert (caught.value.code, caught.value.fault) == (code, "customer")
+
+
+def test_a_worker_that_is_stopped_waits_for_none_and_says_so_of_itself(secrets: Secrets) -> None:
+    with pytest.raises(EngineError, match="was stopped") as caught:
+        fetch(secrets, client(secrets, None), stopped=True)
+    assert caught.value.fault == "provider"
 
 
 def test_a_worker_without_memory_for_them_offers_no_key_and_takes_none(tmp_path: Path) -> None:

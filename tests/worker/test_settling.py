@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import closing, nullcontext
 from threading import Event
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from prixfixe.protocol.deals import open_word
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.wire import Assignment
+from tests.support.devnet import wait_for
 from tests.worker.conftest import Stage
 from tests.worker.orders import CUSTOMER, PROVIDER, WORKER
 from tests.worker.test_daemon import settle
@@ -27,13 +27,6 @@ from worker.settling import post_time
 from worker.states import read_states
 
 PRICE = Money.parse("1.00").units
-
-
-def until(happened: Callable[[], bool], timeout: float = 30.0) -> None:
-    end = time.monotonic() + timeout
-    while not happened():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 class TestWhen:
@@ -94,7 +87,7 @@ class TestOnChain:
         with stage.worker():
             given = stage.assign("true")
             settle(stage, given, stage.report_of(given))
-            until(lambda: self.how(stage, given) == ("settled", False))
+            wait_for(lambda: self.how(stage, given) == ("settled", False))
 
     def test_the_service_dies_after_the_run_and_worker_and_customer_get_theirs(self, stage: Stage) -> None:
         with stage.worker(settle_after_seconds=0.0):
@@ -102,11 +95,11 @@ class TestOnChain:
             refused = stage.assign("exit 3", max_seconds=60)
             held = self.held(stage, CUSTOMER.address)
             stage.report_of(refused)
-            until(lambda: self.how(stage, refused) == ("refused", True))
+            wait_for(lambda: self.how(stage, refused) == ("refused", True))
             assert self.held(stage, CUSTOMER.address) == held + refused.deal.total.units == customer
             stage.service.refuse_report = lambda report: Unavailable("the service dies after the upload")
             given = stage.assign("echo x > /job/outputs/x", max_seconds=60)
-            until(lambda: self.how(stage, given) == ("settled", True))
+            wait_for(lambda: self.how(stage, given) == ("settled", True))
             assert not self.is_open(stage, given)
             assert self.held(stage, PROVIDER.address) == provider + PRICE
             assert given.attempt not in stage.service.reports
@@ -119,12 +112,12 @@ class TestOnChain:
             given = stage.assign("sleep 1; echo y > /job/outputs/y", max_seconds=60)
             stage.service.until(lambda: given.attempt in stage.service.started)
             stage.service.down = True
-            until(lambda: "service-away" in str(read_states(stage.settings.data)))
+            wait_for(lambda: "service-away" in str(read_states(stage.settings.data)))
             time.sleep(1)  # a few looks at the chain
             assert self.is_open(stage, given)
             stage.service.down = False
             stage.report_of(given)
-            until(lambda: self.how(stage, given) == ("settled", True))
+            wait_for(lambda: self.how(stage, given) == ("settled", True))
             assert read_states(stage.settings.data) == []
 
     def test_without_gas_money_it_says_so_and_settles_once_it_has_some(self, stage: Stage) -> None:
@@ -133,13 +126,13 @@ class TestOnChain:
         rpc.call("anvil_setBalance", WORKER.address, "0x1")
         try:
             with stage.worker(settle_after_seconds=0.0):
-                until(lambda: "no gas money" in str(read_states(stage.settings.data)))
+                wait_for(lambda: "no gas money" in str(read_states(stage.settings.data)))
                 given = stage.assign("true", max_seconds=60)
                 stage.report_of(given)
                 assert self.is_open(stage, given)
             rpc.call("anvil_setBalance", WORKER.address, had)
             with stage.worker(settle_after_seconds=0.0):  # as after a restart in between
-                until(lambda: self.how(stage, given) == ("settled", True))
+                wait_for(lambda: self.how(stage, given) == ("settled", True))
                 assert "gas" not in str(read_states(stage.settings.data))
         finally:
             rpc.call("anvil_setBalance", WORKER.address, had)
