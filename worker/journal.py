@@ -253,14 +253,14 @@ class Journal:
         with self._write() as cursor:
             cursor.execute(
                 "INSERT INTO settlements (attempt, sent) VALUES (?, ?)"
-                " ON CONFLICT (attempt) DO UPDATE SET sent = excluded.sent",
+                " ON CONFLICT (attempt) DO UPDATE SET sent = coalesce(sent || ' ', '') || excluded.sent",
                 (attempt, transaction),
             )
 
-    def sent(self, attempt: str) -> str | None:
-        """What `sending` kept last."""
+    def sent(self, attempt: str) -> tuple[str, ...]:
+        """What `sending` kept, oldest first: one with higher fees does not always win over the one before."""
         rows = self._read("SELECT sent FROM settlements WHERE attempt = ?", attempt)
-        return rows[0]["sent"] if rows else None
+        return tuple((rows[0]["sent"] or "").split()) if rows else ()
 
     def settled(self, attempt: str, how: str) -> None:
         """The chain has decided: "settled", "refused", "expired", or "unknown" when it was too long ago."""

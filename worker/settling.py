@@ -182,7 +182,7 @@ class Settler:
 
     def _ended(self, watched: Watched, how: str, event: MarketEvent | None) -> None:
         transaction = None if event is None else event.at.transaction_hash
-        ours = transaction is not None and transaction == self._journal.sent(watched.attempt)
+        ours = transaction is not None and transaction in self._journal.sent(watched.attempt)
         self._journal.settled(watched.attempt, how)
         del self._watched[watched.attempt]
         facts = {

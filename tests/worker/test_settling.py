@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+import worker.chain
 from prixfixe.chain.client import Account
+from prixfixe.chain.events import DealOpened
 from prixfixe.errors import Unavailable
-from prixfixe.protocol.deals import open_word
+from prixfixe.keys import development_signer, sign_typed
+from prixfixe.protocol.deals import Deal, Due, open_word
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.reports import LotReport
+from prixfixe.protocol.orders import Result, SignedAsk
+from prixfixe.protocol.outputs import OutputManifest, lot_root
+from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.wire import Assignment
 from tests.support.devnet import wait_for
+from tests.support.market import OFFER, LocalMarket
 from tests.worker.conftest import Stage
-from tests.worker.orders import CUSTOMER, PROVIDER, WORKER
+from tests.worker.orders import CUSTOMER, PROVIDER, WORKER, assignment, buy, definition
 from tests.worker.test_daemon import settle
+from worker.chain import ChainReader
 from worker.delivery import Delivery
 from worker.journal import Journal
 from worker.room import Room
-from worker.settling import post_time
-from worker.states import read_states
+from worker.settling import Settler, post_time
+from worker.states import States, read_states
 
 PRICE = Money.parse("1.00").units
 
@@ -67,6 +77,104 @@ def test_what_the_chain_paid_is_told_to_a_service_that_comes_back_late(how: str)
     assert Kept.silent == (0 if how == "settled" else 2)
 
 
+QUORUM = replace(OFFER, application=b"\x09" * 32, quorum=2, price=PRICE * 3, max_cost=PRICE * 3)
+
+
+@dataclass
+class Signed:
+    """A result that a worker has delivered and its operator does not settle. chain: its clock goes by its
+    blocks alone."""
+
+    market: LocalMarket
+    journal: Journal
+    deal: Deal
+    due: int
+    told: list[dict[str, Any]]
+    settler: Settler
+
+    @property
+    def deadline(self) -> int:
+        return Due.unpack(self.due).deadline
+
+
+@pytest.fixture
+def signed(market: LocalMarket, tmp_path: Path) -> Iterator[Signed]:
+    """Of a deal of three legs; the third has not signed."""
+    client, rpc, others = market.client, market.chain.rpc, [development_signer(5), development_signer(6)]
+    for other in others:
+        client.mint(market.admin, other.address, Money.parse("5"))
+        client.deposit(other, Money.parse("5"))
+    client.publish(market.pricing, QUORUM, market.chain.time + 86_400, Money(0))
+    asks = [market.ask(price=Money(PRICE))]
+    for other in others:
+        ask = replace(asks[0].ask, provider=other.address)
+        asks.append(SignedAsk(ask, sign_typed(other, ask, client.domain)))
+    order = market.purchase(offer=QUORUM)
+    opened = client.match_purchase(market.scheduler, order, market.sign(order), QUORUM, 0, asks).one(
+        DealOpened
+    )
+    outputs = OutputManifest()
+    result = Result(opened.deal, lot_root([(0, outputs.digest)]), 1)
+    signatures = ["0x" + sign_typed(key, result, client.domain).hex() for key in (market.worker, others[0])]
+    report = LotReport(
+        tasks=(TaskReport(status=0, exit_code=0, seconds=1.0, outputs=outputs),),
+        result=result,
+        signature=signatures[0],
+    )
+    bought = buy(definition(), now=market.chain.time)
+    told: list[dict[str, Any]] = []
+    rpc.call("anvil_setBlockTimestampInterval", 1)
+    try:
+        with (
+            closing(Journal(tmp_path / "journal.db")) as journal,
+            closing(States(tmp_path, lambda event, facts: None)) as states,
+            closing(ChainReader(rpc.url, client.contract, 31337)) as chain,
+        ):
+            journal.take("a", assignment(bought, opened.data, opened.due, attempt="a").model_dump_json())
+            journal.salt("a")
+            journal.agreed("a", [*signatures, "0x"])
+            journal.delivered("a")
+            journal.finished("a", report.model_dump_json())
+            settler = Settler(
+                chain, journal, market.worker, 4, 0.0, states, lambda event, facts: told.append(facts)
+            )
+            with closing(settler):
+                yield Signed(market, journal, opened.data, opened.due, told, settler)
+    finally:
+        rpc.call("anvil_removeBlockTimestampInterval")
+        rpc.call("evm_setAutomine", True)
+
+
+@pytest.mark.chain
+class TestAlone:
+    def test_a_quorum_is_settled_in_the_last_grace_and_not_before(self, signed: Signed) -> None:
+        chain, looks = signed.market.chain, []
+        word = signed.settler._chain.lot_word
+        signed.settler._chain.lot_word = lambda *of: looks.append(of) or word(*of)  # type: ignore[method-assign,func-returns-value]
+        chain.move_to(signed.deadline - 5)  # the next block is the last one before it
+        signed.settler.start()
+        wait_for(lambda: len(looks) >= 3, 60, "three looks at the chain")
+        assert signed.journal.sent("a") == ()
+        chain.move_to(signed.deadline - 4)
+        wait_for(lambda: signed.told, 60, "the settlement")
+        assert (signed.told[0]["how"], signed.told[0]["by"]) == ("settled", "this worker")
+
+    def test_one_that_is_not_mined_is_sent_again_for_more(
+        self, signed: Signed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(worker.chain, "_MINED_SECONDS", 0.2)
+        chain = signed.market.chain
+        chain.move_to(signed.deadline - 3)
+        chain.rpc.call("evm_setAutomine", False)
+        signed.settler.start()
+        wait_for(lambda: len(signed.journal.sent("a")) >= 3, 60, "a second and a third try")
+        chain.rpc.call("evm_mine")
+        wait_for(lambda: signed.told, 60, "the settlement")
+        assert (signed.told[0]["how"], signed.told[0]["by"]) == ("settled", "this worker")
+        mined = signed.told[0]["transaction"]
+        assert mined in signed.journal.sent("a")[1:], "for more than was offered first"
+
+
 @pytest.mark.engine
 @pytest.mark.chain
 class TestOnChain:
@@ -81,7 +189,7 @@ class TestOnChain:
     def how(self, stage: Stage, given: Assignment) -> tuple[str | None, bool]:
         """How the worker saw it end, and whether it sent a transaction of its own."""
         with closing(Journal(stage.settings.data / "journal.db")) as journal:
-            return journal.how_settled(given.attempt), journal.sent(given.attempt) is not None
+            return journal.how_settled(given.attempt), bool(journal.sent(given.attempt))
 
     def test_a_deal_that_another_settled_is_noticed_and_left_alone(self, stage: Stage) -> None:
         with stage.worker():
