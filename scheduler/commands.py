@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from prixfixe.cli.failures import set_json
+from prixfixe.cli.options import log_format_option
+from prixfixe.logs import LogFormat
 
 
 @click.command()
@@ -73,6 +75,13 @@ from prixfixe.cli.failures import set_json
     help="Whether this process takes part in the duties; several on one PostgreSQL share them.",
 )
 @click.option("--api/--no-api", default=True, help="Whether this process serves the API.")
+@log_format_option
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    default=None,
+    help="Serve figures for Prometheus there, at /metrics: to whoever can reach it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the start line as one JSON object.")
 def serve(
     data: Path,
@@ -90,6 +99,8 @@ def serve(
     log_level: str,
     duties: bool,
     api: bool,
+    log_format: LogFormat,
+    metrics: str | None,
     as_json: bool,
 ) -> None:
     """Run the service: the API and the scheduler in one process, or several on one PostgreSQL.
@@ -105,7 +116,7 @@ def serve(
     from scheduler.serve import ServeOptions, configure_logging
     from scheduler.serve import serve as run
 
-    configure_logging(log_level)
+    configure_logging(log_level, log_format)
     run(
         ServeOptions(
             data=data,
@@ -122,6 +133,7 @@ def serve(
             confirmations=confirmations,
             duties=duties,
             api=api,
+            metrics=metrics,
             json=as_json,
         )
     )

@@ -11,12 +11,17 @@ from typing import Final
 
 from marketplace.store.database import Store
 from prixfixe.errors import Unavailable
+from prixfixe.logs import about
+from prixfixe.metrics import Family, Histogram
 
 log = logging.getLogger(__name__)
 
 _FIRST_BACK_OFF_SECONDS: Final = 0.2
 _LAST_BACK_OFF_SECONDS: Final = 5.0
 _ELECTION_SECONDS: Final = 1.0  # between looks whether a duty that another process leads is free
+RUN_TIMES: Final = Histogram(
+    "duty_run_seconds", "Runs of the duties in this process.", (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,10 @@ class Duty:
         """What will go wrong unless somebody looks after it, in words."""
         return None
 
+    def figures(self) -> Iterable[Family]:
+        """What it has to show of itself beside its health, for `/metrics`."""
+        return ()
+
     def start(self) -> None:
         """Begin, in a thread of its own."""
         self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
@@ -103,21 +112,24 @@ class Duty:
         try:
             while not self._stopping.is_set():
                 mark = self.store.sequence()
+                began = time.perf_counter()
                 try:
                     if not self._is_leading():
                         failures = 0
                         self.store.wait([self._stop_topic], _ELECTION_SECONDS, since=mark)
                         continue
-                    with self.store.led(self.name):
+                    with self.store.led(self.name), about(duty=self.name):
                         pause = self.run_once()
                 except Exception as error:
                     failures += 1
+                    RUN_TIMES.observe(time.perf_counter() - began, duty=self.name)
                     pause = min(_FIRST_BACK_OFF_SECONDS * 2 ** min(failures - 1, 10), _LAST_BACK_OFF_SECONDS)
                     self._failed(error)
                     # Only a stop shortens the back-off: what wakes the duty does not cure it.
                     self.store.wait([self._stop_topic], pause, since=mark)
                 else:
                     failures = 0
+                    RUN_TIMES.observe(time.perf_counter() - began, duty=self.name)
                     self._went_well()
                     self.store.wait([*self.topics, self._stop_topic], max(pause, 0.0), since=mark)
         finally:

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from sqlalchemy import make_url
 
 from marketplace.api import create_app
 from marketplace.chain import MarketReader
@@ -38,6 +38,8 @@ from prixfixe.chain.rpc import Rpc
 from prixfixe.development_keys import is_local_chain
 from prixfixe.errors import ConfigurationError
 from prixfixe.keys import Signer, load_signer
+from prixfixe.logs import LogFormat, configure, hide, hide_address
+from prixfixe.metrics import serving
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Market, PolicyNumbers
 from scheduler import checks
@@ -45,6 +47,7 @@ from scheduler.auctioneer import Auctioneer
 from scheduler.cleaner import Cleaner
 from scheduler.duty import Duty, stop_all
 from scheduler.gathering import Company
+from scheduler.gauges import PREFIX, Gauges, LogCounts
 from scheduler.indexer import Indexer, IndexerSettings
 from scheduler.matcher import Matcher
 from scheduler.reaper import Reaper, ReaperSettings
@@ -58,13 +61,15 @@ _PUBLIC_CONFIRMATIONS: Final = 2
 _PUBLIC_POLL_SECONDS: Final = 2.0
 _LOCAL_POLL_SECONDS: Final = 0.2
 _PUBLIC_GATHER_SECONDS: Final = 0.5  # a block takes longer, and each row that comes along saves gas
+# What a service has, whichever process does it.
+DUTY_NAMES: Final = tuple(duty.name for duty in (Indexer, Relayer, Matcher, Auctioneer, Reaper, Cleaner))
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
     """Where a service runs and on what. port: 0 takes a free one. deployment: manifest of the market, or
     contract: its address. key: spec of the operator's key. domains: HOST:PORT by which users reach it, the
-    main one first. duties, api: what of the two runs in this process."""
+    main one first. duties, api: what of the two runs in this process. metrics: HOST:PORT for Prometheus."""
 
     data: Path
     rpc: str
@@ -80,6 +85,7 @@ class ServeOptions:
     confirmations: int | None = None
     duties: bool = True
     api: bool = True
+    metrics: str | None = None
     json: bool = False
 
 
@@ -99,6 +105,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     # The port is not known yet, and no matter here.
     shared = _settings(options, options.port).is_shared
     closing.enter_context(checks.lock_folder(options.data, shared=shared))
+    hide_address(options.rpc)
     client, deployment = _market(options, closing)
     signer = load_signer(options.key, chain_id=client.chain_id)
     checks.require_operator(client, signer.address)
@@ -106,6 +113,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     port = int(listening.getsockname()[1]) if listening is not None else options.port
     settings = _settings(options, port)
     store = Store(settings.database_url)
+    hide(make_url(settings.database_url).password)
     closing.callback(store.close)
     store.migrate()
     policy = client.policy()
@@ -115,17 +123,24 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     if options.duties:
         duties = build_duties(options, services, client, reader, signer, policy, deployment)
     closing.callback(_drain, services, duties)
+    app = create_app(services) if listening is not None else None
+    counts = LogCounts()
+    logging.getLogger().addHandler(counts)
+    closing.callback(logging.getLogger().removeHandler, counts)
+    more = [counts.family] if app is None else [counts.family, app.state.times.family]
+    gauges = Gauges(services, client, duties, DUTY_NAMES, more)
+    metrics = closing.enter_context(serving(options.metrics, gauges.families, PREFIX, "platform"))
     for duty in duties:
         duty.start()
-    if listening is None:
+    if listening is None or app is None:
         told: SimpleQueue[None] = SimpleQueue()  # an event's lock may be held by what the signal interrupts
         _on_signal(lambda *_: told.put(None))
-        _announce(options, settings, services.market, None, time.monotonic() - began)
+        _announce(options, settings, services.market, None, metrics, time.monotonic() - began)
         told.get()
         _on_signal(_leave)
         return
-    app = create_app(services)
     app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
+    app.state.duty_names = DUTY_NAMES
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -136,7 +151,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
         timeout_graceful_shutdown=int(_DRAIN_SECONDS),
         timeout_keep_alive=30,
     )
-    _announce(options, settings, services.market, port, time.monotonic() - began)
+    _announce(options, settings, services.market, port, metrics, time.monotonic() - began)
     _Server(config, services).run(sockets=[listening])
 
 
@@ -291,14 +306,20 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _announce(
-    options: ServeOptions, settings: ServiceSettings, market: Market, port: int | None, seconds: float
+    options: ServeOptions,
+    settings: ServiceSettings,
+    market: Market,
+    port: int | None,
+    metrics: str | None,
+    seconds: float,
 ) -> None:
     """One line when the port is open: requests wait in its queue until the server takes them. port: None
-    without API."""
+    without API. metrics: where they are, if anywhere."""
     shown = "127.0.0.1" if options.host in ("0.0.0.0", "::", "") else options.host
     facts = {
         "url": None if port is None else f"http://{shown}:{port}",
         "port": port,
+        "metrics": metrics,
         "chain_id": market.chain_id,
         "contract": market.contract,
         "operator": market.operator,
@@ -317,10 +338,8 @@ def _announce(
         )
 
 
-def configure_logging(level: str) -> None:
-    """Plain lines on standard error. uvicorn's own chatter only from warnings on."""
-    logging.basicConfig(
-        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+def configure_logging(level: str, form: LogFormat = "text") -> None:
+    """Lines on standard error. uvicorn's own chatter only from warnings on."""
+    configure(level, form)
     for noisy in ("httpx", "httpcore", "uvicorn", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prixfixe.cli.options import log_format_option
+from prixfixe.logs import LogFormat
 from worker.options import (
     contract_option,
     emitter,
@@ -84,6 +86,7 @@ def arbiter() -> None:
     metavar="SECONDS",
     help="How long, by the chain's clock, a missing output may still be handed in; at most half a window.",
 )
+@log_format_option
 @json_option
 def start(
     service: str | None,
@@ -95,6 +98,7 @@ def start(
     scratch: Any,
     from_block: int,
     missing_after: int,
+    log_format: LogFormat,
     as_json: bool,
 ) -> None:
     """Watch for challenges and judge them, until SIGTERM or Ctrl-C.
@@ -111,7 +115,7 @@ def start(
     from worker.hiding import hide_memory
     from worker.rerun import BenchSettings
 
-    log_to_stderr(as_json)
+    log_to_stderr(as_json, log_format)
     settings = ArbiterSettings(
         bench=BenchSettings(data=data.absolute(), runtime=runtime, scratch=scratch),
         from_block=from_block,

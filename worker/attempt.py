@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from prixfixe.errors import EngineError, InvalidInput, PrixfixeError
 from prixfixe.keys import sign_typed
+from prixfixe.logs import about
 from prixfixe.protocol import matrix
 from prixfixe.protocol.deals import Due, open_word, refusal_root
 from prixfixe.protocol.manifest import JobManifest
@@ -37,6 +38,7 @@ from worker.client import Stopped
 from worker.containers import container_name
 from worker.delivery import WORD_SECONDS, Delivery
 from worker.journal import AttemptRow, TaskRow
+from worker.ownlog import ids_of
 from worker.quoting import slots_for
 from worker.room import Abandoned, Room
 from worker.task import Ended, Task
@@ -215,7 +217,8 @@ class Attempt:
                         index = waiting.popleft()
                     except IndexError:
                         return
-                    self._ended[index] = self._run_one(index, known.get(index))
+                    with about(**ids_of(self.assignment), task=index):
+                        self._ended[index] = self._run_one(index, known.get(index))
             except BaseException as error:
                 failed.append(error)
                 waiting.clear()

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from prixfixe.cli.options import log_format_option
+from prixfixe.logs import LogFormat
 from worker import duty_commands, income_commands, log_commands
 from worker.init_command import init
 from worker.options import (
@@ -144,6 +146,7 @@ worker.add_command(income_commands.why)
 )
 @click.option("--metrics", metavar="HOST:PORT", default=None,
               help="Serve figures for Prometheus there, at /metrics: to whoever can reach it.")  # fmt: skip
+@log_format_option
 @data_option
 @json_option
 def start(
@@ -168,6 +171,7 @@ def start(
     image_quota: int,
     input_cache: int,
     metrics: str | None,
+    log_format: LogFormat,
     data: Path,
     as_json: bool,
 ) -> None:
@@ -189,8 +193,8 @@ def start(
     from worker.profile import Profile
     from worker.settings import Limits, WorkerSettings, free_disk_mib
 
-    log_to_stderr(as_json)
-    log_to_folder(data.absolute())
+    log_to_stderr(as_json, log_format)
+    log_to_folder(data.absolute(), log_format)
     service, rpc, contract = where(service, rpc, contract, data)
     settings = WorkerSettings(
         service=service,

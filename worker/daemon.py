@@ -23,6 +23,8 @@ from types import FrameType
 from typing import Any, Final
 
 from prixfixe.errors import Conflict, PrixfixeError, Unavailable
+from prixfixe.logs import about, ids
+from prixfixe.metrics import serving
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Assignment, Market
 from worker import holder
@@ -33,7 +35,7 @@ from worker.chain import ChainReader
 from worker.checks import NotOurs
 from worker.client import ServiceClient, Stopped, require_market
 from worker.duty import LOCK_FILE, Duty
-from worker.gauges import Gauges
+from worker.gauges import PREFIX, Gauges
 from worker.gpus import GpuPool
 from worker.hands import Hands
 from worker.heart import Heart
@@ -43,8 +45,8 @@ from worker.inputs import InputCache
 from worker.isolation import capabilities
 from worker.journal import Journal
 from worker.machine_key import open_key
-from worker.metrics import serving
 from worker.notes import remember_version, service_differs
+from worker.ownlog import ids_of
 from worker.registering import registration
 from worker.room import Room
 from worker.sealing import Secrets
@@ -125,7 +127,7 @@ class Daemon:
             heart.start()
             gauges = Gauges(room, self._slots_taken, lambda: heart.heard)
             try:
-                with serving(self._settings.metrics, gauges.families) as url:
+                with serving(self._settings.metrics, gauges.families, PREFIX) as url:
                     self._emit("ready", {**self._describe(room, market, runner), "metrics": url})
                     threading.Thread(target=self._poll, args=(room,), name="poll", daemon=True).start()
                     start_idle_work(room, self._draining.wait, lambda: bool(self._active))
@@ -282,6 +284,8 @@ class Daemon:
         except NotOurs as error:
             log.error("attempt %s is not run: %s", assignment.attempt[:64], error)
             return False
+        tasks = len(assignment.tasks)
+        log.info("attempt %s: taken, %d task(s)", attempt.id, tasks, extra=ids(**ids_of(assignment)))
         self._launch(attempt, attempt.begin)
         self._emit("attempt", {"attempt": attempt.id, "deal": assignment.deal_id})
         try:
@@ -293,7 +297,8 @@ class Daemon:
     def _launch(self, attempt: Attempt, work: Callable[[], None]) -> None:
         def run() -> None:
             try:
-                work()
+                with about(**ids_of(attempt.assignment)):
+                    work()
             except Exception:
                 log.exception("attempt %s: unexpected", attempt.id)
             finally:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import prixfixe
 from prixfixe.errors import EngineError
+from prixfixe.metrics import Cached, Family, Sample, dollars, number
 from prixfixe.protocol.outputs import TaskStatus
-from worker.metrics import Cached, Family, Sample, dollars, number
 from worker.room import Room
 from worker.states import read_states
+
+PREFIX: Final = "prixfixe_worker_"
 
 
 class Gauges:

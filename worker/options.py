@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from prixfixe.logs import LogFormat, formatter
+
 if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient
     from prixfixe.keys import Signer
@@ -179,14 +181,14 @@ def figures_in_words(figures: Figures) -> str:
     )
 
 
-def log_to_stderr(as_json: bool) -> None:
-    """Diagnostics go to standard error; standard output belongs to events."""
-    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+def log_to_stderr(as_json: bool, form: LogFormat = "text") -> None:
+    """Diagnostics go to standard error; standard output belongs to events. as_json: of the events, so that
+    only warnings are worth a line beside them, unless the log is to be read by programs too."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(form)
+    handler.setFormatter(formatter(form, "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("prixfixe.worker")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.WARNING if as_json else logging.INFO)
+    logger.setLevel(logging.WARNING if as_json and form == "text" else logging.INFO)
     logger.propagate = False
 
 

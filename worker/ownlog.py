@@ -10,10 +10,14 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from prixfixe.cli.output import clean
 from prixfixe.errors import NotFound
+from prixfixe.logs import LogFormat, formatter
+
+if TYPE_CHECKING:  # the commands that only read a log need none of the protocol
+    from prixfixe.protocol.wire import Assignment
 
 LOG_FILE: Final = "worker.log"
 _BYTES: Final = 5 << 20
@@ -21,17 +25,21 @@ _OLDER: Final = 3
 _LOOK_SECONDS: Final = 0.25
 
 
-def log_to_folder(data: Path) -> None:
+def log_to_folder(data: Path, form: LogFormat = "text") -> None:
     """Write the worker's log into its folder too, bounded."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     handler = logging.handlers.RotatingFileHandler(
         data / LOG_FILE, maxBytes=_BYTES, backupCount=_OLDER, encoding="utf-8", delay=True
     )
-    form = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    form.converter = time.gmtime
-    handler.setFormatter(form)
+    handler.setFormatter(formatter(form, "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     handler.setLevel(logging.INFO)
     logging.getLogger("prixfixe.worker").addHandler(handler)
+
+
+def ids_of(assignment: Assignment) -> dict[str, str]:
+    """What the log's lines about an assignment carry; the job's id is the one that customer and market
+    use."""
+    return {"job": "0x" + assignment.deal.order.hex(), "attempt": assignment.attempt}
 
 
 def own_lines(data: Path, lines: int, *, follow: bool, about: str = "") -> Iterator[str]:

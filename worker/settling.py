@@ -20,12 +20,14 @@ from typing import Any, Final
 from prixfixe.chain.events import Expired, Hastened, MarketEvent, Refused, Settled
 from prixfixe.errors import ChainError, InsufficientFunds, PrixfixeError, Unavailable
 from prixfixe.keys import Signer
+from prixfixe.logs import about
 from prixfixe.protocol.deals import Due, open_word
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.signatures import parse_signature
 from prixfixe.protocol.wire import Assignment
 from worker.chain import ChainReader
 from worker.journal import AttemptRow, Journal
+from worker.ownlog import ids_of
 from worker.states import States
 
 log = logging.getLogger("prixfixe.worker")
@@ -120,7 +122,8 @@ class Settler:
             try:
                 self._take_new()
                 for watched in list(self._watched.values()):
-                    self._look(watched)
+                    with about(**ids_of(watched.assignment)):
+                        self._look(watched)
                 self._states.leave("chain-away")
                 pause = self._pause
             except Unavailable as error:

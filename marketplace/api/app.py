@@ -25,6 +25,7 @@ from marketplace.api import (
     workers,
 )
 from marketplace.api.limits import BodyLimit
+from marketplace.api.timing import Timing, request_times
 from marketplace.services import Services
 
 _MARKET = (quotes, jobs, cases, trades, desk, batches, book)
@@ -48,6 +49,8 @@ def create_app(services: Services) -> FastAPI:
     app.router.routes.extend(_routes())
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_middleware(problems.Faults)
+    app.state.times = request_times()
+    app.add_middleware(Timing, times=app.state.times)
     return app
 
 

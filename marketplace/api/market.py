@@ -1,7 +1,8 @@
-"""`GET /v1/health`, `GET /v1/market`."""
+"""`GET /v1/health`, `GET /v1/ready`, `GET /v1/market`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -46,6 +47,35 @@ def health(services: ServicesDep, request: Request, response: Response) -> dict[
     if answer["status"] != "ok":
         response.status_code = 503
     return answer
+
+
+@router.get("/ready")
+def ready(services: ServicesDep, request: Request, response: Response) -> dict[str, Any]:
+    """Whether this process should be sent requests: the tables are its version's, the chain answers, somebody
+    leads each duty, and it is not stopping. 503 with what is missing otherwise; health is about the process
+    itself, and whether it should be started anew."""
+    missing: list[str] = []
+    led: dict[str, bool] = {}
+    # Whoever composed the process says which duties a service has.
+    duties: Sequence[str] = getattr(request.app.state, "duty_names", ())
+    try:
+        if not services.store.is_current():
+            missing.append("tables: of another version; the newest process brings them up to date")
+        with services.store.read() as connection:
+            found = services.store.leading.led(connection, duties)
+        led = {duty: duty in found for duty in duties}
+    except PrixfixeError as error:
+        missing.append(f"store: {error.message}")
+    missing += [f"leader: nobody does the {duty}" for duty, known in led.items() if not known]
+    try:
+        services.chain.look()
+    except PrixfixeError as error:
+        missing.append(f"chain: {error.message}")
+    if services.closing.is_set():
+        missing.append("process: it is stopping")
+    if missing:
+        response.status_code = 503
+    return {"ready": not missing, "missing": missing, "led": led}
 
 
 @router.get("/market")

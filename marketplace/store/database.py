@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -25,20 +25,52 @@ from sqlalchemy.exc import DatabaseError
 
 from marketplace.store import engines, faults, leading, listening
 from marketplace.store.topics import Topics
+from prixfixe.logs import ids
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+journal = logging.getLogger("prixfixe.jobs")  # what becomes of orders
 
-_TOPICS: Final = "prixfixe_topics"
+_LEAVING: Final = "prixfixe_leaving"
+
+
+@dataclass(slots=True)
+class _Leaving:
+    """What leaves with a commit and not without: wake-ups, and lines of the log."""
+
+    topics: list[str] = field(default_factory=list)
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def mark(self) -> tuple[int, int]:
+        return len(self.topics), len(self.lines)
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        del self.topics[mark[0] :]
+        del self.lines[mark[1] :]
+
+    def add(self, other: _Leaving) -> None:
+        self.topics += other.topics
+        self.lines += other.lines
 
 
 def notify(connection: Connection, topic: str) -> None:
     """Queue a wake-up for `topic`, delivered after the commit of this `Store.write`."""
-    topics = connection.info.get(_TOPICS)
-    if topics is None:
-        raise RuntimeError("notify belongs into a write")
-    topics.append(topic)
+    _leaving(connection).topics.append(topic)
+
+
+def tell(connection: Connection, line: str, **named: Any) -> None:
+    """Queue a line for the log, written after the commit of this `Store.write` with these ids: `job` first of
+    all, which binds an order's lines in every process from its first to its settlement."""
+    if journal.isEnabledFor(logging.INFO):
+        _leaving(connection).lines.append((line, named))
+
+
+def _leaving(connection: Connection) -> _Leaving:
+    leaving: _Leaving | None = connection.info.get(_LEAVING)
+    if leaving is None:
+        raise RuntimeError("what leaves with a commit belongs into a write")
+    return leaving
 
 
 @dataclass(slots=True, eq=False)
@@ -59,15 +91,15 @@ class Raised:
     error: Exception
 
 
-def _within(connection: Connection, wish: _Wish, topics: list[str]) -> None:
+def _within(connection: Connection, wish: _Wish, leaving: _Leaving) -> None:
     """Work beside others' in one transaction. What is raised here is the end of the transaction."""
-    before = len(topics)
+    before = leaving.mark()
     try:
         with connection.begin_nested():
             wish.result = wish.work(connection)
     except Exception as error:
         wish.error = faults.told(error) if isinstance(error, faults.FAULTS) else error
-        del topics[before:]
+        leaving.back_to(before)
         if connection.invalidated:  # the database is gone, and the transaction with it
             raise
         # SQLite ends the whole transaction where, say, the disk is full.
@@ -109,11 +141,10 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """A transaction that may write. Commits at the end, then delivers what `notify` queued; an exception
         rolls everything back, notifications included. Keep it short: writers take turns."""
-        topics: list[str] = []
-        with self._turn(), self._transaction(topics) as connection:
+        leaving = _Leaving()
+        with self._turn(), self._transaction(leaving) as connection:
             yield connection
-        if topics:
-            self._topics.deliver(topics)
+        self._let_go(leaving)
 
     def together(self, work: Callable[[Connection], T], *, flush: bool = True) -> T:
         """What `work` gives of a transaction that may write, once that is on the disk.
@@ -137,43 +168,49 @@ class Store:
             return []
         wishes = [_Wish(work, flush) for work in works]
         self._wishes.extend(wishes)
-        topics: list[str] = []
+        leaving = _Leaving()
         with self._turn():
             if not all(wish.done for wish in wishes):
                 waiting = [self._wishes.popleft() for _ in range(len(self._wishes))]
                 there = set(waiting)  # without those whose taker was interrupted
                 waiting += [wish for wish in wishes if not wish.done and wish not in there]
-                topics = self._fulfil(waiting)
-        if topics:
-            self._topics.deliver(topics)
+                leaving = self._fulfil(waiting)
+        self._let_go(leaving)
         return [cast(T, wish.result) if wish.error is None else Raised(wish.error) for wish in wishes]
 
-    def _fulfil(self, wishes: Sequence[_Wish]) -> list[str]:
-        """All of them in one transaction, or each in its own; what they notify."""
-        topics: list[str] = []
+    def _let_go(self, leaving: _Leaving) -> None:
+        """After the commit."""
+        if leaving.topics:
+            self._topics.deliver(leaving.topics)
+        for line, named in leaving.lines:
+            journal.info(line, extra=ids(**named))
+
+    def _fulfil(self, wishes: Sequence[_Wish]) -> _Leaving:
+        """All of them in one transaction, or each in its own; what leaves with them."""
+        leaving = _Leaving()
         if len(wishes) > 1:
             try:
-                with self._transaction(topics, any(wish.flush for wish in wishes)) as connection:
+                with self._transaction(leaving, any(wish.flush for wish in wishes)) as connection:
                     for wish in wishes:
-                        _within(connection, wish, topics)
+                        _within(connection, wish, leaving)
             except Exception:
                 log.warning("%d writes failed together and are done one by one", len(wishes), exc_info=True)
-                topics.clear()
+                leaving = _Leaving()
             else:
                 for wish in wishes:
                     wish.done = True
-                return topics
+                return leaving
         for wish in wishes:
-            own: list[str] = []
+            own = _Leaving()
             wish.error = None
             try:
                 with self._transaction(own, wish.flush) as connection:
                     wish.result = wish.work(connection)
-                topics += own
+                leaving.add(own)
             except Exception as error:
                 wish.error = error
             wish.done = True
-        return topics
+        return leaving
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -188,21 +225,22 @@ class Store:
                 self._writer = None
 
     @contextmanager
-    def _transaction(self, topics: list[str], flush: bool = True) -> Iterator[Connection]:
-        """topics: where `notify` puts what it queues. flush: to the disk, before the commit returns."""
+    def _transaction(self, leaving: _Leaving, flush: bool = True) -> Iterator[Connection]:
+        """leaving: where `notify` and `tell` put what they queue. flush: to the disk, before the commit
+        returns."""
         with self._connect() as connection:
             writing = connection.execution_options(**{engines.WRITE: True, engines.FLUSH: flush})
-            writing.info[_TOPICS] = topics
+            writing.info[_LEAVING] = leaving
             try:
                 with writing.begin():
                     if (duty := getattr(self._fences, "duty", None)) is not None:
                         self.leading.require(writing, duty)
                     yield writing
                     engines.require_whole(writing)
-                    if topics and self._listener is not None:
-                        listening.tell(writing, self._name, topics)
+                    if leaving.topics and self._listener is not None:
+                        listening.tell(writing, self._name, leaving.topics)
             finally:
-                writing.info.pop(_TOPICS, None)
+                writing.info.pop(_LEAVING, None)
 
     @contextmanager
     def led(self, duty: str) -> Iterator[None]:
@@ -246,14 +284,14 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the tables to this version of the service; nothing happens when they are."""
-        if self._is_current():
+        if self.is_current():
             return
         # Alembic takes half a second to import, which only a start with something to migrate should pay.
         from marketplace.store.migrations import upgrade
 
         upgrade(self)
 
-    def _is_current(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the tables are those of the newest migration, whose revision is its file's number."""
         files = (Path(__file__).parent / "migrations" / "versions").glob("[0-9]*_*.py")
         newest = max(file.name.partition("_")[0] for file in files)

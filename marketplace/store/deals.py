@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import rounds, states, trades, transitions
-from marketplace.store.database import notify
+from marketplace.store.database import notify, tell
 from marketplace.store.moves import moving
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
@@ -70,6 +70,7 @@ def deal_opened(connection: Connection, deal: Deal, due: int, where: dict[str, A
         rounds.round_begun(connection, deal_id, opening)
     names = ", ".join(transitions.worker_name(connection, leg.key) for leg in deal.legs)
     transitions.stage_said(connection, job, f"assigned to {names}")
+    tell(connection, "deal opened", job=job, lot=deal.lot, deal=deal_id, transaction=where["transaction"])
     # The chain took the deal back and gave it again: a result signed before still counts.
     settle_when_signed(connection, deal_id, opening)
 
@@ -122,6 +123,11 @@ def deal_settled(
     if row is None:
         return
     trades.lot_traded(connection, row, fact, where)
+    tell(
+        connection,
+        f"deal settled, {done} done, {paid} paid",
+        **{"job": row["job"], "lot": row["lot"], "deal": deal_id, "transaction": where["transaction"]},
+    )
     signed = Fact.unpack(fact).signed
     unpaid = [leg.key for at, leg in enumerate(Deal.from_json(row["deal"]).legs) if not signed >> at & 1]
     _lose_attempts(connection, row, "its replicas were paid without it", of=unpaid)

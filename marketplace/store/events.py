@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, func, insert, select
 
-from marketplace.store.database import notify
+from marketplace.store.database import notify, tell
 from marketplace.store.tables import job_events
 
 
@@ -25,4 +25,9 @@ def add_event(
         insert(job_events).values(job=job, sequence=number, kind=kind, data=data, created_at=int(time.time()))
     )
     notify(connection, f"job:{job}")
+    if kind == "state" and data["stage"]:
+        tell(connection, f"job {data['state']}: {data['stage']}", job=job)
+    elif kind == "end":
+        because = f" ({data['reason']['code']})" if data["reason"] else ""
+        tell(connection, f"job ended {data['state']}{because}, charged {data['charged']}", job=job)
     return number

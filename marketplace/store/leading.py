@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import zlib
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Engine, text
@@ -25,6 +26,11 @@ _HELD: Final = text(
     " WHERE datname = current_database() AND locktype = 'advisory' AND granted AND pid = :pid"
     " AND classid = :class AND objid = :duty AND objsubid = 2)"
 )
+_ALL_HELD: Final = text(
+    "SELECT objid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
+    " WHERE datname = current_database() AND locktype = 'advisory' AND granted AND classid = :class"
+    " AND objsubid = 2"
+)
 
 
 class Leading(Protocol):
@@ -39,6 +45,9 @@ class Leading(Protocol):
     def require(self, connection: Connection, duty: str) -> None:
         """Unavailable unless it still does, as this write sees it."""
 
+    def led(self, connection: Connection, duties: Iterable[str]) -> set[str]:
+        """Those of the duties that this or another process leads now."""
+
     def release(self, duty: str) -> None:
         """Let another process lead it."""
 
@@ -49,7 +58,11 @@ class Leading(Protocol):
 class Alone:
     """Nobody else is there."""
 
+    def __init__(self) -> None:
+        self._held: set[str] = set()
+
     def leads(self, duty: str) -> bool:
+        self._held.add(duty)
         return True
 
     def is_elsewhere(self, duty: str) -> bool:
@@ -58,8 +71,11 @@ class Alone:
     def require(self, connection: Connection, duty: str) -> None:
         pass
 
+    def led(self, connection: Connection, duties: Iterable[str]) -> set[str]:
+        return self._held.intersection(duties)
+
     def release(self, duty: str) -> None:
-        pass
+        self._held.discard(duty)
 
     def close(self) -> None:
         pass
@@ -104,6 +120,10 @@ class Elected:
         held = {"pid": self._pid, "class": _CLASS, "duty": _number(duty)}
         if not connection.execute(_HELD, held).scalar_one():
             raise Unavailable(f"another process may lead the {duty} by now", code="not-leading")
+
+    def led(self, connection: Connection, duties: Iterable[str]) -> set[str]:
+        held = set(connection.execute(_ALL_HELD, {"class": _CLASS}).scalars())
+        return {duty for duty in duties if _number(duty) in held}
 
     def release(self, duty: str) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
-from marketplace.store.database import notify
+from marketplace.store.database import notify, tell
 from marketplace.store.moves import move
 from marketplace.store.tables import deals, transactions
 
@@ -82,10 +82,10 @@ def transactions_sent(
 ) -> None:
     """pending or sent -> sent, of all rows that leave as one. Stored before the bytes leave, so that no crash
     can hide a hash."""
-    found = connection.execute(
-        select(transactions.c.id, transactions.c.hashes).where(transactions.c.id.in_(rows))
-    )
-    for row, known in found.all():
+    columns = (transactions.c.id, transactions.c.hashes, transactions.c.call, transactions.c.arguments)
+    found = connection.execute(select(*columns).where(transactions.c.id.in_(rows)))
+    for row, known, call, arguments in found.all():
+        tell(connection, f"{call} sent", transaction=transaction_hash, **_named(connection, arguments))
         _move(
             connection,
             states.TRANSACTION_SENT,
@@ -149,7 +149,18 @@ def _queue(connection: Connection, call: Call, subject: str, arguments: dict[str
         )
     )
     notify(connection, "transactions")
+    tell(connection, f"{call} goes to the relayer", **_named(connection, arguments))
     return True
+
+
+def _named(connection: Connection, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The ids of what a row is about, for the log."""
+    if "fills" in arguments:
+        return {"batch": arguments["batch"], "jobs": sorted({fill["job"] for fill in arguments["fills"]})}
+    if "deal" in arguments:
+        deal, opening = arguments["deal"], arguments["opening"]
+        return {"job": job_of(connection, deal, opening), "deal": deal}
+    return {"job": arguments["job"], "lot": arguments["lot"]}
 
 
 def _last(connection: Connection, prefix: str) -> RowMapping | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from prixfixe.cli.failures import set_json
+from prixfixe.logs import FORMATS
 
 if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from prixfixe.protocol.money import Money
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    envvar="PRIXFIXE_LOG_FORMAT",
+    help="How the log on standard error is written: for people, or one JSON object a line.",
+)
 
 
 def _json_wanted(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:

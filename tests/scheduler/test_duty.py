@@ -36,6 +36,7 @@ class Seat(Alone):
     """Who leads, as the test says: this process, another one, or nobody who can be asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.leader = "here"
         self.error: Exception | None = None
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -61,20 +60,6 @@ def facts(process: subprocess.Popen[str]) -> dict[str, Any]:
         raise AssertionError(process.communicate(timeout=20)[1])
     found: dict[str, Any] = json.loads(line)
     return found
-
-
-def test_it_starts_answers_and_stops_in_order(start: Start, market: LocalMarket) -> None:
-    process = start()
-    told = facts(process)
-    assert told["contract"] == market.deployment.market
-    assert told["operator"] == market.scheduler.address
-    health = httpx.get(told["url"] + "/v1/health", timeout=20)
-    assert (health.status_code, health.json()["status"]) == (200, "ok")
-    names = {duty["name"] for duty in health.json()["duties"]}
-    assert names == {"indexer", "relayer", "matcher", "auctioneer", "reaper", "cleaner"}
-
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
 
 
 def test_duties_alone_stop_in_order_as_soon_as_they_say_that_they_run(start: Start) -> None:

@@ -1,72 +1,17 @@
-"""Figures of a worker, as Prometheus reads them."""
+"""Figures of a running worker."""
 
 from __future__ import annotations
 
+import json
+import logging
 import re
+from io import StringIO
 
 import httpx
 import pytest
 
-from prixfixe.errors import ConfigurationError, Unavailable
-from prixfixe.protocol.money import Money
+from prixfixe.logs import formatter
 from tests.worker.conftest import Stage
-from worker.metrics import Cached, Family, Sample, dollars, number, parse_place, render, serving
-
-
-def test_the_text_is_what_prometheus_reads() -> None:
-    text = render(
-        [
-            number("slots", "How many.", 3),
-            number("age_seconds", "How old.", 0.25),
-            dollars("earned_dollars", "Paid.", Money(12_000_001)),
-            Family("info", "Who.", (Sample("1", {"name": 'a"b\\c\nd'}),)),
-        ]
-    )
-    assert text.splitlines() == [
-        "# HELP prixfixe_worker_slots How many.",
-        "# TYPE prixfixe_worker_slots gauge",
-        "prixfixe_worker_slots 3",
-        "# HELP prixfixe_worker_age_seconds How old.",
-        "# TYPE prixfixe_worker_age_seconds gauge",
-        "prixfixe_worker_age_seconds 0.250",
-        "# HELP prixfixe_worker_earned_dollars Paid.",
-        "# TYPE prixfixe_worker_earned_dollars gauge",
-        "prixfixe_worker_earned_dollars 12.000001",
-        "# HELP prixfixe_worker_info Who.",
-        "# TYPE prixfixe_worker_info gauge",
-        'prixfixe_worker_info{name="a\\"b\\\\c\\nd"} 1',
-    ]
-
-
-def test_what_costs_a_call_is_asked_now_and_then_and_left_out_while_nobody_answers() -> None:
-    now, answers = [0.0], [[number("x", "X.", 1)], Unavailable("away"), [number("x", "X.", 2)]]
-
-    def ask() -> list[Family]:
-        answer = answers.pop(0)
-        if isinstance(answer, Unavailable):
-            raise answer
-        return answer
-
-    cached = Cached(ask, lambda: now[0])
-    seen = []
-    for now[0] in (0.0, 10.0, 20.0, 40.0):
-        seen.append([family.samples[0].value for family in cached.get()])
-    assert seen == [["1"], ["1"], [], ["2"]]
-
-
-@pytest.mark.parametrize("text", ["9464", "localhost:", "localhost:http", "localhost:99999"])
-def test_a_place_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="no place for metrics"):
-        parse_place(text)
-
-
-def test_a_place_that_is_taken_is_said() -> None:
-    with (
-        serving("127.0.0.1:0", list) as url,
-        pytest.raises(ConfigurationError, match="cannot be served"),
-        serving(str(url).split("/")[2], list),
-    ):
-        pass
 
 
 def test_they_are_served_on_ipv6_too() -> None:
@@ -77,9 +22,17 @@ def test_they_are_served_on_ipv6_too() -> None:
 
 @pytest.mark.engine
 @pytest.mark.chain
-def test_a_running_worker_shows_slots_tasks_money_heartbeat_disk_and_engine(stage: Stage) -> None:
+def test_a_running_worker_shows_slots_tasks_money_heartbeat_disk_and_engine(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "prixfixe.worker")
+    log = StringIO()
+    handler = logging.StreamHandler(log)
+    handler.setFormatter(formatter("json", ""))
+    logging.getLogger("prixfixe.worker").addHandler(handler)
     with stage.worker(metrics="127.0.0.1:0"):
-        stage.report_of(stage.assign("true"))
+        given = stage.assign("true")
+        stage.report_of(given)
         stage.report_of(stage.assign("exit 3"))
         text = httpx.get(stage.facts["metrics"], trust_env=False).text
     found = dict(re.findall(r"^prixfixe_worker_(\S+) (\S+)$", text, re.MULTILINE))
@@ -87,3 +40,10 @@ def test_a_running_worker_shows_slots_tasks_money_heartbeat_disk_and_engine(stag
     assert (found['tasks{status="succeeded"}'], found['tasks{status="exited_non_zero"}']) == ("1", "1")
     assert float(found["heartbeat_age_seconds"]) < 20
     assert int(found["disk_free_bytes"]) > 0
+    # The order's own id, by which its customer and the market know it, is in what the worker says of it.
+    logging.getLogger("prixfixe.worker").removeHandler(handler)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    named = {"job": "0x" + given.deal.order.hex(), "attempt": given.attempt}
+    said = [line["message"] for line in lines if line.items() >= named.items()]
+    assert said[0] == f"attempt {given.attempt}: taken, 1 task(s)"
+    assert f"attempt {given.attempt}: reported, 1 of 1 done" in said
