@@ -94,3 +94,9 @@ def test_how_long_things_took_is_told_in_rising_counts_with_their_sum() -> None:
 
 def test_money_is_written_exactly_also_below_zero() -> None:
     assert [in_dollars(units) for units in (0, 1, -1_500_000)] == ["0.000000", "0.000001", "-1.500000"]
+
+
+def test_they_are_served_on_ipv6_too() -> None:
+    with serving("[::1]:0", lambda: [number("slots", "How many.", 3)], "x_") as url:
+        assert str(url).startswith("http://[::1]:")
+        assert "x_slots 3" in httpx.get(str(url), trust_env=False).text

@@ -14,12 +14,6 @@ from prixfixe.logs import formatter
 from tests.worker.conftest import Stage
 
 
-def test_they_are_served_on_ipv6_too() -> None:
-    with serving("[::1]:0", lambda: [number("slots", "How many.", 3)]) as url:
-        assert str(url).startswith("http://[::1]:")
-        assert "prixfixe_worker_slots 3" in httpx.get(str(url), trust_env=False).text
-
-
 @pytest.mark.engine
 @pytest.mark.chain
 def test_a_running_worker_shows_slots_tasks_money_heartbeat_disk_and_engine(
