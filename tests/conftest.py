@@ -55,13 +55,7 @@ def nothing_stays_mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL server for the whole session."""
-    programs = postgres.find_programs()
-    if programs is None:
-        missing = "PostgreSQL's programs are not installed: scripts/setup installs them"
-        if "PRIXFIXE_TEST_WHOLE" in os.environ:  # set where they were to be installed before
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with postgres.running_postgres(programs) as server:
+    with postgres.running_postgres(postgres.require_programs()) as server:
         yield server
 
 

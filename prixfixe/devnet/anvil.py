@@ -75,8 +75,10 @@ def anvil_command(
 class LocalChain:
     """A running local chain, with the things that only a local chain can do."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pid: int | None = None) -> None:
+        """pid: of its process, where it is known."""
         self.url = url
+        self.pid = pid
         self.rpc = Rpc(url)
 
     @property
@@ -122,7 +124,7 @@ def running_anvil(*, state: Path | None = None, port: int = 0) -> Iterator[Local
     assert process.stdout is not None
     chain: LocalChain | None = None
     try:
-        chain = LocalChain(f"http://{_await_listening(process, process.stdout)}")
+        chain = LocalChain(f"http://{_await_listening(process, process.stdout)}", process.pid)
         _drain(process.stdout)
         _await_answer(chain)
         yield chain

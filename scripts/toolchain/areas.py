@@ -56,6 +56,7 @@ KNOWN = (
     ),
     _folder("devnet", "a whole market on this machine", engine=True, waits=True),
     _folder("system", "the main job through every real part and every way to fail", engine=True, waits=True),
+    _folder("faults", "everything dies in turn; the full size when it is named", waits=True),
     _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, waits=True),
     _folder("office", "the same tables through LibreOffice, installed when this area is named"),
     _folder("scripts", "set-up, lock files, these scripts", waits=True),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+import pytest
 
 from marketplace.store.database import Store
 from marketplace.store.tables import metadata
@@ -40,6 +41,18 @@ def find_programs() -> Path | None:
         return found[-1].parent
     on_path = shutil.which("initdb")
     return Path(on_path).parent if on_path else None
+
+
+def require_programs() -> Path:
+    """As `find_programs`; a test that needs them is skipped without, and fails where set-up was to install
+    them."""
+    programs = find_programs()
+    if programs is None:
+        missing = "PostgreSQL's programs are not installed: scripts/setup installs them"
+        if "PRIXFIXE_TEST_WHOLE" in os.environ:
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return programs
 
 
 class PostgresServer:

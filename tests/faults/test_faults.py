@@ -1,0 +1,199 @@
+"""Kill any process at any moment, and take chain, database and disk away: every task ends settled or
+refunded, once, and the books agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from marketplace.store.database import Store
+from marketplace.store.tables import cursor
+from prixfixe.devnet.anvil import running_anvil
+from prixfixe.keys import development_signer
+from prixfixe.protocol.money import Money
+from tests.faults import sellers
+from tests.faults.accounting import check_money, stuck, unfinished
+from tests.faults.company import Company, free_port
+from tests.faults.customers import Customer, Front, publish
+from tests.faults.line import Line
+from tests.faults.troubles import Place, Trouble, plan
+from tests.support.market import LocalMarket, deploy_local_market
+from tests.support.postgres import PostgresServer, require_programs, running_postgres
+from tests.support.scheduling import until
+
+pytestmark = [pytest.mark.chain, pytest.mark.network_ports]
+
+PROVIDERS = (4, 5, 6, 7)  # development keys
+FIRST_KEY = 10
+SELLERS = Path(sellers.__file__)
+REST_SECONDS = 240.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """jobs: in all, half of them before anything breaks. kills: one a second. each: of every other
+    trouble."""
+
+    jobs: int
+    kills: int
+    each: int
+
+
+SMALL = Size(jobs=24, kills=7, each=1)
+FULL = Size(jobs=300, kills=85, each=3)
+
+
+def size() -> Size:
+    """The full one when the area is named: `scripts/test faults`."""
+    return FULL if os.environ.get("PRIXFIXE_TEST_SIZE") == "full" else SMALL
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server of the test's own, because it is killed."""
+    with running_postgres(require_programs()) as server:
+        yield server
+
+
+@contextmanager
+def small_disk(folder: Path, mebibytes: int = 80) -> Iterator[Path | None]:
+    """A file system of its own at `folder`, a little larger than what the service keeps free; None where this
+    user may not mount one."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        yield folder if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def fund(market: LocalMarket) -> None:
+    """Money for the customer and sureties, and keys that may sell."""
+    client, until_ = market.client, market.chain.time + 86_400
+    client.mint(market.admin, market.customer.address, Money.parse("10000"))
+    client.deposit(market.customer, Money.parse("10000"))
+    for at, number in enumerate(PROVIDERS):
+        provider = development_signer(number)
+        client.mint(market.admin, provider.address, Money.parse("100"))
+        client.deposit(provider, Money.parse("100"))
+        for key in (FIRST_KEY + 2 * at, FIRST_KEY + 2 * at + 1):
+            client.authorise(provider, development_signer(key).address, until_)
+
+
+@pytest.mark.timeout(900)
+def test_whatever_dies_every_task_is_settled_or_refunded_once(
+    database: PostgresServer, tmp_path: Path
+) -> None:
+    seed = int(os.environ.get("PRIXFIXE_FAULTS_SEED", random.SystemRandom().randrange(10**6)))
+    print(f"seed {seed}: PRIXFIXE_FAULTS_SEED={seed} repeats the order of what breaks")
+    with running_anvil() as chain, small_disk(tmp_path / "data") as disk:
+        line = Line(int(chain.url.rpartition(":")[2]))
+        company = Company(tmp_path)
+        market = deploy_local_market(chain)
+        fund(market)
+        store_url = database.database("faults")
+        try:
+            fronts = hire(company, market, line, store_url, tmp_path)
+            place = Place(company, chain, line, database, disk)
+            break_everything(place, market, fronts, store_url, seed)
+        finally:
+            company.stop()
+            line.close()
+
+
+def hire(company: Company, market: LocalMarket, line: Line, database: str, folder: Path) -> list[str]:
+    """Two API processes, two schedulers, two of workers; the addresses of the first."""
+    manifest = folder / "deployment.json"
+    market.deployment.save(manifest)
+    ports = [free_port(), free_port()]
+    domains = [word for port in ports for word in ("--domain", f"127.0.0.1:{port}")]
+    serve = ["-m", "prixfixe", "serve", "--data", str(folder / "data"), "--rpc", line.url, "--key", "dev:2"]
+    serve += ["--deployment", str(manifest), "--database", database, *domains]
+    for number, port in enumerate(ports, 1):
+        company.add(f"api-{number}", [*serve, "--no-duties", "--port", str(port)])
+        company.add(f"scheduler-{number}", [*serve, "--no-api"])
+    fronts = [f"http://127.0.0.1:{port}" for port in ports]
+    for number, url in enumerate(fronts, 1):
+        settings = {
+            "service": url,
+            "contract": market.deployment.market,
+            "chain_id": market.deployment.chain_id,
+            "rpc": line.url,
+            # One key of each provider in each process.
+            "workers": [(provider, FIRST_KEY + 2 * at + number - 1) for at, provider in enumerate(PROVIDERS)],
+        }
+        file = folder / f"sellers-{number}.json"
+        file.write_text(json.dumps(settings))
+        company.add(f"workers-{number}", [str(SELLERS), str(file)])
+    company.begin()
+    return fronts
+
+
+def break_everything(place: Place, market: LocalMarket, fronts: list[str], database: str, seed: int) -> None:
+    """Orders before and while everything breaks; then quiet, until all is at its end and adds up."""
+    chosen, front = size(), Front(fronts)
+    publish(front, market.client, market.pricing)
+    until(lambda: has_asks(front), "a worker's ask", 60)
+    customer = Customer(front, market.customer, market.client)
+    for _ in range(chosen.jobs // 2):
+        customer.orders_one()
+    steps = plan(seed, chosen.kills, place.company.names, chosen.each)
+    began = time.monotonic()
+    for at, step in enumerate(steps):
+        print(f"{time.monotonic() - began:6.1f} s  {name_of(step)}")
+        if callable(step):
+            step(place)
+        else:
+            place.company.kill(step)
+        while len(customer.orders) < chosen.jobs // 2 + (at + 1) * (chosen.jobs // 2) // len(steps):
+            customer.orders_one()
+        time.sleep(max(0.0, began + at + 1 - time.monotonic()))
+    quiet = time.monotonic()
+    print(f"{quiet - began:6.1f} s  quiet; {front.repeated} calls were repeated")
+    store = Store(database)
+    try:
+        while left := unfinished(store):
+            if time.monotonic() - quiet > REST_SECONDS:
+                pytest.fail(
+                    f"seed {seed}: after {REST_SECONDS:.0f} s of quiet there is still {left}\n"
+                    f"{stuck(store)}\n{place.company.last_words()}"
+                )
+            time.sleep(0.2)
+        rest = time.monotonic() - quiet
+        until(lambda: is_at_head(store, market), "the tables to be at the chain's head", 30)
+        happened = check_money(market.client, market.deployment, store)
+    finally:
+        store.close()
+        front.close()
+    print(f"at rest {rest:.1f} s later: {dict(happened)}; ended: {place.company.endings()}")
+    assert len(set(customer.orders)) == chosen.jobs
+
+
+def has_asks(front: Front) -> bool:
+    product = "0x" + sellers.PRODUCT.to_bytes().hex()
+    answer = front.call("GET", f"/v1/book/{product}")
+    return answer.status_code == 200 and bool(answer.json().get("asks"))
+
+
+def is_at_head(store: Store, market: LocalMarket) -> bool:
+    head = market.client.block()
+    with store.read() as connection:
+        return [tuple(row) for row in connection.execute(select(cursor.c.block, cursor.c.hash))] == [
+            (head.number, head.hash)
+        ]
+
+
+def name_of(step: str | Trouble) -> str:
+    return f"kill -9 {step}" if isinstance(step, str) else step.__name__.replace("_", " ")
