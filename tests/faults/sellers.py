@@ -35,11 +35,11 @@ from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.typed_data import Domain
 from worker.client import ServiceClient
 
-PRODUCT: Final = Product(1000, 512, 256, max_seconds=6)
+PRODUCT: Final = Product(1000, 512, 256, max_seconds=10)
 PRICE: Final = 1_000_000
-SLOTS: Final = 2
+SLOTS: Final = 4
 _ASK_SECONDS: Final = 60
-_BEAT_SECONDS: Final = 0.5
+_BEAT_SECONDS: Final = 1.0
 _PATIENCE_SECONDS: Final = 60.0  # for a service that is away
 
 
