@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import Blobs
+from marketplace.ends import ends_of
 from marketplace.logs import Logs
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
@@ -24,7 +25,7 @@ from marketplace.store.tables import (
     tasks,
     workers,
 )
-from marketplace.store.transitions import job_cancelled
+from marketplace.store.transitions import unstarted_cancelled
 from prixfixe.errors import Conflict, InvalidInput, NotFound
 from prixfixe.protocol import wire
 from prixfixe.protocol.disputes import Claim, Ground
@@ -74,14 +75,16 @@ class Jobs:
         return page, str(rows[limit - 1]["number"]) if len(rows) > limit else None
 
     def cancel(self, job: str, customer: str) -> wire.Job:
-        """End a job that no worker has: its money never left the account. Conflict otherwise."""
+        """Take back whatever no worker has started: what no worker has ends at once, and its money never left
+        the account. Conflict when nothing can be taken back."""
         with self._store.write() as connection:
             row = job_row(connection, job, customer)
             if row["state"] in _OVER:
                 if (row["reason"] or {}).get("code") in ("cancelled", "replaced"):
                     return _view(connection, row)
                 raise Conflict(f"the job is {row['state']} already", code="job-over")
-            job_cancelled(connection, job)
+            if row["cancelled_at"] is None:
+                unstarted_cancelled(connection, job)
             return _view(connection, job_row(connection, job, customer))
 
     def events(
@@ -219,6 +222,7 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
         reason=None if row["reason"] is None else wire.Reason.model_validate(row["reason"]),
         outputs=_outputs(connection, row)[0],
         output_count=_output_count(connection, row),
+        ends=ends_of(connection, row),
         disputes=tuple(_dispute(case, row) for case in cases_of(connection, row["id"])),
     )
 

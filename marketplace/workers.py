@@ -82,6 +82,8 @@ class Workers:
             if was is not None:
                 silence = self._settings.silence_seconds
                 beat_noted(connection, was, now, draining=False, silence_seconds=silence)
+            if was is not None:
+                row["cool_until"] = was["cool_until"]  # a restart is no way around a pause
             put(connection, workers, row)
             keep_sealing_key(connection, key, registration.sealing)
             if was is None or was["provider"] != provider:

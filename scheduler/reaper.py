@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, case, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
@@ -26,6 +26,7 @@ from scheduler.duty import Duty
 _ALIVE_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 2.0
 _RETURN_SILENCES: Final = 2
+_CANCELLED_SECONDS: Final = 5.0  # for a worker to refuse what its customer took back
 _AGAIN_SECONDS: Final = 2.0  # between a failed transaction and the next of the same wish
 
 
@@ -74,9 +75,10 @@ class Reaper(Duty):
 
     def _lose_silent_workers(self, now: float) -> None:
         silent = workers.c.heartbeat_at < now - self._settings.silence_seconds
-        idle = (attempts.c.state == "assigned") & (
-            attempts.c.created_at < now - self._settings.pick_up_seconds
+        patience = case(
+            (jobs.c.cancelled_at.is_(None), self._settings.pick_up_seconds), else_=_CANCELLED_SECONDS
         )
+        idle = (attempts.c.state == "assigned") & (attempts.c.created_at < now - patience)
         with self.store.read() as connection:
             rows = connection.execute(
                 select(
@@ -85,8 +87,10 @@ class Reaper(Duty):
                     attempts.c.opening,
                     workers.c.name,
                     workers.c.heartbeat_at,
+                    jobs.c.cancelled_at,
                 )
                 .join(workers, workers.c.key == attempts.c.worker)
+                .join(jobs, jobs.c.id == attempts.c.job)
                 .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
                 .where(attempts.c.state.in_(transitions.ALIVE), deals.c.state == "open", silent | idle)
             ).all()
@@ -96,9 +100,10 @@ class Reaper(Duty):
             for row in rows:
                 gone = row.heartbeat_at < now - self._settings.silence_seconds
                 why = f"{row.name} fell silent" if gone else f"{row.name} did not start the job"
+                mild = not gone and row.cancelled_at is not None
                 try:
                     with connection.begin_nested():
-                        transitions.attempt_lost(connection, row.id, why)
+                        transitions.attempt_lost(connection, row.id, why, "none" if mild else "provider")
                         rounds.advance(connection, row.deal, row.opening)
                 except Conflict:
                     continue  # it reported in this very moment

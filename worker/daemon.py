@@ -291,6 +291,10 @@ class Daemon:
         try:
             room.client.start(attempt.id)
         except PrixfixeError as error:
+            if error.code == "job-cancelled":
+                log.info("attempt %s: refused, as %s", attempt.id, error)
+                attempt.stop("drain")
+                return True
             log.warning("attempt %s: the service was not told of its start: %s", attempt.id, error)
         return True
 

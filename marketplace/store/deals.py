@@ -20,6 +20,7 @@ from marketplace.store.database import notify, tell
 from marketplace.store.moves import moving
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
+from marketplace.store.transitions import is_cancelled
 from prixfixe.protocol.deals import Deal, Due, Fact, Leg
 from prixfixe.protocol.typed_data import format_bytes32
 from prixfixe.protocol.wire import Reason
@@ -155,7 +156,7 @@ def deal_refused(
             attempts.c.deal == deal_id, attempts.c.opening == row["opening"], attempts.c.state == "failed"
         )
     ).all()
-    _lose_attempts(connection, row, "the deal was refused before its worker reported")
+    _lose_attempts(connection, row, "the deal was refused before its worker reported", fault="none")
     if not failed:
         reason = Reason(code="refused", message="the worker refused the job", fault="provider")
         _retry_or_end(connection, row, reason, retry=True)
@@ -168,9 +169,10 @@ def deal_refused(
         transitions.fault_is_the_providers(each.status, reason)
         for each, reason in zip(failed, reasons, strict=True)
     ]
+    cancelled = is_cancelled(connection, row["job"])
     for each, fault in zip(failed, theirs, strict=True):
-        if fault:
-            transitions.worker_cooled(connection, each.worker)
+        if fault and not cancelled:  # it refuses what it was told to refuse
+            transitions.worker_failed(connection, each.worker)
     # Of several that refused, one whose machine was not at fault says what is wrong with the job.
     told = theirs.index(False) if False in theirs else 0
     _retry_or_end(connection, row, reasons[told], retry=theirs[told])
@@ -284,9 +286,16 @@ def _assign(connection: Connection, deal: Deal, opening: int, leg: Leg) -> None:
 
 def _retry_or_end(connection: Connection, row: RowMapping, reason: Reason, *, retry: bool) -> None:
     """The lot of an ended deal: free for another worker, or ended with the reason."""
+    job, lot = row["job"], row["lot"]
+    told = reason.model_dump(mode="json")
+    of_deal = (deals.c.id == row["id"], deals.c.opening == row["opening"])
+    connection.execute(update(deals).where(*of_deal).values(reason=told))
     if not _lot_is_open(connection, row):
         return
-    job, lot = row["job"], row["lot"]
+    if is_cancelled(connection, job):
+        transitions.lot_freed(connection, job, lot, reason.message)
+        transitions.end_if_cancelled(connection, job, lot)
+        return
     tries = connection.execute(select(lots.c.tries).where(lots.c.job == job, lots.c.lot == lot)).scalar_one()
     if not retry:
         transitions.lot_ended(connection, job, lot, reason)
@@ -326,7 +335,13 @@ def _end(
     return row
 
 
-def _lose_attempts(connection: Connection, row: RowMapping, why: str, of: list[str] | None = None) -> None:
+def _lose_attempts(
+    connection: Connection,
+    row: RowMapping,
+    why: str,
+    of: list[str] | None = None,
+    fault: transitions.Fault = "provider",
+) -> None:
     """Whoever is still at it has lost it. of: only these workers."""
     unfinished = connection.execute(
         select(attempts.c.id, attempts.c.worker).where(
@@ -337,7 +352,7 @@ def _lose_attempts(connection: Connection, row: RowMapping, why: str, of: list[s
     )
     for attempt in unfinished.all():
         if of is None or attempt.worker in of:
-            transitions.attempt_lost(connection, attempt.id, why)
+            transitions.attempt_lost(connection, attempt.id, why, fault)
 
 
 def _lot_is_open(connection: Connection, row: RowMapping) -> bool:

@@ -14,7 +14,7 @@ from marketplace.store.events import add_event
 from marketplace.store.moves import move
 from marketplace.store.settling import PAID_STATES, Standing, settle_when_signed, standing_of
 from marketplace.store.tables import attempts, tasks
-from marketplace.store.transitions import attempt_row, stage_said, worker_name
+from marketplace.store.transitions import attempt_row, stage_said, worker_did_well, worker_name
 from prixfixe.errors import Conflict
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
@@ -57,6 +57,8 @@ def attempt_reported(connection: Connection, attempt: str, report: LotReport, si
         started_at=func.coalesce(attempts.c.started_at, now),
         ended_at=now,
     )
+    if done:
+        worker_did_well(connection, row["worker"])
     if deal["state"] != "open":
         tasks_ended(connection, row["job"], row["lot"], told)
         add_event(connection, row["job"], "state", {"state": "settled", "stage": "outputs delivered"})

@@ -51,7 +51,7 @@ def _unopen(connection: Connection, deal: str) -> None:
     if row is None:
         return
     for attempt in _attempts(connection, row, ("assigned", "running")):
-        transitions.attempt_lost(connection, attempt["id"], "the chain took its deal back")
+        transitions.attempt_lost(connection, attempt["id"], "the chain took its deal back", fault="none")
     connection.execute(delete(deals).where(deals.c.id == deal, deals.c.opening == row["opening"]))
     _revive(connection, row["job"], row["lot"], states.LOT_UNOPENED, tries=-1)
     notify(connection, "lots")
@@ -71,6 +71,7 @@ def _reopen(connection: Connection, deal: str) -> None:
             signatures=None,
             paid=None,
             returned=None,
+            reason=None,
             fact=None,
             ended=None,
         )
@@ -93,7 +94,7 @@ def _revive(connection: Connection, job: str, lot: int, how: states.Transition, 
     revived = connection.execute(
         moving(how)
         .where(lots.c.job == job, lots.c.lot == lot)
-        .values(tries=lots.c.tries + tries, waiting_reason=None, not_before=0.0)
+        .values(tries=lots.c.tries + tries, waiting_reason=None, reason=None, not_before=0.0)
     )
     if not revived.rowcount:
         return
@@ -105,6 +106,8 @@ def _revive(connection: Connection, job: str, lot: int, how: states.Transition, 
     if not moved.rowcount:
         connection.execute(update(jobs).where(jobs.c.id == job).values(**told))
     add_event(connection, job, "state", {"state": again.target, "stage": stage})
+    if how.target == "free":
+        transitions.end_if_cancelled(connection, job, lot)
 
 
 def _newest(connection: Connection, deal: str) -> RowMapping | None:

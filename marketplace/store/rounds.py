@@ -171,6 +171,7 @@ def _end_losers(connection: Connection, standing: Standing) -> None:
         )
         if root is not None:
             transitions.provider_cooled(connection, each["provider"])
+            transitions.worker_failed(connection, each["worker"])
         notify(connection, f"worker:{each['worker']}")
 
 

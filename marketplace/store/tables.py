@@ -171,6 +171,7 @@ jobs = Table(
     Column("progress", Float),
     Column("reason", _JSON),  # wire.Reason, once ended without success
     Column("charged", BigInteger, nullable=False, default=0),
+    Column("cancelled_at", BigInteger),  # its customer took back whatever no worker had started then
     Column("expiry", BigInteger, nullable=False),  # chain clock
     Column("deliver_by", BigInteger, nullable=False),  # chain clock
     Column("created_at", BigInteger, nullable=False),
@@ -198,6 +199,7 @@ lots = Table(
     Column("progress", Float, nullable=False, default=0.0, server_default="0"),
     Column("over", Integer, nullable=False, default=0, server_default="0"),
     Column("waiting_reason", Text),  # why nothing matched, in words
+    Column("reason", _JSON),  # wire.Reason, once ended
     _states("state", *states.LOT.states),
     Index("ix_lots_state", "state"),
 )
@@ -222,6 +224,7 @@ deals = Table(
     Column("returned", BigInteger),
     # What the contract remembers of the settlement, packed, as digits; a case that ends changes it.
     Column("fact", String(29)),
+    Column("reason", _JSON),  # wire.Reason, once refused or expired
     Column("opened", _JSON, nullable=False),  # receipt.TransactionReference
     Column("ended", _JSON),
     _states("state", *states.DEAL.states),
@@ -375,6 +378,7 @@ workers = Table(
     Column("heartbeat_at", Float, nullable=False),
     Column("draining", Boolean, nullable=False, default=False),
     Column("cool_until", Float, nullable=False, default=0.0),  # no new deal before: it just failed one
+    Column("failures", Integer, nullable=False, default=0, server_default="0"),  # by its own fault, in a row
 )
 
 sealing_keys = Table(  # to whom secrets of a worker's jobs are sealed, signed by its key

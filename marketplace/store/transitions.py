@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import RowMapping
@@ -35,9 +35,13 @@ _ALIKE_EVERYWHERE: Final = frozenset(
     {"bad-command", "bad-matrix", "image-mismatch", "image-no-command", "image-not-pulled", "image-volumes"}
 )
 COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
+LONGEST_COOL_DOWN_SECONDS: Final = 3600.0
+_COOL_DOWN_GROWTH: Final = 3.0  # of the pause, with each failure in a row
+_PAUSE_SECONDS: Final = 2.0  # before a lot that came back twice is matched again; doubles with each try
 _CANCELLED: Final = Reason(
     code="cancelled", message="cancelled while no worker had it; nothing was charged", fault="customer"
 )
+Fault: TypeAlias = Literal["none", "customer", "provider", "platform"]
 ALIVE: Final = states.ATTEMPT_LOST.sources  # attempts whose worker is at it
 
 
@@ -129,9 +133,67 @@ def job_cancelled(connection: Connection, job: str, reason: Reason = _CANCELLED)
             code="already-matched",
             hint="if no result arrives by its deadline the whole price comes back by itself",
         )
-    connection.execute(update(jobs).where(jobs.c.id == job).values(reason=reason.model_dump(mode="json")))
+    told = reason.model_dump(mode="json")
+    connection.execute(update(lots).where(lots.c.job == job).values(reason=told))
+    connection.execute(update(jobs).where(jobs.c.id == job).values(reason=told))
     _end_job(connection, job)
     notify(connection, "lots")
+
+
+def unstarted_cancelled(connection: Connection, job: str) -> None:
+    """Whatever no worker has started is taken back by its customer: free lots end now, and their money is
+    free; one that is matched, or being matched, ends when its worker, told at its start, refuses it, or the
+    deal expires. What is started stays sold. Conflict when nothing is left to take back."""
+    running = select(deals.c.lot).join(
+        attempts, (attempts.c.deal == deals.c.id) & (attempts.c.opening == deals.c.opening)
+    )
+    started = running.where(
+        deals.c.job == job, deals.c.state == "open", attempts.c.state.not_in(("assigned", "lost"))
+    )
+    back = connection.execute(
+        select(lots.c.lot, lots.c.state)
+        .where(
+            lots.c.job == job,
+            lots.c.state.in_(("free", "matching", "open")),
+            lots.c.lot.not_in(started.scalar_subquery()),
+        )
+        .order_by(lots.c.lot)
+    ).all()
+    if not back:
+        raise Conflict(
+            "nothing of the job can be taken back: workers have started all that is not over",
+            code="already-matched",
+            hint="what is started stays sold; if no result arrives by its deadline the price comes back by "
+            "itself",
+        )
+    connection.execute(update(jobs).where(jobs.c.id == job).values(cancelled_at=int(time.time())))
+    for row in back:
+        if row.state == "free":
+            lot_ended(connection, job, row.lot, _CANCELLED, states.LOT_CANCELLED)
+    stage_said(connection, job, "cancelled; what a worker has started goes on")
+    for worker in connection.execute(
+        select(attempts.c.worker).where(attempts.c.job == job, attempts.c.state == "assigned")
+    ).scalars():
+        notify(connection, f"worker:{worker}")
+    notify(connection, "lots")
+
+
+def is_cancelled(connection: Connection, job: str) -> bool:
+    """Whether its customer has taken back what no worker had started."""
+    query = select(jobs.c.cancelled_at).where(jobs.c.id == job)
+    return connection.execute(query).scalar_one() is not None
+
+
+def is_taken_back(connection: Connection, attempt: RowMapping) -> bool:
+    """Whether its customer cancelled before any worker of its deal had started."""
+    if not is_cancelled(connection, attempt["job"]):
+        return False
+    others = connection.execute(
+        select(attempts.c.state).where(
+            attempts.c.deal == attempt["deal"], attempts.c.opening == attempt["opening"]
+        )
+    ).scalars()
+    return all(state == "assigned" for state in others)
 
 
 def stage_said(connection: Connection, job: str, stage: str) -> None:
@@ -158,8 +220,18 @@ def lot_unmatched(connection: Connection, job: str, lot: int, why: str, not_befo
     """matching -> free: the match failed. why: in words. not_before: service clock, when to try again."""
     values = {"waiting_reason": why, "not_before": not_before}
     move(connection, states.LOT_UNMATCHED, {"job": job, "lot": lot}, **values)
+    if end_if_cancelled(connection, job, lot):
+        return
     stage_said(connection, job, f"waiting for a worker: {why}")
     notify(connection, "lots")
+
+
+def end_if_cancelled(connection: Connection, job: str, lot: int) -> bool:
+    """A lot that is free again ends when its customer has cancelled meanwhile; whether it did."""
+    if not is_cancelled(connection, job):
+        return False
+    lot_ended(connection, job, lot, _CANCELLED, states.LOT_CANCELLED)
+    return True
 
 
 def lot_waits(connection: Connection, job: str, lot: int, why: str) -> None:
@@ -169,9 +241,13 @@ def lot_waits(connection: Connection, job: str, lot: int, why: str) -> None:
 
 
 def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
-    """open -> free: refused by a worker's fault or expired; its unfinished tasks are queued again."""
-    values = {"waiting_reason": why, "not_before": 0.0}
-    move(connection, states.LOT_FREED, {"job": job, "lot": lot}, **values)
+    """open -> free: refused by a worker's fault or expired; its unfinished tasks are queued again, and the
+    second worker is tried at once, the next after a pause that doubles with each try."""
+    key = {"job": job, "lot": lot}
+    tried = select(lots.c.tries).where(lots.c.job == job, lots.c.lot == lot)
+    tries = connection.execute(tried).scalar_one()
+    pause = _PAUSE_SECONDS * 2 ** (tries - 2) if tries > 1 else 0.0
+    move(connection, states.LOT_FREED, key, waiting_reason=why, not_before=time.time() + pause)
     connection.execute(
         moving(states.TASK_QUEUED_AGAIN)
         .where(tasks.c.job == job, tasks.c.lot == lot)
@@ -195,11 +271,10 @@ def lot_ended(
 ) -> None:
     """open -> ended: nothing is paid for it. The last lot's end ends the job. how: `LOT_GIVEN_UP` or
     `LOT_CANCELLED` for one that is free (a match under way has the last word), `LOT_CLOSED` by the chain."""
-    move(connection, how, {"job": job, "lot": lot}, waiting_reason=None)
+    told = reason.model_dump(mode="json")
+    move(connection, how, {"job": job, "lot": lot}, waiting_reason=None, reason=told)
     connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job, jobs.c.state.in_(("queued", "running")))
-        .values(reason=reason.model_dump(mode="json"))
+        update(jobs).where(jobs.c.id == job, jobs.c.state.in_(("queued", "running"))).values(reason=told)
     )
     _end_job(connection, job)
 
@@ -261,10 +336,18 @@ def charged(connection: Connection, job: str) -> int:
 
 
 def attempt_started(connection: Connection, attempt: str) -> None:
-    """assigned -> running, and its tasks queued -> running. Starting a running attempt again is no error."""
+    """assigned -> running, and its tasks queued -> running. Starting a running attempt again is no error.
+    Conflict (code `job-cancelled`) when its customer took it back before."""
     row = attempt_row(connection, attempt)
     if row["state"] == "running":
         return
+    if is_taken_back(connection, row):
+        raise Conflict(
+            "its customer cancelled it before it was started",
+            code="job-cancelled",
+            hint="refuse it, so that the money goes back at once",
+            fault="customer",
+        )
     move(connection, states.ATTEMPT_STARTED, {"id": attempt}, started_at=int(time.time()))
     connection.execute(
         moving(states.TASK_STARTED).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
@@ -272,11 +355,12 @@ def attempt_started(connection: Connection, attempt: str) -> None:
     stage_said(connection, row["job"], f"running on {', '.join(_running_names(connection, row))}")
 
 
-def attempt_lost(connection: Connection, attempt: str, why: str) -> None:
-    """assigned, running, committed or opened -> lost; its worker cools down, and its tasks are queued again
-    unless replicas of it live. It may still come back."""
+def attempt_lost(connection: Connection, attempt: str, why: str, fault: Fault = "provider") -> None:
+    """assigned, running, committed or opened -> lost; its worker cools down if it was its provider's fault,
+    and its tasks are queued again unless replicas of it live. It may still come back."""
     row = attempt_row(connection, attempt)
-    reason = Reason(code="worker-lost", message=why, fault="provider")
+    code = "worker-lost" if fault == "provider" else "deal-over"
+    reason = Reason(code=code, message=why, fault=fault)
     move(
         connection,
         states.ATTEMPT_LOST,
@@ -293,7 +377,8 @@ def attempt_lost(connection: Connection, attempt: str, why: str) -> None:
                 tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "running"
             )
         )
-    worker_cooled(connection, row["worker"])
+    if fault == "provider":
+        worker_failed(connection, row["worker"])
     stage_said(connection, row["job"], why)
     notify(connection, f"worker:{row['worker']}")
 
@@ -303,6 +388,32 @@ def worker_cooled(connection: Connection, worker: str, seconds: float = COOL_DOW
     until = time.time() + seconds
     connection.execute(
         update(workers).where(workers.c.key == worker, workers.c.cool_until < until).values(cool_until=until)
+    )
+
+
+def cool_down_seconds(failures: int) -> float:
+    """The pause after so many failures in a row: 10 s, then three times as long with each, an hour at
+    most."""
+    return min(COOL_DOWN_SECONDS * _COOL_DOWN_GROWTH ** min(failures - 1, 10), LONGEST_COOL_DOWN_SECONDS)
+
+
+def worker_failed(connection: Connection, worker: str) -> None:
+    """An attempt of it failed by its own fault: it pauses, the longer the more failed in a row."""
+    counted = (
+        update(workers)
+        .where(workers.c.key == worker)
+        .values(failures=workers.c.failures + 1)
+        .returning(workers.c.failures)
+    )
+    failures = connection.execute(counted).scalar_one_or_none()
+    if failures is not None:
+        worker_cooled(connection, worker, cool_down_seconds(failures))
+
+
+def worker_did_well(connection: Connection, worker: str) -> None:
+    """It brought a result: what failed before counts no more."""
+    connection.execute(
+        update(workers).where(workers.c.key == worker, workers.c.failures > 0).values(failures=0)
     )
 
 

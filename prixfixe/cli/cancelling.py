@@ -1,4 +1,4 @@
-"""`prixfixe jobs cancel`: give up what no worker has yet."""
+"""`prixfixe jobs cancel`: give up what no worker has started."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from prixfixe.cli.output import emit, moment, say
 
 if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient
-    from prixfixe.client import Client, Context
+    from prixfixe.client import Context
     from prixfixe.client.refund import LotState
     from prixfixe.keys import Signer
     from prixfixe.protocol.orders import Order
@@ -47,11 +47,13 @@ def cancel(
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Cancel what no worker has yet of a job.
+    """Cancel what no worker has started of a job.
 
-    It is off the book at once and nothing is charged for it; of a bid in several lots, those that run go on.
-    The service will not match it again. The signed order itself stays valid until its end, or until
-    --on-chain closes each free lot in a transaction, which costs a little of the chain's own coin.
+    What no worker has is off the book at once, its money is free, and nothing is charged for it; what is
+    matched and not started, its worker refuses, and the contract gives its price back. What a worker has
+    started goes on and stays sold. The service will not match it again. The signed order itself stays valid
+    until its end, or until --on-chain closes each free lot in a transaction, which costs a little of the
+    chain's own coin.
 
     \b
     Examples:
@@ -61,11 +63,10 @@ def cancel(
     job = whole_id(job)
     context = chosen_context(context_name, key)
     with open_client(context) as client:
-        waiting = _take_off(client, job)
-        found = client.job(job)
+        found = client.cancel(job)
     if not as_json:
-        also = f"{waiting:,} waiting lot{'' if waiting == 1 else 's'} of it; " if waiting else ""
-        say(f"cancelled: {also}{money_sentence(found)}")
+        some = "" if found.ended_at is not None else "what no worker has started; "
+        say(f"cancelled: {some}{money_sentence(found)}")
     closed = _close(context, rpc, job, yes) if on_chain else []
     if as_json:
         emit({**job_json(found), "transactions": closed})
@@ -80,19 +81,6 @@ def close_lots(
     for index, sent in close_free(market, signer, order, states):
         say(f"lot {index}: closed, it can never be matched (transaction {sent})")
         yield index, sent
-
-
-def _take_off(client: Client, job: str) -> int:
-    """Off the book. How many lots, of a job of which others run; 0 when all of it is over."""
-    from prixfixe.errors import Conflict
-
-    try:
-        client.cancel(job)
-    except Conflict as refused:
-        if refused.code != "already-matched" or client.job(job).kind == "bundle":
-            raise
-        return client.cancel_order(job).lots
-    return 0
 
 
 def _close(context: Context, rpc: str | None, job: str, yes: bool) -> list[dict[str, Any]]:

@@ -194,6 +194,13 @@ def job_rows(job: Job) -> list[tuple[str, str]]:
     if job.attempts > 1:
         rows.append(("attempts", str(job.attempts)))
     rows += [("disputed", dispute_sentence(dispute)) for dispute in job.disputes]
+    if len(job.ends) > 1:
+        for end in job.ends:
+            whose = "" if end.fault == "none" else f" (the {end.fault}'s fault)"
+            cost = f", {end.charged}" if end.charged.units else ", nothing charged"
+            rows.append(
+                (f"{end.tasks:,} task{'' if end.tasks == 1 else 's'}", f"{clean(end.message)}{whose}{cost}")
+            )
     if job.reason is not None:
         rows.append(("reason", clean(job.reason.message)))
         if job.reason.hint:

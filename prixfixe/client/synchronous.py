@@ -226,7 +226,8 @@ class Client:
         return self.run(self.operations.log(id_of(job), task))
 
     def cancel(self, job: str | wire.Job) -> wire.Job:
-        """Cancel a job that no worker has been found for; Conflict afterwards."""
+        """Take back whatever of a job no worker has started: its money is free at once; what is started goes
+        on. Conflict when nothing can be taken back."""
         return self.run(self.operations.cancel(id_of(job)))
 
     def seals(self, job: str | wire.Job) -> tuple[Seal, ...]:

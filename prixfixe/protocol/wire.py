@@ -324,6 +324,16 @@ class JobDispute(Message):
     returned: MoneyField
 
 
+class JobEnd(Message):
+    """Tasks of a job that ended in the same way: why, whose fault it was, how many, and what they cost."""
+
+    code: str
+    message: str
+    fault: Literal["none", "customer", "provider", "platform"]
+    tasks: int
+    charged: MoneyField
+
+
 class Job(Message):
     id: str  # the order's digest: the same order is the same job
     kind: JobKind
@@ -343,6 +353,7 @@ class Job(Message):
     reason: Reason | None
     outputs: tuple[OutputFileInfo, ...]  # the first of them; `GET .../outputs` gives all
     output_count: int
+    ends: tuple[JobEnd, ...] = ()  # how its tasks ended, once it is over; most tasks first
     disputes: tuple[JobDispute, ...] = ()  # in the chain's order
 
 

@@ -1,0 +1,149 @@
+"""What the page of assignment promises, one test a promise."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sqlalchemy import update
+
+from marketplace.ends import ends_of
+from marketplace.jobs import job_row
+from marketplace.store import transitions
+from marketplace.store.tables import attempts, deals, lots, workers
+from prixfixe.errors import Conflict
+from prixfixe.protocol.wire import Reason
+from tests.support.market import PRICE
+from tests.support.scheduling import Service
+
+pytestmark = pytest.mark.chain
+
+BROKEN = Reason(code="engine", message="no engine", fault="provider")
+
+
+def _cancel(service: Service, job: str) -> None:
+    with service.store.write() as connection:
+        transitions.unstarted_cancelled(connection, job)
+
+
+def _start(service: Service, attempt: str) -> None:
+    with service.store.write() as connection:
+        transitions.attempt_started(connection, attempt)
+
+
+def test_cancelling_frees_at_once_what_no_worker_has_and_what_is_started_stays_sold(service: Service) -> None:
+    before = service.free(service.market.customer)
+    worker = service.ready_worker(slots=1)
+    job = service.order(tasks=3)
+    service.step()
+    _start(service, service.attempt_of(worker)["id"])
+    started = service.attempt_of(worker)["lot"]
+
+    _cancel(service, job)
+    assert {row["lot"]: row["state"] for row in service.rows(lots)} == {
+        lot: "open" if lot == started else "ended" for lot in range(3)
+    }
+    assert service.job(job)["state"] == "running"
+    with pytest.raises(Conflict, match="started all"):
+        _cancel(service, job)
+
+    service.report(worker)
+    service.step()
+    ended = service.job(job)
+    assert (ended["state"], ended["charged"]) == ("settled", PRICE.units)
+    assert service.free(service.market.customer) == before - PRICE.units
+    with service.store.read() as connection:
+        told = ends_of(connection, job_row(connection, job, None))
+    assert [(end.code, end.fault, end.tasks, end.charged.units) for end in told] == [
+        ("cancelled", "customer", 2, 0),
+        ("done", "none", 1, PRICE.units),
+    ]
+
+
+def test_what_is_matched_and_not_started_is_refused_by_its_worker_and_costs_nobody_anything(
+    service: Service,
+) -> None:
+    before = service.free(service.market.customer)
+    worker = service.ready_worker()
+    job = service.order()
+    service.step()
+    _cancel(service, job)
+    assert service.lot(job)["state"] == "open"
+    with pytest.raises(Conflict) as told:
+        _start(service, service.attempt_of(worker)["id"])
+    assert told.value.code == "job-cancelled"
+
+    service.report(worker, status=6, reason=BROKEN)
+    service.step()
+    ended = service.job(job)
+    assert (ended["state"], ended["charged"], ended["reason"]["code"]) == ("refunded", 0, "cancelled")
+    assert service.rows(deals)[0]["reason"]["code"] == "engine"
+    assert service.free(service.market.customer) == before
+    assert service.row(workers)["cool_until"] == 0.0
+
+
+def test_a_worker_that_never_starts_what_was_cancelled_is_not_waited_for(service: Service) -> None:
+    worker = service.ready_worker()
+    job = service.order()
+    service.step()
+    _cancel(service, job)
+    with service.store.write() as connection:
+        connection.execute(update(attempts).values(created_at=int(time.time()) - 10))
+    service.step()
+    assert service.attempt_of(worker)["reason"]["fault"] == "none"
+    assert service.outbox()[-1]["call"] == "hasten"
+    service.relay()
+    service.indexer.run_once()
+    service.market.chain.move_to(service.rows(deals)[0]["deadline"] + 1)
+    service.step()
+    service.step()
+    assert (service.lot(job)["state"], service.lot(job)["reason"]["code"]) == ("ended", "cancelled")
+
+
+def test_a_lot_that_comes_back_is_tried_at_once_elsewhere_then_after_a_pause_and_three_times_at_most(
+    service: Service,
+) -> None:
+    three = [service.ready_worker(number, name=f"w{number}") for number in range(3)]
+    job = service.order()
+    for tries in range(1, 4):
+        with service.store.write() as connection:
+            connection.execute(update(lots).values(not_before=0.0))
+        service.step()
+        for each in three:
+            service.beat(each)
+        (present,) = [row for row in service.rows(attempts) if row["state"] == "assigned"]
+        worker = next(each for each in three if each.address == present["worker"])
+        now = time.time()
+        service.report(worker, status=6, reason=BROKEN)
+        service.step()
+        lot = service.lot(job)
+        if tries < 3:
+            assert (lot["state"], lot["tries"]) == ("free", tries)
+            assert (lot["not_before"] > now + 1.9) == (tries == 2)
+    assert {row["worker"] for row in service.rows(attempts)} == {each.address for each in three}
+    assert (lot["state"], service.job(job)["reason"]["message"]) == (
+        "ended",
+        "3 workers were tried; the last: no engine",
+    )
+    assert [row["reason"]["fault"] for row in service.rows(deals)] == ["provider"] * 3
+
+
+def test_a_worker_that_fails_by_its_own_fault_pauses_longer_each_time_until_it_does_well(
+    service: Service,
+) -> None:
+    assert [transitions.cool_down_seconds(k) for k in (1, 2, 3, 4, 7, 99)] == [10, 30, 90, 270, 3600, 3600]
+    worker = service.ready_worker()
+    for _ in range(3):
+        now = time.time()
+        with service.store.write() as connection:
+            transitions.worker_failed(connection, worker.address)
+    row = service.row(workers)
+    assert row["failures"] == 3
+    assert now + 90 <= row["cool_until"] <= time.time() + 90
+    job = service.order()
+    service.matcher.run_once()
+    assert service.lot(job)["waiting_reason"] == "1 ask: 1 cooling down after a failure"
+    service.beat(worker)
+    service.step()
+    service.report(worker)
+    assert service.row(workers)["failures"] == 0
