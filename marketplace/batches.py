@@ -19,10 +19,27 @@ from marketplace.store.upsert import put
 from marketplace.trades import Trades
 from prixfixe.errors import Forbidden, InvalidInput, NotFound
 from prixfixe.market.auction import Collar
+from prixfixe.market.batch import Batch
 from prixfixe.protocol.book import AuctionTerms, BatchSummary, ProductListing, TermsChange
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.typed_data import format_bytes32
+
+
+def row_of(batch: Batch, price: int, sha256: str) -> dict[str, Any]:
+    """The row of a batch that cleared at `price`, without its position. sha256: of its publication."""
+    return {
+        "digest": "0x" + sha256,
+        "product": format_bytes32(batch.product),
+        "number": batch.number,
+        "block": batch.block,
+        "closed_at": batch.time,
+        "price": price,
+        "bids": len(batch.bids),
+        "asks": len(batch.asks),
+        "set_aside": len(batch.set_aside),
+        "fills": len(batch.cleared.fills),
+    }
 
 
 class Batches:

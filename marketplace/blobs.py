@@ -71,6 +71,12 @@ class Blobs:
             raise storage_full()
         return Upload(self, sha256, owner, self._incoming)
 
+    def names(self) -> Iterator[tuple[str, int]]:
+        """Digest and bytes of every file that is there, known or not."""
+        for folder in sorted(self._folder.glob("[0-9a-f][0-9a-f]")):
+            for file in sorted(folder.iterdir()):
+                yield folder.name + file.name, file.stat().st_size
+
     def path(self, sha256: str) -> Path:
         """Where the blob lies, whether or not it is there."""
         return self._folder / sha256[:2] / sha256[2:]
@@ -114,7 +120,7 @@ class Blobs:
         target = self.path(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
         row = {"sha256": sha256, "size": size, "created_at": int(self._clock())}
         with self._store.write() as connection:
             known = connection.execute(select(blobs.c.size).where(blobs.c.sha256 == sha256)).first()
@@ -258,7 +264,7 @@ def digest_mismatch(size: int, found: str, sha256: str) -> InvalidInput:
     )
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """So that the rename itself survives a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from marketplace import auctions
+from marketplace.batches import row_of
 from marketplace.blobs import Blobs
 from marketplace.chain import ChainReader
 from marketplace.resting import MarketTerms, Resting, resting_asks
@@ -137,18 +138,7 @@ class Auctioneer(Duty):
         with self._blobs.upload(name, self._terms.operator, len(publication)) as incoming:
             incoming.write(publication)
             incoming.finish()
-        row = {
-            "digest": "0x" + name,
-            "product": format_bytes32(batch.product),
-            "number": batch.number,
-            "block": batch.block,
-            "closed_at": batch.time,
-            "price": price,
-            "bids": len(batch.bids),
-            "asks": len(batch.asks),
-            "set_aside": len(batch.set_aside),
-            "fills": len(batch.cleared.fills),
-        }
+        row = row_of(batch, price, name)
         try:
             with self.store.write() as connection:
                 batches.batch_closed(connection, row, list(_parts(_matched(batch, resting))))

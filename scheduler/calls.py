@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
@@ -11,7 +11,8 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import deals, jobs, lots, offers
 from prixfixe.chain import artefacts
-from prixfixe.protocol.deals import Deal, Due, Offer
+from prixfixe.errors import InvalidInput
+from prixfixe.protocol.deals import Deal, Due, Leg, Offer
 from prixfixe.protocol.orders import Ask, Bid, SignedAsk, order_from_json
 from prixfixe.protocol.signatures import parse_signature
 from prixfixe.protocol.typed_data import parse_bytes32
@@ -36,6 +37,30 @@ def call_data(connection: Connection, row: RowMapping) -> bytes:
 def many(call: str, items: Sequence[bytes]) -> bytes:
     """The call data that does several calls of one kind (`MANY`) at once."""
     return _encode(MANY[call], list(items))
+
+
+def settlements_in(data: bytes) -> dict[bytes, list[str]]:
+    """By the deal's id, the signatures that call data of `settle` or `settleMany` carries; empty for any
+    other."""
+    market = artefacts.load("Market")
+    settle, together = market.function("settle"), market.function("settleMany")
+    found = {}
+    try:
+        calls = together.decode_call(data)["calls"] if data[:4] == together.selector else [data]
+        for call in calls:
+            if call[:4] == settle.selector:
+                given = settle.decode_call(call)
+                signatures = ["0x" + signature.hex() for signature in given["signatures"]]
+                found[_deal_id(given["deal"])] = signatures
+    except InvalidInput:
+        pass
+    return found
+
+
+def _deal_id(given: Mapping[str, Any]) -> bytes:
+    """Of a deal as the contract takes it. The offer, which it does not take, is not in the id."""
+    legs = tuple(Leg.unpack(**leg) for leg in given["legs"])
+    return Deal.unpack(given["order"], bytes(32), given["head"], given["money"], legs).id
 
 
 def _match(connection: Connection, arguments: dict[str, Any]) -> bytes:

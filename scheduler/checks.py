@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Final
 
@@ -19,6 +20,27 @@ log = logging.getLogger(__name__)
 _LOW_GAS_WEI: Final = 10**16  # a hundredth of the chain's coin: a few hundred transactions on a cheap chain
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LAST_PAUSE_SECONDS: Final = 1.0
+
+
+def open_market(
+    url: str, contract: str | None, manifest: Path | None, seconds: float, closing: ExitStack
+) -> tuple[MarketClient, Deployment | None]:
+    """The contract at its address or by its manifest, checked; waits up to `seconds` for its node."""
+    if (contract is None) == (manifest is None):
+        raise ConfigurationError(
+            "the service needs the market's address or its manifest, and not both",
+            hint="give --contract ADDRESS or --deployment FILE",
+        )
+    rpc = closing.enter_context(Rpc(url))
+    wait_for_chain(rpc, seconds)
+    if manifest is not None:
+        deployment = Deployment.load(manifest)
+        deployment.check(rpc)
+        return deployment.client(rpc), deployment
+    assert contract is not None
+    client = MarketClient(rpc, contract)
+    require_market(client)
+    return client, None
 
 
 def wait_for_chain(rpc: Rpc, seconds: float) -> int:

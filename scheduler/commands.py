@@ -170,6 +170,61 @@ def status(data: Path, database: str | None, as_json: bool) -> None:
     click.echo(json.dumps(found) if as_json else _as_text(found))
 
 
+@admin.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("prixfixe-data"),
+    show_default=True,
+    help="The service's data folder, with its archive and blobs.",
+)
+@click.option(
+    "--database",
+    envvar="PRIXFIXE_SERVICE_DATABASE",
+    help="Address of the database, when it is not in --data.",
+)
+@click.option(
+    "--rpc", envvar="PRIXFIXE_RPC", required=True, help="Address of a chain node, http:// or https://."
+)
+@click.option("--contract", help="Address of the market's contract.")
+@click.option(
+    "--deployment",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The market's manifest, instead of --contract.",
+)
+@click.option("--write", is_flag=True, help="Fill a store that was lost, instead of comparing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def rebuild(
+    context: click.Context,
+    data: Path,
+    database: str | None,
+    rpc: str,
+    contract: str | None,
+    deployment: Path | None,
+    write: bool,
+    as_json: bool,
+) -> None:
+    """Make the tables anew from the chain and the archive, and compare them with the service's.
+
+    Orders that were matched, deals, tasks, money, results and published batches are read from the chain's
+    events and the documents whose hashes they hold; each difference and each document that is missing is
+    printed, and the exit code is then 1. Nothing is changed, and the service may run meanwhile.
+
+    With --write an empty database is filled instead, after the service's own was lost.
+
+    \b
+    Example:
+      prixfixe admin rebuild --data prixfixe-data --rpc http://127.0.0.1:8545 --deployment 31337.json
+    """
+    set_json(as_json)
+    from scheduler.restoring import run
+
+    found = run(data, database, rpc, contract, deployment, write=write)
+    click.echo(json.dumps(found.to_json()) if as_json else found.to_text())
+    context.exit(0 if found.is_whole else 1)
+
+
 def _as_text(found: dict[str, Any]) -> str:
     lines = []
     for part, counts in found["states"].items():

@@ -20,14 +20,15 @@ from marketplace.store import deals as deal_events
 from marketplace.store.database import Store
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import attempts, chain_events, cursor, deals
-from prixfixe.chain import artefacts, events
+from prixfixe.chain import events
 from prixfixe.chain.client import Block, MarketClient
 from prixfixe.chain.events import MarketEvent
 from prixfixe.chain.reverts import skipped
-from prixfixe.errors import ConfigurationError, InvalidInput, Unavailable
-from prixfixe.protocol.deals import Deal, Fact, Leg, Offer
+from prixfixe.errors import ConfigurationError, Unavailable
+from prixfixe.protocol.deals import Deal, Fact, Offer
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
+from scheduler.calls import settlements_in
 from scheduler.duty import Duty
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class IndexerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Read:
     """An event with what has to be asked for beside it. signatures: of a settle, None when unknown."""
 
     event: MarketEvent
@@ -67,6 +68,7 @@ class Indexer(Duty):
         self._market: Final = market
         self._settings: Final = settings
         self.head: Block | None = None
+        self._settlements: tuple[str, dict[bytes, list[str]]] = ("", {})
 
     def run_once(self) -> float:
         position = self._position()
@@ -74,10 +76,14 @@ class Indexer(Duty):
         self.head = head
         if not same:
             position = self._go_back(position)
-        last = head.number - self._settings.confirmations
+        last = self._last(head.number)
         while position[0] < last and not self.should_stop():
             position = self._read_on(position[0] + 1, min(last, position[0] + self._settings.chunk), head)
         return self._settings.poll_seconds
+
+    def _last(self, head: int) -> int:
+        """The last block that is read now."""
+        return head - self._settings.confirmations
 
     def _position(self) -> tuple[int, str]:
         """(number, hash) of the last block read."""
@@ -122,7 +128,7 @@ class Indexer(Duty):
                 raise Unavailable(
                     f"block {event.at.block_number} changed while it was read", code="chain-moved"
                 )
-        read = [_Read(event, blocks[event.at.block_number].time, self._signatures(event)) for event in found]
+        read = [Read(event, blocks[event.at.block_number].time, self._signatures(event)) for event in found]
         tip = blocks[last]
         with self.store.write() as connection:
             for each in read:
@@ -134,7 +140,7 @@ class Indexer(Duty):
                 self.store.notify(connection, "chain")
         return tip.number, tip.hash
 
-    def _apply(self, connection: Connection, read: _Read) -> None:
+    def _apply(self, connection: Connection, read: Read) -> None:
         """Store an event and do what it says. An event that is stored already did it."""
         event, at = read.event, read.event.at
         known = select(chain_events.c.name).where(
@@ -171,8 +177,8 @@ class Indexer(Duty):
             row = connection.execute(
                 select(deals.c.deal, deals.c.opening).where(deals.c.id == deal_id, deals.c.state == "open")
             ).one_or_none()
-            if row is None:
-                return None
+            if row is None:  # opened in the same stretch of blocks, or not of this service
+                return self._signatures_of_transaction(event)
             reported = connection.execute(
                 select(attempts.c.worker, attempts.c.signature, attempts.c.result).where(
                     attempts.c.deal == deal_id,
@@ -199,19 +205,13 @@ class Indexer(Duty):
 
     def _signatures_of_transaction(self, event: events.Settled | events.Refused) -> list[str] | None:
         """As the transaction carries them, alone or among many; None when a contract of somebody's called."""
-        market = artefacts.load("Market")
-        settle, many = market.function("settle"), market.function("settleMany")
-        found = self._market.rpc.call("eth_getTransactionByHash", event.at.transaction_hash)
-        data = bytes.fromhex(found["input"][2:]) if found is not None else b""
-        try:
-            calls = many.decode_call(data)["calls"] if data[:4] == many.selector else [data]
-            for call in calls:
-                given = settle.decode_call(call) if call[:4] == settle.selector else None
-                if given is not None and _deal_id(given["deal"]) == event.deal:
-                    return ["0x" + signature.hex() for signature in given["signatures"]]
-        except InvalidInput:
-            pass
-        return None
+        transaction = event.at.transaction_hash
+        if self._settlements[0] != transaction:
+            found = self._market.rpc.call("eth_getTransactionByHash", transaction)
+            data = bytes.fromhex(found["input"][2:]) if found is not None else b""
+            # Many of one transaction follow one another.
+            self._settlements = (transaction, settlements_in(data))
+        return self._settlements[1].get(event.deal)
 
     # -------------------------------------------------------------------------------------------- backwards
 
@@ -349,12 +349,6 @@ def _value(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_value(each) for each in value]
     return value if not isinstance(value, int) or abs(value) < 2**53 else str(value)
-
-
-def _deal_id(given: Mapping[str, Any]) -> bytes:
-    """Of a deal as the contract takes it. The offer, which it does not take, is not in the id."""
-    legs = tuple(Leg.unpack(**leg) for leg in given["legs"])
-    return Deal.unpack(given["order"], bytes(32), given["head"], given["money"], legs).id
 
 
 def _hex(value: bytes) -> str:

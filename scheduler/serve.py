@@ -25,6 +25,7 @@ import uvicorn
 from sqlalchemy import make_url
 
 from marketplace.api import create_app
+from marketplace.archive import Archive
 from marketplace.chain import MarketReader
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
@@ -34,7 +35,6 @@ from prixfixe.chain import artefacts
 from prixfixe.chain.client import MarketClient
 from prixfixe.chain.deployment import Deployment
 from prixfixe.chain.parameters import Policy
-from prixfixe.chain.rpc import Rpc
 from prixfixe.development_keys import is_local_chain
 from prixfixe.errors import ConfigurationError
 from prixfixe.keys import Signer, load_signer
@@ -43,6 +43,7 @@ from prixfixe.metrics import serving
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Market, PolicyNumbers
 from scheduler import checks
+from scheduler.archivist import Archivist
 from scheduler.auctioneer import Auctioneer
 from scheduler.cleaner import Cleaner
 from scheduler.duty import Duty, stop_all
@@ -62,7 +63,9 @@ _PUBLIC_POLL_SECONDS: Final = 2.0
 _LOCAL_POLL_SECONDS: Final = 0.2
 _PUBLIC_GATHER_SECONDS: Final = 0.5  # a block takes longer, and each row that comes along saves gas
 # What a service has, whichever process does it.
-DUTY_NAMES: Final = tuple(duty.name for duty in (Indexer, Relayer, Matcher, Auctioneer, Reaper, Cleaner))
+DUTY_NAMES: Final = tuple(
+    duty.name for duty in (Indexer, Relayer, Matcher, Auctioneer, Reaper, Archivist, Cleaner)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,9 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     shared = _settings(options, options.port).is_shared
     closing.enter_context(checks.lock_folder(options.data, shared=shared))
     hide_address(options.rpc)
-    client, deployment = _market(options, closing)
+    client, deployment = checks.open_market(
+        options.rpc, options.contract, options.deployment, options.chain_wait_seconds, closing
+    )
     signer = load_signer(options.key, chain_id=client.chain_id)
     checks.require_operator(client, signer.address)
     listening = closing.enter_context(_listen(options.host, options.port)) if options.api else None
@@ -198,6 +203,7 @@ def build_duties(
         Matcher(store, reader, services.terms, services.reputations),
         Auctioneer(store, reader, services.blobs, services.terms, client.domain),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
+        Archivist(store, Archive(settings.data / "archive")),
         Cleaner(store, services.uploads, services.seals),
     )
 
@@ -224,25 +230,6 @@ def _on_signal(handler: Callable[[int, FrameType | None], object]) -> None:
 def _leave(number: int, _frame: FrameType | None) -> None:
     """A signal before the server runs, or a second one while duties end."""
     raise SystemExit(128 + number)
-
-
-def _market(options: ServeOptions, closing: ExitStack) -> tuple[MarketClient, Deployment | None]:
-    """The contract, checked."""
-    if (options.contract is None) == (options.deployment is None):
-        raise ConfigurationError(
-            "the service needs the market's address or its manifest, and not both",
-            hint="give --contract ADDRESS or --deployment FILE",
-        )
-    rpc = closing.enter_context(Rpc(options.rpc))
-    checks.wait_for_chain(rpc, options.chain_wait_seconds)
-    if options.deployment is not None:
-        deployment = Deployment.load(options.deployment)
-        deployment.check(rpc)
-        return deployment.client(rpc), deployment
-    assert options.contract is not None
-    client = MarketClient(rpc, options.contract)
-    checks.require_market(client)
-    return client, None
 
 
 def _settings(options: ServeOptions, port: int) -> ServiceSettings:

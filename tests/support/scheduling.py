@@ -48,7 +48,7 @@ from scheduler.indexer import Indexer, IndexerSettings
 from scheduler.matcher import Matcher
 from scheduler.reaper import Reaper, ReaperSettings
 from scheduler.relayer import Relayer, RelayerSettings
-from tests.support.market import OFFER, PAY, LocalMarket
+from tests.support.market import OFFER, PAY, LocalMarket, manifest_of
 from tests.support.stores import migrated_store
 
 SILENCE_SECONDS = 3.0
@@ -224,7 +224,7 @@ class Service:
                 quote="q",
                 order=purchase,
                 signature="0x" + self.market.sign(purchase, signer).hex(),
-                manifest={"image": f"sha256:{'0' * 64}", "tasks": purchase.tasks},
+                manifest=manifest_of(purchase.tasks),
                 terms=terms or transitions.OrderTerms("bundle", OFFER.product),
             )
         return job

@@ -1,0 +1,159 @@
+"""The archive: documents of what the chain knows only the hashes of, in files beside the blobs.
+
+An order's document has the signed order, whose digest is its id on the chain, and the job, whose digest the
+order names. A result's has the leaves under the root that the contract paid. So nobody has to be believed
+when tables are made anew from them. The terms beside an order (how many replicas, which providers) are the
+service's own word; that is why documents do not lie among the blobs, where customers put what they like.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, select
+
+from marketplace.blobs import clear_when_full, flush_folder
+from marketplace.store.settling import PAID_STATES
+from marketplace.store.tables import attempts, blobs, bundles, deals, jobs, offers, quotes
+
+_JOB: Final = (
+    *("id", "number", "customer", "quote", "kind", "order", "signature", "manifest", "image"),
+    *("image_archive", "offer_id", "product", "replicas", "whole", "providers", "created_at"),
+)
+_ATTEMPT: Final = (
+    *("worker", "state", "status", "seconds", "tasks", "result", "signature", "commitment", "reason"),
+    *("cage", "created_at", "started_at", "ended_at"),
+)
+
+
+class Archive:
+    """The folder. A document is written whole or not at all, and never changed but by its own kind anew."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder: Final = folder
+
+    def order(self, job: str) -> dict[str, Any] | None:
+        """The document of an order; None when there is none, or not a whole one."""
+        return _load(self._order(job))
+
+    def result(self, deal: str, opening: int) -> dict[str, Any] | None:
+        """Of a deal that ended."""
+        return _load(self._result(deal, opening))
+
+    def bundles(self) -> Iterator[dict[str, Any]]:
+        """Of all published versions."""
+        for path in sorted((self._folder / "bundles").glob("*.json")):
+            if (found := _load(path)) is not None:
+                yield found
+
+    def put_order(self, connection: Connection, job: str) -> None:
+        self._put(self._order(job), order_document(connection, job))
+
+    def put_result(self, connection: Connection, deal: str, opening: int) -> bool:
+        """False when somebody was paid who has not reported yet."""
+        document = result_document(connection, deal, opening)
+        if document is not None:
+            self._put(self._result(deal, opening), document)
+        return document is not None
+
+    def put_bundle(self, connection: Connection, bundle: str, version: str) -> None:
+        path = self._folder / "bundles" / f"{bundle}-{version}.json"
+        self._put(path, bundle_document(connection, bundle, version))
+
+    def position(self) -> dict[str, int]:
+        """Up to where the tables are in it, as `moved` said last."""
+        return _load(self._folder / "position.json") or {}
+
+    def moved(self, position: Mapping[str, int]) -> None:
+        self._put(self._folder / "position.json", dict(position))
+
+    def _order(self, job: str) -> Path:
+        return self._folder / "orders" / job[2:4] / f"{job[2:]}.json"
+
+    def _result(self, deal: str, opening: int) -> Path:
+        return self._folder / "results" / deal[2:4] / f"{deal[2:]}-{opening}.json"
+
+    def _put(self, path: Path, document: dict[str, Any]) -> None:
+        content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
+        with suppress(FileNotFoundError):
+            if path.read_bytes() == content:
+                return
+        with clear_when_full():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(name, path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+            flush_folder(path.parent)
+
+
+def order_document(connection: Connection, job: str) -> dict[str, Any]:
+    """Of an order: job, quote, and the row of its image."""
+    row = connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one()
+    return {
+        "job": {name: row[name] for name in _JOB},
+        "quote": _row(connection, quotes, id=row["quote"]),
+        "image": _image(connection, row["image_archive"]),
+    }
+
+
+def result_document(connection: Connection, deal: str, opening: int) -> dict[str, Any] | None:
+    """Of a deal that has ended: what its workers reported. None when one was paid that has not reported."""
+    row = _row(connection, deals, id=deal, opening=opening)
+    found = connection.execute(
+        select(attempts)
+        .where(attempts.c.deal == deal, attempts.c.opening == opening)
+        .order_by(attempts.c.worker)
+    )
+    told = [{name: each[name] for name in _ATTEMPT} for each in found.mappings() if each["tasks"] is not None]
+    if row["state"] in PAID_STATES and not any(_says(each, row) for each in told):
+        return None
+    return {"deal": deal, "opening": opening, "attempts": told}
+
+
+def bundle_document(connection: Connection, bundle: str, version: str) -> dict[str, Any]:
+    """Of a published version: its definition and its offers."""
+    row = _row(connection, bundles, id=bundle, version=version)
+    sold = connection.execute(
+        select(offers)
+        .where(offers.c.bundle == bundle, offers.c.version == version)
+        .order_by(offers.c.position)
+    )
+    # Until when an offer lives is on the chain, and whether a version is quoted is the desk's.
+    named = [{name: value for name, value in each.items() if name != "until"} for each in sold.mappings()]
+    kept = {name: value for name, value in row.items() if name != "retired_at"}
+    return {"bundle": kept, "offers": named, "image": _image(connection, row["image_archive"])}
+
+
+def _row(connection: Connection, table: Table, **key: Any) -> dict[str, Any]:
+    where = [table.c[name] == value for name, value in key.items()]
+    return dict(connection.execute(select(table).where(*where)).mappings().one())
+
+
+def _says(attempt: Mapping[str, Any], deal: Mapping[str, Any]) -> bool:
+    return attempt["result"] is not None and attempt["result"]["root"] == deal["root"]
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _image(connection: Connection, sha256: str | None) -> dict[str, Any] | None:
+    """The row of a blob, for who has the document and not the blob."""
+    return None if sha256 is None else _row(connection, blobs, sha256=sha256)
