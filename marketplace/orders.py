@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -121,6 +122,8 @@ class Orders:
         require_as_quoted(request.order, quote, self._domain.verifying_contract)
         _require_inputs(connection, quote, request.order.customer)
         way.terms = _terms(connection, quote)
+        if way.given.providers is not None:
+            way.terms = replace(way.terms, providers=way.given.providers)
         if quote.expires_at < (now := int(self._clock())):
             raise QuoteExpired(
                 f"the quote's time was over at {quote.expires_at}, and the service's clock says {now}; "

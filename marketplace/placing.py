@@ -19,10 +19,12 @@ from prixfixe.protocol.orders import Order
 
 @dataclass(frozen=True, slots=True)
 class Placing:
-    """An order as it came. key: its idempotency key."""
+    """An order as it came. key: its idempotency key. providers: to whom the service itself gives it; None:
+    to those that its terms admit."""
 
     request: wire.JobRequest
     key: str | None = None
+    providers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from marketplace.store.tables import deals, jobs, lots, offers
 from prixfixe.chain import artefacts
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.deals import Deal, Due, Leg, Offer
+from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.orders import Ask, Bid, SignedAsk, order_from_json
 from prixfixe.protocol.signatures import parse_signature
 from prixfixe.protocol.typed_data import parse_bytes32
@@ -31,6 +32,8 @@ def call_data(connection: Connection, row: RowMapping) -> bytes:
         return _match(connection, row["arguments"])
     if row["call"] == "clear":
         return _clear(connection, row["arguments"])
+    if row["call"] == "challenge":
+        return _challenge(connection, row["arguments"])
     return _end_of_deal(connection, row["call"], row["arguments"])
 
 
@@ -105,6 +108,26 @@ def _clear(connection: Connection, arguments: dict[str, Any]) -> bytes:
         for row, fill in zip(rows, fills, strict=True)
     ]
     return _encode("clear", int(arguments["price"]), parse_bytes32(arguments["batch"]), items)
+
+
+def _challenge(connection: Connection, arguments: dict[str, Any]) -> bytes:
+    found = connection.execute(
+        select(deals.c.deal, deals.c.root, deals.c.fact, deals.c.state).where(
+            deals.c.id == arguments["deal"], deals.c.opening == arguments["opening"]
+        )
+    ).one_or_none()
+    if found is None:
+        raise NotNeeded("the chain took the deal back")
+    if found.state != "settled":
+        raise NotNeeded(f"the deal is {found.state}")
+    return _encode(
+        "challenge",
+        Deal.from_json(found.deal),
+        parse_bytes32(found.root),
+        int(found.fact),
+        Claim.from_json(arguments["claim"]),
+        [parse_bytes32(each) for each in arguments["proof"]],
+    )
 
 
 def _end_of_deal(connection: Connection, call: str, arguments: dict[str, Any]) -> bytes:

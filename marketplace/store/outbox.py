@@ -2,9 +2,9 @@
 
 The relayer sends the rows in the order of their ids. A row names its deal or lot and holds what cannot be
 read elsewhere; what may change until it is sent (a deal's `due`) is read from the tables when it is.
-`purpose` says the wish: `match:<job>:<lot>:<n>`, `clear:<batch>:<part>:<n>`, and `settle`, `expire`, `hasten`
-with `:<deal>:<opening>:<n>`, where n counts the rows of that wish, of which at most one is pending or sent.
-"""
+`purpose` says the wish: `match:<job>:<lot>:<n>`, `clear:<batch>:<part>:<n>`, and `settle`, `expire`,
+`hasten`, `challenge` with `:<deal>:<opening>:<n>`, where n counts the rows of that wish, of which at most
+one is pending or sent."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from marketplace.store import states
 from marketplace.store.database import notify, tell
 from marketplace.store.moves import move
 from marketplace.store.tables import deals, transactions
+from prixfixe.protocol.disputes import Claim
+from prixfixe.protocol.typed_data import format_bytes32
 
-Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten"]
+Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten", "challenge"]
 
 IN_FLIGHT = ("pending", "sent")
 
@@ -53,6 +55,14 @@ def queue_expire(connection: Connection, deal: str, opening: int) -> bool:
 def queue_hasten(connection: Connection, deal: str, opening: int) -> bool:
     """A `hasten` of an open deal whose worker is silent; False when one is under way."""
     return _queue(connection, "hasten", f"{deal}:{opening}", {"deal": deal, "opening": opening})
+
+
+def queue_challenge(
+    connection: Connection, deal: str, opening: int, claim: Claim, proof: Sequence[bytes]
+) -> bool:
+    """A `challenge` of a settled deal, with the operator's bond; False when one is under way."""
+    wish = {"claim": claim.to_json(), "proof": [format_bytes32(each) for each in proof]}
+    return _queue(connection, "challenge", f"{deal}:{opening}", {"deal": deal, "opening": opening} | wish)
 
 
 def job_of(connection: Connection, deal: str, opening: int) -> str | None:

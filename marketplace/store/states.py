@@ -130,6 +130,17 @@ TRANSACTION: Final = Machine(
         "failed": "over: reverted, or refused before it was sent",
     },
 )
+CHECK: Final = Machine(
+    "check",
+    "checks",
+    {
+        "spared": "a paid result that was not drawn; one that is drawn begins as wanted",
+        "wanted": "it is run again, or waits for that",
+        "right": "a re-run agrees",
+        "wrong": "over: it is challenged",
+        "unclear": "over: nobody can tell",
+    },
+)
 MACHINES: Final = (JOB, LOT, DEAL, CASE, TASK, ATTEMPT, ROUND, TRANSACTION)
 
 JOB_STARTED: Final = Transition(JOB, "started", ("queued",), "running", "indexer", "its first deal opened")
@@ -362,6 +373,22 @@ ROUND_SPLIT: Final = Transition(
 )
 ROUND_DELIVERED: Final = Transition(
     ROUND, "delivered", ("agreed",), "delivered", "API", "one of the quorum reported"
+)
+
+CHECK_WANTED: Final = Transition(
+    CHECK,
+    "wanted",
+    ("spared", "right"),
+    "wanted",
+    "verifier",
+    "its provider was caught with another result, or who had cleared it was",
+)
+CHECK_RIGHT: Final = Transition(CHECK, "right", ("wanted",), "right", "verifier", "a re-run agrees with it")
+CHECK_WRONG: Final = Transition(
+    CHECK, "wrong", ("wanted",), "wrong", "verifier", "re-runs agree with each other and not with it"
+)
+CHECK_UNCLEAR: Final = Transition(
+    CHECK, "unclear", ("wanted",), "unclear", "verifier", "no two agree, or its window is over"
 )
 
 TRANSACTION_SENT: Final = Transition(

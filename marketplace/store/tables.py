@@ -573,6 +573,58 @@ idempotency = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+check_days = Table(  # the secrets that decide which results of a day are run again
+    "check_days",
+    metadata,
+    Column("day", Integer, primary_key=True),  # of the chain's clock, since 1970
+    Column("secret", String(64), nullable=False),
+    Column("commitment", String(64), nullable=False),  # SHA-256 of the secret: told before the day
+)
+
+checks = Table(  # of each result that could be run again: how it was drawn, and what became of it
+    "checks",
+    metadata,
+    Column("deal", String(66), primary_key=True),
+    Column("opening", Integer, primary_key=True),
+    Column("provider", String(42), nullable=False),
+    Column("time", BigInteger, nullable=False),  # of its settlement, chain clock
+    Column("day", Integer, nullable=False),
+    # What the draw was made with: see prixfixe.market.verification.
+    Column("gain", BigInteger, nullable=False),
+    Column("stake", BigInteger, nullable=False),
+    Column("passed", Integer, nullable=False),
+    Column("rate", Integer, nullable=False),
+    Column("drawn", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("why", Text),  # why it is unclear, or waits
+    _states("state", *states.CHECK.states),
+    CheckConstraint("NOT drawn OR state != 'spared'", name="drawn_is_run"),
+    Index("ix_checks_state", "state"),
+    Index("ix_checks_provider", "provider", "time"),
+)
+
+reruns = Table(  # what the service bought to check a result, in order
+    "reruns",
+    metadata,
+    Column("deal", String(66), primary_key=True),
+    Column("opening", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),  # 1, 2, ...
+    Column("job", String(66), ForeignKey("jobs.id"), unique=True, nullable=False),
+)
+
+findings = Table(  # what checks said of results, in the order in which they said it; never changed
+    "findings",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),  # 1, 2, ...
+    Column("deal", String(66), nullable=False),
+    Column("opening", Integer, nullable=False),
+    Column("provider", String(42), nullable=False),
+    Column("right", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),  # chain clock
+    Index("ix_findings_provider", "provider", "number"),
+    Index("ix_findings_deal", "deal", "opening"),
+)
+
 # A state moves by the transitions of `states` only, whoever asks for it.
 for _machine in states.MACHINES:
     _trigger = DDL(states.refusals(_machine, "sqlite"))  # type: ignore[no-untyped-call]

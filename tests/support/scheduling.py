@@ -312,12 +312,13 @@ class Service:
         status: int = 0,
         reason: Reason | None = None,
         attempt: str | None = None,
+        outputs: OutputManifest = OUTPUTS,
     ) -> None:
         """The worker's report as the API stores it: success, or a refusal for any other status."""
         row = self.attempt_of(worker) if attempt is None else self.row(attempts, id=attempt)
         deal = self.row(deals, id=row["deal"], opening=row["opening"])
         if status == 0:
-            root, done = merkle_root([leaf(0, 0, OUTPUTS.digest)]), 1
+            root, done = merkle_root([leaf(0, 0, outputs.digest)]), 1
         else:
             root, done = refusal_root(deal["due"]), 0
         result = Result(Deal.from_json(deal["deal"]).id, root, done)
@@ -326,7 +327,7 @@ class Service:
             status=status,
             exit_code=0 if status == 0 else 1,
             seconds=0.1,
-            outputs=OUTPUTS if status == 0 else OutputManifest(()),
+            outputs=outputs if status == 0 else OutputManifest(()),
             reason=reason,
         )
         report = LotReport(tasks=(task,), result=result, signature="0x" + signature.hex(), cage={})

@@ -1,0 +1,448 @@
+"""`scripts/bench verify`: what liars get away with, what finding them costs, and whether lying pays.
+
+A hundred providers sell 10,000 tasks, each a lot of its own, to a customer of a disputable bundle; every ask,
+order and result is signed, and every match, settlement, challenge and judgement is a call of the compiled
+contract in an EVM of this process. A fifth of the providers lie: *always*; *turned* after 20 honest results;
+*rarely*, one in twenty; *together*, which is always too, but members of the group give each other's lies when
+they are given the re-run. Which results are run again, and what the answers say, is
+`prixfixe.market.verification`; a re-run is a purchase of another account from another provider, so its runner
+lies as it always does. Its verdict comes half an hour after the result. A provider that was found guilty gets
+no more orders, and what else it settled in its window is run again.
+
+*Unseen* are wrong results that the customer keeps. *Overhead* is the re-runs of all kinds, over the tasks.
+*Worth of lying* is what a liar has more than an honest provider would have for the same tasks, when a run
+costs as much as it pays, so that a lie saves all of it: the worst case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any, Final
+
+from prixfixe.chain import artefacts, events
+from prixfixe.chain.parameters import default_policy
+from prixfixe.market.verification import Rule, is_drawn, liars, rate, verdict
+from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol.deals import Deal, Offer
+from prixfixe.protocol.disputes import Case, Claim, Ground
+from prixfixe.protocol.hashing import keccak256
+from prixfixe.protocol.orders import KIND_BOTH, Ask, Purchase, Result, SignedAsk
+from prixfixe.protocol.outputs import leaf, merkle_root
+from prixfixe.protocol.product import Product
+from prixfixe.protocol.signatures import address_of_key, sign
+from prixfixe.protocol.typed_data import Domain, TypedStruct
+from tests.ledger.contracts import START, Revm
+from tests.ledger.people import ADMIN, ARBITER, PRICING, SCHEDULER, STRANGER
+from tests.ledger.sides import CHAIN_ID, ROLES
+
+DOLLAR: Final = 1_000_000
+PRICE, PAY = DOLLAR // 8, DOLLAR // 10
+PROVIDERS, TASKS, DAYS = 100, 10_000, 5
+DELAY: Final = 1800  # seconds from a result to the verdict about it
+BUYERS: Final = 5
+PRODUCT: Final = Product.parse("cpu-2x4/10m").to_bytes()
+UNTIL: Final = START + 400 * 86_400
+WAYS: Final = ("always", "turned", "rarely", "together")
+# What a case takes of the signer's surety, dollars; the window, seconds; whether the stake that the rate is
+# made with counts the earnings of the window too.
+GRID: Final = (
+    (1, 86_400, False),
+    (20, 86_400, False),
+    (5, 21_600, False),
+    (5, 259_200, False),
+    (5, 86_400, True),
+    (1, 86_400, True),
+)
+GOAL_UNSEEN, GOAL_OVERHEAD = 20, 0.06
+
+
+@dataclass
+class Person:
+    """Somebody with a key. way: how it lies; "" for honest."""
+
+    name: str
+    way: str = ""
+    passed: int = 0
+    guilty: bool = False
+    served: int = 0  # results, of re-runs too
+    lies: int = 0
+    unseen: int = 0  # of the lies to the customer that stood
+    paid_for: list[Settled] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.key = keccak256(self.name.encode())
+        self.address = address_of_key(self.key)
+
+
+@dataclass
+class Settled:
+    """A result that was paid. answer: its root. work: what was asked. opened, fact: of its deal."""
+
+    provider: Person
+    work: bytes
+    root: bytes
+    digest: bytes
+    opened: events.DealOpened
+    fact: int
+    at: int
+    own: bool  # a customer's, not a re-run
+    checked: bool = False
+    guilty: bool = False
+    reruns: list[Settled] = field(default_factory=list)
+
+
+class Town:
+    """The contract, with everybody's money in it. fee: of the arbiter, which is the surety too."""
+
+    def __init__(self, fee: int, window: int, people: Sequence[Person]) -> None:
+        self.policy = replace(
+            default_policy(ARBITER),
+            window=window,
+            surety=fee,
+            bond=fee,
+            arbiter_fee=fee,
+            deposit_cap=2**64 - 1,
+        )
+        self.evm = Revm(self.policy, ROLES)
+        self.domain = Domain(CHAIN_ID, self.evm.market)
+        self.now = START
+        self.offer = Offer(PRODUCT, keccak256(b"work"), PRICE, PRICE, 1, True)
+        self.customer = Person("customer")
+        self.buyers = [Person(f"buyer {number}") for number in range(BUYERS)]
+        self.nonces = count(1)
+        token = artefacts.load("DevDollar")
+        for name, arguments in (("mint", [ADMIN, 10**15]), ("approve", [self.evm.market, 10**15])):
+            reason, _ = self.evm.call(
+                ADMIN, self.evm.token, token.function(name).encode_call(arguments), self.now
+            )
+            _require(reason == "", reason)
+        owners = [person.address for person in (*people, self.customer, *self.buyers)]
+        for owner in (*owners, STRANGER):
+            self.send(ADMIN, "depositFor", owner, 100_000 * DOLLAR)
+        self.send(PRICING, "publish", self.offer, UNTIL, 0)
+
+    def send(self, sender: str, name: str, *arguments: Any) -> list[Any]:
+        data = artefacts.load("Market").function(name).encode_call(arguments)
+        reason, logs = self.evm.call(sender, self.evm.market, data, self.now)
+        _require(reason == "", f"{name}: {reason}")
+        found = [
+            events.decode(
+                {
+                    "topics": ["0x" + topic.hex() for topic in topics],
+                    "data": "0x" + data.hex(),
+                    "blockNumber": "0x0",
+                    "blockHash": "0x",
+                    "transactionHash": "0x",
+                    "logIndex": "0x0",
+                }
+            )
+            for topics, data in logs
+        ]
+        return [event for event in found if event is not None]
+
+    def signed(self, who: Person, struct: TypedStruct) -> bytes:
+        return sign(struct.digest(self.domain), who.key)
+
+    def sold(self, buyer: Person, provider: Person, work: bytes, digest: bytes, own: bool) -> Settled:
+        """A task bought, matched and paid; the provider's answer is `digest`."""
+        order = Purchase(
+            customer=buyer.address,
+            bundle=self.offer.id,
+            price=PRICE,
+            tasks=1,
+            lot=1,
+            job=work,
+            expiry=UNTIL,
+            deliver_by=UNTIL,
+            era=0,
+            nonce=next(self.nonces),
+        )
+        ask = Ask(
+            provider=provider.address,
+            product=PRODUCT,
+            price=PAY,
+            slots=1,
+            kinds=KIND_BOTH,
+            customer=ZERO_ADDRESS,
+            matcher=self.evm.market,
+            expiry=UNTIL,
+            era=0,
+        )
+        matched = self.send(
+            SCHEDULER,
+            "matchPurchase",
+            order,
+            self.signed(buyer, order),
+            self.offer,
+            0,
+            [SignedAsk(ask, self.signed(provider, ask))],
+        )
+        opened = next(event for event in matched if isinstance(event, events.DealOpened))
+        root = merkle_root([leaf(0, 0, digest)])
+        signature = self.signed(provider, Result(opened.deal, root, 1))
+        ended = self.send(STRANGER, "settle", opened.data, opened.due, root, 1, [signature])
+        fact = next(event.fact for event in ended if isinstance(event, events.Settled))
+        provider.served += 1
+        return Settled(provider, work, root, digest, opened, fact, self.now, own)
+
+    def judged(self, found: Settled, guilty: bool) -> None:
+        """The operator's challenge, and the arbiter's word."""
+        deal: Deal = found.opened.data
+        claim = Claim(Ground.WRONG, 0, 0, found.digest)
+        (event,) = (
+            each
+            for each in self.send(STRANGER, "challenge", deal, found.root, found.fact, claim, [])
+            if isinstance(each, events.Challenged)
+        )
+        fees = tuple(fee.units for fee in event.fees)
+        case = Case(deal, found.root, found.fact, STRANGER, event.until, claim.hash, fees)
+        self.send(ARBITER, "judge", case, guilty)
+
+    def money(self, who: Person) -> int:
+        """All that is a person's, waiting earnings too."""
+        function = artefacts.load("Market").function("account")
+        data = self.evm.read(self.evm.market, function.encode_call([who.address]))
+        return sum(int.from_bytes(data[32 * place : 32 * place + 32], "big") for place in range(3))
+
+
+@dataclass
+class Found:
+    """What a market's days came to."""
+
+    reruns: int = 0
+    swept: int = 0
+    challenges: int = 0
+    acquitted: int = 0
+
+
+class Market:
+    """Days of a market with liars in it. stake: as the operator counts it, from the provider and the fee."""
+
+    def __init__(
+        self,
+        fee: int,
+        window: int,
+        rule: Rule,
+        tasks: int,
+        seed: int,
+        counts_earnings: bool = False,
+    ) -> None:
+        self.random = random.Random(seed)
+        self.people = [
+            Person(f"provider {number}", WAYS[number % 4] if number < PROVIDERS // 5 else "")
+            for number in range(PROVIDERS)
+        ]
+        self.town = Town(fee, window, self.people)
+        self.fee, self.window, self.rule, self.tasks = fee, window, rule, tasks
+        self.counts_earnings = counts_earnings
+        self.found = Found()
+        self.begun = {person.name: self.town.money(person) for person in self.people}
+        self.due: list[tuple[int, int, Callable[[], None]]] = []
+        self.order = count()
+
+    def run(self) -> Found:
+        secret = keccak256(b"secret of the days")
+        for number in range(self.tasks):
+            self.move(START + number * DAYS * 86_400 // self.tasks)
+            work = keccak256(b"work %d" % number)
+            sold = self.serve(self.town.customer, self.candidates(()), work, own=True)
+            chance = rate(PAY, self.stake(sold.provider), sold.provider.passed, self.rule)
+            if is_drawn(secret, sold.opened.deal, 0, chance):
+                self.check(sold)
+        self.move(START + (DAYS + 1) * 86_400 + self.window)
+        for person in self.people:
+            wrong = [one for one in person.paid_for if one.own and one.digest != truth(one.work)]
+            person.unseen = sum(not one.guilty for one in wrong)
+        return self.found
+
+    def stake(self, provider: Person) -> int:
+        if not self.counts_earnings:
+            return self.fee
+        since = self.town.now - self.window
+        return self.fee + PAY * sum(one.at >= since for one in provider.paid_for)
+
+    def move(self, now: int) -> None:
+        while self.due and self.due[0][0] <= now:
+            at, _, do = heapq.heappop(self.due)
+            self.town.now = max(self.town.now, at)
+            do()
+        self.town.now = max(self.town.now, now)
+
+    def candidates(self, without: Sequence[Person]) -> list[Person]:
+        return [person for person in self.people if not person.guilty and person not in without]
+
+    def serve(self, buyer: Person, candidates: Sequence[Person], work: bytes, own: bool) -> Settled:
+        provider = self.random.choice(candidates)
+        if lies(provider, self.random):
+            provider.lies += own
+            who = "the group" if provider.way == "together" else provider.name
+            digest = keccak256(b"lie of " + who.encode() + work)
+        else:
+            digest = truth(work)
+        sold = self.town.sold(buyer, provider, work, digest, own)
+        provider.paid_for.append(sold)
+        return sold
+
+    def check(self, result: Settled, swept: bool = False) -> None:
+        """Buy the work again now; what it says is known after the delay."""
+        result.checked = True
+        known = [result.provider, *(each.provider for each in result.reruns)]
+        buyer = self.random.choice(self.town.buyers)
+        result.reruns.append(self.serve(buyer, self.candidates(known), result.work, own=False))
+        self.found.reruns += 1
+        self.found.swept += swept
+        later = self.town.now + DELAY
+        heapq.heappush(self.due, (later, next(self.order), lambda: self.conclude(result, swept)))
+
+    def conclude(self, result: Settled, swept: bool) -> None:
+        answers = [each.root.hex() for each in result.reruns]
+        said = verdict(result.root.hex(), answers, 1 if result.provider.guilty else 2)
+        if said == "again":
+            self.check(result, swept)
+            return
+        wrong = [result.reruns[place] for place in liars(result.root.hex(), answers, said)]
+        if said == "wrong":
+            wrong.append(result)
+        for one in (result, *result.reruns):
+            if said != "unclear" and one not in wrong:
+                one.provider.passed += 1
+        for one in wrong:
+            self.challenge(one)
+
+    def challenge(self, one: Settled) -> None:
+        if self.town.now > one.at + self.window or one.guilty:
+            return
+        guilty = one.digest != truth(one.work)
+        self.found.challenges += 1
+        self.found.acquitted += not guilty
+        self.town.judged(one, guilty)
+        if not guilty:
+            return
+        one.guilty = True
+        provider, provider.passed = one.provider, 0
+        if not provider.guilty:
+            provider.guilty = True
+            since = self.town.now - self.window + 3 * DELAY  # later ones can still be challenged in time
+            for other in provider.paid_for:
+                if other.own and not other.checked and other.at >= since:
+                    self.check(other, swept=True)
+
+    def worth(self, way: str) -> float:
+        """Of lying, dollars a provider of this kind."""
+        kind = [person for person in self.people if person.way == way]
+        gained = 0
+        for person in kind:
+            honest = sum(one.digest == truth(one.work) for one in person.paid_for)
+            gained += self.town.money(person) - self.begun[person.name] - PAY * honest
+        return gained / len(kind) / DOLLAR
+
+
+def truth(work: bytes) -> bytes:
+    return keccak256(b"result of " + work)
+
+
+def lies(provider: Person, random_: random.Random) -> bool:
+    match provider.way:
+        case "always":
+            return True
+        case "turned" | "together":
+            return provider.served >= 20
+        case "rarely":
+            return random_.random() < 0.05
+    return False
+
+
+def _require(held: bool, otherwise: str) -> None:
+    if not held:
+        raise SystemExit(otherwise)
+
+
+def measured(market: Market) -> dict[str, Any]:
+    began = time.monotonic()
+    found = market.run()
+    ways: dict[str, Any] = {}
+    for way in WAYS:
+        kind = [person for person in market.people if person.way == way]
+        turned = [person for person in kind if person.lies]
+        ways[way] = {
+            "providers": len(kind),
+            "turned": len(turned),
+            "lies": sum(person.lies for person in kind),
+            "unseen": sum(person.unseen for person in kind),
+            "most_unseen": max(person.unseen for person in kind),
+            "found": sum(person.guilty for person in kind),
+            "worth": round(market.worth(way), 2),
+        }
+    everyone = Counter[str]()
+    for counted in ways.values():
+        everyone.update({name: counted[name] for name in ("turned", "lies", "unseen", "found")})
+    return {
+        "ways": ways,
+        "unseen_per_turned": everyone["unseen"] / max(1, everyone["turned"]),
+        "overhead": found.reruns / market.tasks,
+        "swept": found.swept / market.tasks,
+        "challenges": found.challenges,
+        "acquitted": found.acquitted,
+        "honest_found": sum(person.guilty for person in market.people if not person.way),
+        "seconds": time.monotonic() - began,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=TASKS)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--least", type=int, default=Rule().least, help="lowest rate, millionths")
+    parser.add_argument("--grid", action="store_true", help="also other sureties, windows, stakes")
+    options = parser.parse_args()
+    rule = Rule(options.least)
+    told = measured(Market(5 * DOLLAR, 86_400, rule, options.tasks, options.seed))
+    grid = []
+    if options.grid:
+        for fee, window, earnings in GRID:
+            market = Market(fee * DOLLAR, window, rule, options.tasks, options.seed, earnings)
+            grid.append({"surety": fee, "window": window, "counts_earnings": earnings} | measured(market))
+    worth = max(each["worth"] for each in told["ways"].values())
+    ok = told["unseen_per_turned"] <= GOAL_UNSEEN and told["overhead"] <= GOAL_OVERHEAD and worth <= 0
+    print(_text(told, grid), file=sys.stderr)
+    goal = {"unseen_per_turned": GOAL_UNSEEN, "overhead": GOAL_OVERHEAD, "worth": 0}
+    print(json.dumps({"name": "verify", "value": told, "grid": grid, "goal": goal, "ok": ok}))
+    return 0 if ok else 1
+
+
+def _text(told: dict[str, Any], grid: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        f"{'liars':<10}{'turned':>8}{'lies':>7}{'unseen':>8}{'most':>6}{'found':>7}{'worth of lying':>16}"
+    ]
+    for way, each in told["ways"].items():
+        lines.append(
+            f"{way:<10}{each['turned']:>8}{each['lies']:>7}{each['unseen']:>8}{each['most_unseen']:>6}"
+            f"{each['found']:>7}{each['worth']:>14.2f} $"
+        )
+    lines.append(
+        f"unseen per turned provider {told['unseen_per_turned']:.1f} (goal {GOAL_UNSEEN}); overhead "
+        f"{told['overhead']:.2%} (goal {GOAL_OVERHEAD:.0%}), of which {told['swept']:.2%} swept windows; "
+        f"{told['challenges']} challenges, {told['acquitted']} lost; {told['honest_found']} honest providers "
+        f"found guilty; {told['seconds']:.0f} s"
+    )
+    for each in grid:
+        worth = ", ".join(f"{way} {found['worth']:.2f}" for way, found in each["ways"].items())
+        stake = "fee and earnings" if each["counts_earnings"] else "fee"
+        lines.append(
+            f"surety {each['surety']:>2} $, window {each['window'] // 3600:>2} h, stake {stake:<16}: worth "
+            f"{worth}; unseen {each['unseen_per_turned']:.1f}, overhead {each['overhead']:.2%}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

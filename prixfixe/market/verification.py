@@ -1,0 +1,98 @@
+"""Which paid results are run again, and what the answers say: pure arithmetic that anyone can repeat.
+
+**The rate.** Whoever signs a lie instead of running saves at most the lot's pay, its gain `g`. Found guilty,
+it loses that pay and `S`, the arbiter's fee, which its surety holds. At a rate `q` of re-runs a single lie
+is worth `g (1 - q) - S q`, which is nothing from `q = g / (g + S)` on: the *floor*. What else the provider
+earned in its window is left out of `S` on purpose: honest earnings are never taken, so they do not frighten
+one who lies once in a while, and other lies are each worth a challenge of their own.
+
+A provider of whom fewer than `trials` results were found right since it came, or since it was last caught, is
+a newcomer: its results are always run again. After that the rate falls to an eighth with each result that is
+found right, down to the floor, and never below `least`.
+
+**The draw.** A deal of a day is drawn when `HMAC-SHA256(secret of the day, deal)`, as a fraction, is below
+the rate. The secret's SHA-256 is told before the day begins, the secret once the day's results cannot be
+challenged any more: nobody can know the draw before it, nor change it after.
+
+**The verdict.** A re-run that gives the same answer clears the result. One that does not is repeated
+elsewhere, since either may lie: two re-runs that agree against the result make it wrong; one that agrees with
+the result makes the other re-run wrong. Against a provider that was just caught one re-run is enough: the
+arbiter has the last word anyway.
+
+Rates are whole millionths; money is token units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prixfixe.errors import ConfigurationError
+
+WHOLE: Final = 1_000_000  # always
+MOST_RUNS: Final = 3  # re-runs of one result; when they all differ nobody can tell
+_FALL_BITS: Final = 3  # of the rate, lost with each result that is found right: an eighth is left
+
+Verdict = Literal["right", "wrong", "unclear", "again"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the operator chooses. least: no rate is below, millionths. trials: results of a newcomer that must
+    be found right before its rate begins to fall, at least 1."""
+
+    least: int = 20_000
+    trials: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= WHOLE:
+            raise ConfigurationError(f"a rate of {self.least} millionths is not between 0 and {WHOLE}")
+        if self.trials < 1:
+            raise ConfigurationError(f"{self.trials} trials: a newcomer's first result is always run again")
+
+
+def floor(gain: int, stake: int) -> int:
+    """The rate from which on a single lie is worth nothing: `g / (g + S)`, rounded up."""
+    return -(-WHOLE * gain // (gain + stake)) if gain else 0
+
+
+def rate(gain: int, stake: int, passed: int, rule: Rule) -> int:
+    """How often a result is run again. gain: its pay. stake: what a verdict of guilty costs beside it.
+    passed: results of its provider that were found right since it came or was last caught."""
+    if passed < rule.trials:
+        return WHOLE
+    falling = WHOLE >> _FALL_BITS * min(passed - rule.trials + 1, 32)
+    return min(WHOLE, max(rule.least, falling, floor(gain, stake)))
+
+
+def is_drawn(secret: bytes, deal: bytes, opening: int, chance: int) -> bool:
+    """Whether a deal is run again. deal: its id. opening: how often it was opened before. chance: a rate."""
+    mark = hmac.digest(secret, deal + opening.to_bytes(4, "big"), "sha256")
+    return int.from_bytes(mark[:8], "big") * WHOLE < chance << 64
+
+
+def commitment(secret: bytes) -> str:
+    """What is told of a day's secret before the day, hex."""
+    return hashlib.sha256(secret).hexdigest()
+
+
+def verdict(claimed: str, answers: Sequence[str], needed: int = 2) -> Verdict:
+    """What the re-runs of a result say of it. answers: of providers of their own, one each; `again`: one more
+    is needed. needed: how many that agree make it wrong."""
+    if claimed in answers:
+        return "right"
+    if any(votes >= needed for votes in Counter(answers).values()):
+        return "wrong"
+    return "unclear" if len(answers) >= MOST_RUNS else "again"
+
+
+def liars(claimed: str, answers: Sequence[str], said: Verdict) -> tuple[int, ...]:
+    """The places of the re-runs that are wrong by the verdict that was said."""
+    if said not in ("right", "wrong"):
+        return ()
+    truth = claimed if said == "right" else Counter(answers).most_common(1)[0][0]
+    return tuple(place for place, answer in enumerate(answers) if answer != truth)

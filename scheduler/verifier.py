@@ -1,0 +1,175 @@
+"""The verifier: has paid results run again elsewhere, and takes those that are wrong to the arbiter."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.chain import ChainReader
+from marketplace.store import checks, outbox
+from marketplace.store.checks import Answer
+from marketplace.store.database import Store
+from marketplace.store.tables import cursor, deals
+from prixfixe.errors import PrixfixeError
+from prixfixe.market.verification import Rule, liars, verdict
+from scheduler.duty import Duty
+
+log = logging.getLogger(__name__)
+
+_BUSY_SECONDS: Final = 1.0  # while re-runs are under way
+_IDLE_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 10.0  # between a purchase or a challenge that failed and the next
+_MOST_ORDERS: Final = 6  # re-runs of one result, those that gave no answer too
+_REWOUND_BLOCKS: Final = 64  # looked at again, should the chain have taken some back
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierSettings:
+    """window: in which a result can be challenged, seconds. stake: what a verdict of guilty costs beside the
+    pay, token units."""
+
+    window: int
+    stake: int
+    rule: Rule = field(default_factory=Rule)
+
+    @property
+    def sweep(self) -> int:
+        """How far back what a caught provider settled is run again: what is older could not be judged in
+        time."""
+        return self.window - self.window // 10
+
+
+class Buys(Protocol):
+    """`marketplace.checking.Checking`."""
+
+    def buy(self, deal: str, opening: int, without: Collection[str]) -> str: ...
+
+
+class Verifier(Duty):
+    """Draws results, buys re-runs, compares, challenges."""
+
+    name = "verifier"
+    topics = ("chain", "cases")
+
+    def __init__(self, store: Store, chain: ChainReader, buying: Buys, settings: VerifierSettings) -> None:
+        super().__init__(store)
+        self._chain: Final = chain
+        self._buying: Final = buying
+        self._settings: Final = settings
+        self.took_over()
+
+    def took_over(self) -> None:
+        self._day = -1
+        self._block = 0  # from which on trades may be undecided
+        self._patience: dict[tuple[str, int], float] = {}  # until when a purchase is not tried again
+
+    def run_once(self) -> float:
+        now = self._chain.look().time
+        if now // checks.DAY != self._day:
+            with self.store.write() as connection:
+                checks.days_begun(connection, now)
+            self._day = now // checks.DAY
+        self._decide(now)
+        with self.store.read() as connection:
+            waiting = checks.wanted(connection)
+        for check in waiting:
+            if self.should_stop():
+                break
+            self._advance(check, now)
+        busy = self._challenge(now)
+        return _BUSY_SECONDS if waiting or busy else _IDLE_SECONDS
+
+    def _decide(self, now: int) -> None:
+        """Every result that was paid since the last look is drawn, or spared."""
+        with self.store.read() as connection:
+            newest = connection.execute(select(cursor.c.block).limit(1)).scalar_one_or_none() or 0
+            rows = checks.unchecked(connection, self._block, now - self._settings.window)
+        if rows:
+            with self.store.write() as connection:
+                for row in rows:
+                    checks.decided(connection, row, self._settings.stake, self._settings.rule)
+        if len(rows) < checks.A_ROUND:
+            self._block = max(0, newest - _REWOUND_BLOCKS)
+
+    def _advance(self, check: RowMapping, now: int) -> None:
+        """One check as far as its re-runs allow."""
+        key = check["deal"], check["opening"]
+        with self.store.read() as connection:
+            deal = _deal(connection, key)
+            answers = checks.answers_of(connection, check)
+            if answers is None:
+                return
+            recently = now - self._settings.window
+            heard = [each for each in answers if self._counts(connection, each, recently)]
+            caught = checks.last_caught(connection, check["provider"], recently)
+        claimed = "" if deal is None else str(deal["root"])  # the chain may have taken it back
+        told = [each.root or "" for each in heard]
+        said = verdict(claimed, told, 1 if caught else 2) if deal is not None else "again"
+        late = now > check["time"] + self._settings.window
+        if said == "again" and not late and len(answers) < _MOST_ORDERS:
+            if deal is not None:
+                self._order(check, answers)
+            return
+        why = None
+        if said in ("again", "unclear"):
+            said, why = "unclear", "no two agree" if said == "unclear" else check["why"] or "nobody answered"
+        wrong = [heard[place] for place in liars(claimed, told, said)]
+        with self.store.write() as connection:
+            checks.check_ended(connection, check, said, now, wrong, why)
+            for provider in [*([check["provider"]] if said == "wrong" else ()), *(a.provider for a in wrong)]:
+                if provider is not None:
+                    more = checks.swept(connection, provider, now - self._settings.sweep)
+                    log.warning("a result of %s is wrong; %d others are run again", provider, more)
+
+    def _counts(self, connection: Connection, answer: Answer, since: int) -> bool:
+        """Whether an answer is one, and of a provider that was not caught itself since."""
+        if answer.root is None:
+            return False
+        return answer.provider is None or not checks.last_caught(connection, answer.provider, since)
+
+    def _order(self, check: RowMapping, answers: Collection[Answer]) -> None:
+        key = check["deal"], check["opening"]
+        if self._patience.get(key, 0.0) > time.monotonic():
+            return
+        known = {each.provider for each in answers if each.provider is not None}
+        try:
+            job = self._buying.buy(*key, without={check["provider"], *known})
+        except PrixfixeError as error:
+            self._patience[key] = time.monotonic() + _AGAIN_SECONDS
+            log.warning("deal %s cannot be run again now: %s", key[0], error)
+            with self.store.write() as connection:
+                checks.check_waits(connection, check, str(error))
+            return
+        self._patience.pop(key, None)
+        with self.store.write() as connection:
+            checks.rerun_bought(connection, check, job)
+
+    def _challenge(self, now: int) -> bool:
+        """A challenge is under way for each wrong result that can have one; whether there are any."""
+        with self.store.read() as connection:
+            rows = checks.to_challenge(connection, now - self._settings.window)
+        for row in rows:
+            key = row["id"], row["opening"]
+            with self.store.read() as connection:
+                last = outbox.last_of(connection, "challenge", *key)
+                told = checks.claim_of(connection, *key)
+            waits = last is not None and (
+                last["state"] != "failed" or time.time() - last["updated_at"] < _AGAIN_SECONDS
+            )
+            if told is None or waits:
+                continue
+            with self.store.write() as connection:
+                outbox.queue_challenge(connection, *key, *told)
+        return bool(rows)
+
+
+def _deal(connection: Connection, key: tuple[str, int]) -> RowMapping | None:
+    """The checked deal; None when the chain took its settlement back."""
+    query = select(deals).where(deals.c.id == key[0], deals.c.opening == key[1])
+    return connection.execute(query.where(deals.c.state.in_(checks.PAID))).mappings().one_or_none()

@@ -1,0 +1,108 @@
+"""Which results are run again, and who lied: the arithmetic of docs/verification.md."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prixfixe.errors import ConfigurationError
+from prixfixe.market.verification import (
+    WHOLE,
+    Rule,
+    Verdict,
+    commitment,
+    floor,
+    is_drawn,
+    liars,
+    rate,
+    verdict,
+)
+
+UNITS = st.integers(1, 10**12)
+RULE = Rule(least=20_000, trials=1)
+SECRET = hashlib.sha256(b"a day").digest()
+
+
+@pytest.mark.parametrize(
+    ("gain", "stake", "expected"),
+    [
+        (0, 5_000_000, 0),
+        (200_000, 5_000_000, 38_462),
+        (1_200_000, 5_000_000, 193_549),
+        (5_000_000, 5_000_000, 500_000),
+        (200_000, 0, WHOLE),
+    ],
+)
+def test_the_floor_is_the_gain_over_gain_and_stake(gain: int, stake: int, expected: int) -> None:
+    assert floor(gain, stake) == expected
+
+
+@given(UNITS, UNITS, st.integers(0, 100))
+def test_no_single_lie_is_worth_anything_at_any_record(gain: int, stake: int, passed: int) -> None:
+    chance = rate(gain, stake, passed, RULE)
+    assert gain * (WHOLE - chance) <= stake * chance
+
+
+@given(UNITS, UNITS, st.integers(0, 100), st.integers(1, 5))
+def test_a_better_record_never_raises_the_rate_and_newcomers_are_always_run_again(
+    gain: int, stake: int, passed: int, trials: int
+) -> None:
+    rule = Rule(least=20_000, trials=trials)
+    now, later = rate(gain, stake, passed, rule), rate(gain, stake, passed + 1, rule)
+    assert max(rule.least, floor(gain, stake)) <= later <= now <= WHOLE
+    assert (now == WHOLE) >= (passed < trials)
+
+
+def test_the_rate_falls_to_an_eighth_with_each_result_found_right() -> None:
+    assert [rate(200_000, 5_000_000, passed, RULE) for passed in range(5)] == [
+        WHOLE,
+        125_000,
+        38_462,
+        38_462,
+        38_462,
+    ]
+    assert rate(1, 5_000_000, 50, RULE) == RULE.least
+
+
+def test_the_draw_keeps_its_rate_and_depends_on_secret_deal_and_opening() -> None:
+    deals = [hashlib.sha256(b"%d" % number).digest() for number in range(4000)]
+    drawn = sum(is_drawn(SECRET, deal, 0, 50_000) for deal in deals)
+    assert 160 < drawn < 240
+    again = [is_drawn(SECRET, deal, 1, 500_000) for deal in deals[:64]]
+    assert again != [is_drawn(SECRET, deal, 0, 500_000) for deal in deals[:64]]
+    assert again != [is_drawn(bytes(32), deal, 1, 500_000) for deal in deals[:64]]
+    assert all(is_drawn(SECRET, deal, 0, WHOLE) for deal in deals)
+    assert not any(is_drawn(SECRET, deal, 0, 0) for deal in deals)
+    assert commitment(SECRET) == hashlib.sha256(SECRET).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("answers", "says", "wrong"),
+    [
+        ("", "again", ()),
+        ("a", "right", ()),
+        ("b", "again", ()),
+        ("ba", "right", (0,)),
+        ("bb", "wrong", ()),
+        ("bc", "again", ()),
+        ("bcc", "wrong", (0,)),
+        ("bca", "right", (0, 1)),
+        ("bcd", "unclear", ()),
+    ],
+)
+def test_two_who_agree_decide_against_one(answers: str, says: Verdict, wrong: tuple[int, ...]) -> None:
+    assert verdict("a", list(answers)) == says
+    assert liars("a", list(answers), says) == wrong
+
+
+def test_against_one_who_was_just_caught_one_is_enough() -> None:
+    assert [verdict("a", list(answers), 1) for answers in ("b", "a")] == ["wrong", "right"]
+
+
+@pytest.mark.parametrize("fields", [{"least": -1}, {"least": WHOLE + 1}, {"trials": 0}])
+def test_a_rule_that_checks_nobody_or_more_than_all_is_refused(fields: dict[str, int]) -> None:
+    with pytest.raises(ConfigurationError):
+        Rule(**fields)

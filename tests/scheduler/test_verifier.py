@@ -1,0 +1,247 @@
+"""Paid results that are run again: who is drawn, what two answers decide, and what a lie costs on a real
+chain."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from marketplace.chain import MarketReader
+from marketplace.store import checks as store_checks
+from marketplace.store.tables import asks, attempts, cases, check_days, checks, deals, findings, reruns
+from marketplace.store.transitions import OrderTerms
+from prixfixe.errors import Conflict
+from prixfixe.keys import LocalSigner, development_signer
+from prixfixe.market.verification import WHOLE, Rule, commitment, is_drawn, rate
+from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.disputes import Case, Claim
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.outputs import OutputFile, OutputManifest
+from prixfixe.protocol.typed_data import parse_bytes32
+from scheduler.verifier import Verifier, VerifierSettings
+from tests.support.market import DISPUTABLE, OFFER, PAY
+from tests.support.scheduling import OUTPUTS, Service
+
+pytestmark = pytest.mark.chain
+
+FEE = Money.parse("1").units
+BUYER = development_signer(17)
+LIE = OutputManifest((OutputFile("out.csv", "cd" * 32, 10),))
+OTHER_LIE = OutputManifest((OutputFile("out.csv", "ef" * 32, 10),))
+Lies = dict[str, OutputManifest]  # by worker
+
+
+@dataclass
+class Shop:
+    """Buys re-runs as `Checking` does, without quotes: the scheduler's half has none."""
+
+    service: Service
+    nonces: Any
+
+    def buy(self, deal: str, opening: int, without: Collection[str]) -> str:
+        providers = {row["provider"] for row in self.service.rows(asks)}
+        others = tuple(sorted(providers - set(without)))
+        if not others:
+            raise Conflict("nobody else asks for this product now", code="nobody-else")
+        market = self.service.market
+        order = market.purchase(offer=DISPUTABLE, nonce=next(self.nonces))
+        own = type(order)(
+            **{name: getattr(order, name) for name in order.__dataclass_fields__}
+            | {"customer": BUYER.address}
+        )
+        terms = OrderTerms("bundle", OFFER.product, providers=others)
+        return self.service.order(own, terms, BUYER)
+
+
+@dataclass
+class Street:
+    """A market with a verifier and some workers, each of a provider of its own."""
+
+    service: Service
+    workers: list[LocalSigner]
+    nonces: Any
+    rule: Rule = Rule(least=0)  # noqa: RUF009 (frozen)
+
+    def verifier(self) -> Verifier:
+        settings = VerifierSettings(window=600, stake=FEE, rule=self.rule)
+        client = self.service.client
+        reader = MarketReader(client.rpc, client.contract)
+        return Verifier(self.service.store, reader, Shop(self.service, self.nonces), settings)
+
+    def sold(self, lies: Lies | None = None, provider: int = 0) -> str:
+        """A customer's job, run by the worker of that number, and paid; the deal's id."""
+        service = self.service
+        terms = OrderTerms("bundle", OFFER.product, providers=(self.provider(provider),))
+        job = service.order(service.market.purchase(offer=DISPUTABLE, nonce=next(self.nonces)), terms)
+        self.run(lies or {})
+        (row,) = [row for row in service.rows(deals) if row["job"] == job]
+        assert row["state"] == "settled"
+        return str(row["id"])
+
+    def run(self, lies: Lies) -> None:
+        """All that was bought is matched, run and paid."""
+        service = self.service
+        for worker in self.workers:
+            service.beat(worker)
+        service.matcher.run_once()
+        self.pass_on()
+        for row in [row for row in service.rows(attempts) if row["state"] == "assigned"]:
+            (worker,) = (each for each in self.workers if each.address == row["worker"])
+            service.report(worker, attempt=row["id"], outputs=lies.get(worker.address, OUTPUTS))
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """What was decided reaches the chain, and its events the tables."""
+        self.service.relay()
+        self.service.indexer.run_once()
+
+    def check(self, lies: Lies | None = None, rounds: int = 4) -> None:
+        """The verifier looks, and what it bought is run, some times in turn."""
+        verifier = self.verifier()
+        for _ in range(rounds):
+            verifier.run_once()
+            self.run(lies or {})
+        verifier.run_once()
+        self.pass_on()
+
+    def provider(self, number: int) -> str:
+        return development_signer(4 + number).address
+
+    def states(self) -> dict[str, str]:
+        return {row["deal"]: row["state"] for row in self.service.rows(checks)}
+
+    def judge(self, guilty: bool = True) -> None:
+        """The arbiter's word in the newest case."""
+        row = [each for each in self.service.rows(cases, cases.c.number) if each["state"] == "open"][-1]
+        deal = self.service.row(deals, id=row["deal"], opening=row["opening"])
+        case = Case(
+            Deal.from_json(deal["deal"]),
+            parse_bytes32(deal["root"]),
+            int(row["fact"]),
+            row["challenger"],
+            row["until"],
+            Claim.from_json(row["claim"]).hash,
+            tuple(int(fee) for fee in row["fees"]),
+        )
+        self.service.client.judge(self.service.market.admin, case, guilty=guilty)
+        self.service.indexer.run_once()
+
+
+@pytest.fixture
+def street(service: Service) -> Street:
+    market, client = service.market, service.client
+    client.publish(market.pricing, DISPUTABLE, market.chain.time + 86_400, Money(0))
+    service.list_offer(DISPUTABLE, "disputable")
+    for signer in (BUYER, market.scheduler):
+        client.mint(market.admin, signer.address, Money.parse("50"))
+        client.deposit(signer, Money.parse("50"))
+    workers = [service.ready_worker(number, name=f"w{number}") for number in range(3)]
+    return Street(service, workers, count(1))
+
+
+def liar(street: Street, number: int = 0, what: OutputManifest = LIE) -> Lies:
+    return {street.workers[number].address: what}
+
+
+def test_a_newcomers_result_is_run_again_elsewhere_and_its_record_begins(street: Street) -> None:
+    deal = street.sold()
+    street.check()
+    service = street.service
+    (check,) = service.rows(checks)
+    assert (check["deal"], check["state"], check["rate"], check["gain"]) == (deal, "right", WHOLE, PAY.units)
+    (rerun,) = service.rows(reruns)
+    ran = service.row(attempts, job=rerun["job"])
+    assert ran["provider"] != street.provider(0)
+    told = [(row["provider"], row["right"]) for row in service.rows(findings, findings.c.number)]
+    assert told == [(street.provider(0), True), (ran["provider"], True)]
+    assert service.rows(cases) == [], "nobody is challenged"
+
+    street.sold()
+    street.verifier().run_once()
+    days = {row["day"]: row for row in service.rows(check_days)}
+    for check in service.rows(checks, checks.c.passed):
+        secret = bytes.fromhex(days[check["day"]]["secret"])
+        assert days[check["day"]]["commitment"] == commitment(secret)
+        assert check["rate"] == rate(check["gain"], check["stake"], check["passed"], street.rule)
+        drawn = is_drawn(secret, parse_bytes32(check["deal"]), check["opening"], check["rate"])
+        assert (check["drawn"], check["state"] == "spared") == (drawn, not drawn)
+    assert (check["passed"], check["rate"] < WHOLE) == (1, True), "it is no newcomer any more"
+
+
+def test_a_lie_is_run_twice_more_challenged_by_the_operator_and_judged(street: Street) -> None:
+    deal = street.sold(liar(street))
+    street.check()
+    service = street.service
+    assert street.states()[deal] == "wrong"
+    assert len(service.rows(reruns)) == 2
+    (case,) = service.rows(cases)
+    assert (case["deal"], case["state"]) == (deal, "open")
+    assert case["challenger"] == service.market.scheduler.address
+    street.judge()
+    assert service.row(deals, id=deal)["state"] == "guilty"
+    with service.store.read() as connection:
+        assert store_checks.passed_of(connection, street.provider(0)) == 0
+        assert store_checks.passed_of(connection, street.provider(1)) == 1
+
+
+def test_what_a_caught_provider_settled_before_is_run_again_and_challenged_too(street: Street) -> None:
+    street.rule = Rule(least=0)
+    before = street.sold(liar(street))
+    clean = street.sold()
+    service = street.service
+    verifier = street.verifier()
+    verifier.run_once()
+    with service.store.write() as connection:
+        connection.execute(update(checks).values(state="spared", drawn=False))
+    last = street.sold(liar(street))
+    street.check(rounds=6)
+    assert street.states() == {before: "wrong", clean: "right", last: "wrong"}
+    assert {row["deal"] for row in service.rows(cases)} == {before, last}
+
+
+def test_a_rerun_that_lies_is_outvoted_and_challenged_itself(street: Street) -> None:
+    deal = street.sold()
+    lies = liar(street, 1) | liar(street, 2, OTHER_LIE)
+    street.check(lies, rounds=2)
+    assert street.states()[deal] == "wanted", "two different answers decide nothing"
+    service = street.service
+    assert len(service.rows(reruns)) == 2
+    service.ready_worker(3, name="w3")
+    street.workers.append(development_signer(13))
+    street.check(lies)
+    assert street.states()[deal] == "right"
+    accused = {service.row(deals, id=row["deal"])["job"] for row in service.rows(cases)}
+    assert accused == {row["job"] for row in service.rows(reruns) if row["number"] < 3}
+
+
+def test_a_result_that_nobody_else_can_run_waits_and_is_unclear_in_the_end(street: Street) -> None:
+    service = street.service
+    with service.store.write() as connection:
+        for worker in street.workers[1:]:
+            connection.execute(asks.delete().where(asks.c.worker == worker.address))
+    deal = street.sold(liar(street))
+    street.check(rounds=1)
+    (check,) = service.rows(checks)
+    assert (check["state"], check["why"]) == ("wanted", "nobody else asks for this product now")
+    service.market.chain.move_to(check["time"] + 601)
+    street.verifier().run_once()
+    assert street.states()[deal] == "unclear"
+    assert service.rows(findings) == []
+
+
+def test_a_finding_that_the_arbiter_does_not_share_costs_its_provider_nothing(street: Street) -> None:
+    deal = street.sold()
+    street.check(liar(street, 1) | liar(street, 2))
+    assert street.states()[deal] == "wrong", "two who agree were believed"
+    street.judge(guilty=False)
+    service = street.service
+    assert service.row(deals, id=deal)["state"] == "settled"
+    street.check(rounds=1)
+    assert len(service.rows(cases)) == 1, "and is not challenged twice"
+    with service.store.read() as connection:
+        assert store_checks.last_caught(connection, street.provider(0)) == 0
