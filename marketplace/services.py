@@ -37,6 +37,7 @@ from marketplace.shares import Shares
 from marketplace.store.database import Store
 from marketplace.trades import Trades
 from marketplace.uploads import UploadLimits, Uploads
+from marketplace.verification import CheckPolicy, Verified
 from marketplace.why import WhyUnfilled
 from marketplace.workers import Workers
 from prixfixe.keys import Signer
@@ -78,6 +79,7 @@ class Services:
     batches: Batches
     book: Book
     why: WhyUnfilled
+    verified: Verified
     closing: threading.Event
 
     @staticmethod
@@ -88,9 +90,10 @@ class Services:
         chain: ChainReader,
         signer: Signer,
         clock: Callable[[], float] = time.time,
+        arbiter_fee: int = 0,
     ) -> Services:
         """All use cases. signer: the operator's, which signs quotes and receipts. clock: the service's own,
-        in seconds since the epoch."""
+        in seconds since the epoch. arbiter_fee: the contract's, token units."""
         domain = Domain(market.chain_id, market.contract)
         policy = market.policy
         cases = Cases(store, policy.arbiter)
@@ -149,6 +152,11 @@ class Services:
             reputations=reputations,
             desk=desk,
             why=WhyUnfilled(store, chain, terms, reputations, clock),
+            verified=Verified(
+                store,
+                chain,
+                CheckPolicy(bool(settings.checkers), settings.check_rule, arbiter_fee, policy.window),
+            ),
             income=Income(store, chain, policy.window),
             batches=Batches(store, blobs, chain, trades, clock),
             book=Book(store, LiveDepth(terms, live, clock), chain, domain, workers, clock),

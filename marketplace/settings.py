@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prixfixe.errors import ConfigurationError
+from prixfixe.market.verification import Rule
 from prixfixe.protocol.product import Product
 
 _PREFIX = "PRIXFIXE_SERVICE_"
@@ -28,7 +29,9 @@ class ServiceSettings:
     for any number. max_open_bids, max_open_tasks: of one account, that wait or run. catalogue: products that
     every worker is asked for a price of, beside those of bundles and waiting bids, so that there is something
     to see before anybody orders. trusted_proxies: addresses or networks of proxies in front, whose
-    X-Forwarded-For says who is asking.
+    X-Forwarded-For says who is asking. checkers: key specs of the accounts with which paid results are bought
+    again to check them; none: nothing is checked. check_least: no result is checked with a lower chance,
+    millionths. check_trials: results of a newcomer that are always checked.
     """
 
     data: Path
@@ -49,6 +52,9 @@ class ServiceSettings:
     max_open_bids: int = 1000
     max_open_tasks: int = 200_000
     trusted_proxies: tuple[str, ...] = ()
+    checkers: tuple[str, ...] = ()
+    check_least: int = Rule().least
+    check_trials: int = Rule().trials
     max_log_bytes: int = 16 * 2**20
     max_body_bytes: int = 2**20
     session_seconds: int = 86_400
@@ -70,6 +76,7 @@ class ServiceSettings:
                 raise ConfigurationError(f"{field.name} is {value!r}, not above zero")
             if field.name.endswith("_per_minute") and value < 0:
                 raise ConfigurationError(f"{field.name} is {value!r}, below zero", hint="0 for any number")
+        _ = self.check_rule  # says what is wrong with it
         for product in self.catalogue:
             Product.parse(product)
         for proxy in self.trusted_proxies:
@@ -93,6 +100,11 @@ class ServiceSettings:
     def is_shared(self) -> bool:
         """Whether several processes may be this service: with a database that they reach by address."""
         return not self.database_url.startswith("sqlite")
+
+    @property
+    def check_rule(self) -> Rule:
+        """How often results are checked."""
+        return Rule(self.check_least, self.check_trials)
 
     @property
     def blobs(self) -> Path:

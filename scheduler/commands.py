@@ -225,6 +225,34 @@ def rebuild(
     context.exit(0 if found.is_whole else 1)
 
 
+@admin.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("prixfixe-data"),
+    show_default=True,
+    help="The service's data folder.",
+)
+@click.option(
+    "--database",
+    envvar="PRIXFIXE_SERVICE_DATABASE",
+    help="Address of the database, when it is not in --data.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verification(data: Path, database: str | None, as_json: bool) -> None:
+    """Show which paid results were run again, what that cost, and who was caught.
+
+    Reads the store only, so it also works while the service is down.
+    """
+    set_json(as_json)
+    from scheduler.checked import as_text, read_checks
+    from scheduler.status import opened
+
+    with opened(data, database) as connection:
+        found = read_checks(connection)
+    click.echo(json.dumps(found) if as_json else as_text(found))
+
+
 def _as_text(found: dict[str, Any]) -> str:
     lines = []
     for part, counts in found["states"].items():

@@ -27,6 +27,7 @@ from sqlalchemy import make_url
 from marketplace.api import create_app
 from marketplace.archive import Archive
 from marketplace.chain import MarketReader
+from marketplace.checking import Checking
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
@@ -53,6 +54,7 @@ from scheduler.indexer import Indexer, IndexerSettings
 from scheduler.matcher import Matcher
 from scheduler.reaper import Reaper, ReaperSettings
 from scheduler.relayer import Relayer, RelayerSettings
+from scheduler.verifier import Verifier, VerifierSettings
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,8 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     store.migrate()
     policy = client.policy()
     reader = MarketReader(client.rpc, client.contract)
-    services = Services.build(settings, _describe(settings, client, policy, signer), store, reader, signer)
+    described = _describe(settings, client, policy, signer)
+    services = Services.build(settings, described, store, reader, signer, arbiter_fee=policy.arbiter_fee)
     duties: Sequence[Duty] = ()
     if options.duties:
         duties = build_duties(options, services, client, reader, signer, policy, deployment)
@@ -205,7 +208,21 @@ def build_duties(
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Archivist(store, Archive(settings.data / "archive")),
         Cleaner(store, services.uploads, services.seals),
+        *_verifying(services, client, reader, policy),
     )
+
+
+def _verifying(
+    services: Services, client: MarketClient, reader: MarketReader, policy: Policy
+) -> Sequence[Duty]:
+    """The verifier, when the operator named accounts for it to buy with."""
+    settings = services.settings
+    buyers = [load_signer(spec, chain_id=client.chain_id) for spec in settings.checkers]
+    if not buyers:
+        return ()
+    checking = Checking(services.store, client.domain, services.quotes, services.orders, buyers)
+    chosen = VerifierSettings(policy.window, policy.arbiter_fee, settings.check_rule)
+    return (Verifier(services.store, reader, checking, chosen),)
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +22,20 @@ _SHOWN: Final = 10
 
 def read_status(data: Path, database: str | None = None) -> dict[str, Any]:
     """Counts by state, waiting lots with their reasons, transactions that are not through, the cursor."""
+    with opened(data, database) as connection:
+        return _status(connection, time.time())
+
+
+@contextmanager
+def opened(data: Path, database: str | None = None) -> Iterator[Connection]:
+    """The service's store, to read; NotFound when there is none."""
     file = data / "prixfixe.db"
     if database is None and not file.exists():
         raise NotFound(f"there is no service's store in {data}", hint="name the service's folder with --data")
     store = Store(database) if database is not None else Store.at(file)
     try:
         with store.read() as connection:
-            return _status(connection, time.time())
+            yield connection
     finally:
         store.close()
 

@@ -22,13 +22,14 @@ from marketplace.api import (
     sessions,
     trades,
     uploads,
+    verification,
     workers,
 )
 from marketplace.api.limits import BodyLimit
 from marketplace.api.timing import Timing, request_times
 from marketplace.services import Services
 
-_MARKET = (quotes, jobs, cases, trades, desk, batches, book)
+_MARKET = (quotes, jobs, cases, trades, desk, batches, book, verification)
 _ROUTERS = (market, sessions, bundles, blobs, uploads, *_MARKET, workers)
 
 

@@ -141,7 +141,7 @@ CHECK: Final = Machine(
         "unclear": "over: nobody can tell",
     },
 )
-MACHINES: Final = (JOB, LOT, DEAL, CASE, TASK, ATTEMPT, ROUND, TRANSACTION)
+MACHINES: Final = (JOB, LOT, DEAL, CASE, TASK, ATTEMPT, ROUND, CHECK, TRANSACTION)
 
 JOB_STARTED: Final = Transition(JOB, "started", ("queued",), "running", "indexer", "its first deal opened")
 JOB_SETTLED: Final = Transition(

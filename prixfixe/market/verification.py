@@ -70,7 +70,8 @@ def rate(gain: int, stake: int, passed: int, rule: Rule) -> int:
 
 
 def is_drawn(secret: bytes, deal: bytes, opening: int, chance: int) -> bool:
-    """Whether a deal is run again. deal: its id. opening: how often it was opened before. chance: a rate."""
+    """Whether a deal is run again. deal: its id. opening: its number among the deals with this id. chance: a
+    rate."""
     mark = hmac.digest(secret, deal + opening.to_bytes(4, "big"), "sha256")
     return int.from_bytes(mark[:8], "big") * WHOLE < chance << 64
 

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, insert, select
 
 from marketplace.chain import MarketReader
 from marketplace.store import checks as store_checks
@@ -197,7 +197,9 @@ def test_what_a_caught_provider_settled_before_is_run_again_and_challenged_too(s
     verifier = street.verifier()
     verifier.run_once()
     with service.store.write() as connection:
-        connection.execute(update(checks).values(state="spared", drawn=False))
+        rows = list(connection.execute(select(checks)).mappings())
+        connection.execute(delete(checks))
+        connection.execute(insert(checks), [{**row, "state": "spared", "drawn": False} for row in rows])
     last = street.sold(liar(street))
     street.check(rounds=6)
     assert street.states() == {before: "wrong", clean: "right", last: "wrong"}

@@ -1,0 +1,151 @@
+"""A result bought once more by the operator: an order like any other, and what is told of it later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from marketplace.chain import AccountView
+from marketplace.checking import Checking
+from marketplace.store import checks as store_checks
+from marketplace.store.checks import DAY
+from marketplace.store.tables import asks, check_days, jobs, reruns, workers
+from prixfixe.errors import Conflict, InsufficientFunds
+from prixfixe.keys import development_signer
+from prixfixe.market.verification import Rule, commitment, is_drawn
+from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.prices import WorkerWhy
+from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
+from prixfixe.protocol.verification import Draw, Verification
+from tests.support.service import (
+    CHAIN_TIME,
+    DOLLAR,
+    DOMAIN,
+    PROVIDER,
+    STRANGER,
+    WORKER,
+    World,
+    manifest_of,
+    settle_on_chain,
+    success,
+)
+
+BUYERS = (development_signer(17), development_signer(18))
+OUTPUTS = manifest_of(out_csv=b"1\n")
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    """With a paid result of the worker's, and another provider who asks."""
+    world.publish()
+    for buyer in BUYERS:
+        world.chain.accounts[buyer.address] = AccountView(50 * DOLLAR, 0, 0)
+    return world
+
+
+def paid(world: World) -> Deal:
+    job = world.placed()
+    assert world.register().status_code == 200
+    world.beat([world.ask()])
+    deal = world.open_deal(job.id)
+    report = success(deal, OUTPUTS)
+    settle_on_chain(world, deal, report)
+    own = {"worker": STRANGER.address, "key": STRANGER.address, "provider": STRANGER.address}
+    with world.store.write() as connection:
+        for table in (workers, asks):
+            row = dict(connection.execute(select(table)).mappings().one())
+            connection.execute(table.insert().values({name: own.get(name, row[name]) for name in row}))
+    return deal
+
+
+def checking(world: World) -> Checking:
+    return Checking(world.store, DOMAIN, world.services.quotes, world.services.orders, BUYERS)
+
+
+def row_of(world: World, job: str) -> Any:
+    with world.store.read() as connection:
+        return connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one()
+
+
+def test_a_rerun_is_an_order_like_its_customers_for_everybody_but_the_checked(world: World) -> None:
+    deal = paid(world)
+    checked = row_of(world, format_bytes32(deal.order))
+    found = row_of(world, checking(world).buy(format_bytes32(deal.id), 1, {PROVIDER.address}))
+    assert found["manifest"] == checked["manifest"]
+    assert (found["offer_id"], found["price"], found["kind"]) == (
+        checked["offer_id"],
+        checked["price"],
+        "bundle",
+    )
+    assert found["providers"] == [STRANGER.address]
+    order = Purchase.from_json(found["order"])
+    assert order.customer in {buyer.address for buyer in BUYERS}
+    assert order.job == Purchase.from_json(checked["order"]).job
+    again = row_of(world, checking(world).buy(format_bytes32(deal.id), 1, {PROVIDER.address}))
+    assert Purchase.from_json(again["order"]).nonce != order.nonce
+
+
+def test_the_checked_provider_is_not_told_of_it_when_it_asks_what_it_missed(world: World) -> None:
+    deal = paid(world)
+    job = checking(world).buy(format_bytes32(deal.id), 1, {PROVIDER.address})
+    with world.store.write() as connection:
+        row = {"deal": format_bytes32(deal.id), "opening": 1}
+        connection.execute(reruns.insert().values(number=1, job=job, **row))
+    answer = world.http.get(f"/v1/workers/{WORKER.address}/why", headers=world.sign_in(PROVIDER))
+    assert WorkerWhy.model_validate(answer.json()).misses == ()
+
+
+def test_without_another_provider_or_without_money_nothing_is_bought(world: World) -> None:
+    deal = paid(world)
+    with pytest.raises(Conflict, match="nobody else"):
+        checking(world).buy(format_bytes32(deal.id), 1, {PROVIDER.address, STRANGER.address})
+    for buyer in BUYERS:
+        world.chain.accounts[buyer.address] = AccountView(DOLLAR, 0, 0)
+    with pytest.raises(InsufficientFunds):
+        checking(world).buy(format_bytes32(deal.id), 1, {PROVIDER.address})
+    with world.store.read() as connection:
+        assert len(connection.execute(select(jobs.c.id)).all()) == 1
+
+
+def test_draws_are_told_with_their_secret_when_no_result_of_the_day_can_be_challenged(world: World) -> None:
+    deal = paid(world)
+    with world.store.write() as connection:
+        store_checks.days_begun(connection, CHAIN_TIME)
+        (trade,) = store_checks.unchecked(connection, 0, 0)
+        store_checks.decided(connection, trade, DOLLAR, Rule())
+        assert list(store_checks.unchecked(connection, 0, 0)) == []
+    day = CHAIN_TIME // DAY
+    told = Verification.model_validate(world.http.get("/v1/verification").json())
+    assert [(each.day, each.secret) for each in told.days] == [(day + 1, None), (day, None)]
+    assert (told.checks, told.runs) == ({"wanted": 1}, False)
+    kept = world.http.get(f"/v1/verification/{day}")
+    assert (kept.status_code, kept.json()["code"]) == (404, "draws-kept")
+
+    world.chain.time = (day + 1) * DAY + 2 * 600 + 1
+    (_, today) = Verification.model_validate(world.http.get("/v1/verification").json()).days
+    assert today.secret is not None
+    assert commitment(bytes.fromhex(today.secret)) == today.commitment == told.days[1].commitment
+    (draw,) = (Draw.model_validate(row) for row in world.http.get(f"/v1/verification/{day}").json()["items"])
+    assert draw.deal == format_bytes32(deal.id)
+    assert draw.drawn == is_drawn(
+        bytes.fromhex(today.secret), parse_bytes32(draw.deal), draw.opening, draw.rate
+    )
+    with world.store.read() as connection:
+        kept_secret = select(check_days.c.secret).where(check_days.c.day == day + 1)
+        assert connection.execute(kept_secret).scalar_one() not in world.http.get("/v1/verification").text
+
+
+def test_the_store_alone_tells_an_operator_what_is_checked(world: World, tmp_path: Path) -> None:
+    from scheduler.checked import as_text, read_checks
+
+    paid(world)
+    with world.store.write() as connection:
+        (trade,) = store_checks.unchecked(connection, 0, 0)
+        store_checks.decided(connection, trade, DOLLAR, Rule())
+        found = read_checks(connection)
+    assert (found["checks"], found["drawn"], found["mean_rate"]) == ({"wanted": 1}, 1, 1_000_000)
+    assert as_text(found).startswith("results      1, of which 1 drawn at 100.0 % on average")
