@@ -10,6 +10,7 @@ from prixfixe.chain.client import MarketClient
 from prixfixe.chain.deployment import Deployment, deploy
 from prixfixe.chain.events import DealOpened, Settled
 from prixfixe.chain.parameters import Policy, Roles
+from prixfixe.chain.rpc import Rpc
 from prixfixe.devnet.anvil import LocalChain
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol.addresses import ZERO_ADDRESS
@@ -18,6 +19,7 @@ from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BOTH, Ask, Bid, Order, Purchase, Result, SignedAsk
 from prixfixe.protocol.product import Product
+from prixfixe.testing.chain import MemoryChain
 
 PRICE = Money.parse("2.00")
 PAY = Money.parse("1.20")
@@ -44,8 +46,12 @@ class LocalMarket:
     """A deployed market. Accounts by index: 0 admin, 1 pricing, 2 scheduler, 3 customer, 4 provider, 10
     worker key, 9 stranger."""
 
-    chain: LocalChain
+    chain: LocalChain | MemoryChain
     deployment: Deployment
+
+    def node(self) -> Rpc | str:
+        """What another process would connect to: the node's address, or a chain that has none."""
+        return self.chain if isinstance(self.chain, MemoryChain) else self.chain.url
 
     @cached_property
     def client(self) -> MarketClient:
@@ -122,31 +128,41 @@ class LocalMarket:
         return opened, ended.one(Settled)
 
 
+POLICY = Policy(
+    window=600,
+    grace=4,
+    notice=60,
+    surety=Money.parse("5").units,
+    bond=Money.parse("5").units,
+    arbiter_fee=Money.parse("1").units,
+    max_fee_bps=1000,
+    arbiter=LocalMarket.admin.address,
+    deposit_cap=Money.parse("1000000").units,
+)
+ROLES = Roles(
+    admin=LocalMarket.admin.address,
+    pricing=LocalMarket.pricing.address,
+    scheduler=LocalMarket.scheduler.address,
+    pauser=LocalMarket.admin.address,
+)
+
+
 def deploy_local_market(chain: LocalChain) -> LocalMarket:
     """Deploys, funds customer and provider, authorises the worker key and publishes OFFER."""
-    people = LocalMarket
-    policy = Policy(
-        window=600,
-        grace=4,
-        notice=60,
-        surety=Money.parse("5").units,
-        bond=Money.parse("5").units,
-        arbiter_fee=Money.parse("1").units,
-        max_fee_bps=1000,
-        arbiter=people.admin.address,
-        deposit_cap=Money.parse("1000000").units,
-    )
-    roles = Roles(
-        admin=people.admin.address,
-        pricing=people.pricing.address,
-        scheduler=people.scheduler.address,
-        pauser=people.admin.address,
-    )
-    market = LocalMarket(chain, deploy(chain.rpc, people.admin, policy, roles))
+    return _furnished(LocalMarket(chain, deploy(chain.rpc, LocalMarket.admin, POLICY, ROLES)))
+
+
+def memory_market(time: int) -> LocalMarket:
+    """The same market on a chain in memory, which begins at `time`."""
+    chain = MemoryChain(POLICY, ROLES, time=time)
+    return _furnished(LocalMarket(chain, chain.deployment))
+
+
+def _furnished(market: LocalMarket) -> LocalMarket:
     client = market.client
-    for signer, amount in ((people.customer, "100"), (people.provider, "20")):
-        client.mint(people.admin, signer.address, Money.parse(amount))
+    for signer, amount in ((market.customer, "100"), (market.provider, "20")):
+        client.mint(market.admin, signer.address, Money.parse(amount))
         client.deposit(signer, Money.parse(amount))
-    client.authorise(people.provider, people.worker.address, chain.time + 86_400)
-    client.publish(people.pricing, OFFER, chain.time + 86_400, Money(0))
+    client.authorise(market.provider, market.worker.address, market.chain.time + 86_400)
+    client.publish(market.pricing, OFFER, market.chain.time + 86_400, Money(0))
     return market

@@ -94,7 +94,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.store = migrated_store(self.data / "prixfixe.db")
-        client = self.client = MarketClient(self.market.chain.url, self.market.deployment.market)
+        client = self.client = MarketClient(self.market.node(), self.market.deployment.market)
         reader = MarketReader(client.rpc, client.contract)
         policy = self.market.deployment.policy
         self.relayer = Relayer(
