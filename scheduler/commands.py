@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from prixfixe.cli.failures import set_json
 from prixfixe.cli.options import log_format_option
 from prixfixe.logs import LogFormat
+
+if TYPE_CHECKING:
+    from scheduler.backup import Backup
 
 
 @click.command()
@@ -139,19 +143,22 @@ def serve(
     )
 
 
-@click.group()
-def admin() -> None:
-    """Look after a service and its store."""
-
-
-@admin.command()
-@click.option(
+_data_option = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("prixfixe-data"),
     show_default=True,
     help="The service's data folder.",
 )
+
+
+@click.group()
+def admin() -> None:
+    """Look after a service and its store."""
+
+
+@admin.command()
+@_data_option
 @click.option(
     "--database",
     envvar="PRIXFIXE_SERVICE_DATABASE",
@@ -226,13 +233,7 @@ def rebuild(
 
 
 @admin.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("prixfixe-data"),
-    show_default=True,
-    help="The service's data folder.",
-)
+@_data_option
 @click.option(
     "--database",
     envvar="PRIXFIXE_SERVICE_DATABASE",
@@ -251,6 +252,57 @@ def verification(data: Path, database: str | None, as_json: bool) -> None:
     with opened(data, database) as connection:
         found = read_checks(connection)
     click.echo(json.dumps(found) if as_json else as_text(found))
+
+
+@admin.command()
+@_data_option
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the backup: a new one, or an earlier backup's, to which what is new is added.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def backup(data: Path, to: Path, as_json: bool) -> None:
+    """Copy a service's database, archive, blobs and logs, also while it runs.
+
+    On PostgreSQL the database is pg_dump's to copy, before the folder.
+    """
+    set_json(as_json)
+    from scheduler.backup import back_up
+
+    _tell_backup(back_up(data, to), f"backed up to {to}", as_json)
+
+
+@admin.command()
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder of the backup.",
+)
+@_data_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def restore(source: Path, data: Path, as_json: bool) -> None:
+    """Make a service's data folder from a backup; every blob is checked against its name.
+
+    `prixfixe serve --data DIR` goes on from there: what the chain did since is read from its events.
+    """
+    set_json(as_json)
+    from scheduler.backup import restore as make
+
+    _tell_backup(make(source, data), f"restored to {data}", as_json)
+
+
+def _tell_backup(found: Backup, done: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+        return
+    block = "before any event" if found.block is None else f"events up to block {found.block}"
+    click.echo(f"{done}: {found.jobs} jobs, {found.blobs} blobs of {found.bytes} bytes, {block}")
+    for sha256 in found.missing:
+        click.echo(f"  missing: blob {sha256}")
 
 
 def _as_text(found: dict[str, Any]) -> str:

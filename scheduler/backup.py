@@ -1,0 +1,142 @@
+"""Backups of a service's folder, taken while it runs, and what becomes a service's folder again.
+
+The database is copied first, by SQLite's own online copy, which is one moment of it; then the files, of
+which a later moment can only have more. Blobs never change, so a second backup into the same folder copies
+what is new. A restored folder that is older than the chain catches up by reading events."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from prixfixe import __version__
+from prixfixe.errors import Conflict, InvalidInput, NotFound
+
+DATABASE: Final = "prixfixe.db"
+FACTS: Final = "backup.json"
+_FOLDERS: Final = ("blobs", "archive", "logs")
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a backup holds. at: seconds since the epoch. block: up to which events were read; None before the
+    first. blobs, bytes: of the files that its tables name. missing: those of them that are not there."""
+
+    version: str
+    at: int
+    block: int | None
+    jobs: int
+    blobs: int
+    bytes: int
+    missing: tuple[str, ...]
+
+
+def back_up(data: Path, to: Path) -> Backup:
+    """Copy what the service in `data` has to `to`, which is new or holds an earlier backup of it. NotFound
+    when there is no service in `data`."""
+    source = data / DATABASE
+    if not source.exists():
+        raise NotFound(
+            f"there is no service's database in {data}",
+            hint="name the service's folder with --data; on PostgreSQL: pg_dump, then copy the folder",
+        )
+    if to.exists() and any(to.iterdir()) and not (to / FACTS).exists():
+        raise Conflict(f"{to} holds something else", code="not-empty", hint="name a new folder with --to")
+    to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = to / f"{DATABASE}.new"
+    fresh.unlink(missing_ok=True)
+    with (
+        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
+        closing(sqlite3.connect(fresh)) as copy,
+    ):
+        live.backup(copy)
+    for folder in _FOLDERS:
+        for file in _files(data / folder):
+            _copy(file, to / folder / file.relative_to(data / folder), again=folder != "blobs")
+    os.replace(fresh, to / DATABASE)
+    facts = _facts(to)
+    (to / FACTS).write_text(json.dumps(asdict(facts), indent=2) + "\n")
+    return facts
+
+
+def restore(backup: Path, data: Path) -> Backup:
+    """Make `data`, which must not exist or be empty, from a backup; every blob is read and checked against
+    its name. InvalidInput when one was altered; files that are missing are named and missed only by who asks
+    for them."""
+    if not (backup / FACTS).exists():
+        raise NotFound(f"there is no backup in {backup}", hint="name the folder of `prixfixe admin backup`")
+    if data.exists() and any(data.iterdir()):
+        raise Conflict(f"{data} is not empty", code="not-empty", hint="name a new folder with --data")
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in _FOLDERS:
+        for file in _files(backup / folder):
+            place = file.relative_to(backup / folder)
+            if folder == "blobs" and _digest(file) != place.parent.name + place.name:
+                raise InvalidInput(
+                    f"{file} is not what its name says", code="backup-altered", hint="take another backup"
+                )
+            _copy(file, data / folder / place)
+    with (
+        closing(sqlite3.connect(f"file:{backup / DATABASE}?mode=ro", uri=True)) as kept,
+        closing(sqlite3.connect(data / DATABASE)) as made,
+    ):
+        if kept.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+            raise InvalidInput(f"{backup / DATABASE} is damaged", code="backup-altered")
+        kept.backup(made)
+    return _facts(data)
+
+
+def _facts(folder: Path) -> Backup:
+    """What the database in a folder names, and what of it is there."""
+    with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True)) as connection:
+        named = connection.execute("SELECT sha256, size FROM blobs").fetchall()
+        block = connection.execute("SELECT max(block) FROM cursor").fetchone()[0]
+        jobs = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
+    missing = [sha256 for sha256, _ in named if not (folder / "blobs" / sha256[:2] / sha256[2:]).is_file()]
+    return Backup(
+        __version__,
+        int(time.time()),
+        block,
+        jobs,
+        len(named),
+        sum(size for _, size in named),
+        tuple(sorted(missing)),
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """What is whole: not what is on its way in."""
+    if folder.is_dir():
+        for each in sorted(folder.iterdir()):
+            if each.name.startswith("."):
+                continue
+            if each.is_dir():
+                yield from _files(each)
+            else:
+                yield each
+
+
+def _copy(file: Path, target: Path, *, again: bool = False) -> None:
+    """again: also when it is there, because it may have grown. What is deleted meanwhile is not there."""
+    if target.exists() and not again:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(file, part)
+        os.replace(part, target)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

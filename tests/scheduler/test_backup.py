@@ -1,0 +1,92 @@
+"""A backup taken while a service runs is a service again: what waited goes on, and what was stored is
+there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from marketplace.store.tables import blobs, sessions
+from prixfixe.errors import Conflict, InvalidInput
+from prixfixe.protocol.hashing import sha256_hex
+from scheduler.backup import DATABASE, back_up, restore
+from scheduler.commands import admin
+from tests.support.market import PRICE
+from tests.support.postgres import chosen
+from tests.support.scheduling import Service
+
+pytestmark = pytest.mark.chain
+
+
+def _put(service: Service, content: bytes) -> str:
+    name = sha256_hex(content)
+    with service.blobs.upload(name, service.market.customer.address) as upload:
+        upload.write(content)
+        upload.finish()
+    return name
+
+
+def test_a_restored_backup_serves_on(service: Service, tmp_path: Path) -> None:
+    if chosen() is not None:
+        pytest.skip("on PostgreSQL it is pg_dump's to do")
+    waiting = service.order()
+    kept = _put(service, b"a table")
+    with service.store.write() as connection:
+        connection.execute(
+            sessions.insert().values(
+                token_digest="ab" * 32,
+                address=service.market.customer.address,
+                created_at=1,
+                expires_at=2**33,
+            )
+        )
+        # While somebody writes: what is not committed is not in it.
+        told = CliRunner().invoke(admin, ["backup", "--data", str(service.data), "--to", str(tmp_path / "b")])
+    assert told.exit_code == 0, told.output
+    assert "1 jobs" in told.output
+    later = _put(service, b"came after")
+    again = back_up(service.data, tmp_path / "b")
+    assert (again.blobs, again.jobs) == (3, 1)
+
+    again_told = CliRunner().invoke(
+        admin, ["restore", "--from", str(tmp_path / "b"), "--data", str(tmp_path / "new"), "--json"]
+    )
+    restored = json.loads(again_told.output)
+    # The market's fixture names an image that was never stored.
+    assert (restored["jobs"], restored["missing"]) == (1, ["00" * 32])
+    service.close()
+
+    after = Service(service.market, tmp_path / "new")
+    try:
+        assert {row["sha256"] for row in after.rows(blobs)} >= {kept, later}
+        assert after.blobs.open(kept, service.market.customer.address).path.read_bytes() == b"a table"
+        assert [row["token_digest"] for row in after.rows(sessions)] == ["ab" * 32]
+        worker = after.ready_worker()
+        after.matcher.run_once()
+        after.relay()
+        after.indexer.run_once()
+        after.report(worker)
+        after.relay()
+        after.indexer.run_once()
+        ended = after.job(waiting)
+        assert (ended["state"], ended["charged"]) == ("settled", PRICE.units)
+    finally:
+        after.close()
+
+
+def test_an_altered_backup_and_a_folder_in_use_are_refused(service: Service, tmp_path: Path) -> None:
+    if chosen() is not None:
+        pytest.skip("on PostgreSQL it is pg_dump's to do")
+    name = _put(service, b"a table")
+    back_up(service.data, tmp_path / "b")
+    with pytest.raises(Conflict, match="is not empty"):
+        restore(tmp_path / "b", service.data)
+    with pytest.raises(Conflict, match="holds something else"):
+        back_up(service.data, service.data)
+    (tmp_path / "b" / "blobs" / name[:2] / name[2:]).write_bytes(b"a fable")
+    with pytest.raises(InvalidInput, match="is not what its name says"):
+        restore(tmp_path / "b", tmp_path / "new")
+    assert not (tmp_path / "new" / DATABASE).exists()
