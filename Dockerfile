@@ -16,6 +16,18 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 ENTRYPOINT ["python3", "-m", "prixfixe"]
 CMD ["--help"]
 
+# PostgreSQL for docker-compose.yml, from the host's Debian packages, staged by scripts/images. With a registry any
+# image of PostgreSQL 15 or later does as well (POSTGRES=postgres:15): the variables are that image's.
+FROM ${BASE} AS postgres
+COPY build/image/postgres /
+RUN echo 'postgres:x:70:70:PostgreSQL:/var/lib/postgresql:/bin/sh' >> /etc/passwd && echo 'postgres:x:70:' >> /etc/group \
+  && mkdir -p /var/lib/postgresql/data /var/run/postgresql && chown -R 70:70 /var/lib/postgresql /var/run/postgresql
+USER postgres
+WORKDIR /var/lib/postgresql
+ENV PATH=/usr/lib/postgresql/bin:/usr/local/bin:/usr/bin:/bin LD_LIBRARY_PATH=/usr/lib/postgresql/system
+ENTRYPOINT ["/usr/lib/postgresql/begin"]
+CMD ["postgres"]
+
 # A provider's worker beside the host's engine, which mounts job data by the host's paths: its folder must have the same path
 # inside and outside, and the engine's socket is handed in. Jobs are siblings of this container, not inside of it.
 #   docker run --detach --restart on-failure --stop-timeout 150 --name prixfixe-worker \

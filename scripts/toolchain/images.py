@@ -10,9 +10,9 @@ import argparse
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from toolchain import image, setup, signals
+from toolchain import engine, image, postgres, setup, signals
 from toolchain.project import (
     REQUIREMENTS,
     ROOT,
@@ -29,7 +29,12 @@ STAGE = ROOT / "build" / "image"
 SITE = STAGE / "site"
 LOCK = REQUIREMENTS / "image.txt"
 PACKAGES = ("prixfixe", "marketplace", "scheduler", "worker")
-TARGETS = {"chain": "prixfixe-chain:local", "prixfixe": "prixfixe:local", "worker": "prixfixe-worker:local"}
+TARGETS = {
+    "postgres": postgres.TAG,
+    "chain": "prixfixe-chain:local",
+    "prixfixe": "prixfixe:local",
+    "worker": "prixfixe-worker:local",
+}
 
 
 def stage() -> None:
@@ -75,9 +80,9 @@ def _entry_points() -> None:
     shutil.rmtree(STAGE / "own")
 
 
-def build(base: str) -> None:
-    """All images, by the engine's classic builder, which every engine has."""
-    for target, tag in TARGETS.items():
+def build(base: str, targets: Mapping[str, str]) -> None:
+    """Every image, by the engine's classic builder, which every engine has."""
+    for target, tag in targets.items():
         began = time.monotonic()
         # Without a network: nothing is fetched, and nothing could be.
         words = ["--network", "none", "--target", target, "--build-arg", f"BASE={base}", "--tag", tag, "."]
@@ -90,7 +95,10 @@ def ready(base: str) -> None:
     """Stage and build; the engine must run."""
     say("staging build/image from requirements/image.txt ...")
     stage()
-    build(base)
+    targets = dict(TARGETS)
+    if not postgres.stage(STAGE / "postgres", engine.here().engine):
+        del targets["postgres"]
+    build(base, targets)
 
 
 def main(words: Sequence[str] | None = None) -> int:

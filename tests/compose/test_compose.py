@@ -1,4 +1,5 @@
-"""docker-compose.yml brings up a whole market from images built here, and the main job runs through it."""
+"""docker-compose.yml brings up a whole market on PostgreSQL from images built here, and the main job runs
+through it after the scheduler that led has been killed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ import pytest
 
 from tests.support.devnet import ROOT, wait_for
 
-pytestmark = pytest.mark.engine
+# Eleven containers begin at once: on a busy machine that takes minutes.
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
 def _free_port() -> int:
@@ -39,10 +41,11 @@ class Composed:
     """A composed market: its ports, and a customer's and a pricing desk's commands."""
 
     def __init__(self, folder: Path) -> None:
-        self.service, self.chain = _free_port(), _free_port()
+        self.service, self.second, self.chain = _free_port(), _free_port(), _free_port()
         self.environment = {
             **os.environ,
             "SERVICE_PORT": str(self.service),
+            "SECOND_PORT": str(self.second),
             "CHAIN_PORT": str(self.chain),
             "WORKER_DATA": str(folder / "workers"),
             "PRIXFIXE_HOME": str(folder / "home"),
@@ -58,7 +61,7 @@ class Composed:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=420,
         )
 
     def types(self, *arguments: str) -> str:
@@ -87,16 +90,29 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
         market.compose("down", "--volumes", "--timeout", "5")
 
 
-def test_the_main_job_runs_through_a_composed_market(composed: Composed, tmp_path: Path) -> None:
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/v1/ready", trust_env=False, timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _leads_the_relayer(composed: Composed, name: str) -> bool:
+    return "this process leads the relayer" in composed.compose("logs", "--no-color", name).stdout
+
+
+def test_the_main_job_runs_through_a_composed_market_of_which_a_leader_was_killed(
+    composed: Composed, tmp_path: Path
+) -> None:
     service, rpc = f"http://127.0.0.1:{composed.service}", f"http://127.0.0.1:{composed.chain}"
+    ports = (composed.service, composed.second)
+    wait_for(lambda: all(map(_ready, ports)), 180, "both API processes, and a leader of each duty")
+    schedulers = ["scheduler-1", "scheduler-2"]
+    leader = next(name for name in schedulers if _leads_the_relayer(composed, name))
+    other = schedulers[1 - schedulers.index(leader)]
+    composed.compose("kill", "-s", "KILL", leader)
+    wait_for(lambda: _leads_the_relayer(composed, other), 60, "the other scheduler to take over")
 
-    def healthy() -> bool:
-        try:
-            return httpx.get(f"{service}/v1/health").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    wait_for(healthy, 90, "the composed service")
     contract = httpx.get(f"{service}/v1/market").json()["contract"]
     known = ["--service", service, "--rpc", rpc, "--chain-id", "31337", "--contract", contract]
     composed.types("context", "add", "composed", *known, "--key", "dev:3")
@@ -111,6 +127,9 @@ def test_the_main_job_runs_through_a_composed_market(composed: Composed, tmp_pat
     ran = composed.types("run", "pivot", str(table), *arguments, *types, *files, "--yes", "--json")
     ended = json.loads(ran.splitlines()[-1])
     assert ended["state"] == "settled"
+    # One id finds the job in the log of the scheduler that took over.
+    log = composed.compose("logs", "--no-color", other).stdout
+    assert [line for line in log.splitlines() if ended["job"] in line and "job ended settled" in line]
     assert json.loads(composed.types("verify", str(receipt), str(out), "--json"))["valid"] is True
 
     # The arbiter runs it again in a container of its own, and finds the very same workbook.
