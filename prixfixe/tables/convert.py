@@ -90,9 +90,9 @@ def convert(
         names = tuple(sorted(kinds, key=table.index))
         try:
             with watched(connection, steps.reading(table)):
-                _typed_copy(connection, table, request, names, kinds, first, original)
+                sure = _typed_copy(connection, table, request, names, kinds, first, original)
             original.require_text()
-            found = _preflight(connection, table, request, first)
+            found = _preflight(connection, table, request, first, sure)
             if pseudonymise:
                 _pseudonymised_copy(connection, table, first, names, target, pseudonymise, key)
                 if mapping is not None:
@@ -160,8 +160,9 @@ def _typed_copy(
     kinds: dict[str, ColumnType | None],
     target: Path,
     original: Original,
-) -> None:
-    """Every used cell checked and stored, by one scan of the original when all goes well."""
+) -> frozenset[str]:
+    """Every used cell checked and stored, by one scan of the original when all goes well; the names of the
+    columns whose texts are surely sound."""
     uses = tuple(dict.fromkeys(all_uses(table, request)))
     # Which rows a filter lets through is for the image to say: all of them travel.
     request = replace(request, filters=())
@@ -184,6 +185,9 @@ def _typed_copy(
         uses = measured(connection, table, request, uses)
         with table.explained(uses):
             _checked_copy(connection, table, request, names, kinds, uses, target)
+        return frozenset()
+    # What is written as one of a few texts is one of them.
+    return frozenset(use.name for use in guesses if use.few and kinds[use.name] is not None)
 
 
 def _checked_copy(
@@ -220,13 +224,18 @@ def _copy(connection: duckdb.DuckDBPyConnection, table: Table, selected: str, ta
 
 
 def _preflight(
-    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, first: Path
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    request: PivotRequest,
+    first: Path,
+    sure: frozenset[str],
 ) -> Preflight:
-    """What a preflight of the original says, reckoned from what was taken of it. It looks through the texts,
-    too: most columns have few different ones, and in Parquet each of them is looked at once."""
-    made = replace(ParquetTable.open(first), origin=table.origin, stamp=table.stamp, empty=False)
+    """What a preflight of the original says, reckoned from what was taken of it. It looks through the texts
+    that are not `sure`, too: most columns have few different ones, and in Parquet each is looked at once."""
+    opened = ParquetTable.open(first)
+    made = replace(opened, origin=table.origin, stamp=table.stamp, empty=False, trusted=sure)
     try:
-        return preflight_of(connection, made, request)
+        return preflight_of(connection, made, request, written=True)
     except InvalidInput:
         measured(connection, table, request, all_uses(table, request))  # says where in the original
         raise

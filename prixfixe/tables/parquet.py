@@ -30,11 +30,12 @@ _NESTED = ("STRUCT", "MAP", "UNION")
 @dataclass(frozen=True)
 class ParquetTable(Table):
     """An opened Parquet file. `types` are the SQL types of its columns, `empty` says whether texts in it may
-    be empty instead of NULL."""
+    be empty instead of NULL, `trusted` are columns whose texts are known to be sound."""
 
     types: tuple[str, ...] = ()
     empty: bool = True
     mark: Mapping[str, object] | None = None
+    trusted: frozenset[str] = frozenset()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ParquetTable:
@@ -87,6 +88,9 @@ class ParquetTable(Table):
     @property
     def converted(self) -> Mapping[str, object] | None:
         return self.mark
+
+    def trusts(self, column: str) -> bool:
+        return column in self.trusted
 
     def stored(self, index: int) -> str:
         kind = self.types[index]

@@ -8,7 +8,7 @@ survey on the customer's machine, with the question of whether the result could 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from typing import Any
@@ -50,14 +50,11 @@ class Total:
 
 @dataclass(frozen=True)
 class Survey:
-    """The whole table in totals: `rows` = `used` + `filtered` + `rejected`. `row_keys` and `column_keys` are
-    estimates, good to a few percent."""
+    """The whole table in totals: `rows` = `used` + `filtered` + `rejected`."""
 
     rows: int
     totals: tuple[Total, ...]
     key_decimals: Mapping[str, int]
-    row_keys: int
-    column_keys: int
     filtered: int = 0
     rejected: int = 0
 
@@ -68,7 +65,8 @@ class Survey:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What the customer is told before the price: `rows` is what the price is reckoned by."""
+    """What the customer is told before the price: `rows` is what the price is reckoned by. `row_keys` and
+    `column_keys` are estimates, good to a few percent."""
 
     rows: int
     columns: tuple[str, ...]
@@ -110,7 +108,8 @@ def use_of(
     index = table.index(column)
     blanks = () if key and kind.kind == "text" else request.null_values
     longest = MAX_SHEET_TEXT if key else 0
-    return ColumnUse(index, column, kind, blanks, request.source.notation, table.stored(index), longest)
+    notation, stored = request.source.notation, table.stored(index)
+    return ColumnUse(index, column, kind, blanks, notation, stored, longest, table.trusts(column))
 
 
 def key_uses(table: Table, request: PivotRequest) -> tuple[ColumnUse, ...]:
@@ -164,9 +163,7 @@ def survey(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRe
     """Read the table once. InvalidInput for the first record or cell that breaks a rule, and for a table of
     no rows. Cells that cannot be read are let pass in as many rows as `tolerate` says."""
     uses = all_uses(table, request)
-    found = None if request.selective else _counted_at_once(connection, table, request, uses)
-    found = found or _counted_by_row(connection, table, request, uses)
-    _require_rows(table, request, found, uses)
+    found = _counted(connection, table, request, uses, _totals_wanted)
 
     def decimals(i: int) -> int:
         return (found[f"decimals_{i}"] or 0) if uses[i].type.open_scale else uses[i].type.scale
@@ -181,30 +178,55 @@ def survey(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRe
         found["rows"],
         totals,
         key_decimals,
-        found["row_keys"],
-        found["column_keys"],
         filtered=found["rows"] - found["kept"] - found["rejected"],
         rejected=found["rejected"],
     )
 
 
+_Wanted = Callable[[PivotRequest, Sequence[ColumnUse], Mapping[str, str], str], dict[str, str]]
+"""Aggregates over `checked` by their names: for the uses of a request, for each part of the table that has a
+condition, and with the condition of the rows used."""
+
+
+def _counted(
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    request: PivotRequest,
+    uses: Sequence[ColumnUse],
+    wanted: _Wanted,
+) -> dict[str, Any]:
+    """Rows, rejected, kept and what is wanted, from one scan that looks at every used cell."""
+    found = None if request.selective else _counted_at_once(connection, table, request, uses, wanted)
+    found = found or _counted_by_row(connection, table, request, uses, wanted)
+    _require_rows(table, request, found, uses)
+    return found
+
+
 def _counted_at_once(
-    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, uses: Sequence[ColumnUse]
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    request: PivotRequest,
+    uses: Sequence[ColumnUse],
+    further: _Wanted,
 ) -> dict[str, Any] | None:
-    """What `survey` counts, None when some cell may not be readable. No row is judged by itself, which takes
+    """What is counted, None when some cell may not be readable. No row is judged by itself, which takes
     longer than all the rest: in Parquet most texts are looked at once, however many rows have them."""
     doubts = [use.sql_doubt(f"text_{i}", f"value_{i}") for i, use in enumerate(uses)]
     doubt = " OR ".join(f"coalesce({each}, false)" for each in doubts if each) or "false"
     wanted = {"doubt": doubt, "rows": "count(*)", "rejected": "0", "kept": "count(*)"}
-    wanted |= _wanted(request, uses, {"whole": ""}, "")
+    wanted |= further(request, uses, {"whole": ""}, "")
     found = _asked(connection, table, request, uses, wanted)
     return None if found["doubt"] else found
 
 
 def _counted_by_row(
-    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, uses: Sequence[ColumnUse]
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    request: PivotRequest,
+    uses: Sequence[ColumnUse],
+    further: _Wanted,
 ) -> dict[str, Any]:
-    """What `survey` counts, with each row used, filtered or rejected."""
+    """What is counted, with each row used, filtered or rejected."""
     wanted = {
         "rows": "count(*)",
         "rejected": "count(*) FILTER (rejected)",
@@ -213,24 +235,38 @@ def _counted_by_row(
     parts = {"whole": ""}
     if request.selective:
         parts |= {"used": " FILTER (kept)", "rejected": " FILTER (rejected)"}
-    return _asked(connection, table, request, uses, wanted | _wanted(request, uses, parts, " FILTER (kept)"))
+    return _asked(connection, table, request, uses, wanted | further(request, uses, parts, " FILTER (kept)"))
 
 
-def _wanted(
+def _keys_wanted(
     request: PivotRequest, uses: Sequence[ColumnUse], parts: Mapping[str, str], kept: str
 ) -> dict[str, str]:
-    """Aggregates over `checked`: keys, decimals, and the measures of each part of the table that has a
-    condition in `parts`."""
+    """About how many keys the result has."""
     side, sql_keys = len(request.rows), key_sql(request)
-    wanted = {
+    return {
         "row_keys": _distinct(sql_keys[:side], kept),
         "column_keys": _distinct(sql_keys[side:], kept),
     }
+
+
+def _all_wanted(
+    request: PivotRequest, uses: Sequence[ColumnUse], parts: Mapping[str, str], kept: str
+) -> dict[str, str]:
+    """The same, and every column is read: one that cannot be is found before it is paid for."""
+    read = {f"read_{i}": f"count(text_{i})" for i in range(len(uses))}
+    return read | _keys_wanted(request, uses, parts, kept)
+
+
+def _totals_wanted(
+    request: PivotRequest, uses: Sequence[ColumnUse], parts: Mapping[str, str], kept: str
+) -> dict[str, str]:
+    """Decimals, and the measures of each part of the table."""
+    wanted = {}
     for i, use in enumerate(uses):
         if use.type.kind == "decimal":
             readable = f" FILTER (value_{i} IS NOT NULL)" if request.tolerate else ""
             wanted[f"decimals_{i}"] = f"max({use.sql_decimals(f'text_{i}')}){readable}"
-    for i, value in enumerate(request.values, start=len(sql_keys)):
+    for i, value in enumerate(request.values, start=len(key_sql(request))):
         for part, condition in parts.items():
             wanted[f"{part}_count_{i}"] = f"count(text_{i}){condition}"
             if value.summed:
@@ -341,46 +377,47 @@ def preflight(
         return preflight_of(connection, table, request)
 
 
-def preflight_of(connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest) -> Preflight:
-    """The preflight of an opened table.
+def preflight_of(
+    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, *, written: bool = False
+) -> Preflight:
+    """The preflight of an opened table. written: by this process, from cells that it has read, so that a
+    column is looked at only for what is not known of it.
 
     The number of rows and columns of the result is an estimate, unless it is near a limit: then it is
     counted, so that a result which no sheet holds is refused here, before it is paid for."""
-    found = survey(connection, table, request)
+    uses = all_uses(table, request)
+    found = _counted(connection, table, request, uses, _keys_wanted if written else _all_wanted)
+    row_keys, column_keys = found["row_keys"], found["column_keys"]
     try:
         # The estimate is within a few percent; a fifth is beyond any doubt.
-        check_shape(request, found.row_keys * 6 // 5, found.column_keys * 6 // 5, table.name)
+        check_shape(request, row_keys * 6 // 5, column_keys * 6 // 5, table.name)
     except InvalidInput:
-        found = _counted(connection, table, request, found)
-        check_shape(request, found.row_keys, found.column_keys, table.name)
+        row_keys, column_keys = _exact_keys(connection, table, request, uses)
+        check_shape(request, row_keys, column_keys, table.name)
     return Preflight(
-        rows=found.rows,
+        rows=found["rows"],
         columns=table.names,
         bytes=table.size,
-        row_keys=found.row_keys,
-        column_keys=found.column_keys,
-        filtered=found.filtered,
-        rejected=found.rejected,
+        row_keys=row_keys,
+        column_keys=column_keys,
+        filtered=found["rows"] - found["kept"] - found["rejected"],
+        rejected=found["rejected"],
         empty_rows=getattr(table, "empty_rows", 0),
     )
 
 
-def _counted(
-    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, found: Survey
-) -> Survey:
-    """The survey with the exact number of keys, which takes another scan."""
-    keys, side, uses = key_sql(request), len(request.rows), all_uses(table, request)
+def _exact_keys(
+    connection: duckdb.DuckDBPyConnection, table: Table, request: PivotRequest, uses: Sequence[ColumnUse]
+) -> tuple[int, int]:
+    """How many keys rows and columns have, which takes another scan."""
+    keys, side = key_sql(request), len(request.rows)
     # In a row a blank is a key like any other; alone it would not be counted.
-    exact = [
-        f"count(DISTINCT row({', '.join(part)})) FILTER (kept)" if part else "1"
-        for part in (keys[:side], keys[side:])
-    ]
-    with table.explained(uses), table.scan() as source:
-        told = connection.execute(
-            f"SELECT {', '.join(exact)} FROM ({checked(uses, request, source)})"
-        ).fetchone()
-    assert told is not None
-    return replace(found, row_keys=int(told[0]), column_keys=int(told[1]))
+    wanted = {
+        name: f"count(DISTINCT row({', '.join(part)})) FILTER (kept)" if part else "1"
+        for name, part in (("rows", keys[:side]), ("columns", keys[side:]))
+    }
+    told = _asked(connection, table, request, uses, wanted)
+    return int(told["rows"]), int(told["columns"])
 
 
 def first_rows(table: Table, names: Sequence[str], count: int) -> list[dict[str, str]]:

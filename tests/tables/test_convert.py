@@ -210,10 +210,14 @@ def test_the_fast_way_and_the_slow_way_take_and_refuse_the_same_cells(
 @given(
     lines=st.lists(st.tuples(st.sampled_from(["x", "", "é" * 9, "z\x00"]), CELLS, CELLS), max_size=4),
     longest=st.integers(8, 20),
+    wanted=st.sampled_from([counting._totals_wanted, counting._all_wanted]),
 )
 @settings(max_examples=20, deadline=None)
 def test_what_is_counted_at_once_is_what_is_counted_row_by_row(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str, str]], longest: int
+    tmp_path_factory: pytest.TempPathFactory,
+    lines: list[tuple[str, str, str]],
+    longest: int,
+    wanted: counting._Wanted,
 ) -> None:
     path = tmp_path_factory.mktemp("counts") / "t.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -223,8 +227,8 @@ def test_what_is_counted_at_once_is_what_is_counted_row_by_row(
         patch.setattr(counting, "MAX_SHEET_TEXT", longest)
         with open_table(path) as opened:
             uses = counting.all_uses(opened, request)
-            once = counting._counted_at_once(connection, opened, request, uses)
-            by_row = counting._counted_by_row(connection, opened, request, uses)
+            once = counting._counted_at_once(connection, opened, request, uses, wanted)
+            by_row = counting._counted_by_row(connection, opened, request, uses, wanted)
     if once is None:
         # A text of fewer letters than bytes may be doubted without need.
         assert by_row["rejected"] or any(len(key.encode()) > longest for key, *_ in lines)
