@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,6 +63,8 @@ def run(
     opened = open_table(table_path, request.source, wanted=request.used_columns, spill=engine.spill)
     with opened as table, engine.connect() as connection:
         progress(0.02, "checking every cell")
+        # What the workbook is written with is loaded meanwhile: reading needs no interpreter.
+        threading.Thread(target=import_module, args=("xlsxwriter",), name="load-writer").start()
         found = survey(connection, table, request)
         if limit_units is not None and found.rows > limit_units:
             raise AboveTier(

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Any
 
 import duckdb
-import xlsxwriter  # type: ignore[import-untyped]  # ships no types
 
 from pivot import numbers
 from pivot.engine import Group, Key, Pivot, PivotRow
@@ -147,6 +146,8 @@ class Workbook:
     """Two sheets: the pivot, with frozen headers and number formats, and its control totals."""
 
     def __init__(self, path: Path, pivot: Pivot, scratch: Path) -> None:
+        import xlsxwriter  # type: ignore[import-untyped]  # ships no types
+
         self._path = path
         self._book = xlsxwriter.Workbook(
             str(path),
