@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from xml.etree import ElementTree
@@ -23,11 +24,15 @@ MAX_CELLS = 60_000_000
 
 _SMALL_XML = 16 << 20
 _PIECE_BYTES = 1 << 20
+_KEPT_BYTES = 2000
+_PLACE_BYTES = 40
+"""Bytes in which a row or a cell says where it is."""
 _CELL_BYTES = 16
 """Bytes of a sheet that a cell takes at least, when it points at a text: `<c t="s"><v>0</v>` and more."""
 
 _ERROR = re.compile(rb'<c ([^>]*\bt="e"[^>]*)>(?:<f.*?(?:</f>|/>))?<v>([^<]{0,20})', re.S)
 _PLACE = re.compile(rb'\br="([A-Z]+)([0-9]+)"')
+_MAYBE_WIDE = re.compile(rb'r="[A-Z]{2}')
 _WIDE = re.compile(rb'<c r="([A-Z]{2,3})')
 _ROW = re.compile(rb'<row r="([0-9]+)')
 
@@ -108,7 +113,7 @@ def measure(
             continue
         if name not in unpacked and info.compress_size * 1032 < _SMALL_XML:
             continue  # deflate packs at most 1,032 to 1
-        size, kept, width, last = 0, b"", b"A", 1
+        size, kept, found = 0, b"", _Cells()
         with archive.open(info) as file, _ahead(file) as chunks:
             for chunk in chunks:
                 if not size and b"<!DOCTYPE" in chunk:
@@ -118,17 +123,10 @@ def measure(
                 if size > MAX_XML_BYTES:
                     raise _bomb(path, name, size)
                 if name == sheet_part:
-                    window = kept + chunk
-                    if b't="e"' in window:
-                        _refuse_error(path, window, sheet)
-                    for found in _WIDE.finditer(window):
-                        if (len(found[1]), found[1]) > (len(width), width):
-                            width = found[1]
-                    rows = window.rfind(b'<row r="')
-                    if rows >= 0 and (row := _ROW.match(window, rows)):
-                        last = max(last, int(row[1]))
-                    kept = window[-2000:]
+                    _look(path, kept, chunk, sheet, found)
+                    kept = chunk[-_KEPT_BYTES:]
                     report(min(1.0, size / max(1, info.file_size)))
+        width, last = found.width, found.row
         columns = column_number(width.decode()) if width != b"A" else 26
         if columns * last > MAX_CELLS:
             raise refused(
@@ -138,6 +136,34 @@ def measure(
                 row=last,
                 column=width.decode(),
             )
+
+
+@dataclass
+class _Cells:
+    """The place of the last cell, as far as a sheet was looked through. width: letters of its column; A for
+    any with one letter."""
+
+    width: bytes = b"A"
+    row: int = 1
+
+
+def _look(path: Path, kept: bytes, chunk: bytes, sheet: str, found: _Cells) -> None:
+    """Look through a piece of a sheet and the end of the one before. Each look takes as long as unpacking
+    does, so that the slow ones are for pieces in which the quick ones see something."""
+    # An error's value has one of these: any other is one that the reader refuses.
+    if any(sign in chunk for sign in (b"#", b"&", b"!")):
+        window = kept + chunk
+        if b't="e"' in window:
+            _refuse_error(path, window, sheet)
+    edge = kept[-_PLACE_BYTES:] + chunk[:_PLACE_BYTES]
+    for part in (edge, chunk):
+        if _MAYBE_WIDE.search(part):
+            for place in _WIDE.finditer(part):
+                if (len(place[1]), place[1]) > (len(found.width), found.width):
+                    found.width = place[1]
+        at = part.rfind(b'<row r="')
+        if at >= 0 and (row := _ROW.match(part, at)):
+            found.row = max(found.row, int(row[1]))
 
 
 def most_bytes(archive: zipfile.ZipFile, sheet_part: str) -> int:
