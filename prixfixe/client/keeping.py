@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from prixfixe.client.files import unwritable
 from prixfixe.errors import ConfigurationError, NotFound
@@ -23,7 +23,7 @@ from prixfixe.keys import home
 from prixfixe.protocol.orders import Order
 from prixfixe.protocol.wire import AnyQuote, BidQuote, JobRequest, Quote, Session
 
-_QUOTE: TypeAdapter[Quote | BidQuote] = TypeAdapter(AnyQuote)
+_QUOTE: TypeAdapter[Quote | BidQuote] = TypeAdapter(AnyQuote, config=ConfigDict(defer_build=True))
 
 
 @dataclass(frozen=True, slots=True)

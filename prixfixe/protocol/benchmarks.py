@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from prixfixe.errors import VerificationFailed
-from prixfixe.protocol.fields import Address, Message, Seconds, Sha256, Signature
+from prixfixe.protocol.fields import Address, Body, Message, Seconds, Sha256, Signature
 from prixfixe.protocol.signatures import parse_signature, recover, statement_digest
 
 SUITE: Final = 1  # raised whenever figures of old and new are not comparable
@@ -50,7 +50,7 @@ class Benchmark(Message):
         return statement_digest(_TITLE, self.model_dump(mode="json"))
 
 
-class SignedBenchmark(Message):
+class SignedBenchmark(Body):
     benchmark: Benchmark
     signature: Signature
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prixfixe.protocol.fields import Address, Message, MoneyField, ProductField, Seconds, Word
+from prixfixe.protocol.fields import Address, Body, Message, MoneyField, ProductField, Seconds, Word
 from prixfixe.protocol.wire import Reason, SignedAsk
 
 MOST_ASKS = 100  # in one request
@@ -30,7 +30,7 @@ class AuctionTerms(Message):
     high: MoneyField | None
 
 
-class TermsChange(Message):
+class TermsChange(Body):
     """Other terms for a product, and why."""
 
     terms: AuctionTerms
@@ -115,7 +115,7 @@ class OwnOrder(Message):
     why: str | None
 
 
-class AskPlacement(Message):
+class AskPlacement(Body):
     """Signed asks of registered workers; each replaces what its worker asked for the product before."""
 
     asks: Annotated[tuple[SignedAsk, ...], Field(min_length=1, max_length=MOST_ASKS)]

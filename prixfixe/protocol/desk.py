@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from prixfixe.protocol.fields import Address, Message, MoneyField, ProductField, Seconds, Word
+from prixfixe.protocol.fields import Address, Body, Message, MoneyField, ProductField, Seconds, Word
 from prixfixe.protocol.prices import PriceIndex
 
 MOST_INPUT_BYTES = 32_768
@@ -44,7 +44,7 @@ class PriceNote(Message):
     override: str = ""
 
 
-class RetireRequest(Message):
+class RetireRequest(Body):
     note: Annotated[str, StringConstraints(max_length=500)] = ""
 
 

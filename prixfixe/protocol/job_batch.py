@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, StringConstraints
 
-from prixfixe.protocol.fields import Message
+from prixfixe.protocol.fields import Body, Message
 from prixfixe.protocol.wire import Job, JobRequest
 
 MOST_JOBS: Final = 100  # in one request
@@ -20,7 +20,7 @@ class KeyedJobRequest(JobRequest):
     idempotency_key: IdempotencyText | None = None
 
 
-class JobBatch(Message):
+class JobBatch(Body):
     """Signed orders, of any customers."""
 
     jobs: Annotated[tuple[KeyedJobRequest, ...], Field(min_length=1, max_length=MOST_JOBS)]

@@ -37,7 +37,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 class _Frozen(BaseModel):
     # Infinity stays the number that canonical JSON refuses, and is never null.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, ser_json_inf_nan="constants")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, ser_json_inf_nan="constants", defer_build=True
+    )
 
 
 class InputFile(_Frozen):

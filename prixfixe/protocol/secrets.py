@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints
 
 from prixfixe.errors import InvalidInput, VerificationFailed
 from prixfixe.protocol.deals import Deal
-from prixfixe.protocol.fields import Address, DealField, Message, Seconds, Sha256, Signature, Word
+from prixfixe.protocol.fields import Address, Body, DealField, Message, Seconds, Sha256, Signature, Word
 from prixfixe.protocol.signatures import parse_signature, recover, statement_digest
 from prixfixe.protocol.typed_data import Domain
 
@@ -72,7 +72,7 @@ class Seal(Message):
     since: Seconds
 
 
-class SealedSecrets(Message):
+class SealedSecrets(Body):
     sealed: Sealed
 
 

@@ -18,6 +18,7 @@ from prixfixe.protocol.egress import MOST_HOSTS
 from prixfixe.protocol.fields import (
     Address,
     AskField,
+    Body,
     DealField,
     LegSignature,
     Message,
@@ -86,7 +87,7 @@ class Nonce(Message):
     domain: str
 
 
-class SessionRequest(Message):
+class SessionRequest(Body):
     message: Annotated[str, StringConstraints(max_length=4096)]
     signature: Signature
 
@@ -118,7 +119,7 @@ class ListedTier(Message):
         return self.name if self.replicas == 1 else f"{self.name} x{self.replicas}"
 
 
-class BundlePublication(Message):
+class BundlePublication(Body):
     """Sent by the pricing desk after its offers are on chain."""
 
     definition: dict[str, Any]  # prixfixe.protocol.bundle.BundleDefinition, JSON form, image filled in
@@ -143,7 +144,7 @@ class BundleListing(Message):
 # --- quotes and jobs ------------------------------------------------------------------------------
 
 
-class QuoteRequest(Message):
+class QuoteRequest(Body):
     customer: Address
     bundle: str
     version: str | None = None  # the newest when none is named
@@ -162,7 +163,7 @@ def _is_bid(value: Any) -> str:
     return "bid" if "product" in given else "bundle"
 
 
-class BidQuoteRequest(Message):
+class BidQuoteRequest(Body):
     """A wish for tasks of any image. Left out: `lot`, the service cuts the order so that the asks that rest
     share it; `price`, flat: what the best asks cost now, auction: the same and half more."""
 
@@ -278,7 +279,7 @@ AnyQuote = Annotated[
 ]
 
 
-class JobRequest(Message):
+class JobRequest(Body):
     """A signed order. replaces: a waiting bid of the same customer that leaves the book when this one takes
     its place; needs a session, as a cancel does."""
 
@@ -407,7 +408,7 @@ class Resources(Message):
     ]
 
 
-class WorkerRegistration(Message):
+class WorkerRegistration(Body):
     provider: Address
     name: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
     resources: Resources
@@ -421,7 +422,7 @@ class SignedAsk(Message):
     signature: Signature
 
 
-class Heartbeat(Message):
+class Heartbeat(Body):
     """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker
     drains. trouble: why it drains, for its provider, unless it is being stopped."""
 
@@ -453,7 +454,7 @@ class Assignment(Message):
     limit_units: int | None
 
 
-class LogChunk(Message):
+class LogChunk(Body):
     """Text of one task, from `offset` bytes of what that task has said so far; how far it is, and, once it is
     over, how it ended. task: index in the job."""
 
@@ -469,7 +470,7 @@ class ReportAnswer(Message):
     reason: Reason | None = None
 
 
-class CommitRequest(Message):
+class CommitRequest(Body):
     """What a worker gives before it shows its result. signature: over `protocol.replicas.Commitment`."""
 
     hash: Word
@@ -479,7 +480,7 @@ class CommitRequest(Message):
         return Commitment(deal, provider, bytes.fromhex(self.hash[2:]))
 
 
-class OpenRequest(Message):
+class OpenRequest(Body):
     """The result behind a commitment, and the salt that proves it."""
 
     result: ResultField
