@@ -96,7 +96,7 @@ def watch(client: Client, job: Job) -> frozenset[str]:
 
     say(f"  job {job.id}")
     reached("waiting for a worker")
-    threading.Thread(target=_make_ready, name="ready", daemon=True).start()
+    get_ready()
     try:
         return follow(client.events(job), Progress())
     except KeyboardInterrupt:
@@ -108,12 +108,21 @@ def watch(client: Client, job: Job) -> frozenset[str]:
         raise running.left_alone(client, job, silent) from silent
 
 
+def get_ready() -> None:
+    """Load what buying and checking the receipt need beside what is done now: later it would hold us up."""
+    threading.Thread(target=_make_ready, name="ready", daemon=True).start()
+
+
 def _make_ready() -> None:
-    """Load what checking the receipt needs while the job runs: later it would be waited for."""
     import prixfixe.cli.receipts
     import prixfixe.cli.verify
     import prixfixe.client.onchain_reader
     import prixfixe.client.verification  # noqa: F401
+    from prixfixe.protocol.receipt import Receipt
+    from prixfixe.protocol.wire import Job, Market, Quote
+
+    for message in (Market, Quote, Job, Receipt):
+        message.model_rebuild()
 
 
 def detached(job: Job, as_json: bool = False, secrets: Sequence[str] = ()) -> None:

@@ -153,6 +153,8 @@ def run(
             undeclared="encoding" not in typed.declared,
         )
         reached("converting")
+        if not preview and running.takes_long(typed):
+            buying.get_ready()
         try:
             order = running.prepare(definition, typed, Progress(), travel)
         except NotUtf8:  # further on than was looked before

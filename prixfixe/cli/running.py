@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 # What a person most wants to open, best first, when no name was given.
 _FAVOURITES = (".xlsx", ".csv", ".parquet", ".pdf", ".json")
 
+_LONG_BYTES = 100 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -99,6 +101,11 @@ def read(definition: BundleDefinition, arguments: Sequence[str]) -> Typed:
     typed = read_arguments(definition.parameters, arguments)
     _require_files(definition, typed.files)
     return Typed(typed.files, definition.validate_parameters(typed.parameters), typed.parameters)
+
+
+def takes_long(typed: Typed) -> bool:
+    """Whether checking the files leaves the interpreter idle for long enough to do something else."""
+    return sum(path.stat().st_size for path in typed.files) >= _LONG_BYTES
 
 
 def prepare(
