@@ -21,6 +21,7 @@ from marketplace.store.tables import cursor
 from prixfixe.devnet.anvil import running_anvil
 from prixfixe.keys import development_signer
 from prixfixe.protocol.money import Money
+from scheduler.restoring import run as rebuild
 from tests.faults import sellers
 from tests.faults.accounting import check_money, stuck, unfinished
 from tests.faults.company import Company, free_port
@@ -105,7 +106,7 @@ def test_whatever_dies_every_task_is_settled_or_refunded_once(
         store_url = database.database("faults")
         try:
             fronts = hire(company, market, line, store_url, tmp_path)
-            place = Place(company, chain, line, database, disk)
+            place = Place(company, chain, line, database, tmp_path / "data", disk)
             break_everything(place, market, fronts, store_url, seed)
         finally:
             company.stop()
@@ -175,6 +176,7 @@ def break_everything(place: Place, market: LocalMarket, fronts: list[str], datab
         rest = time.monotonic() - quiet
         until(lambda: is_at_head(store, market), "the tables to be at the chain's head", 30)
         happened = check_money(market.client, market.deployment, store)
+        until(lambda: is_as_rebuilt(place, market, database), "the tables to equal their rebuild", 60)
     finally:
         store.close()
         front.close()
@@ -194,6 +196,14 @@ def is_at_head(store: Store, market: LocalMarket) -> bool:
         return [tuple(row) for row in connection.execute(select(cursor.c.block, cursor.c.hash))] == [
             (head.number, head.hash)
         ]
+
+
+def is_as_rebuilt(place: Place, market: LocalMarket, database: str) -> bool:
+    """Whether the chain and the archive alone give the same tables. The archive follows a moment later."""
+    found = rebuild(place.data, database, market.chain.url, market.deployment.market, None, write=False)
+    if not found.is_whole:
+        print(found.to_text())
+    return found.is_whole
 
 
 def name_of(step: str | Trouble) -> str:

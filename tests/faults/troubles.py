@@ -23,13 +23,14 @@ _PIECE = bytes(1 << 16)
 
 @dataclass(frozen=True)
 class Place:
-    """What there is to hurt. disk: the file system of the service's data, None when it is not a small one of
-    the test's own."""
+    """What there is to hurt. data: the service's folder. disk: its file system, None when it is not a small
+    one of the test's own."""
 
     company: Company
     chain: LocalChain
     line: Line
     postgres: PostgresServer
+    data: Path
     disk: Path | None
 
 
