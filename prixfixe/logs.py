@@ -67,10 +67,12 @@ def hide(secret: str | None) -> None:
 
 
 def hide_address(url: str) -> None:
-    """Keep what an address may be a key to out of every line: password, path and query."""
-    parts = urlsplit(url)
-    for secret in (parts.password, parts.path.strip("/"), parts.query):
-        hide(secret or None)
+    """Keep what an address may be a key to out of every line: password, path and query. url: several are
+    separated by spaces."""
+    for each in url.split():
+        parts = urlsplit(each)
+        for secret in (parts.password, parts.path.strip("/"), parts.query):
+            hide(secret or None)
 
 
 def without_secrets(text: str) -> str:

@@ -16,6 +16,16 @@ from prixfixe.logs import LogFormat
 if TYPE_CHECKING:
     from scheduler.backup import Backup
 
+_RPC = click.option(
+    "--rpc",
+    "nodes",
+    envvar="PRIXFIXE_RPC",
+    required=True,
+    multiple=True,
+    help="Address of a chain node, http:// or https://. Repeatable (in the variable: with spaces): others "
+    "stand in for one that is out of reach, behind, or another chain.",
+)
+
 
 @click.command()
 @click.option(
@@ -25,9 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder of the database, the blobs and the logs.",
 )
-@click.option(
-    "--rpc", envvar="PRIXFIXE_RPC", required=True, help="Address of a chain node, http:// or https://."
-)
+@_RPC
 @click.option("--contract", help="Address of the market's contract.")
 @click.option(
     "--deployment",
@@ -89,7 +97,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the start line as one JSON object.")
 def serve(
     data: Path,
-    rpc: str,
+    nodes: tuple[str, ...],
     contract: str | None,
     deployment: Path | None,
     key: str,
@@ -124,7 +132,7 @@ def serve(
     run(
         ServeOptions(
             data=data,
-            rpc=rpc,
+            rpc=" ".join(nodes),
             key=key,
             host=host,
             port=port,
@@ -190,9 +198,7 @@ def status(data: Path, database: str | None, as_json: bool) -> None:
     envvar="PRIXFIXE_SERVICE_DATABASE",
     help="Address of the database, when it is not in --data.",
 )
-@click.option(
-    "--rpc", envvar="PRIXFIXE_RPC", required=True, help="Address of a chain node, http:// or https://."
-)
+@_RPC
 @click.option("--contract", help="Address of the market's contract.")
 @click.option(
     "--deployment",
@@ -206,7 +212,7 @@ def rebuild(
     context: click.Context,
     data: Path,
     database: str | None,
-    rpc: str,
+    nodes: tuple[str, ...],
     contract: str | None,
     deployment: Path | None,
     write: bool,
@@ -227,7 +233,7 @@ def rebuild(
     set_json(as_json)
     from scheduler.restoring import run
 
-    found = run(data, database, rpc, contract, deployment, write=write)
+    found = run(data, database, " ".join(nodes), contract, deployment, write=write)
     click.echo(json.dumps(found.to_json()) if as_json else found.to_text())
     context.exit(0 if found.is_whole else 1)
 

@@ -9,6 +9,7 @@ questions is noticed by comparing hashes and read again.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -40,12 +41,13 @@ CURSOR: Final = "market"
 class IndexerSettings:
     """start_block: of the deployment. poll_seconds: between looks at the head. chunk: most blocks asked for
     at once. confirmations: blocks on top of one before it is read (0 on a chain that is never re-
-    organised)."""
+    organised). behind_seconds: how long one of several nodes may lack a block that was read."""
 
     start_block: int
     poll_seconds: float = 0.2
     chunk: int = 1000
     confirmations: int = 0
+    behind_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Indexer(Duty):
         self._market: Final = market
         self._settings: Final = settings
         self.head: Block | None = None
+        self._behind_since: float | None = None  # by the monotonic clock
         self._settlements: tuple[str, dict[bytes, list[str]]] = ("", {})
 
     def run_once(self) -> float:
@@ -107,7 +110,22 @@ class Indexer(Duty):
         )
         if latest is None:
             raise Unavailable("the chain has no latest block", code="chain-unavailable")
-        return _block(latest), ours is not None and ours["hash"] == position[1]
+        head = _block(latest)
+        self._require_caught_up(head, position[0])
+        return head, ours is not None and ours["hash"] == position[1]
+
+    def _require_caught_up(self, head: Block, last: int) -> None:
+        """Of several nodes one may take over that is a little behind: that is no re-organisation, unless it
+        stays so."""
+        if head.number >= last or not self._market.rpc.several:
+            self._behind_since = None
+            return
+        now = time.monotonic()
+        self._behind_since = now if self._behind_since is None else self._behind_since
+        if now - self._behind_since < self._settings.behind_seconds:
+            raise Unavailable(
+                f"the chain's node is at block {head.number}, block {last} was read", code="chain-unavailable"
+            )
 
     # --------------------------------------------------------------------------------------------- forwards
 

@@ -221,7 +221,7 @@ class MarketReads:
         with recursion_limit_kept():
             from web3 import HTTPProvider, Web3
 
-        web3 = Web3(HTTPProvider(self.rpc.url))
+        web3 = Web3(HTTPProvider(self.rpc.url.split()[0]))
         return web3.eth.contract(Web3.to_checksum_address(self.contract), abi=list(self._artefact.abi))
 
     def _call(

@@ -1,7 +1,4 @@
-"""JSON-RPC to a chain node: one connection kept open, a time limit on every call, errors of ours.
-
-An address of a node often carries a key in its path; only its host is ever shown.
-"""
+"""JSON-RPC to a chain: one connection a node kept open, a time limit on every call, errors of ours."""
 
 from __future__ import annotations
 
@@ -10,10 +7,9 @@ from collections.abc import Sequence
 from itertools import count
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
-from prixfixe.connections import connection_options
-from prixfixe.errors import ChainError, ConfigurationError, Unavailable
+from prixfixe.chain.endpoints import Endpoint, Endpoints, nonsense
+from prixfixe.errors import ChainError
 
 DEFAULT_TIMEOUT_SECONDS: Final = 20.0
 
@@ -34,33 +30,28 @@ _NO_GAS_HINT: Final = (
 
 
 class Rpc:
-    """A node. Safe to share between threads."""
+    """A chain behind one node, or behind several that stand in for one another (`Endpoints`). Safe to share
+    between threads."""
 
     def __init__(self, url: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
-        import httpx  # late: half a second on a slow machine, and `--help` must not pay it
-
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(
-                "the chain's address must be http:// or https:// with a host",
-                hint="such as http://127.0.0.1:8545",
-            )
+        """url: of a node; of several, separated by spaces. ConfigurationError for what is none."""
+        nodes = [Endpoint(each, timeout_seconds) for each in url.split() or [""]]
         self.url = url
-        self.shown_url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.several = len(nodes) > 1
+        self.shown_url = ", ".join(node.shown_url for node in nodes)
         self._ids = count(1)
-        self._transport_error = httpx.HTTPError
-        self._http = httpx.Client(timeout=timeout_seconds, **connection_options(url))
+        self._nodes: Final = Endpoints(nodes) if self.several else nodes[0]
         # Who forgets to close leaves no open socket behind.
-        self._close = weakref.finalize(self, self._http.close)
+        self._close = weakref.finalize(self, self._nodes.close)
 
     def call(self, method: str, *params: Any) -> Any:
         """The result of one method. Unavailable when the node does not answer, ChainError when it refuses.
 
         A revert's data is in the ChainError's `values["data"]`, as 0x-hex.
         """
-        answer = self._post(self._request(method, params))
+        answer = self._nodes.post(self._request(method, params))
         if not isinstance(answer, dict):
-            raise self._nonsense()
+            raise nonsense(self.shown_url)
         return self._result(answer, method)
 
     def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
@@ -76,16 +67,16 @@ class Rpc:
         if not calls:
             return []
         requests = [self._request(method, params) for method, params in calls]
-        answers = self._post(requests)
+        answers = self._nodes.post(requests)
         if isinstance(answers, dict) and "error" in answers:
             self._result(answers, "batch")
         if not isinstance(answers, list) or len(answers) != len(requests):
-            raise self._nonsense()
+            raise nonsense(self.shown_url)
         by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
         results = []
         for request in requests:
             if request["id"] not in by_id:
-                raise self._nonsense()
+                raise nonsense(self.shown_url)
             try:
                 results.append(self._result(by_id[request["id"]], str(request["method"])))
             except ChainError as refusal:
@@ -110,33 +101,14 @@ class Rpc:
     def _request(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
 
-    def _post(self, body: Any) -> Any:
-        try:
-            response = self._http.post(self.url, json=body)
-        except self._transport_error as error:
-            # From None: the library's message repeats the whole address.
-            raise Unavailable(
-                f"the chain at {self.shown_url} is out of reach ({type(error).__name__})",
-                code="chain-unavailable",
-                hint="is the node running, and is this its address?",
-            ) from None
-        if response.status_code in (429, 500, 502, 503, 504):
-            raise Unavailable(
-                f"the chain at {self.shown_url} answered {response.status_code}", code="chain-unavailable"
-            )
-        try:
-            return response.json()
-        except ValueError:
-            raise self._nonsense() from None
-
     def _result(self, answer: dict[str, Any], method: str) -> Any:
         refusal = answer.get("error")
         if refusal is None:
             if "result" not in answer:
-                raise self._nonsense()
+                raise nonsense(self.shown_url)
             return answer["result"]
         if not isinstance(refusal, dict):
-            raise self._nonsense()
+            raise nonsense(self.shown_url)
         text = str(refusal.get("message", ""))[:300]
         data = refusal.get("data")
         if isinstance(data, dict):  # some nodes wrap it
@@ -151,11 +123,4 @@ class Rpc:
             retryable=retryable,
             rpc_code=refusal.get("code"),
             data=data if isinstance(data, str) and data.startswith("0x") else None,
-        )
-
-    def _nonsense(self) -> Unavailable:
-        return Unavailable(
-            f"{self.shown_url} does not answer like a chain node",
-            code="chain-unavailable",
-            hint="check the address of the chain",
         )

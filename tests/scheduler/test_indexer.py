@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from marketplace.store.tables import chain_events, cursor, deals, jobs, lots, offers, trades
+from marketplace.store.tables import attempts, chain_events, cursor, deals, jobs, lots, offers, trades
 from prixfixe.devnet.anvil import running_anvil
-from prixfixe.errors import ConfigurationError
+from prixfixe.errors import ConfigurationError, Unavailable
 from tests.support.market import OFFER, PRICE, deploy_local_market
-from tests.support.scheduling import Service
+from tests.support.scheduling import Service, until
 
 pytestmark = pytest.mark.chain
 
@@ -122,6 +122,49 @@ def test_a_settlement_that_the_chain_takes_back_is_undone_and_settled_again(serv
     place = ("block", "log_index", "time")
     now = [{**row, **{name: trade[name] for name in place}} for row in service.rows(trades)]
     assert now == [trade]
+
+
+def test_a_re_organisation_past_a_settlement_is_rewound_and_paid_once(service: Service) -> None:
+    """The node itself puts other, empty blocks in the place of the last five."""
+    worker = service.ready_worker(slots=2)
+    job = service.order(tasks=2, lot=1)
+    service.step()
+    before = service.free(service.market.customer)
+    for row in service.rows(attempts):
+        service.report(worker, attempt=row["id"])
+    service.step()
+    settled = service.rows(deals)[0]["ended"]["block"]
+    assert service.job(job)["state"] == "settled"
+    head = service.client.block().number
+
+    service.market.chain.rpc.call("anvil_reorg", head - settled + 1, [])
+    service.indexer.run_once()
+    assert [row["state"] for row in service.rows(deals)] == ["open", "open"]
+    assert service.rows(trades) == []
+    until(lambda: (service.step(), service.job(job)["state"] == "settled")[1], "the second settlement")
+
+    assert service.job(job)["charged"] == 2 * PRICE.units
+    assert service.free(service.market.customer) == before, "what was held for the deals went to the worker"
+    assert len(service.rows(trades)) == 2
+
+
+def test_one_of_several_nodes_that_lacks_a_block_is_no_re_organisation_unless_it_stays_so(
+    service: Service,
+) -> None:
+    chain = service.market.chain
+    snapshot = chain.rpc.call("evm_snapshot")
+    service.ready_worker()
+    job = service.order()
+    service.step()
+    assert service.lot(job)["state"] == "open"
+    service.client.rpc.several = True
+    chain.rpc.call("evm_revert", snapshot)
+    with pytest.raises(Unavailable, match="was read"):
+        service.indexer.run_once()
+    assert service.lot(job)["state"] == "open"
+    object.__setattr__(service.indexer._settings, "behind_seconds", 0.0)
+    service.indexer.run_once()
+    assert service.lot(job)["state"] == "free"
 
 
 def test_a_deal_that_the_chain_takes_back_is_matched_again_and_its_result_still_counts(

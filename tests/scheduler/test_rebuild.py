@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from sqlalchemy import update
 
 from marketplace.archive import Archive
-from marketplace.store.tables import attempts, cases, deals, jobs, tasks, transactions
+from marketplace.store.tables import attempts, batches, cases, deals, jobs, tasks, trades, transactions
 from marketplace.store.transitions import OrderTerms
 from prixfixe.chain import events
 from prixfixe.errors import Conflict, NotFound
@@ -46,16 +46,21 @@ def documents(service: Service, kind: str) -> list[Path]:
     return sorted((service.data / "archive" / kind).rglob("*.json"))
 
 
+def files_are_there(service: Service) -> None:
+    """The output of every task, and the image."""
+    for name, content in ((OUTPUTS.files[0].sha256, b"ten bytes."), ("00" * 32, b"image")):
+        path = service.blobs.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
 @pytest.fixture
 def run(service: Service) -> Service:
     """Orders that were settled (three lots in one transaction), refused for the job's own fault, refused by a
     worker and settled at the second try, and expired; a result that was disputed and found wrong, one that
     was acquitted; and an order that rests."""
     market = service.market
-    for name, content in ((OUTPUTS.files[0].sha256, b"ten bytes."), ("00" * 32, b"image")):
-        path = service.blobs.path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    files_are_there(service)
     market.client.publish(market.pricing, DISPUTABLE, market.chain.time + 86_400, Money(0))
     service.list_offer(DISPUTABLE, "disputable")
     first = service.ready_worker(slots=9)
@@ -110,6 +115,28 @@ def test_what_the_chain_and_the_archive_give_is_what_the_service_has(run: Servic
     assert found.missing == ()
     assert found.facts > 200
     assert run.rows(jobs)[-1]["state"] == "queued", "and nothing was changed"
+
+
+def test_published_batches_and_what_they_matched_are_rebuilt(service: Service) -> None:
+    first, second = service.ready_worker(), service.ready_worker(1, name="w2")
+    service.bid(price=Money.parse("2.00"))
+    service.bid(price=Money.parse("1.90"), nonce=2)
+    service.close_batch()
+    for worker in (first, second):
+        service.report(worker)
+    service.relay()
+    service.indexer.run_once()
+    (batch,) = service.rows(batches)
+    assert batch["cleared"] is not None
+    assert [row["kind"] for row in service.rows(trades)] == ["auction", "auction"]
+    files_are_there(service)
+    archived(service)
+    found = proven(service)
+    assert (found.differences, found.missing) == ((), ())
+    service.blobs.path(batch["digest"][2:]).unlink()
+    found = proven(service)
+    assert [each.of for each in found.missing] == [batch["digest"]]
+    assert {each.table for each in found.differences} == {"batches"}
 
 
 def test_every_difference_is_named_with_both_values(run: Service) -> None:
