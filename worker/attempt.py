@@ -352,7 +352,8 @@ class Attempt:
             if row.disk is not None:
                 with suppress(EngineError):
                     self.room.hands.remove(container_name(self.id, task))
-                self.room.hands.release(row.disk)
+                with suppress(EngineError):  # what stays is swept at the next start
+                    self.room.hands.release(row.disk)
             if row.container is not None:
                 self.room.gpus.forget(row.container)
         shutil.rmtree(self.folder, ignore_errors=True)

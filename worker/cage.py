@@ -50,12 +50,16 @@ class Mounts:
     """Folders of the host: `job` is seen read-only at /job, `outputs` writable at /job/outputs, `temporary`
     writable at /tmp, `secrets`, a folder in memory, read-only at /run/secrets. Outputs and temporary files
     lie on the task's own disk: a tmpfs would count as its memory, so that a program which spills because
-    memory is short would run out of it by spilling."""
+    memory is short would run out of it by spilling.
+
+    carried: an engine that cannot mount them has volumes of this name in their place (`worker.carrying`),
+    which are memory; the task's limit is raised by as much."""
 
     job: Path
     outputs: Path
     temporary: Path
     secrets: Path | None = None
+    carried: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class Cage:
             raise ConfigurationError(f"network {self.network!r} is not one that the cage allows")
         if self.hosts and self.runtime == GVISOR:
             raise ConfigurationError("gVisor has no network, so that a job in it cannot call hosts")
+        if self.mounts.carried is not None and (self.hosts or self.mounts.secrets is not None):
+            raise ConfigurationError("neither secrets nor a way out reach an engine elsewhere")
         if self.user.split(":")[0] in ("", "0", "root"):
             raise ConfigurationError("a task never runs as root")
         limits = (self.milli_vcpu, self.memory_mib, self.seconds, self.processes, self.open_files)
@@ -157,7 +163,9 @@ class Cage:
         # In another's namespace the engine takes host name and network from there.
         alone = {"Hostname": HOST_NAME, "NetworkDisabled": True} if beside is None else {}
         overhead = self.overhead
-        memory = (self.memory_mib + overhead.memory_mib) * _MIB
+        carried = self.mounts.carried
+        beside_task = overhead.memory_mib + (0 if carried is None else self.disk_mib)
+        memory = (self.memory_mib + beside_task) * _MIB
         return {
             "Image": self.image,
             "Entrypoint": [self.command[0]] if self.command else None,
@@ -203,7 +211,8 @@ class Cage:
                     {"Name": "fsize", "Soft": self.disk_mib * _MIB, "Hard": self.disk_mib * _MIB},
                     {"Name": "nofile", "Soft": self.open_files, "Hard": self.open_files},
                 ],
-                "Mounts": self._binds(),
+                "Mounts": self._binds() if carried is None else _volumes(carried),
+                **({} if carried is None else {"Tmpfs": {"/tmp": self._temporary}}),
                 # Bounded, and there so that a restarted worker can read what it missed.
                 "LogConfig": {
                     "Type": "json-file",
@@ -221,6 +230,11 @@ class Cage:
             "DeviceIDs": list(self.gpus),
             "Capabilities": [["gpu", "compute", "utility"]],
         }
+
+    @property
+    def _temporary(self) -> str:
+        """Options of a carried task's /tmp."""
+        return f"size={self.disk_mib * _MIB},nr_inodes=16384,mode=1777,nosuid,nodev,noexec"
 
     def _binds(self) -> list[dict[str, Any]]:
         return [
@@ -259,13 +273,28 @@ class Cage:
             "seccomp": "engine default",
             "swap": "none",
             "core_dumps": "none",
-            "disk": "outputs and /tmp together; nodev, nosuid, noexec where it has an end of its own",
+            "disk": "outputs and /tmp together; nodev, nosuid, noexec where it has an end of its own"
+            if self.mounts.carried is None
+            else "outputs and /tmp, each, in memory beside the task's; nodev, nosuid, noexec",
         }
 
     @property
     def digest(self) -> str:
         """`protocol.surroundings.cage_digest` of `describe()`."""
         return cage_digest(self.describe())
+
+
+def _volumes(name: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "Type": "volume",
+            "Source": f"{name}-{what}",
+            "Target": target,
+            "ReadOnly": what == "job",
+            "VolumeOptions": {"NoCopy": True},
+        }
+        for what, target in (("job", "/job"), ("out", "/job/outputs"))
+    ]
 
 
 def _bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from prixfixe.protocol.outputs import OutputFile
 from worker.cage import Cage
 from worker.outputs import OutputLimits
 from worker.scratch import Disk
-from worker.settings import Limits
+from worker.settings import Limits, ScratchKind
 
 REQUEST: Final = b"Q"
 DATA: Final = b"D"
@@ -56,10 +56,11 @@ class RunnerLost(EngineError):
 @dataclass(frozen=True, slots=True)
 class Description:
     """What the runner says of itself and its engine. user: its numeric id. scratch: how it bounds a task's
-    disk. runtimes: those of the engine."""
+    disk. memory_mib: of the engine's machine. runtimes: those of the engine."""
 
     user: int
-    scratch: str
+    scratch: ScratchKind
+    memory_mib: int
     runtimes: tuple[str, ...]
 
 

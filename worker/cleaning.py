@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prixfixe.errors import NotFound
 from worker.cage import LABEL_WORKER
+from worker.carrying import Carrier
 from worker.daemon import installation, only_one
 from worker.engine import Engine
 from worker.scratch import ScratchPool
@@ -39,6 +40,6 @@ def clean(data: Path) -> Cleaned:
         disks = data / "disks"
         left = len(list(disks.iterdir())) if disks.is_dir() else 0
         if left:
-            with closing(ScratchPool(disks, "watched")) as scratch:
+            with closing(ScratchPool(disks, "watched", Carrier(engine))) as scratch:
                 scratch.sweep(set())
         return Cleaned(len(containers), left)

@@ -57,6 +57,7 @@ from worker.slots import Slots
 from worker.states import States
 from worker.voice import Emit, Voice
 from worker.watch import Watch
+from worker.whereabouts import require_room
 
 log = logging.getLogger("prixfixe.worker")
 
@@ -172,6 +173,9 @@ class Daemon:
             here = installation(settings.data)
             domain = Domain(market.chain_id, market.contract)
             secrets = Secrets(settings.data, here, domain)
+            if runner.scratch == "carried":
+                secrets.possible = False  # they are on this machine, and the engine is not
+                require_room(settings.memory_mib, settings.disk_mib, runner.memory_mib)
             has = capabilities(
                 settings.runtime, runner.runtimes, egress=settings.egress and local, secrets=secrets.possible
             )

@@ -7,21 +7,19 @@ where the engine is, as for every Docker tool.
 from __future__ import annotations
 
 import logging
-import os
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import docker  # type: ignore[import-untyped]
 import docker.errors  # type: ignore[import-untyped]
 import docker.utils.socket  # type: ignore[import-untyped]
 import requests.exceptions
 
-from prixfixe.errors import ConfigurationError, EngineError
+from prixfixe.errors import EngineError
 from worker import holder
 from worker.containers import (
     CONTAINER_PREFIX,
@@ -33,12 +31,14 @@ from worker.containers import (
     Refused,
     holder_name,
 )
+from worker.whereabouts import require_usable
 
 log = logging.getLogger("prixfixe.worker")
 
 # Long enough for a slow engine to load an image, short enough that a dead one is noticed.
 _TIMEOUT_SECONDS: Final = 120
 _LATE_SECONDS: Final = 1.0  # after a container's end, in which the engine may still hear why
+_CHUNK_BYTES: Final = 1 << 20
 _STDERR: Final = 2
 _HEADER: Final = struct.Struct(">BxxxL")
 
@@ -58,20 +58,12 @@ class Stream:
         self._close()
 
 
-def require_near(address: str | None) -> None:
-    """ConfigurationError for an engine of another machine (`DOCKER_HOST`): it could not mount the folders and
-    disks that are made here. A socket of this machine, also a rootless engine's, and an address of this
-    machine are near."""
-    if not address or address.startswith(("unix://", "/")):
-        return
-    if urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1") and not address.startswith("ssh://"):
-        return
-    raise ConfigurationError(
-        f"the container engine at {address} is on another machine, and a task's folders are on this one",
-        code="engine-elsewhere",
-        hint="run the worker where the engine is; it needs nothing else there",
-        fault="provider",
-    )
+class _Client(docker.APIClient):  # type: ignore[misc]
+    def merge_environment_settings(self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """An engine's certificate is checked by its own authority (DOCKER_CERT_PATH), whatever the
+        environment names for other programs."""
+        own = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, own, cert)
 
 
 class Engine:
@@ -79,9 +71,9 @@ class Engine:
     refuses."""
 
     def __init__(self, *, connections: int = 16) -> None:
-        require_near(os.environ.get("DOCKER_HOST"))
+        require_usable()
         with _translated("reach the engine"):
-            self._api = docker.APIClient(
+            self._api = _Client(
                 **docker.utils.kwargs_from_env(),
                 version="auto",
                 timeout=_TIMEOUT_SECONDS,
@@ -276,6 +268,31 @@ class Engine:
         running."""
         with _translated("inspect the container"):
             return int(self._api.inspect_container(container)["State"]["Pid"])
+
+    def make_volume(self, name: str, options: dict[str, str]) -> None:
+        """One of the engine's own driver."""
+        with _translated("make a volume"):
+            self._api.create_volume(name, driver="local", driver_opts=options)
+
+    def remove_volume(self, name: str) -> None:
+        """Refused while something uses it; one that is gone is no error."""
+        with suppress(NotThere), _translated("remove a volume"):
+            self._api.remove_volume(name)
+
+    def put(self, container: str, place: str, archive: Iterable[bytes]) -> None:
+        """Unpack a tar, streamed, in a folder of a container."""
+        with _translated("send files to the engine"):
+            self._api.put_archive(container, place, archive)
+
+    @contextmanager
+    def archive(self, container: str, place: str) -> Iterator[Iterable[bytes]]:
+        """A tar of a folder of a container, as it comes. What is not read is not sent."""
+        url = f"{self._api.base_url}/v{self._api.api_version}/containers/{container}/archive"
+        with _translated("fetch files from the engine"):
+            answer = self._api.get(url, params={"path": place}, stream=True, timeout=_TIMEOUT_SECONDS)
+            with closing(answer):
+                self._api._raise_for_status(answer)
+                yield answer.iter_content(_CHUNK_BYTES)
 
     def labelled(self, label: str, value: str) -> dict[str, dict[str, str]]:
         """Containers with a label, running or not: id -> all labels."""

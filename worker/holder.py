@@ -49,8 +49,9 @@ def archive() -> bytes:
     return content.getvalue()
 
 
-def create_request(cage: Cage) -> dict[str, Any]:
-    """The body of the engine's create request for the container that holds the cage's namespace."""
+def create_request(cage: Cage, runtime: str | None = None) -> dict[str, Any]:
+    """The body of the engine's create request for the container that holds the cage's namespace. runtime:
+    the cage's when None."""
     return {
         "Image": IMAGE,
         "Entrypoint": ["/hold"],
@@ -59,7 +60,7 @@ def create_request(cage: Cage) -> dict[str, Any]:
         "NetworkDisabled": True,
         "Labels": {LABEL_ATTEMPT: cage.attempt, LABEL_WORKER: cage.worker},
         "HostConfig": {
-            "Runtime": cage.runtime,
+            "Runtime": runtime or cage.runtime,
             "NetworkMode": "none",
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],

@@ -76,7 +76,7 @@ def cage_of(
         milli_vcpu=product.milli_vcpu,
         memory_mib=product.memory_mib,
         disk_mib=disk.size_mib,
-        mounts=Mounts(folder / "job", disk.outputs, disk.temporary, secrets),
+        mounts=Mounts(folder / "job", disk.outputs, disk.temporary, secrets, disk.carried),
         seconds=product.max_seconds,
         processes=limits.processes,
         open_files=limits.open_files,

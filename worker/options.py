@@ -82,10 +82,11 @@ runtime_option = click.option(
 )
 scratch_option = click.option(
     "--scratch",
-    type=click.Choice(["auto", "loop", "watched"]),
+    type=click.Choice(["auto", "loop", "watched", "carried"]),
     default="auto",
     show_default=True,
-    help="How a task's disk is bounded: a file system of its own (root), or a watched folder.",
+    help="How a task's disk is bounded: a file system of its own (root), a watched folder, or memory of an "
+    "engine that sees none of our folders.",
 )
 whose_key_option = click.option(
     "--key", metavar="KEY", default=None, help="The worker's key, or its provider's; else that of --data."

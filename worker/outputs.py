@@ -23,7 +23,7 @@ from prixfixe.errors import InvalidInput, PrixfixeError
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, require_output_path
 
 _CHUNK: Final = 1 << 20
-_DEEPEST: Final = 16
+DEEPEST: Final = 16
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a pipe must not wait for its other end.
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -100,8 +100,8 @@ def _walk(descriptor: int, prefix: str, most: int, depth: int) -> Iterator[tuple
     """(path, open parent folder, name) of everything that is no folder, in the order of names. Closes the
     descriptor."""
     try:
-        if depth > _DEEPEST:
-            raise OutputRefused(f"folders nested deeper than {_DEEPEST}", code="output-too-deep")
+        if depth > DEEPEST:
+            raise OutputRefused(f"folders nested deeper than {DEEPEST}", code="output-too-deep")
         names = []
         with os.scandir(descriptor) as entries:
             for entry in entries:
@@ -109,7 +109,7 @@ def _walk(descriptor: int, prefix: str, most: int, depth: int) -> Iterator[tuple
                 if len(names) > most:
                     raise OutputRefused(f"more than {most} entries in one folder", code="output-too-many")
         for name in sorted(names):
-            path = _checked_path(prefix + name)
+            path = checked_path(prefix + name)
             mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
             if stat.S_ISDIR(mode):
                 below = os.open(name, _FOLDER_FLAGS, dir_fd=descriptor)
@@ -155,7 +155,8 @@ def _require_plain(mode: int, path: str) -> None:
     raise OutputRefused(f"{path!r} is {kind}", code="output-not-plain")
 
 
-def _checked_path(path: str) -> str:
+def checked_path(path: str) -> str:
+    """The path; OutputRefused for one that not every system can store."""
     try:
         return require_output_path(path)
     except InvalidInput as error:

@@ -20,6 +20,7 @@ from prixfixe.errors import EngineError
 from prixfixe.protocol.egress import parse_host
 from worker import holder
 from worker.cage import Cage
+from worker.carrying import Carrier
 from worker.containers import ContainerState, EngineLost, Run, container_name, holder_name
 from worker.egress import Proxy, Resolve, look_up
 from worker.engine import Engine, Stream
@@ -56,17 +57,22 @@ class Runner:
     def create(self, cage: Cage) -> str:
         """Make the container, not started; its id. A job that calls hosts gets its namespace first."""
         name = container_name(cage.attempt, cage.task)
+        if cage.mounts.carried is not None:
+            self._engine.remove(name)  # of an earlier try: it has the volumes
+            Carrier(self._engine).bring(cage)
         beside = self._engine.hold(holder.create_request(cage), holder_name(name)) if cage.hosts else None
         return self._engine.create(cage.create_request(beside), name)
 
     def run(self, container: str, job: Job, stopper: Stopper) -> Run:
         """Start a created container and follow it to its end."""
         with self._way_out(job):
-            stream = self._engine.attach(container)
+            # Over TLS what an attached socket has decrypted already would wait for what comes after it.
+            stream = self._engine.attach(container) if job.cage.mounts.carried is None else None
             started = time.monotonic()
             self._engine.start(container)
             # Not before: nothing is killed that does not run yet, and a stop that came by then is told here.
             stopper.arm(lambda: self._kill(container))
+            stream = stream or self._engine.follow(container)
             return self._follow(container, stream, job, stopper, started)
 
     def resume(self, state: ContainerState, job: Job, stopper: Stopper) -> Run:

@@ -10,14 +10,15 @@ that one takes would be part of every job's latency.
 watched: a plain folder whose size is looked at twice a second while the job runs. For a
 worker without root, or in a container. A job can overshoot for half a second; `prixfixe worker check` says
 so.
+
+carried: a plain folder that takes what is fetched from an engine that sees none of ours, after the task has
+ended; the disk itself is memory there, with a hard end (`worker.carrying`).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
-import struct
 import subprocess
 import threading
 import uuid
@@ -25,11 +26,15 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, TypeAlias
 
 from prixfixe.errors import EngineError
 from worker.cage import USER
 from worker.settings import ScratchKind
+from worker.whereabouts import address, is_far, shares_our_mounts
+
+DiskKind: TypeAlias = Literal["loop", "watched", "carried"]
+_CARRIED: Final = "carried"  # marks the folder of such a disk
 
 _LEAST_MIB: Final = 16  # below it ext4 has no room for its own tables
 _INODES: Final = 16384
@@ -48,12 +53,17 @@ def _own_user() -> str | None:
 class Disk:
     """One task's disk: `outputs`, and `temporary`, its /tmp. Belongs to whoever took it."""
 
-    kind: Literal["loop", "watched"]
+    kind: DiskKind
     folder: Path
     size_mib: int
     # Who the task must be to write here; None: the cage's own user. Without root nobody else's files could be
     # read afterwards, so the task is then the user of the process that reads them.
     user: str | None = field(default_factory=_own_user)
+
+    @property
+    def carried(self) -> str | None:
+        """Of a carried disk the name of what the engine has for it."""
+        return carried_name(self.folder)
 
     @property
     def outputs(self) -> Path:
@@ -68,18 +78,30 @@ class Disk:
         return _tree_bytes(self.folder / "disk")
 
 
-class ScratchPool:
-    """Makes disks, keeps one of each wanted size ready, and takes them back."""
+def carried_name(folder: Path) -> str | None:
+    """What the engine calls what it has for the disk in this folder; None when it has nothing."""
+    return f"prixfixe-{folder.name}" if (folder / _CARRIED).exists() else None
 
-    def __init__(self, folder: Path, kind: ScratchKind, *, ready: int = 1) -> None:
+
+class Drops(Protocol):
+    def drop(self, name: str) -> None:
+        """Delete what the engine has under this name."""
+
+
+class ScratchPool:
+    """Makes disks, keeps one of each wanted size ready, and takes them back. carrier: deletes what the engine
+    has of carried ones."""
+
+    def __init__(self, folder: Path, kind: ScratchKind, carrier: Drops, *, ready: int = 1) -> None:
         self._folder = folder
+        self._carrier = carrier
         self._ready = ready
         self._lock = threading.Lock()
         self._spare: dict[int, list[Disk]] = {}
         self._making: Counter[int] = Counter()
         self._made: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
-        self.kind: Literal["loop", "watched"] = _choose(folder) if kind == "auto" else kind
+        self.kind: DiskKind = _choose(folder) if kind == "auto" else kind
 
     def take(self, size_mib: int) -> Disk:
         """A fresh, empty disk: a ready one, else one made now."""
@@ -111,15 +133,17 @@ class ScratchPool:
 
     def discard(self, folder: Path) -> None:
         """Delete a disk of which only the folder is known."""
-        _delete(folder)
+        self._delete(folder)
         with self._lock:
             self._made.discard(folder)
 
     def adopt(self, folder: Path, size_mib: int) -> Disk | None:
         """The disk that an earlier process took, mounted again if the machine restarted; None when it is
         gone."""
-        kind: Literal["loop", "watched"] = "loop" if (folder / "image").exists() else "watched"
-        disk = Disk(kind, folder, size_mib)
+        kind: DiskKind = "loop" if (folder / "image").exists() else "watched"
+        if carried_name(folder) is not None:
+            kind = "carried"
+        disk = _disk(kind, folder, size_mib)
         if kind == "loop" and not os.path.ismount(folder / "disk"):
             with suppress(EngineError):
                 _mount(folder)
@@ -131,7 +155,7 @@ class ScratchPool:
             with self._lock:
                 mine = entry in self._made
             if not mine and entry not in keep:
-                _delete(entry)
+                self._delete(entry)
 
     def close(self) -> None:
         """Delete what was ready and never used."""
@@ -139,25 +163,40 @@ class ScratchPool:
             spare = [disk for disks in self._spare.values() for disk in disks]
             self._spare.clear()
         for disk in spare:
-            self.release(disk)
+            with suppress(EngineError):  # an engine that is away has nothing of a disk that nobody took
+                self.release(disk)
 
     def _make(self, size_mib: int) -> Disk:
         folder = self._folder / uuid.uuid4().hex
-        disk = Disk(self.kind, folder, size_mib)
+        disk = _disk(self.kind, folder, size_mib)
         with self._lock:
             self._made.add(folder)
         (folder / "disk").mkdir(parents=True)
         try:
+            if self.kind == "carried":
+                (folder / _CARRIED).touch()
             if self.kind == "loop":
                 _format(folder / "image", max(size_mib, _LEAST_MIB))
                 _mount(folder)
             for place in (disk.outputs, disk.temporary):
                 place.mkdir(mode=0o700)
-                _give_to_task(place)
+                if self.kind != "carried":
+                    _give_to_task(place)
         except BaseException:
             self.discard(folder)
             raise
         return disk
+
+    def _delete(self, folder: Path) -> None:
+        name = carried_name(folder)
+        if name is not None:
+            self._carrier.drop(name)
+        _delete(folder)
+
+
+def _disk(kind: DiskKind, folder: Path, size_mib: int) -> Disk:
+    """What is fetched is ours, whoever wrote it there."""
+    return Disk(kind, folder, size_mib, None) if kind == "carried" else Disk(kind, folder, size_mib)
 
 
 def _give_to_task(place: Path) -> None:
@@ -166,9 +205,12 @@ def _give_to_task(place: Path) -> None:
         place.chmod(0o700)
 
 
-def _choose(folder: Path) -> Literal["loop", "watched"]:
-    """loop when it works here and the engine shares our mounts; it is tried, not guessed."""
-    if os.geteuid() != 0 or not _engine_sees_our_mounts():
+def _choose(folder: Path) -> DiskKind:
+    """carried when the engine is far; loop when it works here and the engine shares our mounts; it is tried,
+    not guessed."""
+    if is_far(address()):
+        return "carried"
+    if os.geteuid() != 0 or not shares_our_mounts(address()):
         return "watched"
     probe = folder / f"probe-{uuid.uuid4().hex}"
     (probe / "disk").mkdir(parents=True)
@@ -180,20 +222,6 @@ def _choose(folder: Path) -> Literal["loop", "watched"]:
     finally:
         _delete(probe)
     return "loop"
-
-
-def _engine_sees_our_mounts() -> bool:
-    """Whether the engine is a process in our own mount namespace: what is mounted here, it can hand to a
-    task. A remote or rootless engine is not, nor is the host's for a worker that runs in a container."""
-    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if not address.startswith("unix://"):
-        return False
-    with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address.removeprefix("unix://"))
-        size = struct.calcsize("3i")
-        peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
-        return peer > 0 and os.readlink(f"/proc/{peer}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
-    return False
 
 
 def _format(image: Path, size_mib: int) -> None:

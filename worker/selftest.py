@@ -16,14 +16,17 @@ from typing import Any, Final
 
 from prixfixe.errors import EngineError, PrixfixeError
 from worker.cage import GVISOR, TASK_USER, Cage, Mounts
+from worker.carrying import Carrier
 from worker.containers import container_name
 from worker.engine import Engine
 from worker.isolation import AUTO
 from worker.logs import LogTail
+from worker.outputs import OutputLimits, collect
 from worker.runner import Job, Runner
-from worker.scratch import ScratchPool
+from worker.scratch import Disk, ScratchPool
 from worker.settings import Limits, ScratchKind
 from worker.stopping import Stopper
+from worker.whereabouts import address, require_keeper, require_limits, require_shared
 
 _BASE_IMAGE: Final = "prixfixe-base:bookworm"  # what bundles are built on, wherever scripts/setup ran
 _PROBE_SECONDS: Final = 20.0
@@ -73,8 +76,11 @@ def check(data: Path, scratch: ScratchKind, runtime: str, image: str | None) -> 
     yield from _engine_verdicts(info, runtime)
     folder = data / "check"
     try:
-        pool = ScratchPool(folder / "disks", scratch)
+        require_shared(scratch, address())
+        pool = ScratchPool(folder / "disks", scratch, Carrier(engine))
         yield _scratch_verdict(pool)
+        if pool.kind == "carried":
+            require_keeper(info)
         image = image or engine.image_id(_BASE_IMAGE)
         if image is None:
             hint = "give --image sha256:ID of any image with a shell: docker images --no-trunc"
@@ -118,12 +124,17 @@ def _engine_verdicts(info: dict[str, Any], runtime: str) -> Iterator[Verdict]:
         yield Verdict("ok", "seccomp", "the engine's default profile")
     except EngineError as error:
         yield Verdict("bad", "seccomp", error.message, error.hint or "")
+    hint = ""
+    try:
+        require_limits(info)
+    except EngineError as error:
+        hint = error.hint or ""
     for field, what in (("MemoryLimit", "memory"), ("SwapLimit", "swap"), ("PidsLimit", "processes"),
                         ("CpuCfsQuota", "processor time")):  # fmt: skip
         held = bool(info.get(field))
         yield Verdict("ok" if held else "bad", f"limit-{field.lower()}",
                       f"the engine {'can' if held else 'cannot'} limit {what}",
-                      "" if held else "enable its control group")  # fmt: skip
+                      "" if held else hint or "enable its control group")  # fmt: skip
     runtimes = info.get("Runtimes") or {}
     if runtime not in (AUTO, *runtimes):
         yield Verdict(
@@ -145,11 +156,32 @@ def _engine_verdicts(info: dict[str, Any], runtime: str) -> Iterator[Verdict]:
 def _scratch_verdict(pool: ScratchPool) -> Verdict:
     if pool.kind == "loop":
         return Verdict("ok", "disk", "every task gets a disk of its own with a hard end")
+    if pool.kind == "carried":
+        return Verdict(
+            "ok",
+            "disk",
+            "every task's disk is memory of the engine's machine, with a hard end: offer no more memory and"
+            " disk together than it has",
+        )
     return Verdict(
         "weak",
         "disk",
         "a task's disk is measured twice a second, not bounded",
         "run the worker as root on the engine's own host",
+    )
+
+
+def _fetched(engine: Engine, disk: Disk) -> Verdict:
+    """Whether what the probe wrote comes back from an engine elsewhere."""
+    limits = OutputLimits(10, disk.size_mib << 20)
+    Carrier(engine).fetch(disk.carried or "", disk.outputs, limits)
+    came = [file.path for file in collect(disk.outputs, limits).files] == ["probe"]
+    return Verdict(
+        "ok" if came else "bad",
+        "carried",
+        "inputs are sent to the engine and outputs fetched, by its archives"
+        if came
+        else "what a task wrote did not come back from the engine",
     )
 
 
@@ -171,7 +203,7 @@ def _probe(engine: Engine, pool: ScratchPool, folder: Path, runtime: str, image:
         memory_mib=_MEMORY_MIB,
         disk_mib=_DISK_MIB,
         seconds=int(_PROBE_SECONDS),
-        mounts=Mounts(job, disk.outputs, disk.temporary),
+        mounts=Mounts(job, disk.outputs, disk.temporary, carried=disk.carried),
         runtime=runtime,
         user=disk.user or TASK_USER,
     )
@@ -180,6 +212,8 @@ def _probe(engine: Engine, pool: ScratchPool, folder: Path, runtime: str, image:
     try:
         task = Job(cage, disk, LogTail(Limits()), _PROBE_SECONDS, lambda piece: said.append(piece.text))
         run = runner.run(runner.create(task.cage), task, Stopper())
+        if disk.carried is not None and run.exit_code == 0:
+            yield _fetched(engine, disk)
     finally:
         engine.remove(container_name("check"))
         pool.release(disk)

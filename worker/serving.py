@@ -24,16 +24,18 @@ from prixfixe.protocol.outputs import OutputFile
 from worker import calls
 from worker.cage import LABEL_WORKER
 from worker.calls import ANSWER, CHUNK_BYTES, DATA, EVENT, REQUEST, STOP, Channel, RunnerLost
+from worker.carrying import Carrier
 from worker.containers import Run
 from worker.engine import Engine
 from worker.logs import LogTail, Piece
 from worker.outputs import OutputLimits, OutputRefused, collect, open_output
 from worker.outputs import keep as keep_files
 from worker.runner import Job, Runner
-from worker.scratch import ScratchPool
+from worker.scratch import ScratchPool, carried_name
 from worker.selftest import require_seccomp
 from worker.settings import ScratchKind
 from worker.stopping import Stopper
+from worker.whereabouts import address, require_keeper, require_limits, require_shared
 
 log = logging.getLogger("prixfixe.runner")
 
@@ -121,7 +123,7 @@ class Server:
             case calls.Run():
                 return self._run(request, channel)
             case calls.Collect(folder, limits):
-                return _collect(folder, limits)
+                return self._collect(folder, limits)
             case calls.Keep(folder, files, into):
                 shutil.rmtree(into, ignore_errors=True)
                 keep_files(folder, files, into)
@@ -134,9 +136,13 @@ class Server:
     def _describe(self) -> calls.Description:
         info = self.engine.info()
         require_seccomp(info)
+        require_limits(info)
+        if self.pool.kind == "carried":
+            require_keeper(info)
         return calls.Description(
             user=os.geteuid(),
             scratch=self.pool.kind,
+            memory_mib=int(info.get("MemTotal") or 0) >> 20,
             runtimes=tuple(sorted(info.get("Runtimes") or ())),
         )
 
@@ -205,17 +211,24 @@ class Server:
     def pool(self) -> ScratchPool:
         with self._lock:
             if self._pool is None:
-                self._pool = ScratchPool(self._disks, self._scratch)
+                require_shared(self._scratch, address())
+                self._pool = ScratchPool(self._disks, self._scratch, self)
             return self._pool
 
+    def drop(self, name: str) -> None:
+        """What the engine has of a carried disk."""
+        Carrier(self.engine).drop(name)
 
-def _collect(folder: Path, limits: OutputLimits) -> tuple[OutputFile, ...]:
-    try:
-        return collect(folder, limits).files
-    except OSError as error:
-        raise OutputRefused(
-            f"the outputs cannot be read: {error.strerror}", code="output-unreadable", fault="provider"
-        ) from error
+    def _collect(self, folder: Path, limits: OutputLimits) -> tuple[OutputFile, ...]:
+        name = carried_name(folder.parent.parent)
+        try:
+            if name is not None:
+                Carrier(self.engine).fetch(name, folder, limits)
+            return collect(folder, limits).files
+        except OSError as error:
+            raise OutputRefused(
+                f"the outputs cannot be read: {error.strerror}", code="output-unreadable", fault="provider"
+            ) from error
 
 
 def main() -> None:

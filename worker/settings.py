@@ -16,7 +16,7 @@ from prixfixe.protocol.money import Money
 from worker.gpus import Gpu
 
 Sells = Literal["both", "bundles", "bids"]
-ScratchKind = Literal["auto", "loop", "watched"]
+ScratchKind = Literal["auto", "loop", "watched", "carried"]
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 

@@ -16,6 +16,7 @@ import pytest
 from prixfixe.errors import EngineError
 from prixfixe.protocol.outputs import OutputManifest
 from worker.cage import GVISOR, TASK_USER, Cage, Mounts
+from worker.carrying import Carrier
 from worker.containers import Run, container_name
 from worker.engine import Engine
 from worker.logs import LogTail, Piece
@@ -137,7 +138,7 @@ class Bench:
             memory_mib=memory_mib,
             disk_mib=disk_mib,
             seconds=max(1, int(seconds)),
-            mounts=Mounts(place, disk.outputs, disk.temporary),
+            mounts=Mounts(place, disk.outputs, disk.temporary, carried=disk.carried),
             processes=processes,
             runtime=self.runtime,
             hosts=hosts,
@@ -173,7 +174,7 @@ def runtime(engine: Engine, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def bench(engine: Engine, image: str, runtime: str, tmp_path: Path) -> Iterator[Bench]:
-    pool = ScratchPool(tmp_path / "disks", "auto")
+    pool = ScratchPool(tmp_path / "disks", "auto", Carrier(engine))
     bench = Bench(engine, image, tmp_path / "runs", pool, runtime)
     yield bench
     for disk in bench.disks:

@@ -4,88 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.cage.conftest import root_file_system
-from tests.support.devnet import wait_for
 from tests.support.own_bridge import own_bridge
+from tests.support.own_engine import OwnEngine
 from tests.worker.conftest import Stage
 from worker.engine import Engine
 from worker.states import read_states
 
 pytestmark = [pytest.mark.engine, pytest.mark.chain]
-
-
-@dataclass
-class OwnEngine:
-    """A second dockerd, with a containerd of its own."""
-
-    folder: Path
-    bridge: str
-    process: subprocess.Popen[bytes] | None = field(default=None)
-
-    @property
-    def address(self) -> str:
-        return f"unix://{self.folder}/docker.sock"
-
-    def start(self) -> None:
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *("dockerd", "--host", self.address, "--data-root", str(self.folder / "data")),
-                    *("--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "pid")),
-                    *(
-                        "--bridge",
-                        self.bridge,
-                        "--iptables=false",
-                        "--ip6tables=false",
-                        "--storage-driver",
-                        "vfs",
-                    ),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        wait_for(self.answers, 60, "the engine's start")
-
-    def answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.connect(self.address.removeprefix("unix://"))
-            except OSError:
-                return False
-            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-            return b"200 OK" in connection.recv(100)
-
-    def kill(self) -> None:
-        """As a power cut would: dockerd, its containerd and all containers at once."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for place in Path("/proc").iterdir():
-            try:
-                words = (place / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if str(self.folder / "exec").encode() in words:
-                os.kill(int(place.name), signal.SIGKILL)
-        (self.folder / "pid").unlink(missing_ok=True)
-
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(30)
 
 
 @pytest.fixture

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe.errors import ConfigurationError, EngineError
+from prixfixe.errors import EngineError
 from prixfixe.keys import load_signer
 from tests.support.devnet import wait_for
 from tests.worker.conftest import Stage
 from worker import calls
-from worker.engine import require_near
 from worker.hands import Hands
 from worker.outputs import OutputLimits, OutputRefused
 
@@ -143,20 +142,6 @@ class TestWhenItDies:
         assert report.status == 0
         assert stage.service.logs[given.attempt] == b"before\nafter\n"
         assert [file.path for file in report.tasks[0].outputs.files] == ["x"]
-
-
-class TestWhichEngine:
-    @pytest.mark.parametrize("address", ["tcp://10.0.0.9:2376", "ssh://me@elsewhere", "ssh://localhost"])
-    def test_one_of_another_machine_is_refused(self, address: str) -> None:
-        with pytest.raises(ConfigurationError, match="on another machine") as caught:
-            require_near(address)
-        assert caught.value.code == "engine-elsewhere"
-
-    @pytest.mark.parametrize(
-        "address", [None, "", "unix:///run/user/1000/docker.sock", "tcp://127.0.0.1:2375"]
-    )
-    def test_one_of_this_machine_is_taken(self, address: str | None) -> None:
-        require_near(address)
 
 
 class TestCalls:
