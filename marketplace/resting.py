@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, cast, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainView
@@ -23,13 +25,14 @@ from prixfixe.protocol.typed_data import format_bytes32
 @dataclass(frozen=True, slots=True)
 class MarketTerms:
     """contract, operator: addresses. grace, surety: the contract's policy. silence_seconds: after which a
-    worker is lost."""
+    worker is lost. newcomer_cap: as in `rules.Conditions`."""
 
     contract: str
     operator: str
     grace: int
     surety: int
     silence_seconds: float
+    newcomer_cap: int | None = None
 
     def conditions(self, now: int) -> Conditions:
         """What holds at the chain's time `now`."""
@@ -40,10 +43,12 @@ class MarketTerms:
             grace=self.grace,
             surety=self.surety,
             heartbeat_seconds=self.silence_seconds,
+            newcomer_cap=self.newcomer_cap,
         )
 
 
 _NO_GRADES: Final[Mapping[str, Grade]] = {}
+_NOTHING: Final[Mapping[str, int]] = {}
 
 
 def capabilities_of(resources: Mapping[str, Any]) -> frozenset[str]:
@@ -63,9 +68,15 @@ class Resting:
         """Whose accounts the rules ask for."""
         return sorted({row["provider"] for row in self.rows})
 
-    def offered(self, view: ChainView, now: float, grades: Mapping[str, Grade] = _NO_GRADES) -> list[Offered]:
+    def offered(
+        self,
+        view: ChainView,
+        now: float,
+        grades: Mapping[str, Grade] = _NO_GRADES,
+        under_way: Mapping[str, int] = _NOTHING,
+    ) -> list[Offered]:
         """The asks at the service's time `now`; `view` knows the providers' accounts, `grades` their grades
-        where they matter: an auction does not look at them."""
+        where they matter: an auction does not look at them. under_way: of `newcomers_open`."""
         return [
             Offered(
                 worker=row["worker"],
@@ -78,6 +89,7 @@ class Resting:
                 provider_era=view.accounts[row["provider"]].era,
                 grade=grades.get(row["provider"], Grade.NEW),
                 has=capabilities_of(row["resources"]),
+                newcomer_open=under_way.get(row["provider"]),
             )
             for row in self.rows
         ]
@@ -136,6 +148,16 @@ _MATCHING: Final = select(lots.c.job, lots.c.lot, lots.c["count"].label("tasks")
 )
 
 
+_OPEN_DEALS: Final = select(cast(deals.c.deal, Text)).where(deals.c.state == "open")
+
+
+@lru_cache(maxsize=50_000)
+def _shares(deal: str) -> tuple[tuple[str, int], ...]:
+    """Each provider of a deal, as it is stored, with what it will be paid at most."""
+    told = json.loads(deal)
+    return tuple((leg["provider"], int(leg["pay"]) * int(told["count"])) for leg in told["legs"])
+
+
 def busy_slots(connection: Connection) -> Counter[str]:
     """Slots taken by worker: open deals that it has not reported on, and matches that are under way. A lot
     takes as many as it has tasks, and no more than the worker's asks give to one lot."""
@@ -154,3 +176,21 @@ def busy_slots(connection: Connection) -> Counter[str]:
         for leg in legs:
             busy[leg["worker"]] += slots_taken(Ask.from_json(leg["ask"]), row.tasks)
     return busy
+
+
+def newcomers_open(connection: Connection, newcomers: Collection[str]) -> dict[str, int]:
+    """What is under way with each of these providers, token units: their pay in open deals and in matches
+    that are on their way."""
+    total = dict.fromkeys(newcomers, 0)
+    if not total:
+        return total
+    for (terms,) in connection.execute(_OPEN_DEALS):
+        for provider, value in _shares(terms):
+            if provider in total:
+                total[provider] += value
+    for row in connection.execute(_MATCHING).all():
+        match = outbox.last_match(connection, row.job, row.lot)
+        for leg in [] if match is None else match["arguments"]["asks"]:
+            if leg["ask"]["provider"] in total:
+                total[leg["ask"]["provider"]] += int(leg["ask"]["price"]) * row.tasks
+    return total

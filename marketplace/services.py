@@ -108,6 +108,7 @@ class Services:
             grace=policy.grace,
             surety=policy.surety.units,
             silence_seconds=settings.silence_seconds,
+            newcomer_cap=settings.max_newcomer_units,
         )
         trades = Trades(store, chain)
         reputations = Reputations(store, chain)

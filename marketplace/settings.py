@@ -31,7 +31,8 @@ class ServiceSettings:
     to see before anybody orders. trusted_proxies: addresses or networks of proxies in front, whose
     X-Forwarded-For says who is asking. checkers: key specs of the accounts with which paid results are bought
     again to check them; none: nothing is checked. check_least: no result is checked with a lower chance,
-    millionths. check_trials: results of a newcomer that are always checked.
+    millionths. check_trials: results of a newcomer that are always checked. max_newcomer_units: of the
+    token, that may be under way with a provider without a record ($100).
     """
 
     data: Path
@@ -55,6 +56,7 @@ class ServiceSettings:
     checkers: tuple[str, ...] = ()
     check_least: int = Rule().least
     check_trials: int = Rule().trials
+    max_newcomer_units: int = 100_000_000
     max_log_bytes: int = 16 * 2**20
     max_body_bytes: int = 2**20
     session_seconds: int = 86_400

@@ -12,13 +12,14 @@ from sqlalchemy.engine import RowMapping
 from marketplace.auctions import promised_of, purses_of
 from marketplace.chain import ChainReader
 from marketplace.reputation import Reputations
-from marketplace.resting import MarketTerms, resting_asks
+from marketplace.resting import MarketTerms, newcomers_open, resting_asks
 from marketplace.store import transitions
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, cursor, jobs, lots
 from marketplace.wanted import COLUMNS, SOURCE, wanted_of
 from prixfixe.errors import Conflict
 from prixfixe.market.matching import Round, match
+from prixfixe.market.reputation import Grade
 from scheduler.duty import Duty
 
 _LOTS_A_ROUND: Final = 500
@@ -54,10 +55,12 @@ class Matcher(Duty):
         view = self._chain.look(accounts=sorted(customers.union(resting.providers)), fee=True)
         purses = purses_of(customers, promised, view, self._terms.surety)
         grades = self._reputations.grades(resting.providers, view.time)
+        with self.store.read() as connection:
+            under_way = newcomers_open(connection, [one for one in grades if grades[one] is Grade.NEW])
         wanted = [wanted_of(row, tried, view.fee_bps) for row, tried in zip(waiting, past, strict=True)]
         matched = match(
             wanted,
-            resting.offered(view, now, grades),
+            resting.offered(view, now, grades, under_way),
             self._terms.conditions(view.time),
             seed,
             {customer: purse.free for customer, purse in purses.items()},

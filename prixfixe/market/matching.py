@@ -10,6 +10,7 @@ was found guilty lately, is taken only where the others are too few or, together
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,7 @@ def match(
     purses: what each customer can spend, token units; None: enough."""
     left = dict(purses or {})
     free = {ask.worker: ask.free_slots for ask in offered}
+    given: Counter[str] = Counter()  # in this round, by provider: token units
     by_product: dict[bytes, list[Offered]] = {}
     for ask in offered:
         by_product.setdefault(ask.ask.product, []).append(ask)
@@ -56,7 +58,7 @@ def match(
         candidates: list[Offered] = []
         excluded: list[str] = []
         for ask in by_product.get(lot.product, []):
-            present = replace(ask, free_slots=free[ask.worker])
+            present = replace(ask, free_slots=free[ask.worker], newcomer_open=_open(ask, given))
             why = why_not(lot, present, conditions)
             if why is None:
                 candidates.append(ask)
@@ -68,10 +70,16 @@ def match(
             continue
         for ask in chosen:
             free[ask.worker] -= slots_taken(ask.ask, lot.count)
+            given[ask.ask.provider] += ask.ask.price * lot.count
         if purses is not None:
             left[lot.customer] -= lot.cost
         pairs.append(Pair(lot, chosen))
     return Round(tuple(pairs), tuple(waiting))
+
+
+def _open(ask: Offered, given: Mapping[str, int]) -> int | None:
+    """What is under way with a newcomer by now."""
+    return None if ask.newcomer_open is None else ask.newcomer_open + given.get(ask.ask.provider, 0)
 
 
 def _chosen(

@@ -28,7 +28,8 @@ class Conditions:
 
     now: the chain's time, seconds. contract: the market's address. matcher: who will call `matchPurchase`.
     grace: seconds that a deal gets beside its run time. surety: token units that a provider keeps free.
-    heartbeat_seconds: silence after which a worker is lost.
+    heartbeat_seconds: silence after which a worker is lost. newcomer_cap: token units that may be under way
+    with a provider without a record; None: any number.
     """
 
     now: int
@@ -37,6 +38,7 @@ class Conditions:
     grace: int
     surety: int
     heartbeat_seconds: float
+    newcomer_cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Offered:
     silent_seconds: since the last heartbeat. cooling: it failed a deal a moment ago. free_slots: what the
     worker can take beside its open deals. provider_free: token units in the provider's account.
     provider_era: its present era. grade: what its deals say of it. has: what its worker has beyond others.
+    newcomer_open: token units that are under way with its provider, when that has no record; None: it has
+    one, or nobody looked.
     """
 
     worker: str
@@ -86,6 +90,7 @@ class Offered:
     provider_era: int
     grade: Grade = Grade.NEW
     has: frozenset[str] = frozenset()
+    newcomer_open: int | None = None
 
 
 Holds: TypeAlias = Callable[[Wanted, Offered, Conditions], bool]
@@ -194,6 +199,12 @@ def has_not_failed_it(wanted: Wanted, offered: Offered, conditions: Conditions) 
     return offered.worker not in wanted.failed_on
 
 
+def has_room_for_it(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
+    if conditions.newcomer_cap is None or offered.newcomer_open is None:
+        return True
+    return offered.newcomer_open + offered.ask.price * wanted.count <= conditions.newcomer_cap
+
+
 def is_not_cooling(wanted: Wanted, offered: Offered, conditions: Conditions) -> bool:
     return not offered.cooling
 
@@ -219,6 +230,13 @@ def _needs_admit(wanted: Wanted, offered: Offered, conditions: Conditions) -> st
 def _surety_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
     missing = conditions.surety - offered.provider_free
     return f"its provider's account lacks {Money(missing)}"
+
+
+def _cap_admits(wanted: Wanted, offered: Offered, conditions: Conditions) -> str:
+    cap = Money(conditions.newcomer_cap or 0)
+    return (
+        f"it takes {cap} at once until it has a record, and {Money(offered.newcomer_open or 0)} is under way"
+    )
 
 
 # In the order in which they are asked; an ask is counted under the first that excludes it. What only time
@@ -263,6 +281,7 @@ RULES: Final[tuple[Rule, ...]] = (
         any_lot=True,
     ),
     Rule("without the surety", keeps_the_surety, _surety_admits, any_lot=True),
+    Rule("a newcomer with enough under way", has_room_for_it, _cap_admits),
     Rule("cooling down after a failure", is_not_cooling, "it is asked again in a few minutes", any_lot=True),
     Rule("busy", has_a_free_slot, "it is free when what it runs has ended"),
 )

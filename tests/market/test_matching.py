@@ -243,3 +243,17 @@ class TestReplicas:
         found = match([self.THREE, self.THREE, one], asks, CONDITIONS, b"")
         assert [pair.wanted for pair in found.pairs] == [self.THREE, one]
         assert found.pairs[1].offered[0].worker == address(12)
+
+
+def test_a_newcomer_gets_no_more_than_its_cap_at_once_in_one_round_or_many() -> None:
+    capped = replace(CONDITIONS, newcomer_cap=3_000_000)
+    ask = replace(offered(), free_slots=9, newcomer_open=0)
+    wanted = [replace(WANTED, lot=lot) for lot in range(3)]
+    told = match(wanted, [ask], capped, b"")
+    assert [pair.wanted.lot for pair in told.pairs] == [0, 1], "a third would make $3.60"
+    assert [why for _, why in told.waiting] == ["1 ask: 1 a newcomer with enough under way"]
+    proven = replace(ask, newcomer_open=None)
+    assert len(match(wanted, [proven], capped, b"").pairs) == 3
+    full = replace(ask, newcomer_open=2_000_000)
+    nearest = diagnose(WANTED, [full], capped).nearest or ""
+    assert "it takes $3.00 at once until it has a record, and $2.00 is under way" in nearest

@@ -125,6 +125,19 @@ def test_an_order_whose_account_was_emptied_waits_with_the_reason_and_runs_when_
     assert (service.lot(job)["state"], service.job(job)["state"]) == ("open", "running")
 
 
+def test_a_newcomer_gets_its_next_lot_when_less_is_under_way(service: Service) -> None:
+    worker = service.ready_worker(slots=20)
+    orders = [service.order(tasks=10, lot=10, nonce=nonce) for nonce in (1, 2)]
+    service.step()
+    assert [service.lot(job)["state"] for job in orders] == ["open", "free"]
+    assert service.lot(orders[1])["waiting_reason"] == "1 ask: 1 a newcomer with enough under way"
+    service.report(worker, status=5, reason=Reason(code="no-column", message="no column", fault="customer"))
+    service.step()
+    service.beat(worker)
+    service.step()
+    assert service.lot(orders[1])["state"] == "open"
+
+
 def test_many_lots_of_one_order_are_settled_each_once(service: Service) -> None:
     service.ready_worker(slots=3)
     job = service.order(tasks=3, lot=1)

@@ -52,6 +52,7 @@ from tests.support.market import OFFER, PAY, LocalMarket, manifest_of
 from tests.support.stores import migrated_store
 
 SILENCE_SECONDS = 3.0
+NEWCOMER_CAP = 20_000_000
 OUTPUTS = OutputManifest((OutputFile("out.csv", "ab" * 32, 10),))
 
 
@@ -109,6 +110,7 @@ class Service:
             grace=policy.grace,
             surety=policy.surety,
             silence_seconds=SILENCE_SECONDS,
+            newcomer_cap=NEWCOMER_CAP,
         )
         self.reputations = Reputations(self.store, reader)
         self.matcher = Matcher(self.store, reader, terms, self.reputations)
