@@ -16,6 +16,7 @@ from marketplace.store import outbox, rounds, states, transitions
 from marketplace.store.database import Store
 from marketplace.store.settling import Standing, settle_when_signed, standing_of
 from marketplace.store.tables import attempts, deals, jobs, lots, workers
+from marketplace.store.tables import rounds as rounds_table
 from prixfixe.errors import Conflict
 from prixfixe.market import quorum
 from prixfixe.protocol.deals import Due
@@ -63,13 +64,18 @@ class Reaper(Duty):
         if clock - self._began >= _RETURN_SILENCES * self._settings.silence_seconds:
             self._lose_silent_workers(clock)
         with self.store.read() as connection:
-            open_deals = connection.execute(select(deals).where(deals.c.state == "open")).mappings().all()
+            is_open = select(deals.c.id).where(deals.c.state == "open").limit(1)
+            any_open = connection.execute(is_open).first() is not None
             waiting = connection.execute(_waiting_lots()).mappings().all()
-        if not open_deals and not waiting:
+        if not any_open and not waiting:
             return _IDLE_SECONDS
         now = self._chain.look().time
-        for row in open_deals:
-            self._look_at_deal(row, now)
+        with self.store.read() as connection:
+            noteworthy = connection.execute(_noteworthy(now)).mappings().all()
+            under_way = outbox.deals_under_way(connection, "settle")
+        for row in noteworthy:
+            if (row["id"], row["opening"]) not in under_way:
+                self._look_at_deal(row, now)
         self._end_hopeless_lots(waiting, now)
         return _ALIVE_SECONDS
 
@@ -161,6 +167,21 @@ class Reaper(Duty):
                     transitions.lot_ended(connection, row["job"], row["lot"], reason, states.LOT_GIVEN_UP)
                 except Conflict:
                     continue  # matched or cancelled in this very moment
+
+
+def _noteworthy(now: int) -> Select[tuple[object, ...]]:
+    """Open deals that may need something. One whose only worker is at it needs nothing before its deadline,
+    and nearly all are like that: looking at each of them at each event of the chain would cost the square of
+    their number. now: the chain's time."""
+    here = (attempts.c.deal == deals.c.id) & (attempts.c.opening == deals.c.opening)
+    at_it = attempts.c.state.in_(("assigned", "running")) & attempts.c.signature.is_(None)
+    several = (rounds_table.c.deal == deals.c.id) & (rounds_table.c.opening == deals.c.opening)
+    return select(deals).where(
+        deals.c.state == "open",
+        (deals.c.deadline < now)
+        | ~select(attempts.c.id).where(here, at_it).exists()
+        | select(rounds_table.c.deal).where(several).exists(),
+    )
 
 
 def _must_close(standing: Standing, due: Due, now: int, grace: int) -> bool:

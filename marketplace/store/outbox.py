@@ -77,6 +77,15 @@ def is_under_way(connection: Connection, call: Call, deal: str, opening: int) ->
     return last is not None and last["state"] in IN_FLIGHT
 
 
+def deals_under_way(connection: Connection, call: Call) -> set[tuple[str, int]]:
+    """The deals, by id and opening, of which such a wish is pending or sent."""
+    query = select(transactions.c.purpose).where(
+        transactions.c.call == call, transactions.c.state.in_(IN_FLIGHT)
+    )
+    wishes = (purpose.split(":") for purpose in connection.execute(query).scalars())
+    return {(deal, int(opening)) for _, deal, opening, _ in wishes}
+
+
 def last_match(connection: Connection, job: str, lot: int) -> RowMapping | None:
     """The newest `match` of a lot, whatever its state."""
     return _last(connection, f"match:{job}:{lot}")

@@ -288,7 +288,8 @@ def lot_settled(connection: Connection, job: str, lot: int) -> None:
 def _end_job(connection: Connection, job: str) -> None:
     """queued or running -> settled or refunded, when no lot is left to do. The one place where a job
     ends."""
-    ends = connection.execute(select(lots.c.state).where(lots.c.job == job)).scalars().all()
+    # The database tells them apart: a job may have thousands of lots, and each of them asks here at its end.
+    ends = connection.execute(select(lots.c.state).where(lots.c.job == job).distinct()).scalars().all()
     if any(end not in ("settled", "ended") for end in ends):
         return
     how = states.JOB_SETTLED if "settled" in ends else states.JOB_REFUNDED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from sqlalchemy import event
 
 from marketplace.store import transitions
 from marketplace.store.tables import chain_events, deals, job_events, workers
@@ -41,6 +42,27 @@ def test_an_order_is_matched_paid_run_settled_and_charged_its_price(service: Ser
     assert deal["state"] == "settled"
     assert len(deal["signatures"]) == 1
     assert deal["ended"]["time"] >= deal["opened"]["time"]
+
+
+def test_many_deals_at_which_workers_are_cost_the_reaper_no_more_than_one(service: Service) -> None:
+    asked: list[str] = []
+    event.listen(service.store.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+    def questions() -> int:
+        asked.clear()
+        service.reaper.run_once()
+        return len(asked)
+
+    service.ready_worker(slots=3)
+    service.order(nonce=1)
+    service.step()
+    of_one = questions()
+    for nonce in (2, 3):
+        service.order(nonce=nonce)
+    service.step()
+
+    assert [deal["state"] for deal in service.rows(deals)] == ["open"] * 3
+    assert questions() == of_one > 0
 
 
 def test_a_failure_of_the_customers_gives_the_whole_price_back_and_is_not_retried(service: Service) -> None:
