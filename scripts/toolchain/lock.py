@@ -45,6 +45,7 @@ def lock(upgrade: bool) -> None:
         _compile(source.with_suffix(".txt"), str(source.relative_to(ROOT)), same)
     _compile(REQUIREMENTS / "ape.txt", "requirements/ape.in", newest)
     _compile(REQUIREMENTS / "analysis.txt", "requirements/analysis.in", newest)
+    _compile(REQUIREMENTS / "celery.txt", "requirements/celery.in", newest)
     npm = system.find("npm")
     if npm is None:
         raise ScriptError("npm was not found")

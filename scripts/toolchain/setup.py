@@ -31,9 +31,10 @@ examples:
   scripts/setup --keep-engine    leave the Docker engine running (scripts/setup --stop-engine ends it)
   scripts/setup --with ape       also the environment of its own in which ape runs
   scripts/setup --with analysis  the same for slither and halmos
+  scripts/setup --with celery    the same for Celery, and Redis: what `scripts/bench throughput` compares with
 """
-OPTIONAL = ("ape", "compose", "analysis", "office")
-ON_REQUEST = ("office",)
+OPTIONAL = ("ape", "compose", "analysis", "office", "celery")
+ON_REQUEST = ("office", "celery")
 """What `scripts/test` sets up only when the area is named: large, and its tests skip themselves without."""
 
 
@@ -55,6 +56,12 @@ def packages(extras: Sequence[str] = ()) -> list[Package]:
         wanted.append(
             Package(
                 "libreoffice-calc-nogui", "adds up the tests' tables too", lambda: system.on_path("soffice")
+            )
+        )
+    if "celery" in extras:
+        wanted.append(
+            Package(
+                "redis-server", "Celery's broker, for a benchmark", lambda: system.on_path("redis-server")
             )
         )
     return wanted
@@ -94,6 +101,9 @@ def steps(extras: Sequence[str] = ()) -> list[Step]:
     if "analysis" in extras:
         does = "making .venv-analysis from requirements/analysis.txt"
         listed.append(Step("analysis", does, venv.analysis_missing, venv.make_analysis))
+    if "celery" in extras:
+        does = "making .venv-celery from requirements/celery.txt"
+        listed.append(Step("celery", does, venv.celery_missing, venv.make_celery))
     return listed
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from toolchain.project import (
     ANALYSIS_VENV,
     APE_VENV,
+    CELERY_VENV,
     REQUIREMENTS,
     ROOT,
     VENV,
@@ -98,3 +99,11 @@ def analysis_missing() -> str | None:
 
 def make_analysis() -> None:
     make(ANALYSIS_VENV, REQUIREMENTS / "analysis.txt", project=False)
+
+
+def celery_missing() -> str | None:
+    return missing(CELERY_VENV, REQUIREMENTS / "celery.txt")
+
+
+def make_celery() -> None:
+    make(CELERY_VENV, REQUIREMENTS / "celery.txt", project=False)
