@@ -9,6 +9,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import grant, known_sizes, may_read, owned
 from marketplace.logs import Logs
+from marketplace.retention import Keeping
 from marketplace.store.database import Store
 from marketplace.store.progress import log_appended, log_bytes, progress_reported, task_ended
 from marketplace.store.reports import attempt_reported
@@ -29,11 +30,12 @@ from prixfixe.protocol.typed_data import Domain, format_bytes32
 class Assignments:
     """The worker's side of an attempt. Every call names its worker's key; nobody else's attempt exists."""
 
-    def __init__(self, store: Store, logs: Logs, domain: Domain, workers: Workers) -> None:
+    def __init__(self, store: Store, logs: Logs, domain: Domain, workers: Workers, keeping: Keeping) -> None:
         self._store = store
         self._logs = logs
         self._domain = domain
         self._workers = workers
+        self._keeping = keeping
 
     def next(self, key: str) -> wire.Assignment | None:
         """The oldest attempt that the worker has not started, or started and lost; None when there is
@@ -106,6 +108,8 @@ class Assignments:
                 if succeeded:
                     digests = [file.sha256 for task in report.tasks for file in task.outputs.files]
                     grant(connection, digests, Deal.from_json(deal["deal"]).customer)
+                    sold = select(jobs.c.deliver_by, jobs.c.offer_id).where(jobs.c.id == row["job"])
+                    self._keeping.keep(connection, digests, *connection.execute(sold).one())
                 # Its slot is free: what waits may be matched with it now.
                 self._store.notify(connection, "asks")
         except Conflict as error:

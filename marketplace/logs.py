@@ -71,6 +71,10 @@ class Logs:
         except FileNotFoundError:
             return
 
+    def remove(self, attempt: str, task: int) -> None:
+        """Delete the log of an attempt's task, if it wrote one."""
+        self._path(attempt, task).unlink(missing_ok=True)
+
     def _write(self, path: Path, at: int, data: bytes) -> None:
         with clear_when_full():
             handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)

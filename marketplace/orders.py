@@ -15,6 +15,7 @@ from marketplace.blobs import known_sizes, owned
 from marketplace.chain import AccountView, ChainReader, ChainView
 from marketplace.placing import Placed, Placing, Way, remember_key, require_same_key
 from marketplace.replacing import make_way
+from marketplace.retention import Keeping
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Raised, Store
 from marketplace.store.tables import bundles, jobs, lots, quotes
@@ -53,6 +54,7 @@ class Orders:
         domain: Domain,
         grace: int,
         surety: Money,
+        keeping: Keeping,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -61,6 +63,7 @@ class Orders:
         self._domain = domain
         self._grace = grace
         self._surety = surety
+        self._keeping = keeping
         self._clock = clock
 
     def place(self, given: Placing, caller: str | None = None) -> Placed:
@@ -164,6 +167,11 @@ class Orders:
             manifest=way.quoted.manifest.model_dump(mode="json"),
             terms=way.agreed,
         )
+        names = [file.sha256 for file in way.quoted.manifest.files]
+        if len(known_sizes(connection, names)) < len(set(names)):
+            _require_inputs(connection, way.quoted, order.customer)  # deleted since it was looked at
+        offer_id = None if isinstance(order, Bid) else format_bytes32(order.bundle)
+        self._keeping.keep(connection, names, order.deliver_by, offer_id)
         return Placed(way.job, new=True)
 
     def _require_signature(self, digest: bytes, request: wire.JobRequest) -> None:

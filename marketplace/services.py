@@ -29,6 +29,7 @@ from marketplace.quoting import Quoting
 from marketplace.receipts import Receipts
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
+from marketplace.retention import Keeping, Retention
 from marketplace.rounds import Rounds
 from marketplace.seals import Seals
 from marketplace.sessions import Sessions
@@ -72,6 +73,7 @@ class Services:
     rounds: Rounds
     seals: Seals
     receipts: Receipts
+    retention: Retention
     trades: Trades
     reputations: Reputations
     income: Income
@@ -116,6 +118,7 @@ class Services:
         issued = IssuedQuotes(store, domain, signer, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
         live = LiveAsks(terms, clock)
+        keeping = Keeping(settings.retention_days, policy.window)
         quoting = Quoting(store, settings, chain, issued, terms, live, clock)
         return Services(
             settings=settings,
@@ -141,14 +144,15 @@ class Services:
             bundles=Bundles(store, chain, desk, policy.grace, clock),
             quotes=Quotes(quoting),
             bid_quotes=BidQuotes(quoting),
-            orders=Orders(store, settings, chain, domain, policy.grace, policy.surety, clock),
+            orders=Orders(store, settings, chain, domain, policy.grace, policy.surety, keeping, clock),
             jobs=Jobs(store, blobs, logs),
             cases=cases,
             workers=workers,
-            assignments=Assignments(store, logs, domain, workers),
+            assignments=Assignments(store, logs, domain, workers, keeping),
             rounds=Rounds(store, domain),
             seals=Seals(store, clock),
             receipts=Receipts(store, domain, signer),
+            retention=Retention(store, chain, blobs, logs, signer, keeping, clock),
             trades=trades,
             reputations=reputations,
             desk=desk,

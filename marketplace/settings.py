@@ -32,7 +32,9 @@ class ServiceSettings:
     X-Forwarded-For says who is asking. checkers: key specs of the accounts with which paid results are bought
     again to check them; none: nothing is checked. check_least: no result is checked with a lower chance,
     millionths. check_trials: results of a newcomer that are always checked. max_newcomer_units: of the
-    token, that may be under way with a provider without a record ($100).
+    token, that may be under way with a provider without a record ($100). retention_days:
+    for which files and logs of an order are kept after it is over, and files that nobody ordered with; a
+    bundle's own promise comes before it.
     """
 
     data: Path
@@ -58,6 +60,7 @@ class ServiceSettings:
     check_trials: int = Rule().trials
     max_newcomer_units: int = 100_000_000
     max_log_bytes: int = 16 * 2**20
+    retention_days: int = 90
     max_body_bytes: int = 2**20
     session_seconds: int = 86_400
     nonce_seconds: int = 300
@@ -74,7 +77,7 @@ class ServiceSettings:
                 )
         for field in fields(self):
             value = getattr(self, field.name)
-            if (field.name.startswith("max_") or field.name.endswith("_seconds")) and value <= 0:
+            if (field.name.startswith("max_") or field.name.endswith(("_seconds", "_days"))) and value <= 0:
                 raise ConfigurationError(f"{field.name} is {value!r}, not above zero")
             if field.name.endswith("_per_minute") and value < 0:
                 raise ConfigurationError(f"{field.name} is {value!r}, below zero", hint="0 for any number")

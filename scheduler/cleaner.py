@@ -1,10 +1,13 @@
-"""The cleaner: takes away what uploads left that nobody went on with, and secrets of attempts that ended."""
+"""The cleaner: takes away what uploads left that nobody went on with, secrets of attempts that ended, and
+what nobody has to keep any more."""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
+from marketplace.retention import Retention
 from marketplace.seals import Seals
 from marketplace.store.database import Store
 from marketplace.uploads import Uploads
@@ -13,15 +16,19 @@ from scheduler.duty import Duty
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 300.0
+_RETENTION_SECONDS: Final = 3600.0
 
 
 class Cleaner(Duty):
-    """Looks at every unfinished upload and every sealed secret now and then."""
+    """Looks at every unfinished upload and every sealed secret now and then, and once an hour at what is
+    kept."""
 
     name = "cleaner"
 
-    def __init__(self, store: Store, uploads: Uploads, seals: Seals) -> None:
+    def __init__(self, store: Store, uploads: Uploads, seals: Seals, retention: Retention) -> None:
         super().__init__(store)
+        self._retention: Final = retention
+        self._looked = float("-inf")
         self._uploads: Final = uploads
         self._seals: Final = seals
 
@@ -30,4 +37,9 @@ class Cleaner(Duty):
         removed = self._uploads.sweep() + self._uploads.blobs.sweep()
         if removed:
             log.info("%d unfinished uploads were too old and are gone", removed)
+        if time.monotonic() - self._looked >= _RETENTION_SECONDS:
+            files, logs = self._retention.sweep()
+            self._looked = time.monotonic()
+            if files or logs:
+                log.info("%d files and the logs of %d jobs were kept long enough and are gone", files, logs)
         return _PAUSE_SECONDS

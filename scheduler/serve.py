@@ -207,7 +207,7 @@ def build_duties(
         Auctioneer(store, reader, services.blobs, services.terms, client.domain),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Archivist(store, Archive(settings.data / "archive")),
-        Cleaner(store, services.uploads, services.seals),
+        Cleaner(store, services.uploads, services.seals, services.retention),
         *_verifying(services, client, reader, policy),
     )
 

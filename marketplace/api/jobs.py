@@ -173,6 +173,12 @@ def output(services: ServicesDep, caller: Caller, job: JobId, path: str) -> File
     return file_response(str(found.path), found.sha256, found.name)
 
 
+@router.get("/{job}/deletions")
+def deletions(services: ServicesDep, caller: Caller, job: JobId) -> wire.Deletions:
+    """What was deleted of a job, and when, signed by the operator."""
+    return services.retention.told(job, caller)
+
+
 @router.get("/{job}/receipt")
 def receipt(services: ServicesDep, caller: Caller, job: JobId) -> Response:
     """What happened, with every signature, in canonical JSON: anyone can check it without this service."""

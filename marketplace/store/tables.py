@@ -83,6 +83,24 @@ blobs = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+kept_files = Table(  # until when a file is kept for those who named it, by the chain's clock
+    "kept_files",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("until", BigInteger, nullable=False),
+)
+
+DELETION_KINDS = ("file", "log")
+deletions = Table(  # what was deleted by policy, and when: a digest, or an attempt and its task
+    "deletions",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", _BYTES_160, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    _states("kind", *DELETION_KINDS),
+)
+
 blob_owners = Table(  # who may read a blob because it put it there; jobs and assignments give further rights
     "blob_owners",
     metadata,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, case
 from sqlalchemy.dialects import postgresql, sqlite
 
 
@@ -20,6 +20,15 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str
 def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
     """Insert a row, or give the one with its primary key these values."""
     connection.execute(_putting(connection.dialect.name, table, tuple(row)), row)
+
+
+def put_largest(connection: Connection, table: Table, rows: Sequence[dict[str, Any]], column: str) -> None:
+    """Insert the rows; one whose primary key is there only moves `column` up."""
+    statement = _insert(connection.dialect.name, table).values(list(rows))
+    there, given = table.c[column], statement.excluded[column]
+    largest = {column: case((there > given, there), else_=given)}
+    key = [each.name for each in table.primary_key]
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=largest))
 
 
 @lru_cache(maxsize=64)

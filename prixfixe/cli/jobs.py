@@ -214,6 +214,28 @@ def download(
 
 @jobs.command()
 @JOB
+@context_option
+@key_option
+@json_option
+def deletions(job: str, context_name: str | None, key: str | None, as_json: bool) -> None:
+    """Show which files and logs of a job the market has deleted, and when.
+
+    Files are kept for the days that the job's bundle promises, else for the market's own. The list is signed
+    by the operator; --json shows the signature.
+    """
+    with open_client(chosen_context(context_name, key)) as client:
+        found = client.deletions(whole_id(job))
+    if as_json:
+        emit(found.model_dump(mode="json"))
+        return
+    for each in found.items:
+        say(f"{each.kind} {each.name}: {each.size} bytes, deleted {moment(each.at)}")
+    if not found.items:
+        say("nothing of this job was deleted")
+
+
+@jobs.command()
+@JOB
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("receipt.json"))
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @context_option

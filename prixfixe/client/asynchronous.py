@@ -233,6 +233,9 @@ class AsyncClient:
     async def receipt(self, job: str | wire.Job) -> Receipt:
         return await self.run(self.operations.receipt(id_of(job)))
 
+    async def deletions(self, job: str | wire.Job) -> wire.Deletions:
+        return await self.run(self.operations.deletions(id_of(job)))
+
     async def outputs(
         self, job: str | wire.Job, *, task: int | None = None
     ) -> tuple[wire.OutputFileInfo, ...]:

@@ -258,6 +258,10 @@ class Operations(Again, Prices, Books):
         """The receipt of a job that has ended."""
         return (yield from self.ask_signed_in(Receipt, Request("GET", f"/v1/jobs/{job}/receipt")))
 
+    def deletions(self, job: str) -> Operation[wire.Deletions]:
+        """What was deleted of a job, signed by the operator."""
+        return (yield from self.ask_signed_in(wire.Deletions, Request("GET", f"/v1/jobs/{job}/deletions")))
+
     def outputs(self, job: str, task: int | None = None) -> Operation[tuple[wire.OutputFileInfo, ...]]:
         """All output files, or those of one task."""
         found: list[wire.OutputFileInfo] = []

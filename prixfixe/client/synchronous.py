@@ -242,6 +242,10 @@ class Client:
     def receipt(self, job: str | wire.Job) -> Receipt:
         return self.run(self.operations.receipt(id_of(job)))
 
+    def deletions(self, job: str | wire.Job) -> wire.Deletions:
+        """What the market deleted of a job by its policy, signed by the operator."""
+        return self.run(self.operations.deletions(id_of(job)))
+
     def outputs(self, job: str | wire.Job, *, task: int | None = None) -> tuple[wire.OutputFileInfo, ...]:
         """Every output file; of a job of several tasks as `<index>/<path>`. task: of this one only."""
         return self.run(self.operations.outputs(id_of(job), task))

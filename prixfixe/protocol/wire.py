@@ -454,6 +454,25 @@ class Assignment(Message):
     limit_units: int | None
 
 
+class Deletion(Message):
+    """A file (`name` is its digest) or the log of an attempt's task (`<attempt>-<task>`) that was deleted."""
+
+    kind: Literal["file", "log"]
+    name: str
+    size: int
+    at: int
+
+
+class Deletions(Message):
+    """What was deleted of a job, by policy. signature: the operator's over the statement `{job, items}`
+    (`protocol.signatures.statement_digest`, title "Prixfixe deletions")."""
+
+    job: Word
+    items: tuple[Deletion, ...]
+    operator: Address
+    signature: Signature
+
+
 class LogChunk(Body):
     """Text of one task, from `offset` bytes of what that task has said so far; how far it is, and, once it is
     over, how it ended. task: index in the job."""

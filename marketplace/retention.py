@@ -1,0 +1,234 @@
+"""How long files are kept, and the receipt of what was deleted.
+
+A file is kept until the orders that name it are over for so many days as their bundle promises (`privacy.
+retention_days`), or, of any other order, the service's `retention_days`; never for less than the time in
+which a deal can be challenged, and not while a case is open. Each order and each result that names a file
+moves its end on, so nothing has to be searched for what may still need it. Images of jobs and bundles and
+published batches stay. A job's logs go when its files may. What was deleted is written down first; the
+leaves and the receipt of the job, which name every file by its digest, stay."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
+from sqlalchemy.engine import RowMapping
+
+from marketplace.blobs import Blobs
+from marketplace.chain import ChainReader
+from marketplace.jobs import job_row
+from marketplace.logs import Logs
+from marketplace.store.database import Store
+from marketplace.store.tables import (
+    attempts,
+    batches,
+    blob_owners,
+    blobs,
+    bundles,
+    cases,
+    deletions,
+    job_events,
+    jobs,
+    kept_files,
+    offers,
+    task_logs,
+    tasks,
+)
+from marketplace.store.upsert import put, put_largest
+from prixfixe.keys import Signer
+from prixfixe.protocol.signatures import statement_digest
+from prixfixe.protocol.wire import Deletion, Deletions
+
+log = logging.getLogger(__name__)
+
+TITLE: Final = "Prixfixe deletions"
+_DAY: Final = 86_400
+_WINDOWS: Final = 3  # of a dispute: the deal's own, a case's, and room
+_AT_ONCE: Final = 100  # files in one write
+_PART: Final = 500  # databases bound the number of parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """days: for which the service keeps what no bundle speaks of. window: of a dispute, seconds."""
+
+    days: int
+    window: int
+
+    def keep(
+        self, connection: Connection, digests: Iterable[str], deliver_by: int, offer_id: str | None
+    ) -> None:
+        """Keep these files for an order."""
+        names = list(dict.fromkeys(digests))
+        if not names:
+            return
+        days = self.days if offer_id is None else _days_of(connection, offer_id, self.days)
+        until = deliver_by + max(days * _DAY, _WINDOWS * self.window)
+        rows = [{"sha256": name, "until": until} for name in names]
+        for start in range(0, len(rows), _PART):
+            put_largest(connection, kept_files, rows[start : start + _PART], "until")
+
+
+class Retention:
+    """Deletes what nobody has to keep any more, and says so."""
+
+    def __init__(
+        self,
+        store: Store,
+        chain: ChainReader,
+        blobs_: Blobs,
+        logs: Logs,
+        signer: Signer,
+        keeping: Keeping,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._chain = chain
+        self._blobs = blobs_
+        self._logs = logs
+        self._signer = signer
+        self._keeping = keeping
+        self._clock = clock
+
+    def sweep(self) -> tuple[int, int]:
+        """Delete what is due; how many files and how many jobs' logs."""
+        return self._sweep_files(self._chain.look().time), self._sweep_logs()
+
+    def told(self, job: str, customer: str) -> Deletions:
+        """What was deleted of a customer's job, signed by the operator."""
+        with self._store.read() as connection:
+            found = tuple(_deleted(connection, job_row(connection, job, customer)["id"]))
+        said = {"job": job, "items": [each.model_dump(mode="json") for each in found]}
+        signature = self._signer.sign_digest(statement_digest(TITLE, said))
+        return Deletions(
+            job=job, items=found, operator=self._signer.address, signature="0x" + signature.hex()
+        )
+
+    def _sweep_files(self, chain_time: int) -> int:
+        now = int(self._clock())
+        due = or_(
+            kept_files.c.until < chain_time,
+            # Nobody ever ordered with it.
+            and_(kept_files.c.until.is_(None), blobs.c.created_at < now - self._keeping.days * _DAY),
+        )
+        removed = 0
+        while True:
+            with self._store.write() as connection:
+                part = self._remove_some(connection, due, now)
+            removed += part
+            if part < _AT_ONCE:
+                return removed
+
+    def _remove_some(self, connection: Connection, due: ColumnElement[bool], now: int) -> int:
+        in_cases = {digest for job in _disputed(connection) for digest in _digests(connection, job)}
+        images = select(jobs.c.image_archive).where(jobs.c.image_archive.is_not(None))
+        query = (
+            select(blobs.c.sha256, blobs.c.size)
+            .join(kept_files, kept_files.c.sha256 == blobs.c.sha256, isouter=True)
+            .where(
+                due,
+                blobs.c.sha256.not_in(images),
+                blobs.c.sha256.not_in(select(bundles.c.image_archive)),
+                blobs.c.sha256.not_in(select(func.substr(batches.c.digest, 3))),
+                *([blobs.c.sha256.not_in(in_cases)] if in_cases else []),
+            )
+            .limit(_AT_ONCE)
+        )
+        found = connection.execute(query).all()
+        names = [row.sha256 for row in found]
+        connection.execute(delete(blob_owners).where(blob_owners.c.sha256.in_(names)))
+        connection.execute(delete(kept_files).where(kept_files.c.sha256.in_(names)))
+        connection.execute(delete(blobs).where(blobs.c.sha256.in_(names)))
+        for row in found:
+            put(connection, deletions, {"kind": "file", "name": row.sha256, "size": row.size, "at": now})
+            # Within the write: a file without a row would be found by nobody any more.
+            self._blobs.path(row.sha256).unlink(missing_ok=True)
+        return len(found)
+
+    def _sweep_logs(self) -> int:
+        now = int(self._clock())
+        with self._store.read() as connection:
+            kept_in_cases = set(_disputed(connection))
+            ended = connection.execute(
+                select(jobs.c.id, jobs.c.offer_id, jobs.c.ended_at)
+                .where(jobs.c.id.in_(select(attempts.c.job).join(task_logs)), jobs.c.ended_at.is_not(None))
+                .where(jobs.c.ended_at < now - _WINDOWS * self._keeping.window)
+            ).all()
+            days = {
+                offer: self._keeping.days
+                if offer is None
+                else _days_of(connection, offer, self._keeping.days)
+                for offer in {row.offer_id for row in ended}
+            }
+        due = [
+            row.id
+            for row in ended
+            if row.ended_at < now - days[row.offer_id] * _DAY and row.id not in kept_in_cases
+        ]
+        for job in due:
+            with self._store.write() as connection:
+                self._remove_logs(connection, job, now)
+        return len(due)
+
+    def _remove_logs(self, connection: Connection, job: str, now: int) -> None:
+        of_job = select(attempts.c.id).where(attempts.c.job == job)
+        found = connection.execute(select(task_logs).where(task_logs.c.attempt.in_(of_job))).all()
+        connection.execute(delete(task_logs).where(task_logs.c.attempt.in_(of_job)))
+        connection.execute(delete(job_events).where(job_events.c.job == job, job_events.c.kind == "log"))
+        for row in found:
+            name = f"{row.attempt}-{row.task}"
+            put(connection, deletions, {"kind": "log", "name": name, "size": row.bytes, "at": now})
+            self._logs.remove(row.attempt, row.task)
+
+
+def files_of(manifest: dict[str, Any]) -> list[str]:
+    """The digests of what every task of a job reads."""
+    return [file["sha256"] for file in (*manifest["inputs"], *filter(None, [manifest.get("matrix")]))]
+
+
+def _days_of(connection: Connection, offer_id: str, default: int) -> int:
+    """As the offer's bundle promises."""
+    definition = connection.execute(
+        select(bundles.c.definition)
+        .join(offers, and_(offers.c.bundle == bundles.c.id, offers.c.version == bundles.c.version))
+        .where(offers.c.offer_id == offer_id)
+    ).scalar_one_or_none()
+    promised = (definition or {}).get("privacy", {}).get("retention_days")
+    return default if promised is None else int(promised)
+
+
+def _disputed(connection: Connection) -> Sequence[str]:
+    return connection.execute(select(cases.c.job).where(cases.c.state == "open").distinct()).scalars().all()
+
+
+def _digests(connection: Connection, job: str) -> Iterator[str]:
+    """Of a job's files, inputs first."""
+    yield from files_of(connection.execute(select(jobs.c.manifest).where(jobs.c.id == job)).scalar_one())
+    outputs = select(tasks.c.outputs).where(tasks.c.job == job, tasks.c.files > 0).order_by(tasks.c.position)
+    for listing in connection.execute(outputs).scalars():
+        yield from (file["sha256"] for file in listing["files"])
+
+
+def _deleted(connection: Connection, job: str) -> Iterator[Deletion]:
+    of_job = select(attempts.c.id).where(attempts.c.job == job).order_by(attempts.c.created_at)
+    names = [*_digests(connection, job)]
+    known: dict[str, RowMapping] = {}
+    for start in range(0, len(names), _PART):
+        part = deletions.c.name.in_(names[start : start + _PART])
+        # What was sent again after that is there.
+        there = select(blobs.c.sha256)
+        query = select(deletions).where(deletions.c.kind == "file", part, deletions.c.name.not_in(there))
+        known |= {row["name"]: row for row in connection.execute(query).mappings()}
+    yield from (_deletion(known[name]) for name in dict.fromkeys(names) if name in known)
+    for attempt in connection.execute(of_job).scalars():
+        of_attempt = and_(deletions.c.name >= f"{attempt}-", deletions.c.name < f"{attempt}.")
+        query = select(deletions).where(deletions.c.kind == "log", of_attempt).order_by(deletions.c.name)
+        yield from map(_deletion, connection.execute(query).mappings())
+
+
+def _deletion(row: RowMapping) -> Deletion:
+    return Deletion(kind=row["kind"], name=row["name"], size=row["size"], at=row["at"])

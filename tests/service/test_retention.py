@@ -1,0 +1,119 @@
+"""Files and logs are kept as long as was promised, never less than a case needs, and what went is told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import insert, update
+
+from marketplace.store.tables import cases
+from prixfixe.protocol import wire
+from prixfixe.protocol.hashing import sha256_hex
+from prixfixe.protocol.signatures import parse_signature, recover, statement_digest
+from tests.support.service import (
+    CUSTOMER,
+    OPERATOR,
+    STRANGER,
+    WORKER,
+    World,
+    manifest_of,
+    settle_on_chain,
+    success,
+)
+
+DAY = 86_400
+PROMISED = 30  # by the bundle
+TABLE, RESULT = b"a,b\n", b"done"
+
+
+def _settled(world: World) -> wire.Job:
+    world.publish()
+    job = world.placed(TABLE)
+    assignment = world.running(job)
+    world.upload(WORKER, RESULT)
+    world.worker_post(f"{assignment.attempt}/log", {"offset": 0, "text": "working\n"})
+    report = success(assignment.deal, manifest_of(out_csv=RESULT))
+    world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
+    settle_on_chain(world, assignment.deal, report)
+    return job
+
+
+def _later(world: World, days: float) -> None:
+    world.clock.now += days * DAY
+    world.chain.time += int(days * DAY)
+    world._tokens.clear()  # sessions are over by then
+
+
+def _status(world: World, content: bytes) -> int:
+    return world.http.get(f"/v1/blobs/{sha256_hex(content)}", headers=world.sign_in(CUSTOMER)).status_code
+
+
+def _deletions(world: World, job: wire.Job) -> wire.Deletions:
+    answer = world.http.get(f"/v1/jobs/{job.id}/deletions", headers=world.sign_in(CUSTOMER))
+    assert answer.status_code == 200, answer.text
+    return wire.Deletions.model_validate_json(answer.content)
+
+
+@pytest.mark.both_databases
+def test_files_and_logs_go_after_the_promised_days_and_their_customer_has_it_signed(world: World) -> None:
+    job = _settled(world)
+    _later(world, PROMISED - 1)
+    assert world.services.retention.sweep() == (0, 0)
+    assert (_status(world, TABLE), _status(world, RESULT)) == (200, 200)
+    assert _deletions(world, job).items == ()
+
+    _later(world, 3)
+    assert world.services.retention.sweep() == (2, 1)
+    assert (_status(world, TABLE), _status(world, RESULT)) == (404, 404)
+    assert not world.services.blobs.path(sha256_hex(RESULT)).exists()
+    told = _deletions(world, job)
+    assert [(each.kind, each.size) for each in told.items] == [("file", 4), ("file", 4), ("log", 8)]
+    assert [each.name for each in told.items[:2]] == [sha256_hex(TABLE), sha256_hex(RESULT)]
+    said = {"job": job.id, "items": [each.model_dump(mode="json") for each in told.items]}
+    signer = recover(statement_digest("Prixfixe deletions", said), parse_signature(told.signature))
+    assert signer == told.operator == OPERATOR.address
+    headers = world.sign_in(CUSTOMER)
+    assert world.http.get(f"/v1/jobs/{job.id}/log", headers=headers).text == ""
+    # What happened is still proven: the receipt names every file by its digest.
+    assert sha256_hex(RESULT) in world.http.get(f"/v1/jobs/{job.id}/receipt", headers=headers).text
+    assert world.http.get(f"/v1/jobs/{job.id}/deletions", headers=world.sign_in(STRANGER)).status_code == 404
+    assert world.services.retention.sweep() == (0, 0)
+
+
+def test_the_image_of_a_bundle_and_a_file_that_was_ordered_with_again_stay(world: World) -> None:
+    _settled(world)
+    _later(world, PROMISED - 1)
+    world.chain.offers = dict.fromkeys(world.chain.offers, world.chain.time + 100 * DAY)
+    again = world.placed(TABLE, nonce=2)
+    _later(world, 3)
+    files, _ = world.services.retention.sweep()
+    assert files == 1  # the result
+    assert _status(world, TABLE) == 200
+    assert world.services.blobs.path(sha256_hex(b"an image")).exists()
+    assert _deletions(world, again).items == ()
+
+
+def test_an_open_case_keeps_what_it_is_about(world: World) -> None:
+    job = _settled(world)
+    case = {"deal": "0x" + "11" * 32, "number": 1, "opening": 1, "job": job.id, "lot": 0}
+    money = {"bond": 1, "fees": [], "fact": "0", "state": "open", "challenger": STRANGER.address}
+    with world.store.write() as connection:
+        connection.execute(insert(cases).values(**case, **money, claim={}, until=1, opened={}))
+    _later(world, 10 * PROMISED)
+    assert world.services.retention.sweep() == (0, 0)
+    with world.store.write() as connection:
+        connection.execute(update(cases).values(state="lapsed", ended={}))
+    assert world.services.retention.sweep() == (2, 1)
+
+
+def test_what_nobody_ordered_with_goes_after_the_services_own_days(world: World) -> None:
+    world.upload(CUSTOMER, b"never used")
+    _later(world, world.services.settings.retention_days - 1)
+    assert world.services.retention.sweep() == (0, 0)
+    _later(world, 2)
+    assert world.services.retention.sweep() == (1, 0)
+    assert _status(world, b"never used") == 404
+    assert world.upload(CUSTOMER, b"never used")  # it can be sent again
+    assert _status(world, b"never used") == 200
+    assert json.loads(world.http.get("/v1/ready").content)["ready"] is True
