@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any, get_args
 
 import pytest
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 
+from marketplace.api.app import _ROUTERS
 from prixfixe.errors import PrixfixeError
 from tests.support.service import CUSTOMER, World
 
@@ -122,3 +126,22 @@ def test_a_whole_surrogate_pair_is_a_character_like_any_other(world: World) -> N
     headers = {"Content-Type": "application/json"}
     answer = world.http.post("/v1/quotes", content=json.dumps(body).encode(), headers=headers)
     assert answer.json()["manifest"]["parameters"]["word"] == "\\ud800 \U0001f600"
+
+
+def test_every_body_is_of_a_model_that_is_made_as_the_service_starts() -> None:
+    taken = [
+        model
+        for module in _ROUTERS
+        for route in module.router.routes
+        if isinstance(route, APIRoute) and route.body_field is not None
+        for model in models_in(route.body_field.field_info.annotation)
+    ]
+    assert len(taken) > 10
+    assert [model.__name__ for model in taken if model.model_config.get("defer_build")] == [], "not a `Body`"
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models_in(part)
