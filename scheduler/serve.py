@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy import make_url
 
 from marketplace.api import create_app
@@ -125,13 +126,13 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     store.migrate()
     policy = client.policy()
     reader = MarketReader(client.rpc, client.contract)
-    described = _describe(settings, client, policy, signer)
+    described = describe(settings, client, policy, signer)
     services = Services.build(settings, described, store, reader, signer, arbiter_fee=policy.arbiter_fee)
     duties: Sequence[Duty] = ()
     if options.duties:
         duties = build_duties(options, services, client, reader, signer, policy, deployment)
     closing.callback(_drain, services, duties)
-    app = create_app(services) if listening is not None else None
+    app = application(services, duties) if listening is not None else None
     counts = LogCounts()
     logging.getLogger().addHandler(counts)
     closing.callback(logging.getLogger().removeHandler, counts)
@@ -147,8 +148,6 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
         told.get()
         _on_signal(_leave)
         return
-    app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
-    app.state.duty_names = DUTY_NAMES
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -161,6 +160,14 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     )
     _announce(options, settings, services.market, port, metrics, time.monotonic() - began)
     _Server(config, services).run(sockets=[listening])
+
+
+def application(services: Services, duties: Sequence[Duty]) -> FastAPI:
+    """The API, which tells of these duties."""
+    app = create_app(services)
+    app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
+    app.state.duty_names = DUTY_NAMES
+    return app
 
 
 def _drain(services: Services, duties: Sequence[Duty]) -> None:
@@ -260,7 +267,8 @@ def _settings(options: ServeOptions, port: int) -> ServiceSettings:
     return ServiceSettings.from_environment(os.environ, **given)
 
 
-def _describe(settings: ServiceSettings, client: MarketClient, policy: Policy, signer: Signer) -> Market:
+def describe(settings: ServiceSettings, client: MarketClient, policy: Policy, signer: Signer) -> Market:
+    """What the service tells of its market."""
     return Market(
         name=settings.name,
         version=__version__,

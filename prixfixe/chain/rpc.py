@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Sequence
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from prixfixe.chain.endpoints import Endpoint, Endpoints, nonsense
 from prixfixe.errors import ChainError
@@ -29,6 +29,16 @@ _NO_GAS_HINT: Final = (
 )
 
 
+class Node(Protocol):
+    """What answers JSON-RPC requests."""
+
+    def post(self, body: Any) -> Any:
+        """The answer to a request, or to a list of them."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Rpc:
     """A chain behind one node, or behind several that stand in for one another (`Endpoints`). Safe to share
     between threads."""
@@ -40,7 +50,7 @@ class Rpc:
         self.several = len(nodes) > 1
         self.shown_url = ", ".join(node.shown_url for node in nodes)
         self._ids = count(1)
-        self._nodes: Final = Endpoints(nodes) if self.several else nodes[0]
+        self._nodes: Node = Endpoints(nodes) if self.several else nodes[0]
         # Who forgets to close leaves no open socket behind.
         self._close = weakref.finalize(self, self._nodes.close)
 

@@ -7,6 +7,7 @@ holds them back; and the test can take blocks back, lose what waits, or be out o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -78,8 +79,11 @@ class MemoryChain(Rpc):
     def __init__(self, policy: Policy, roles: Roles, *, time: int) -> None:
         """time: unix seconds of its first block; the market is in it."""
         self.url = self.shown_url = "memory:"
+        self.several = False
+        self._nodes = self
         self._ids = count(1)
         self.dials = Dials()
+        self._lock = threading.RLock()  # a market's threads ask, a test's changes
         self._policy, self._roles = policy, roles
         self._salt = count(1)  # so that a block that comes instead of another has another hash
         self._waiting: dict[str, Sent] = {}
@@ -141,46 +145,54 @@ class MemoryChain(Rpc):
 
     def advance(self, seconds: int) -> int:
         """Moves the clock and makes a block; the new time."""
-        self._now += seconds
-        self.mine()
-        return self._now
+        with self._lock:
+            self._now += seconds
+            self.mine()
+            return self._now
 
     def mine(self) -> None:
         """A block of all that waits and can be mined, in the order of nonces."""
-        before = self._head
-        ledger, nonces = before.ledger.at(self._now), dict(before.nonces)
-        mined = []
-        for sent in sorted(self._waiting.values(), key=lambda each: each.transaction.nonce):
-            if sent.transaction.nonce != nonces.get(sent.sender, 0):
-                continue
-            nonces[sent.sender] = sent.transaction.nonce + 1
-            try:
-                ledger, events = self._run(ledger, sent.sender, sent.transaction.to, sent.transaction.data)
-                mined.append(Mined(sent, True, tuple(events)))
-            except Reverted:
-                mined.append(Mined(sent, False, ()))
-        number = before.number + 1
-        block = Block(number, self._hash(number), before.hash, self._now, ledger, nonces, tuple(mined))
-        self._blocks.append(block)
-        self._forget_stale()
+        with self._lock:
+            before = self._head
+            ledger, nonces = before.ledger.at(self._now), dict(before.nonces)
+            mined = []
+            for sent in sorted(self._waiting.values(), key=lambda each: each.transaction.nonce):
+                if sent.transaction.nonce != nonces.get(sent.sender, 0):
+                    continue
+                nonces[sent.sender] = sent.transaction.nonce + 1
+                try:
+                    ledger, events = self._run(
+                        ledger, sent.sender, sent.transaction.to, sent.transaction.data
+                    )
+                    mined.append(Mined(sent, True, tuple(events)))
+                except Reverted:
+                    mined.append(Mined(sent, False, ()))
+            number = before.number + 1
+            block = Block(number, self._hash(number), before.hash, self._now, ledger, nonces, tuple(mined))
+            self._blocks.append(block)
+            self._forget_stale()
 
     def lose_waiting(self) -> int:
         """Forgets every transaction that is not mined, as a node does that was restarted; how many."""
-        lost = len(self._waiting)
-        self._waiting.clear()
-        return lost
+        with self._lock:
+            lost = len(self._waiting)
+            self._waiting.clear()
+            return lost
 
     def reorganise(self, blocks: int) -> None:
         """Other blocks come in the place of the last ones, with nothing in them. The first one stays."""
-        blocks = min(blocks, len(self._blocks) - 1)
-        times = [block.time for block in self._blocks[len(self._blocks) - blocks :]]
-        del self._blocks[len(self._blocks) - blocks :]
-        for time in times:
-            before = self._head
-            number = before.number + 1
-            ledger = before.ledger.at(time)
-            self._blocks.append(Block(number, self._hash(number), before.hash, time, ledger, before.nonces))
-        self._forget_stale()
+        with self._lock:
+            blocks = min(blocks, len(self._blocks) - 1)
+            times = [block.time for block in self._blocks[len(self._blocks) - blocks :]]
+            del self._blocks[len(self._blocks) - blocks :]
+            for time in times:
+                before = self._head
+                number = before.number + 1
+                ledger = before.ledger.at(time)
+                self._blocks.append(
+                    Block(number, self._hash(number), before.hash, time, ledger, before.nonces)
+                )
+            self._forget_stale()
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -218,10 +230,12 @@ class MemoryChain(Rpc):
             return ledger, []  # to somebody else: nothing of the market's
         return transact(ledger, sender, to, data)
 
-    def _post(self, body: Any) -> Any:
+    def post(self, body: Any) -> Any:
+        """What a node answers to a request, or to a list of them."""
         if not self.dials.reachable:
             raise Unavailable("the chain in memory is out of reach", code="chain-unavailable")
-        return [self._answer(each) for each in body] if isinstance(body, list) else self._answer(body)
+        with self._lock:
+            return [self._answer(each) for each in body] if isinstance(body, list) else self._answer(body)
 
     def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         method = getattr(self, "_on_" + request["method"], None)

@@ -25,7 +25,7 @@ def parse(raw: bytes) -> Sent:
     """The transaction of type 2 in these bytes. InvalidInput when there is none."""
     fields, rest = _item(raw[1:]) if raw[:1] == b"\x02" else (None, b"")
     if not isinstance(fields, list) or len(fields) != 12 or rest:
-        raise InvalidInput("these bytes are no transaction of type 2", code="bad-transaction")
+        raise InvalidInput("these bytes are no transaction of type 2", code="no-transaction")
     chain_id, nonce, priority_fee, max_fee, gas = (int.from_bytes(each, "big") for each in fields[:5])
     transaction = Transaction(
         chain_id=chain_id,
@@ -46,7 +46,7 @@ def _item(data: bytes) -> tuple[Any, bytes]:
     """The first item of recursive length prefix data, and what comes after it: the inverse of
     `chain.transactions.rlp`."""
     if not data:
-        raise InvalidInput("the data ends too soon", code="bad-transaction")
+        raise InvalidInput("the data ends too soon", code="no-transaction")
     first = data[0]
     if first < 0x80:
         return data[:1], data[1:]
@@ -57,7 +57,7 @@ def _item(data: bytes) -> tuple[Any, bytes]:
         size = int.from_bytes(data[1:start], "big")
     body, rest = data[start : start + size], data[start + size :]
     if len(body) != size:
-        raise InvalidInput("the data ends too soon", code="bad-transaction")
+        raise InvalidInput("the data ends too soon", code="no-transaction")
     if base == 0x80:
         return body, rest
     items = []

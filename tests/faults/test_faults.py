@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from marketplace.store.database import Store
-from marketplace.store.tables import cursor
+from marketplace.store.tables import cursor, jobs
 from prixfixe.devnet.anvil import running_anvil
 from prixfixe.keys import development_signer
 from prixfixe.protocol.money import Money
@@ -175,12 +175,13 @@ def break_everything(place: Place, market: LocalMarket, fronts: list[str], datab
             time.sleep(0.2)
         rest = time.monotonic() - quiet
         until(lambda: is_at_head(store, market), "the tables to be at the chain's head", 30)
+        ends = job_ends(store)
         happened = check_money(market.client, market.deployment, store)
         until(lambda: is_as_rebuilt(place, market, database), "the tables to equal their rebuild", 60)
     finally:
         store.close()
         front.close()
-    print(f"at rest {rest:.1f} s later: {dict(happened)}; ended: {place.company.endings()}")
+    print(f"at rest {rest:.1f} s later: {ends}; {dict(happened)}; ended: {place.company.endings()}")
     assert len(set(customer.orders)) == chosen.jobs
 
 
@@ -196,6 +197,13 @@ def is_at_head(store: Store, market: LocalMarket) -> bool:
         return [tuple(row) for row in connection.execute(select(cursor.c.block, cursor.c.hash))] == [
             (head.number, head.hash)
         ]
+
+
+def job_ends(store: Store) -> dict[str, int]:
+    """How many jobs ended in which way."""
+    with store.read() as connection:
+        counted = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        return {row[0]: row[1] for row in connection.execute(counted)}
 
 
 def is_as_rebuilt(place: Place, market: LocalMarket, database: str) -> bool:
