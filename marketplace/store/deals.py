@@ -12,7 +12,7 @@ import logging
 import time
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, distinct, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import rounds, states, trades, transitions
@@ -187,8 +187,7 @@ def deal_expired(connection: Connection, deal_id: str, *, returned: int, where: 
     split = round_ is not None and round_["state"] == "split"
     _lose_attempts(connection, row, "no result arrived before the deadline")
     if split:
-        # Others would hardly agree better, and the customer was promised its money back for this.
-        _retry_or_end(connection, row, rounds.NO_CONSENSUS, retry=False)
+        _retry_or_end(connection, row, rounds.NO_CONSENSUS, retry=_others_may_agree(connection, row))
         return
     reason = Reason(
         code="deadline-passed",
@@ -304,6 +303,21 @@ def _retry_or_end(connection: Connection, row: RowMapping, reason: Reason, *, re
         transitions.lot_ended(connection, job, lot, reason.model_copy(update={"message": message}))
     else:
         transitions.lot_freed(connection, job, lot, reason.message)
+
+
+def _others_may_agree(connection: Connection, row: RowMapping) -> bool:
+    """Whether a lot whose replicas disagreed is worth a second set: some of the first may have lied where the
+    job's bytes are declared to agree, and as many others must ask for it, or its customer waits for
+    nobody."""
+    job = connection.execute(select(jobs).where(jobs.c.id == row["job"])).mappings().one()
+    tries = select(lots.c.tries).where(lots.c.job == row["job"], lots.c.lot == row["lot"])
+    if job["manifest"].get("determinism", "none") == "none" or connection.execute(tries).scalar_one() > 1:
+        return False
+    ran = select(attempts.c.provider).where(attempts.c.job == row["job"], attempts.c.lot == row["lot"])
+    others = select(func.count(distinct(asks.c.provider))).where(
+        asks.c.product == job["product"], asks.c.provider.not_in(ran)
+    )
+    return bool(connection.execute(others).scalar_one() >= job["replicas"])
 
 
 def _open(connection: Connection, deal_id: str) -> RowMapping | None:

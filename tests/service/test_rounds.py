@@ -13,7 +13,7 @@ from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
 from marketplace.store import rounds
 from marketplace.store.settling import settle_when_signed, standing_of
-from marketplace.store.tables import attempts, deals, transactions, workers
+from marketplace.store.tables import asks, attempts, deals, lots, transactions, workers
 from marketplace.store.tables import rounds as round_table
 from marketplace.store.transitions import attempt_lost
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
@@ -40,6 +40,7 @@ pytestmark = pytest.mark.both_databases
 
 TRUTH = manifest_of(out_csv=b"a true result\n")
 LIE = manifest_of(out_csv=b"a lie\n")
+OTHER_LIE = manifest_of(out_csv=b"another lie\n")
 DUE = Due(CHAIN_TIME + 124).pack()
 
 
@@ -248,10 +249,9 @@ def test_a_liar_is_outvoted_told_so_and_cools_down_with_its_provider(
 
 
 def test_three_answers_are_no_consensus_and_the_job_ends_with_it(world: World, three: list[Replica]) -> None:
-    other = manifest_of(out_csv=b"another lie\n")
-    for each, outputs in zip(three, (TRUTH, LIE, other), strict=True):
+    for each, outputs in zip(three, (TRUTH, LIE, OTHER_LIE), strict=True):
         each.commit(outputs)
-    for each, outputs in zip(three, (TRUTH, LIE, other), strict=True):
+    for each, outputs in zip(three, (TRUTH, LIE, OTHER_LIE), strict=True):
         each.open(outputs)
     assert [each.look().state for each in three] == ["split"] * 3
     with world.store.write() as connection:
@@ -262,6 +262,38 @@ def test_three_answers_are_no_consensus_and_the_job_ends_with_it(world: World, t
         f"/v1/jobs/{format_bytes32(three[0].deal.order)}", headers=world.sign_in(CUSTOMER)
     ).json()
     assert (job["state"], job["charged"], job["reason"]["code"]) == ("refunded", "0", "no-consensus")
+
+
+def test_three_answers_are_asked_of_three_others_once_when_there_are_any(
+    world: World, three: list[Replica]
+) -> None:
+    with world.store.write() as connection:
+        like = dict(connection.execute(select(workers)).mappings().first() or {})
+        ask = world.ask().ask
+        for number in range(17, 20):
+            other = development_signer(number).address
+            connection.execute(workers.insert().values({**like, "key": other, "provider": other}))
+            row = {
+                "worker": other,
+                "product": format_bytes32(ask.product),
+                "provider": other,
+                "price": DOLLAR,
+            }
+            row |= {"slots": 1, "expiry": ask.expiry, "ask": ask.to_json(), "signature": "0x", "placed_at": 0}
+            connection.execute(asks.insert().values(row))
+    for each, outputs in zip(three, (TRUTH, LIE, OTHER_LIE), strict=True):
+        each.commit(outputs)
+    for each, outputs in zip(three, (TRUTH, LIE, OTHER_LIE), strict=True):
+        each.open(outputs)
+    assert three[0].look().state == "split"
+    with world.store.write() as connection:
+        chain_deals.deal_expired(
+            connection, format_bytes32(three[0].deal.id), returned=three[0].deal.price, where=where(2)
+        )
+        lot = connection.execute(select(lots)).mappings().one()
+        assert (lot["state"], lot["tries"]) == ("free", 1)
+        failed = connection.execute(select(attempts.c.worker).where(attempts.c.state == "failed")).scalars()
+        assert set(failed) == {each.key.address for each in three}, "who does not get it again"
 
 
 def test_a_quorum_of_refusals_gives_the_price_back_at_once(world: World, three: list[Replica]) -> None:
