@@ -118,5 +118,6 @@ def _rows(connection: Connection, table: Table) -> Iterator[tuple[tuple[str, str
         for name, value in row.items():
             if name == "data":  # beside the event: what was there before, which depends on when it was listed
                 value = {part: value[part] for part in value if part != "before"}
-            if name not in keys:
+            # Why a deal ended unpaid is in words of the service's own.
+            if name not in keys and (table.name, name) != ("deals", "reason"):
                 yield (table.name, f"{place} {name}"), value
