@@ -96,6 +96,16 @@ def test_whatever_was_cut_off_goes_on_where_it_stopped_also_in_a_new_process(wor
     assert services.blobs.open(NAME, ME).path.read_bytes() == CONTENT
 
 
+def test_parts_may_come_to_any_of_the_processes_that_share_the_folder(world: World) -> None:
+    first, second = world.services, restarted(world)
+    send(first, 0, CONTENT[:1000])
+    send(second, 1000, CONTENT[1000:70_000])
+    assert first.uploads.state(NAME, ME).offset == 70_000
+    send(first, 70_000, CONTENT[70_000:80_000])
+    send(second, 80_000, CONTENT[80_000:], last=True)
+    assert first.blobs.open(NAME, ME).path.read_bytes() == CONTENT
+
+
 def test_a_body_that_is_cut_leaves_all_that_came(world: World) -> None:
     """The way through HTTP: the client goes away in the middle of a part."""
 
