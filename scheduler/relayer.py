@@ -35,6 +35,7 @@ from scheduler.sender import Prepared, Sender, by_contract
 
 log = logging.getLogger(__name__)
 
+_NEWEST: Final = 64  # rows, among which is the last nonce: those of a batch share theirs
 _IDLE_SECONDS: Final = 30.0
 _FIRST_LOOK_SECONDS: Final = 0.005
 _BUMP_PERCENT: Final = 25
@@ -100,7 +101,10 @@ class Relayer(Duty):
         waiting = self._sent()
         if not waiting:
             self._sender.watch_funds(self._settings.funds_seconds)
-            return _IDLE_SECONDS
+            if not self._has_lost_any():
+                return _IDLE_SECONDS
+            self._recover(self._sender.mined())
+            return self._settings.poll_seconds
         # A local chain mines in milliseconds, a public one in seconds: look often at first, then less.
         age = time.time() - max(float(row["updated_at"]) for row in waiting)
         return min(self._settings.poll_seconds, max(_FIRST_LOOK_SECONDS, age / 4))
@@ -291,9 +295,26 @@ class Relayer(Duty):
         """What was mined once may be gone: after a re-organisation, or a local chain that lost its last
         second."""
         sent = [int(row["nonce"]) for row in self._sent()]
-        expected = min(sent, default=self._next_nonce)
+        expected = min(sent, default=self._next_nonce if self._next_nonce is not None else self._after_last())
         if expected is not None and mined < expected:
             self._recover(mined)
+
+    def _has_lost_any(self) -> bool:
+        """Whether the chain took back what was mined last, while nothing is to be sent that would show it."""
+        after = self._after_last()
+        return after is not None and self._sender.mined() < after
+
+    def _after_last(self) -> int | None:
+        """The nonce after those that were mined as the tables say; None before the first."""
+        newest = (
+            select(transactions.c.nonce)
+            .where(transactions.c.state == "confirmed")
+            .order_by(transactions.c.id.desc())
+            .limit(_NEWEST)
+        )
+        with self.store.read() as connection:
+            nonces = connection.execute(newest).scalars().all()
+        return max((int(nonce) + 1 for nonce in nonces if nonce is not None), default=None)
 
     def _recover(self, mined: int) -> None:
         """The chain is back at nonce `mined`. What it took back goes out again; nonces without a use are
