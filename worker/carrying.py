@@ -33,7 +33,7 @@ FILES_AT_ONCE: Final = 16384  # that a volume may have, as a disk of its own has
 _CHUNK: Final = 1 << 20
 _BLOCK: Final = 512
 _PAGE: Final = 4096
-_FREED_SECONDS: Final = 20.0  # until the engine lets go of a volume whose archive was not read to its end
+_FREED_SECONDS: Final = 60.0  # until the engine lets go of a volume whose archive was not read to its end
 _SAFE: Final = "nosuid,nodev,noexec"
 
 

@@ -133,6 +133,7 @@ class Outcome:
     ordered: dict[str, dict[str, Any]] = field(default_factory=dict)
     met: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    logs: list[int] = field(default_factory=list)  # bytes of each task's log, as its customer gets it
     failures: list[BaseException] = field(default_factory=list)
 
 
@@ -312,6 +313,8 @@ def outcome(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Outcome
                 lambda: not any(engine.labelled(LABEL_WORKER, each) for each in installations), 20, "cleaning"
             )
         outcome.left += [each for name in installations for each in engine.labelled(LABEL_WORKER, name)]
+        kept = (devnet.folder.service / "logs").iterdir()
+        outcome.logs += [place.stat().st_size for place in kept]
     outcome.left += [line for line in Path("/proc/mounts").read_text().splitlines() if str(root) in line]
     return outcome
 
@@ -347,6 +350,11 @@ def test_an_attack_ends_where_the_cage_does(outcome: Outcome, attack: Attack, ru
         assert attack.holds(seen), seen
     elif ended is attack.runc[0]:
         assert attack.says in str(task.reason)
+
+
+def test_no_customer_is_sent_more_of_a_log_than_its_tasks_share(outcome: Outcome) -> None:
+    # However `log_burst` and `log_line` end on a busy machine.
+    assert 1000 < max(outcome.logs) < (1 << 20) // len(ATTACKS) + 1000
 
 
 def test_a_job_that_requires_gvisor_gets_it_from_a_worker_that_runs_others_on_runc(outcome: Outcome) -> None:

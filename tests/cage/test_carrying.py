@@ -135,7 +135,7 @@ def _volumes(engine: Engine) -> list[str]:
 
 def run(bench: Bench, script: str) -> tuple[Run, Path]:
     """How it ended, and the folder that takes what it left."""
-    job = bench.job(script)
+    job = bench.job(script, seconds=120)
     job = replace(job, cage=replace(job.cage, user="65532:65532"))
     runner = Runner(bench.engine)
     container = runner.create(job.cage)
