@@ -11,6 +11,7 @@ from marketplace.issued import UNSIGNED, refused_by_models
 from marketplace.orders import MATCH_SECONDS
 from marketplace.outlook import busy_until, past_runs
 from marketplace.quoting import Quoting
+from marketplace.vetting import admitted
 from prixfixe.errors import InvalidInput
 from prixfixe.market.auction import leg_limit
 from prixfixe.market.estimate import Estimate, estimate, lot_size
@@ -42,6 +43,7 @@ class BidQuotes:
         with self._at.store.read() as connection:
             sellers = self._at.live.accounts(product, connection)
             past = past_runs(connection, request.image)
+            request = request.model_copy(update={"providers": admitted(connection, request)})
         view = self._at.chain.look(accounts=(request.customer, *sellers), fee=True)
         conditions, clock = self._at.terms.conditions(view.time), self._at.clock()
         with self._at.live.seen(product, view) as shelf:

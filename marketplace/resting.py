@@ -90,6 +90,7 @@ class Resting:
                 grade=grades.get(row["provider"], Grade.NEW),
                 has=capabilities_of(row["resources"]),
                 newcomer_open=under_way.get(row["provider"]),
+                cached=frozenset(row["cached"] or ()),
             )
             for row in self.rows
         ]
@@ -124,7 +125,12 @@ def resting_asks(connection: Connection, products: Collection[bytes]) -> Resting
     rows = (
         connection.execute(
             select(
-                asks, workers.c.heartbeat_at, workers.c.draining, workers.c.cool_until, workers.c.resources
+                asks,
+                workers.c.heartbeat_at,
+                workers.c.draining,
+                workers.c.cool_until,
+                workers.c.resources,
+                workers.c.cached,
             )
             .join(workers, workers.c.key == asks.c.worker)
             .where(asks.c.product.in_([format_bytes32(product) for product in products]))

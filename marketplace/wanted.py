@@ -27,6 +27,9 @@ COLUMNS: Final[tuple[ColumnElement[Any], ...]] = (
     jobs.c.price,
     jobs.c.replicas,
     jobs.c.providers,
+    jobs.c.image,
+    jobs.c.image_archive,
+    jobs.c.manifest["inputs"].label("inputs"),
     jobs.c.manifest["isolation"].as_string().label("isolation"),
     jobs.c.manifest["network"].as_string().label("network"),
     jobs.c.manifest["secrets"].as_string().label("secrets"),
@@ -37,8 +40,13 @@ SOURCE: Final[FromClause] = lots.join(jobs, jobs.c.id == lots.c.job).outerjoin(
 )
 
 
-def wanted_of(row: RowMapping, tried: Mapping[str, str], fee_bps: int) -> Wanted:
-    """The lot of a row of `COLUMNS`. tried: how its earlier attempts ended, by worker."""
+def wanted_of(
+    row: RowMapping,
+    tried: Mapping[str, str],
+    fee_bps: int,
+    providers: frozenset[str] = frozenset(),
+) -> Wanted:
+    """The lot of a row of `COLUMNS`. tried: how its earlier attempts ended, by worker. providers: whose."""
     offer = row["offer"]
     # Flat, the legs share the price as they ask; in an auction each leg is paid the same.
     legs = row["replicas"] if row["kind"] == "auction" else 1
@@ -54,6 +62,8 @@ def wanted_of(row: RowMapping, tried: Mapping[str, str], fee_bps: int) -> Wanted
         deliver_by=row["deliver_by"],
         failed_on=frozenset(worker for worker, state in tried.items() if state == "failed"),
         lost_on=frozenset(worker for worker, state in tried.items() if state == "lost"),
+        tried=providers,
+        uses=frozenset((row["image"], *(each["sha256"] for each in row["inputs"] or ()))),
         replicas=row["replicas"],
         kind=KIND_BIDS if offer is None else KIND_BUNDLES,
         providers=None if row["providers"] is None else frozenset(row["providers"]),

@@ -22,7 +22,7 @@ from marketplace.resting import MarketTerms, capabilities_of
 from marketplace.store.database import Store
 from marketplace.store.moments import Past
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, reruns
-from marketplace.store.transitions import COOL_DOWN_SECONDS
+from marketplace.store.transitions import cool_down_seconds, fault_is_the_providers
 from marketplace.wanted import COLUMNS, SOURCE, wanted_of
 from prixfixe.market.rules import Conditions, Offered, Wanted, excluding, slots_taken
 from prixfixe.protocol.deals import Deal
@@ -30,6 +30,7 @@ from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.prices import Miss, ReasonCount, WorkerWhy
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.wire import Reason
 
 LOOKED_AT: Final = 500  # of the newest lots of a worker's products
 _NOT_ASKED: Final = "no ask of yours rested: it has to ask for this product before the lot comes"
@@ -176,8 +177,6 @@ class _Standing:
             for each in self.own
             if each["created_at"] <= at and (each["ended_at"] is None or each["ended_at"] >= at)
         )
-        failed = (each["ended_at"] for each in self.own if each["state"] == "failed")
-        cooling = any(end is not None and 0 <= at - end < COOL_DOWN_SECONDS for end in failed)
         account = self.view.accounts[self.worker["provider"]]
         return Offered(
             worker=self.worker["key"],
@@ -185,12 +184,25 @@ class _Standing:
             ask=then if current else replace(then, expiry=conditions.now),
             silent_seconds=silent,
             draining=bool(self.worker["draining"]) if current else state == "drained",
-            cooling=self.worker["cool_until"] > at if current else cooling,
+            cooling=self.worker["cool_until"] > at if current else _was_cooling(self.own, at),
             free_slots=self.worker["resources"]["slots"] - busy,
             provider_free=account.free,
             provider_era=account.era,
             has=capabilities_of(self.worker["resources"]),
         )
+
+
+def _was_cooling(own: Sequence[RowMapping], at: float) -> bool:
+    """Whether it paused at that time for what it had failed by its own fault, in a row."""
+    ended = [each for each in own if each["ended_at"] is not None and each["ended_at"] <= at]
+    failures, last = 0, 0.0
+    for each in sorted(ended, key=lambda each: each["ended_at"], reverse=True):
+        if each["state"] == "succeeded":
+            break
+        reason = None if each["reason"] is None else Reason.model_validate(each["reason"])
+        if fault_is_the_providers(each["status"], reason):
+            failures, last = failures + 1, last or each["ended_at"]
+    return failures > 0 and at - last < cool_down_seconds(failures)
 
 
 def _verdict(
@@ -264,7 +276,14 @@ def _openings(connection: Connection, of_jobs: set[str]) -> dict[tuple[str, int]
 def _own(connection: Connection, key: str) -> Sequence[RowMapping]:
     """The newest attempts of the worker."""
     query = (
-        select(attempts.c.state, attempts.c.created_at, attempts.c.ended_at, lots.c["count"].label("tasks"))
+        select(
+            attempts.c.state,
+            attempts.c.status,
+            attempts.c.reason,
+            attempts.c.created_at,
+            attempts.c.ended_at,
+            lots.c["count"].label("tasks"),
+        )
         .join(lots, (lots.c.job == attempts.c.job) & (lots.c.lot == attempts.c.lot))
         .where(attempts.c.worker == key)
         .order_by(attempts.c.created_at.desc())

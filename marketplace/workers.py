@@ -123,7 +123,11 @@ class Workers:
             connection.execute(
                 update(workers)
                 .where(workers.c.key == key)
-                .values(heartbeat_at=now, draining=heartbeat.draining)
+                .values(
+                    heartbeat_at=now,
+                    draining=heartbeat.draining,
+                    cached=was["cached"] if heartbeat.cached is None else list(heartbeat.cached),
+                )
             )
             if heartbeat.draining:
                 connection.execute(delete(asks).where(asks.c.worker == key))
@@ -138,7 +142,12 @@ class Workers:
             self._count_missed(connection, key, set(heartbeat.running))
             products = _wanted(connection, int(now), self._settings.catalogue)
         self._announced[key] = told  # not before it is committed: who was not told is told with the next beat
-        return wire.HeartbeatAnswer(stop=stop, products=products, refused=tuple(refused))
+        return wire.HeartbeatAnswer(
+            stop=stop,
+            products=products,
+            refused=tuple(refused),
+            lease_seconds=self._settings.silence_seconds,
+        )
 
     def place(self, given: Sequence[wire.SignedAsk]) -> list[wire.Reason | None]:
         """Asks outside of a heartbeat, each by its signature alone; for each None when it rests now, or why

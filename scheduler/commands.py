@@ -311,6 +311,52 @@ def _tell_backup(found: Backup, done: str, as_json: bool) -> None:
         click.echo(f"  missing: blob {sha256}")
 
 
+@admin.command()
+@click.argument("provider", required=False)
+@click.option("--note", default="", help="Why it is vouched for.")
+@click.option("--remove", is_flag=True, help="Take it off the list.")
+@_data_option
+@click.option(
+    "--database",
+    envvar="PRIXFIXE_SERVICE_DATABASE",
+    help="Address of the database, when it is not in --data.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def vet(
+    provider: str | None, note: str, remove: bool, data: Path, database: str | None, as_json: bool
+) -> None:
+    """Vouch for PROVIDER, so that orders with `--placement vetted` admit it; list them without PROVIDER.
+
+    Writes the store, while the service runs or not; it counts for quotes from then on.
+
+    \b
+    Examples:
+      prixfixe admin vet 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --note "contract of 3 May"
+      prixfixe admin vet 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --remove
+    """
+    set_json(as_json)
+    from marketplace import vetting
+    from prixfixe.protocol.addresses import parse_address
+    from scheduler.status import open_store
+
+    store = open_store(data, database)
+    try:
+        if provider is not None and remove:
+            vetting.unvet(store, parse_address(provider))
+        elif provider is not None:
+            vetting.vet(store, parse_address(provider), note)
+        with store.read() as connection:
+            found = vetting.vetted(connection)
+    finally:
+        store.close()
+    if as_json:
+        listed = [{"provider": each.provider, "note": each.note, "since": each.at} for each in found]
+        click.echo(json.dumps({"vetted": listed}))
+    else:
+        lines = (f"{each.provider}  {each.note}".rstrip() for each in found)
+        click.echo("\n".join(lines) or "nobody is vetted")
+
+
 def _as_text(found: dict[str, Any]) -> str:
     lines = []
     for part, counts in found["states"].items():

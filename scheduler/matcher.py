@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
@@ -13,18 +14,21 @@ from marketplace.auctions import promised_of, purses_of
 from marketplace.chain import ChainReader
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms, newcomers_open, resting_asks
-from marketplace.store import transitions
+from marketplace.store import states, transitions
 from marketplace.store.database import Store
-from marketplace.store.tables import attempts, cursor, jobs, lots
+from marketplace.store.tables import attempts, cursor, deals, jobs, lots
 from marketplace.wanted import COLUMNS, SOURCE, wanted_of
 from prixfixe.errors import Conflict
 from prixfixe.market.matching import Round, match
 from prixfixe.market.reputation import Grade
+from prixfixe.market.rules import Wanted
+from prixfixe.protocol.wire import Reason
 from scheduler.duty import Duty
 
 _LOTS_A_ROUND: Final = 500
 _WAITING_SECONDS: Final = 0.5  # heartbeats, cool-downs and back-offs end without a notification
 _IDLE_SECONDS: Final = 30.0
+_NEWCOMER_SECONDS: Final = 30.0  # for another worker to come, once a lot failed on all that there are
 
 
 class Matcher(Duty):
@@ -57,7 +61,10 @@ class Matcher(Duty):
         grades = self._reputations.grades(resting.providers, view.time)
         with self.store.read() as connection:
             under_way = newcomers_open(connection, [one for one in grades if grades[one] is Grade.NEW])
-        wanted = [wanted_of(row, tried, view.fee_bps) for row, tried in zip(waiting, past, strict=True)]
+        wanted = [
+            wanted_of(row, tried.ends, view.fee_bps, tried.providers)
+            for row, tried in zip(waiting, past, strict=True)
+        ]
         matched = match(
             wanted,
             resting.offered(view, now, grades, under_way),
@@ -66,6 +73,8 @@ class Matcher(Duty):
             {customer: purse.free for customer, purse in purses.items()},
         )
         self._store(matched, resting.rows, waiting)
+        since = {(row["job"], row["lot"]): tried.last for row, tried in zip(waiting, past, strict=True)}
+        self._give_up([lot for lot in matched.spent if since[lot.job, lot.lot] + _NEWCOMER_SECONDS < now])
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
 
     def _store(self, matched: Round, resting: Sequence[RowMapping], waiting: Sequence[RowMapping]) -> None:
@@ -85,6 +94,33 @@ class Matcher(Duty):
                 _unless_changed(connection, transitions.lot_matched, pair.wanted.job, pair.wanted.lot, legs)
             for lot, why in news:
                 _unless_changed(connection, transitions.lot_waits, lot.job, lot.lot, why)
+
+    def _give_up(self, spent: Sequence[Wanted]) -> None:
+        """Lots that failed on every worker there is, and no other came: they need not wait for their order's
+        end."""
+        for lot in spent:
+            with self.store.write() as connection:
+                last = (
+                    select(deals.c.reason)
+                    .where(deals.c.job == lot.job, deals.c.lot == lot.lot, deals.c.reason.is_not(None))
+                    .order_by(deals.c.deadline.desc())
+                    .limit(1)
+                )
+                known = connection.execute(last).scalar_one_or_none()
+                reason = Reason(code="failed-everywhere", message="", fault="provider")
+                if known is not None:
+                    reason = Reason.model_validate(known)
+                count = len(lot.failed_on)
+                tried = "the one worker" if count == 1 else f"all {count} workers"
+                told = {"message": f"{tried} that could take it failed; the last: {reason.message}"}
+                _unless_changed(
+                    connection,
+                    transitions.lot_ended,
+                    lot.job,
+                    lot.lot,
+                    reason.model_copy(update=told),
+                    states.LOT_GIVEN_UP,
+                )
 
 
 def _unless_changed(connection: Connection, transition: Any, *arguments: Any) -> None:
@@ -120,13 +156,25 @@ def _any_free_lot(connection: Connection) -> bool:
     return connection.execute(select(lots.c.job).where(lots.c.state == "free").limit(1)).first() is not None
 
 
-def _tried(connection: Connection, row: RowMapping) -> dict[str, str]:
-    """How the lot's earlier attempts ended, by worker."""
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """How a lot's earlier attempts ended, by worker; whose they were; when the last ended, service clock."""
+
+    ends: dict[str, str]
+    providers: frozenset[str]
+    last: int
+
+
+def _tried(connection: Connection, row: RowMapping) -> _Past:
     if not row["tries"]:
-        return {}
+        return _Past({}, frozenset(), 0)
     tried = connection.execute(
-        select(attempts.c.worker, attempts.c.state).where(
+        select(attempts.c.worker, attempts.c.provider, attempts.c.state, attempts.c.ended_at).where(
             attempts.c.job == row["job"], attempts.c.lot == row["lot"]
         )
+    ).all()
+    return _Past(
+        {each.worker: each.state for each in tried},
+        frozenset(each.provider for each in tried if each.state in ("failed", "lost")),
+        max((each.ended_at or 0 for each in tried), default=0),
     )
-    return {each.worker: each.state for each in tried}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,22 +24,26 @@ from prixfixe.protocol.deals import Due
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.wire import Reason
 from scheduler.duty import Duty
+from scheduler.straggling import stragglers
 
 _ALIVE_SECONDS: Final = 0.5
 _IDLE_SECONDS: Final = 2.0
 _RETURN_SILENCES: Final = 2
 _CANCELLED_SECONDS: Final = 5.0  # for a worker to refuse what its customer took back
+_STRAGGLER_SECONDS: Final = 5.0  # between looks for them
 _AGAIN_SECONDS: Final = 2.0  # between a failed transaction and the next of the same wish
 
 
 @dataclass(frozen=True, slots=True)
 class ReaperSettings:
     """grace: the contract's, seconds. silence_seconds: without a heartbeat, after which a worker is lost.
-    pick_up_seconds: for a worker that is alive to start what it was assigned."""
+    pick_up_seconds: for a worker that is alive to start what it was assigned. straggler: so many times the
+    median of its job's other lots may the last ones take, before they are tried elsewhere; 0: any time."""
 
     grace: int
     silence_seconds: float
     pick_up_seconds: float = 60.0
+    straggler: float = 5.0
 
 
 class Reaper(Duty):
@@ -52,6 +57,7 @@ class Reaper(Duty):
         self._chain: Final = chain
         self._settings: Final = settings
         self._began: float | None = None
+        self._looked = 0.0  # for stragglers
 
     def took_over(self) -> None:
         self._began = None
@@ -70,6 +76,8 @@ class Reaper(Duty):
         if not any_open and not waiting:
             return _IDLE_SECONDS
         now = self._chain.look().time
+        if any_open:
+            self._lose_stragglers(now)
         with self.store.read() as connection:
             noteworthy = connection.execute(_noteworthy(now)).mappings().all()
             under_way = outbox.deals_under_way(connection, "settle")
@@ -109,10 +117,34 @@ class Reaper(Duty):
                 mild = not gone and row.cancelled_at is not None
                 try:
                     with connection.begin_nested():
-                        transitions.attempt_lost(connection, row.id, why, "none" if mild else "provider")
+                        transitions.attempt_lost(
+                            connection,
+                            row.id,
+                            why,
+                            "none" if mild else "provider",
+                        )
                         rounds.advance(connection, row.deal, row.opening)
                 except Conflict:
                     continue  # it reported in this very moment
+
+    def _lose_stragglers(self, now: int) -> None:
+        """Give up on the last lots of a bag that take much longer than the others did, where there is time
+        to run them elsewhere. Their workers have the contract's grace, and are paid if they end in it."""
+        clock = time.time()
+        if not self._settings.straggler or clock < self._looked + _STRAGGLER_SECONDS:
+            return
+        self._looked = clock
+        with self.store.read() as connection:
+            slow = [
+                each
+                for each in stragglers(connection, clock, self._settings.straggler)
+                if now + self._settings.grace < each.deadline and each.tries < transitions.MAX_TRIES
+            ]
+        for each in slow:
+            why = f"{each.name} takes much longer than the others did"
+            # Conflict: it reported in this very moment.
+            with self.store.write() as connection, suppress(Conflict):
+                transitions.attempt_lost(connection, each.attempt, why, "none", "straggler")
 
     def _look_at_deal(self, row: RowMapping, now: int) -> None:
         """Queue the one transaction that an open deal needs now, if any."""

@@ -26,13 +26,18 @@ def read_status(data: Path, database: str | None = None) -> dict[str, Any]:
         return _status(connection, time.time())
 
 
-@contextmanager
-def opened(data: Path, database: str | None = None) -> Iterator[Connection]:
-    """The service's store, to read; NotFound when there is none."""
+def open_store(data: Path, database: str | None = None) -> Store:
+    """The store of a service: in its folder, or at an address. NotFound when the folder has none."""
     file = data / "prixfixe.db"
     if database is None and not file.exists():
         raise NotFound(f"there is no service's store in {data}", hint="name the service's folder with --data")
-    store = Store(database) if database is not None else Store.at(file)
+    return Store(database) if database is not None else Store.at(file)
+
+
+@contextmanager
+def opened(data: Path, database: str | None = None) -> Iterator[Connection]:
+    """The service's store, to read; NotFound when there is none."""
+    store = open_store(data, database)
     try:
         with store.read() as connection:
             yield connection

@@ -14,7 +14,7 @@ from prixfixe.errors import EngineError, Forbidden, NotFound, PrixfixeError, Una
 from prixfixe.keys import sign_typed
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
-from prixfixe.protocol.wire import Heartbeat, HeartbeatAnswer, Market, SignedAsk
+from prixfixe.protocol.wire import MOST_CACHED, Heartbeat, HeartbeatAnswer, Market, SignedAsk
 from worker.client import Stopped
 from worker.pricing import Pricing
 from worker.quoting import Standing, due_asks, slot_fits
@@ -50,6 +50,8 @@ class Heart:
         self._end = end
         self._quiet_beats = 0
         self._heard: float | None = None
+        self._lease: float | None = None
+        self._cached: tuple[str, ...] = ()
         self._pricing = Pricing(room.settings, room.client.index, room.pool)
         self._wake = threading.Event()
         self._over = threading.Event()
@@ -102,6 +104,7 @@ class Heart:
                 )
                 silent = True
                 self._resting.clear()
+                self._mind_lease()
             except PrixfixeError as error:
                 if not silent:
                     log.warning("heartbeat: %s", error)
@@ -127,6 +130,7 @@ class Heart:
         draining = self._draining or rest is not None
         running = self._running()
         asks = [] if draining else self._asks()
+        cached = self._room.at_hand(MOST_CACHED)
         answer = self._room.client.heartbeat(
             Heartbeat(
                 asks=tuple(self._signed(ask) for ask in asks),
@@ -134,9 +138,11 @@ class Heart:
                 draining=draining,
                 trouble=rest,
                 stops_at=self._stops_at,
+                cached=None if cached == self._cached and self._heard is not None else cached,
             )
         )
-        self._heard = time.monotonic()
+        self._heard, self._lease, self._cached = time.monotonic(), answer.lease_seconds, cached
+        self._told.discard("lease")
         self._end_drained(quiet=draining and not running)
         if answer.stop:
             self._give_up(answer.stop)
@@ -144,6 +150,14 @@ class Heart:
         if not answer.refused:
             self._resting.update({ask.product: ask for ask in asks})
         return self._take_wanted(answer.products)
+
+    def _mind_lease(self) -> None:
+        """Say once that what runs may be given to another: the market has not heard this worker for as long
+        as it said that it waits. It is delivered all the same while its deal is open."""
+        if self._heard is None or self._lease is None or not self._running():
+            return
+        if time.monotonic() - self._heard > self._lease:
+            self._say_once("lease", f"the lease of {self._lease:.0f} s ran out: what runs may go to another")
 
     def _heed(self, reason: str | None) -> None:
         """A reason to rest ends the asking, and is said once; the market has dropped what rested by then."""
@@ -210,7 +224,7 @@ class Heart:
         refused = {reason.code for reason in answer.refused}
         for reason in answer.refused:
             self._say_once(reason.code, f"an ask was refused: {reason.message}. {reason.hint}".rstrip(". "))
-        self._told &= refused | {"standing", "rest"}
+        self._told &= refused | {"standing", "rest", "lease"}
         if refused:
             self._standing = None  # era or time may be what was wrong
 

@@ -82,6 +82,10 @@ class ImageStore:
     def has(self, image: str) -> bool:
         return image in self._ready or self._engine.image_config(image) is not None
 
+    def newest(self) -> list[str]:
+        """The images that it brought, used last first."""
+        return [] if self._shelf is None else self._shelf.newest
+
     def fits(self, size: int) -> bool:
         """Whether so many bytes more fit without removing anything."""
         return self._shelf is not None and self._shelf.total + size <= self._shelf.most

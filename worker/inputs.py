@@ -67,6 +67,15 @@ class InputCache:
             part.replace(cached)
             return cached
 
+    def newest(self, most: int) -> list[str]:
+        """Digests of the files that are here, used last first."""
+        found = []
+        for entry in self._folder.iterdir():
+            with suppress(FileNotFoundError):
+                if not entry.name.endswith(".part"):
+                    found.append((entry.stat().st_mtime, entry.name))
+        return [name for _, name in sorted(found, reverse=True)[:most]]
+
     def evict(self) -> None:
         """Forget the files that were used longest ago until the cache is within its size."""
         self._forget_stale_parts()

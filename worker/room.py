@@ -64,3 +64,10 @@ class Room:
     def kept(self, attempt: str) -> Path:
         """Where the outputs of an attempt's tasks wait for the rest of their lot."""
         return self.settings.data / "kept" / attempt
+
+    def at_hand(self, most: int) -> tuple[str, ...]:
+        """Images and inputs that need not be fetched, at most so many, those used last: half of each where
+        there are enough."""
+        images, inputs = self.images.newest(), self.inputs.newest(most)
+        first = images[: max(most // 2, most - len(inputs))]
+        return (*first, *inputs[: most - len(first)])

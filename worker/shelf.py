@@ -43,6 +43,12 @@ class ImageShelf:
     def most(self) -> int:
         return self._most
 
+    @property
+    def newest(self) -> list[str]:
+        """All of them, used last first."""
+        with self._lock:
+            return sorted(self._images, key=lambda image: -self._images[image][1])
+
     def put(self, image: str, size: int) -> None:
         """It was brought now, for use now."""
         with self._lock:

@@ -396,7 +396,16 @@ workers = Table(
     Column("heartbeat_at", Float, nullable=False),
     Column("draining", Boolean, nullable=False, default=False),
     Column("cool_until", Float, nullable=False, default=0.0),  # no new deal before: it just failed one
+    Column("cached", _JSON),  # digests of images and inputs that it says it has; NULL: it has not said
     Column("failures", Integer, nullable=False, default=0, server_default="0"),  # by its own fault, in a row
+)
+
+vetted_providers = Table(  # whom the operator vouches for: customers may ask for none but them
+    "vetted_providers",
+    metadata,
+    Column("provider", String(42), primary_key=True),
+    Column("note", Text, nullable=False),  # why
+    Column("at", BigInteger, nullable=False),
 )
 
 sealing_keys = Table(  # to whom secrets of a worker's jobs are sealed, signed by its key

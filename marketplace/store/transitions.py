@@ -356,11 +356,12 @@ def attempt_started(connection: Connection, attempt: str) -> None:
     stage_said(connection, row["job"], f"running on {', '.join(_running_names(connection, row))}")
 
 
-def attempt_lost(connection: Connection, attempt: str, why: str, fault: Fault = "provider") -> None:
+def attempt_lost(
+    connection: Connection, attempt: str, why: str, fault: Fault = "provider", code: str = "worker-lost"
+) -> None:
     """assigned, running, committed or opened -> lost; its worker cools down if it was its provider's fault,
     and its tasks are queued again unless replicas of it live. It may still come back."""
     row = attempt_row(connection, attempt)
-    code = "worker-lost" if fault == "provider" else "deal-over"
     reason = Reason(code=code, message=why, fault=fault)
     move(
         connection,

@@ -101,6 +101,12 @@ _OPTIONS = (
     click.option("--isolation", type=click.Choice(["gvisor"]), help="Only workers that run it in gVisor."),
     secret_option(),
     click.option("--provider", "providers", multiple=True, metavar="ADDRESS", help="Only these providers."),
+    click.option(
+        "--placement",
+        type=click.Choice(["public", "vetted"]),
+        default="public",
+        help="vetted: only providers whom the market's operator vouches for.",
+    ),
 )
 
 
@@ -233,6 +239,7 @@ class _Wanted:
             deliver_seconds=None if deadline is None else parse_duration(deadline),
             whole=given["whole"],
             providers=given["providers"] or None,
+            placement=given["placement"],
             isolation=given["isolation"],
             hosts=given["hosts"],
             secrets=tuple(pairs("--secret", given["secrets"])),

@@ -44,6 +44,7 @@ class Wish:
     included. replicas: how many providers run it; a majority must give the same bytes, which `exact`
     promises. lot: tasks that one provider takes together. wait_seconds: how long it may wait for a match;
     deliver_seconds: from now to the result. whole: all tasks at once, or none. providers: whom to admit.
+    placement: "vetted" for none but providers whom the operator vouches for.
     isolation: "gvisor" for a worker that runs it in gVisor. hosts: that a task may call, `api.example.com` or
     with a port; none: it has no network. Both flat only. secrets: names of what is sealed to each worker once
     the order is matched (`prixfixe.client.sealing`).
@@ -65,6 +66,7 @@ class Wish:
     deliver_seconds: int | None = None
     whole: bool = False
     providers: Sequence[str] | None = None
+    placement: wire.Placement = "public"
     isolation: Isolation | None = None
     hosts: Sequence[str] = ()
     secrets: Sequence[str] = ()
@@ -239,6 +241,7 @@ def _request(wish: Wish, customer: str, scratch: Path) -> tuple[wire.BidQuoteReq
         deliver_seconds=wish.deliver_seconds,
         whole=wish.whole,
         providers=None if wish.providers is None else tuple(wish.providers),
+        placement=wish.placement,
         isolation=wish.isolation,
         hosts=tuple(str(parse_host(host)) for host in wish.hosts),
         secrets=tuple(wish.secrets),
@@ -301,7 +304,7 @@ def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> N
             ("lot", quote.lot, request.lot or quote.lot),
             ("replicas", quote.replicas, request.replicas),
             ("whole", quote.whole, request.whole),
-            ("providers", quote.providers, request.providers),
+            ("providers", _admits(quote, request), True),
             ("isolation", manifest.isolation, request.isolation),
             ("hosts", manifest.hosts, request.hosts),
             ("secrets", manifest.secrets, request.secrets),
@@ -311,3 +314,11 @@ def _require_same_wish(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> N
     if request.price is not None and quote.price > request.price:
         differing.append("price")
     require_as_asked(differing)
+
+
+def _admits(quote: wire.BidQuote, request: wire.BidQuoteRequest) -> bool:
+    """Whether the quote admits whom the wish admits: whom it names, or of those the vetted ones."""
+    if request.placement == "public":
+        return quote.providers == request.providers
+    named = quote.providers or ()
+    return bool(named) and (request.providers is None or set(named) <= set(request.providers))

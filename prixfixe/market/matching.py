@@ -2,9 +2,11 @@
 
 Lots are served in their order of arrival. Each takes the cheapest asks that every rule admits, of as many
 distinct providers as it has replicas. Between equal prices the grade of the provider's reputation decides,
-within a grade a hash of seed, lot and worker, so that speed buys nothing, nobody picks who checks whom, and
-anyone who knows the inputs can repeat it. A worker that fell silent on the lot, and after it a provider that
-was found guilty lately, is taken only where the others are too few or, together, above the price.
+within a grade, for a lot of one replica, how much of its image and inputs the worker says it has, and then a
+hash of seed, lot and worker, so that speed buys nothing, nobody picks who checks whom, and anyone who knows
+the inputs can repeat it. A provider whose worker failed the lot or fell silent on it, such a worker itself,
+and after them a provider that was found guilty lately, are taken only where the others are too few or,
+together, above the price.
 """
 
 from __future__ import annotations
@@ -15,7 +17,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from prixfixe.market.reputation import Grade
-from prixfixe.market.rules import UNPAID, Conditions, Offered, Wanted, explain, slots_taken, why_not
+from prixfixe.market.rules import (
+    FAILED_IT,
+    UNPAID,
+    Conditions,
+    Offered,
+    Wanted,
+    explain,
+    slots_taken,
+    why_not,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +39,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """pairs: what to match. waiting: every other lot with the reason in words."""
+    """pairs: what to match. waiting: every other lot with the reason in words. spent: of those, the ones that
+    failed on every worker that asks for their product."""
 
     pairs: tuple[Pair, ...]
     waiting: tuple[tuple[Wanted, str], ...]
+    spent: tuple[Wanted, ...] = ()
 
 
 def match(
@@ -51,6 +64,7 @@ def match(
         by_product.setdefault(ask.ask.product, []).append(ask)
     pairs: list[Pair] = []
     waiting: list[tuple[Wanted, str]] = []
+    spent: list[Wanted] = []
     for lot in wanted:
         if purses is not None and lot.cost > left[lot.customer]:
             waiting.append((lot, UNPAID))
@@ -67,6 +81,8 @@ def match(
         chosen, why = _chosen(lot, candidates, excluded, seed)
         if why is not None:
             waiting.append((lot, why))
+            if excluded and not candidates and set(excluded) == {FAILED_IT}:
+                spent.append(lot)
             continue
         for ask in chosen:
             free[ask.worker] -= slots_taken(ask.ask, lot.count)
@@ -74,7 +90,7 @@ def match(
         if purses is not None:
             left[lot.customer] -= lot.cost
         pairs.append(Pair(lot, chosen))
-    return Round(tuple(pairs), tuple(waiting))
+    return Round(tuple(pairs), tuple(waiting), tuple(spent))
 
 
 def _open(ask: Offered, given: Mapping[str, int]) -> int | None:
@@ -113,8 +129,12 @@ def _cost(chosen: Sequence[Offered]) -> int:
     return sum(ask.ask.price for ask in chosen)
 
 
-def _preference(lot: Wanted, ask: Offered, seed: bytes) -> tuple[tuple[bool, bool], int, Grade, bytes]:
-    """Smallest first: last choices behind all others, then price, grade and hash."""
+def _preference(
+    lot: Wanted, ask: Offered, seed: bytes
+) -> tuple[tuple[bool, bool, bool], int, Grade, int, bytes]:
+    """Smallest first: last choices behind all others, then price, grade, what is at hand, and hash. What a
+    worker says of itself decides nothing where replicas check each other."""
     text = f"{lot.job}:{lot.lot}:{ask.worker}".encode("ascii")
-    last = (ask.grade is Grade.GUILTY, ask.worker in lot.lost_on)
-    return (last, ask.ask.price, ask.grade, hashlib.sha256(seed + text).digest())
+    last = (ask.grade is Grade.GUILTY, ask.worker in lot.lost_on, ask.ask.provider in lot.tried)
+    at_hand = len(lot.uses & ask.cached) if lot.replicas == 1 else 0
+    return (last, ask.ask.price, ask.grade, -at_hand, hashlib.sha256(seed + text).digest())

@@ -20,6 +20,7 @@ from prixfixe.protocol.orders import KIND_BIDS, KIND_BUNDLES, Ask
 from prixfixe.protocol.product import Product
 
 UNPAID: Final = "its customer's account cannot pay it"  # of a lot, whatever is asked
+FAILED_IT: Final = "failed this job already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ class Wanted:
     `Ask.kinds`, what it is. providers: whom the customer admits; None: anyone. failed_on: worker keys whose
     attempt at this lot failed. lost_on: those that fell silent on it; they are taken only when no other is
     left. replicas: how many distinct providers run it. cost: what its customer pays for it at most, token
-    units; 0 where that is not looked at. needs: what its worker must have beyond what every worker has."""
+    units; 0 where that is not looked at. needs: what its worker must have beyond what every worker has.
+    tried: providers whose worker failed or fell silent on it; others are taken before them. uses: digests of
+    its image and inputs."""
 
     job: str
     lot: int
@@ -67,6 +70,8 @@ class Wanted:
     providers: frozenset[str] | None = None
     cost: int = 0
     needs: frozenset[str] = frozenset()
+    tried: frozenset[str] = frozenset()
+    uses: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class Offered:
     provider_era: its present era. grade: what its deals say of it. has: what its worker has beyond others.
     newcomer_open: token units that are under way with its provider, when that has no record; None: it has
     one, or nobody looked.
+    cached: digests that its worker says it need not fetch.
     """
 
     worker: str
@@ -91,6 +97,7 @@ class Offered:
     grade: Grade = Grade.NEW
     has: frozenset[str] = frozenset()
     newcomer_open: int | None = None
+    cached: frozenset[str] = frozenset()
 
 
 Holds: TypeAlias = Callable[[Wanted, Offered, Conditions], bool]
@@ -270,7 +277,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "its provider would have to ask for something, or a wrong result would cost it nothing",
     ),
     Rule("too slow for the promised time", can_deliver_in_time, _time_admits),
-    Rule("failed this job already", has_not_failed_it, "it does not get the same job twice"),
+    Rule(FAILED_IT, has_not_failed_it, "it does not get the same job twice"),
     Rule("heartbeat lost", has_a_heartbeat, "it comes back when its worker answers again", any_lot=True),
     Rule("draining", is_not_draining, "it comes back when its worker is started again", any_lot=True),
     Rule("ask expired", has_not_expired, "it comes back with its worker's next heartbeat", any_lot=True),
@@ -282,7 +289,12 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule("without the surety", keeps_the_surety, _surety_admits, any_lot=True),
     Rule("a newcomer with enough under way", has_room_for_it, _cap_admits),
-    Rule("cooling down after a failure", is_not_cooling, "it is asked again in a few minutes", any_lot=True),
+    Rule(
+        "cooling down after a failure",
+        is_not_cooling,
+        "it is asked again after a pause that grows with each failure in a row",
+        any_lot=True,
+    ),
     Rule("busy", has_a_free_slot, "it is free when what it runs has ended"),
 )
 # What keeps an ask out of the public depth of bids; accounts are looked at when a batch closes.

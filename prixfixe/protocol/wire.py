@@ -9,7 +9,7 @@ otherwise.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
@@ -155,6 +155,7 @@ class QuoteRequest(Body):
 
 
 BidKind = Literal["flat", "auction"]
+Placement = Literal["public", "vetted"]
 JobKind = Literal["bundle", "flat", "auction"]
 
 
@@ -186,6 +187,8 @@ class BidQuoteRequest(Body):
     deliver_seconds: Annotated[int, Field(ge=10, le=31 * 86_400)] | None = None  # from now to the result
     whole: bool = False
     providers: Annotated[tuple[Address, ...], Field(min_length=1, max_length=64)] | None = None
+    # vetted: of those, none but whom the operator vouches for when it is quoted.
+    placement: Placement = "public"
     isolation: Isolation | None = None  # what its cage must be beyond what every worker has
     hosts: Annotated[tuple[str, ...], Field(max_length=MOST_HOSTS)] = ()  # that it may call; none: no network
     secrets: Annotated[tuple[SecretName, ...], Field(max_length=MOST_SECRETS)] = ()  # names only
@@ -422,6 +425,9 @@ class SignedAsk(Message):
     signature: Signature
 
 
+MOST_CACHED: Final = 64  # digests that a heartbeat names
+
+
 class Heartbeat(Body):
     """`asks` are new or renewed ones only; one that rests stays until it expires, is replaced or the worker
     drains. trouble: why it drains, for its provider, unless it is being stopped."""
@@ -431,12 +437,16 @@ class Heartbeat(Body):
     draining: bool = False
     trouble: Annotated[str, Field(max_length=500)] | None = None
     stops_at: Seconds | None = None
+    # Digests of images (as `sha256:...`) and inputs that it has, those used last; None: as it said before.
+    cached: Annotated[tuple[ImageName | Sha256, ...], Field(max_length=MOST_CACHED)] | None = None
 
 
 class HeartbeatAnswer(Message):
     stop: tuple[str, ...]  # attempts that the market has given up: stop their containers
     products: tuple[ProductField, ...]  # what live bundles need: worth quoting
     refused: tuple[Reason, ...]  # asks that were not taken, and why
+    # Its lease: silent for longer than this, it loses what it runs. Each answer renews it.
+    lease_seconds: float | None = None
 
 
 class Assignment(Message):

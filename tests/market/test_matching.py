@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe.market.matching import match
+from prixfixe.market.reputation import Grade
 from prixfixe.market.rules import (
     RULES,
     Conditions,
@@ -119,6 +120,46 @@ def test_a_worker_that_failed_the_lot_is_out_and_one_that_was_lost_on_it_is_the_
     lost = replace(WANTED, lost_on=frozenset({cheap.worker}))
     assert match([lost], [cheap, dear], CONDITIONS, b"").pairs[0].offered == (dear,)
     assert match([lost], [cheap], CONDITIONS, b"").pairs[0].offered == (cheap,)
+
+
+def test_a_lot_is_tried_again_with_another_provider_first_and_with_the_same_rather_than_not_at_all() -> None:
+    lot = replace(WANTED, tried=frozenset({address(110)}))
+    same, other = offered(10), offered(11, price=1_900_000)
+    assert match([lot], [same, other], CONDITIONS, b"").pairs[0].offered == (other,)
+    assert match([lot], [same], CONDITIONS, b"").pairs[0].offered == (same,)
+
+
+def test_who_has_the_image_and_inputs_is_taken_among_equal_prices_and_grades_only() -> None:
+    lot = replace(WANTED, uses=frozenset({"image", "input"}))
+    some, all_of_it = (
+        offered(10, cached=frozenset({"image"})),
+        offered(11, cached=frozenset({"image", "input"})),
+    )
+    for seed in (b"", b"1", b"2", b"3"):
+        assert match([lot], [offered(12), some, all_of_it], CONDITIONS, seed).pairs[0].offered == (all_of_it,)
+    cheaper = offered(12, price=1_199_999)
+    assert match([lot], [cheaper, all_of_it], CONDITIONS, b"").pairs[0].offered == (cheaper,)
+    better = offered(12, grade=Grade.PROVEN)
+    assert match([lot], [better, all_of_it], CONDITIONS, b"").pairs[0].offered == (better,)
+
+
+def test_what_workers_say_they_have_does_not_choose_who_checks_whom() -> None:
+    lot = replace(WANTED, uses=frozenset({"image"}), replicas=2, max_cost=9_000_000)
+    has = [offered(number, cached=frozenset({"image"})) for number in (10, 11)]
+    asks = [*has, *(offered(number) for number in range(12, 20))]
+    chosen = {
+        each.worker
+        for seed in range(20)
+        for each in match([lot], asks, CONDITIONS, bytes([seed])).pairs[0].offered
+    }
+    assert len(chosen) > len(has)
+
+
+def test_a_lot_that_failed_on_every_worker_is_told_apart_from_one_that_others_could_take_later() -> None:
+    lot = replace(WANTED, failed_on=frozenset({address(10)}))
+    assert match([lot], [offered(10)], CONDITIONS, b"").spent == (lot,)
+    assert match([lot], [offered(10), offered(11, cooling=True)], CONDITIONS, b"").spent == ()
+    assert match([lot], [], CONDITIONS, b"").spent == ()
 
 
 def test_the_reason_counts_every_ask_of_the_product() -> None:

@@ -147,3 +147,58 @@ def test_a_worker_that_fails_by_its_own_fault_pauses_longer_each_time_until_it_d
     service.step()
     service.report(worker)
     assert service.row(workers)["failures"] == 0
+
+
+def test_a_job_that_failed_on_every_worker_there_is_ends_before_its_order_does(service: Service) -> None:
+    worker = service.ready_worker()
+    job = service.order()
+    service.step()
+    service.report(worker, status=6, reason=BROKEN)
+    service.step()
+    service.beat(worker)
+    service.matcher.run_once()
+    assert service.lot(job)["state"] == "free", "another worker may still come"
+    with service.store.write() as connection:
+        connection.execute(update(attempts).values(ended_at=int(time.time()) - 60))
+    service.beat(worker)
+    service.matcher.run_once()
+    ended = service.job(job)
+    assert (ended["state"], ended["charged"], ended["reason"]["code"]) == ("refunded", 0, "engine")
+    assert ended["reason"]["message"] == "the one worker that could take it failed; the last: no engine"
+
+
+def test_the_last_lot_of_a_bag_that_takes_much_longer_is_given_up_and_paid_if_it_ends_in_the_grace(
+    service: Service,
+) -> None:
+    worker = service.ready_worker(slots=5)
+    job = service.order(tasks=5)
+    service.step()
+    five = service.rows(attempts, attempts.c.lot)
+    for row in five:
+        _start(service, row["id"])
+    for row in five[:4]:
+        service.report(worker, attempt=row["id"])
+    service.beat(worker)
+    service.step()
+    assert [row["state"] for row in service.rows(lots, lots.c.lot)] == ["settled"] * 4 + ["open"]
+    assert service.row(attempts, id=five[4]["id"])["state"] == "running"
+
+    with service.store.write() as connection:
+        slow = attempts.c.id == five[4]["id"]
+        connection.execute(update(attempts).where(slow).values(started_at=int(time.time()) - 40))
+    service.beat(worker)
+    service.reaper._looked = 0.0
+    service.step()
+    given_up = service.row(attempts, id=five[4]["id"])
+    assert (given_up["state"], given_up["reason"]["code"], given_up["reason"]["fault"]) == (
+        "lost",
+        "straggler",
+        "none",
+    )
+    assert service.outbox()[-1]["call"] == "hasten"
+    assert service.row(workers)["cool_until"] == 0.0
+    service.relay()
+    service.indexer.run_once()
+    service.report(worker, attempt=five[4]["id"])
+    service.step()
+    assert (service.job(job)["state"], service.job(job)["charged"]) == ("settled", 5 * PRICE.units)

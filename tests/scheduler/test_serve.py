@@ -142,6 +142,16 @@ def test_admin_status_shows_what_waits_and_why(service: Service) -> None:
     assert told["cursor"]["block"] == service.client.block().number
 
 
+def test_admin_vet_keeps_the_list_of_those_whom_the_operator_vouches_for(service: Service) -> None:
+    provider, at = service.market.provider.address, ["--data", str(service.data)]
+    assert CliRunner().invoke(admin, ["vet", *at]).output == "nobody is vetted\n"
+    listed = CliRunner().invoke(admin, ["vet", provider.lower(), "--note", "known since May", *at])
+    assert listed.output == f"{provider}  known since May\n"
+    told = json.loads(CliRunner().invoke(admin, ["vet", "--json", *at]).output)
+    assert [each["provider"] for each in told["vetted"]] == [provider]
+    assert CliRunner().invoke(admin, ["vet", provider, "--remove", *at]).output == "nobody is vetted\n"
+
+
 def test_admin_status_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
     result = CliRunner().invoke(admin, ["status", "--data", str(tmp_path)])
     assert "there is no service's store" in str(result.exception)

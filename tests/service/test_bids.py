@@ -12,7 +12,9 @@ from sqlalchemy import select
 
 from marketplace.chain import AccountView
 from marketplace.store.tables import lots
+from marketplace.vetting import unvet, vet, vetted
 from marketplace.wanted import COLUMNS, SOURCE, wanted_of
+from prixfixe.errors import NotFound
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import sha256_hex
@@ -83,6 +85,23 @@ def test_a_flat_bid_is_quoted_at_what_the_asks_cost_with_the_fee(world: World) -
     assert found.total.units == 4 * found.price.units
     assert found.expected == found.total
     assert (found.live_asks, found.starts_in, found.past) == (1, 0, None)
+
+
+def test_a_vetted_placement_admits_none_but_whom_the_operator_vouches_for(world: World) -> None:
+    offering(world)
+    refused = ask_quote(world, placement="vetted")
+    assert (refused.status_code, refused.json()["code"]) == (409, "none-vetted")
+    vet(world.store, PROVIDER.address, "known since May")
+    assert quote(world, placement="vetted").providers == (PROVIDER.address,)
+    assert ask_quote(world, placement="vetted", providers=[CUSTOMER.address]).json()["code"] == "none-vetted"
+    assert quote(world).providers is None
+    with world.store.read() as connection:
+        assert [(each.provider, each.note) for each in vetted(connection)] == [
+            (PROVIDER.address, "known since May")
+        ]
+    unvet(world.store, PROVIDER.address)
+    with pytest.raises(NotFound):
+        unvet(world.store, PROVIDER.address)
 
 
 def test_the_order_becomes_a_job_of_lots(world: World) -> None:

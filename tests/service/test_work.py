@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
-from marketplace.store.tables import asks, attempts, job_events, transactions
+from marketplace.store.tables import asks, attempts, job_events, transactions, workers
 from marketplace.store.transitions import attempt_lost
 from prixfixe.errors import StorageFull
 from prixfixe.protocol import wire
@@ -26,6 +26,7 @@ from tests.support.service import (
     CHAIN_TIME,
     CUSTOMER,
     DOLLAR,
+    MARKET,
     PROVIDER,
     STRANGER,
     WORKER,
@@ -331,6 +332,22 @@ def test_a_worker_in_trouble_gets_no_work_and_its_provider_sees_why(world: World
     world.beat([world.ask()])
     status = world.http.get(f"/v1/workers/{WORKER.address}", headers=headers).json()
     assert (status["draining"], status["trouble"]) == (False, None)
+
+
+def test_a_heartbeat_renews_a_lease_and_keeps_what_the_worker_has_at_hand(world: World) -> None:
+    world.register()
+    headers = world.sign_in(WORKER)
+
+    def beat(**said: Any) -> float:
+        body = wire.Heartbeat(asks=(), running=(), **said).model_dump(mode="json")
+        answer = world.http.post("/v1/workers/heartbeat", json=body, headers=headers).json()
+        return float(answer["lease_seconds"])
+
+    assert beat(cached=("sha256:" + "1" * 64, "2" * 64)) == 3 * MARKET.heartbeat_seconds
+    beat()  # nothing new
+    with world.store.read() as connection:
+        kept = connection.execute(select(workers.c.cached)).scalar_one()
+    assert kept == ["sha256:" + "1" * 64, "2" * 64]
 
 
 def test_the_customer_is_told_once_that_the_worker_of_a_running_task_is_being_stopped(world: World) -> None:
