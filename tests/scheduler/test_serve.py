@@ -36,7 +36,9 @@ def start(market: LocalMarket, tmp_path: Path) -> Iterator[Start]:
 
     def run(*arguments: str, key: str = "dev:2", data: Path = tmp_path) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "prixfixe", "serve", "--data", str(data)]
-        command += ["--rpc", market.chain.url, "--key", key, "--port", "0", "--json"]
+        command += ["--key", key, "--port", "0", "--json"]
+        if "--rpc" not in arguments:  # it would be one more node
+            command += ["--rpc", market.chain.url]
         if "--contract" not in arguments:
             command += ["--deployment", str(manifest)]
         process = subprocess.Popen(
