@@ -122,7 +122,7 @@ class Alone:
         self.store = migrated_store(folder / "prixfixe.db")
         reader = MarketReader(client.rpc, client.contract)
         policy = market.deployment.policy
-        described = serve._describe(settings, client, policy, market.scheduler)
+        described = serve.describe(settings, client, policy, market.scheduler)
         self.services = Services.build(settings, described, self.store, reader, market.scheduler)
         options = serve.ServeOptions(data=folder, rpc="", key="")
         self.duties = serve.build_duties(
