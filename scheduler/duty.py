@@ -110,8 +110,11 @@ class Duty:
     def _loop(self) -> None:
         failures = 0
         try:
-            while not self._stopping.is_set():
+            while True:
+                # Before the look: a stop that comes in between wakes the wait.
                 mark = self.store.sequence()
+                if self._stopping.is_set():
+                    break
                 began = time.perf_counter()
                 try:
                     if not self._is_leading():

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Final
 
@@ -142,10 +141,9 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     for duty in duties:
         duty.start()
     if listening is None or app is None:
-        told: SimpleQueue[None] = SimpleQueue()  # an event's lock may be held by what the signal interrupts
-        _on_signal(lambda *_: told.put(None))
+        told = _signals_to(closing)
         _announce(options, settings, services.market, None, metrics, time.monotonic() - began)
-        told.get()
+        told.recv(1)
         _on_signal(_leave)
         return
     config = uvicorn.Config(
@@ -244,6 +242,16 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.should_exit = True
         self._services.close_streams()
+
+
+def _signals_to(closing: ExitStack) -> socket.socket:
+    """Where a byte arrives with each signal, whichever thread it meets and whenever: a lock that a handler
+    releases may be held by what it interrupts, and a wait that begins just after it would not end."""
+    told, tells = (closing.enter_context(end) for end in socket.socketpair())
+    tells.setblocking(False)
+    closing.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(tells.fileno()))
+    _on_signal(lambda *_: None)
+    return told
 
 
 def _on_signal(handler: Callable[[int, FrameType | None], object]) -> None:
