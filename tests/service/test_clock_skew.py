@@ -131,6 +131,7 @@ def worker(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         signer=WORKER,
         client=client,
         states=States(settings.data, lambda *_: None),
+        at_hand=lambda _: (),
         duty=SimpleNamespace(rest=lambda _: None, admits=lambda _: True, draining=False),
         chain=chain,
         hands=SimpleNamespace(prepare=lambda _: None, ping=lambda: None),
