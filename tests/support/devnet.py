@@ -231,3 +231,10 @@ def running_devnet(
         yield devnet
     finally:
         devnet.dev("reset", "--yes")
+
+
+def rested(devnet: Devnet) -> None:
+    """Wait until all three workers could begin at once: none runs something, or cools down after what a test
+    before did to it."""
+    with devnet.client() as client:
+        wait_for(lambda: devnet.quote(client, "ok", replicas=3).starts_in == 0, 120, "three workers at rest")

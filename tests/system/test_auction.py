@@ -11,7 +11,7 @@ from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.wire import BidQuote, BidQuoteRequest, Job
-from tests.support.devnet import Devnet
+from tests.support.devnet import Devnet, rested
 
 
 def bid(devnet: Devnet, client: Client, product: Product, price: str) -> Job:
@@ -36,6 +36,7 @@ def bid(devnet: Devnet, client: Client, product: Product, price: str) -> Job:
 
 
 def test_bids_meet_asks_at_one_price_are_run_and_paid_and_the_batch_is_honest(devnet: Devnet) -> None:
+    rested(devnet)
     before = devnet.account().free
     with devnet.client() as client:
         listing = next(each for each in client.bundles() if each.id == "probe")
