@@ -158,6 +158,11 @@ _data_option = click.option(
     show_default=True,
     help="The service's data folder.",
 )
+_database_option = click.option(
+    "--database",
+    envvar="PRIXFIXE_SERVICE_DATABASE",
+    help="Address of the database, when it is not in --data.",
+)
 
 
 @click.group()
@@ -167,11 +172,7 @@ def admin() -> None:
 
 @admin.command()
 @_data_option
-@click.option(
-    "--database",
-    envvar="PRIXFIXE_SERVICE_DATABASE",
-    help="Address of the database, when it is not in --data.",
-)
+@_database_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(data: Path, database: str | None, as_json: bool) -> None:
     """Show what waits, what is on its way to the chain, and up to which block events were read.
@@ -193,11 +194,7 @@ def status(data: Path, database: str | None, as_json: bool) -> None:
     show_default=True,
     help="The service's data folder, with its archive and blobs.",
 )
-@click.option(
-    "--database",
-    envvar="PRIXFIXE_SERVICE_DATABASE",
-    help="Address of the database, when it is not in --data.",
-)
+@_database_option
 @_RPC
 @click.option("--contract", help="Address of the market's contract.")
 @click.option(
@@ -240,11 +237,7 @@ def rebuild(
 
 @admin.command()
 @_data_option
-@click.option(
-    "--database",
-    envvar="PRIXFIXE_SERVICE_DATABASE",
-    help="Address of the database, when it is not in --data.",
-)
+@_database_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verification(data: Path, database: str | None, as_json: bool) -> None:
     """Show which paid results were run again, what that cost, and who was caught.
@@ -316,11 +309,7 @@ def _tell_backup(found: Backup, done: str, as_json: bool) -> None:
 @click.option("--note", default="", help="Why it is vouched for.")
 @click.option("--remove", is_flag=True, help="Take it off the list.")
 @_data_option
-@click.option(
-    "--database",
-    envvar="PRIXFIXE_SERVICE_DATABASE",
-    help="Address of the database, when it is not in --data.",
-)
+@_database_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def vet(
     provider: str | None, note: str, remove: bool, data: Path, database: str | None, as_json: bool
