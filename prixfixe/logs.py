@@ -14,6 +14,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +30,9 @@ _HIDDEN: Final = "***"
 _LEAST_HIDDEN: Final = 6  # a shorter secret would blot out words that mean nothing
 _BREAKS: Final = {ordinal: f"\\x{ordinal:02x}" for ordinal in range(32) if chr(ordinal) not in "\t"}
 _bound: ContextVar[Mapping[str, Any] | None] = ContextVar("prixfixe_log_ids", default=None)
-_secrets: set[str] = set()
+_secrets: tuple[str, ...] = ()
+_WORD: Final = re.compile(r"\w+")
+_hiding: Final = threading.Lock()
 
 _PATTERNS: Final = (
     # scheme://user:PASSWORD@host
@@ -62,8 +65,11 @@ def ids(**named: Any) -> dict[str, Any]:
 
 def hide(secret: str | None) -> None:
     """Keep this text out of every line of this process. Nothing shorter than six characters."""
+    global _secrets
     if secret is not None and len(secret) >= _LEAST_HIDDEN:
-        _secrets.add(secret)
+        # The longest first, as one may begin another.
+        with _hiding:
+            _secrets = tuple(sorted({*_secrets, secret}, key=len, reverse=True))
 
 
 def hide_address(url: str) -> None:
@@ -97,7 +103,12 @@ class TextLines(logging.Formatter):
         # What a stranger's text holds cannot look like a line of its own.
         record.message = record.message.translate(_BREAKS)
         line = super().formatMessage(record)
-        more = [f"{name}={value}" for name, value in _ids_of(record).items() if str(value) not in line]
+        said = set(_WORD.findall(record.message))
+        more = [
+            f"{name}={value}"
+            for name, value in _ids_of(record).items()
+            if isinstance(value, int) or value not in said
+        ]
         return f"{line} [{' '.join(more)}]" if more else line
 
     def format(self, record: logging.LogRecord) -> str:

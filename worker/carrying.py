@@ -128,8 +128,8 @@ def unpack(chunks: Iterable[bytes], into: Path, limits: OutputLimits) -> None:
     entries = files = total = 0
     most = limits.total_bytes + 4 * _PAGE * (limits.files + 64)
     try:
-        stream = cast(IO[bytes], _Bounded(chunks, most))
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=_CHUNK) as archive:
+        bounded = _Bounded(chunks, most)
+        with tarfile.open(fileobj=cast(IO[bytes], bounded), mode="r|", bufsize=_CHUNK) as archive:
             for entry in archive:
                 if entry.name in (".", "") and entry.isdir():
                     continue
@@ -150,6 +150,7 @@ def unpack(chunks: Iterable[bytes], into: Path, limits: OutputLimits) -> None:
                         code="output-too-large",
                     )
                 _write(archive, entry, into / path)
+        bounded.require_end()
     except (tarfile.TarError, FileExistsError, FileNotFoundError, NotADirectoryError, EOFError) as error:
         raise EngineError(
             f"the engine's archive of the outputs cannot be read: {type(error).__name__}", code="bad-archive"
@@ -189,6 +190,15 @@ class _Bounded:
         self._chunks = iter(chunks)
         self._kept = bytearray()
         self._left = most
+        self._last = b""
+
+    def require_end(self) -> None:
+        """EOFError unless the rest is what ends a tar, which its reader does not ask for: an archive that was
+        cut between two files looks whole to it."""
+        while self.read(_CHUNK):
+            pass
+        if self._last != bytes(2 * _BLOCK):
+            raise EOFError
 
     def read(self, size: int) -> bytes:
         while len(self._kept) < size and (chunk := next(self._chunks, b"")):
@@ -198,4 +208,5 @@ class _Bounded:
             self._kept += chunk
         found = bytes(self._kept[:size])
         del self._kept[:size]
+        self._last = (self._last + found)[-2 * _BLOCK :]
         return found

@@ -31,11 +31,12 @@ def require_usable(environment: Mapping[str, str] = os.environ) -> None:
     """ConfigurationError for an engine that cannot be used, or not safely: whoever can speak to it, or stands
     between, is root on its machine."""
     where = urlsplit(address(environment))
-    if where.scheme == "unix" or not where.scheme:
+    if where.scheme == "unix":
         return
-    if where.scheme not in ("tcp", "https"):
+    # An address without a scheme is one over plain http to the library that calls the engine.
+    if where.scheme not in ("tcp", "https") or where.hostname is None:
         raise ConfigurationError(
-            f"the container engine is reached over {where.scheme}://, which a worker does not speak",
+            f"a worker does not speak to a container engine at {address(environment)}",
             code="engine-elsewhere",
             hint="DOCKER_HOST=tcp://HOST:2376 with DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH, or run it there",
             fault="provider",

@@ -205,7 +205,7 @@ class TestHowMuchAJobGets:
     def test_a_spin_that_ignores_signals_is_killed_at_its_time(self, bench: Bench) -> None:
         ended = bench.run("trap '' TERM INT HUP; while :; do :; done", seconds=1.0)
         assert ended.run.stopped_for == "time"
-        assert ended.run.seconds >= 1.0
+        assert 1.0 <= ended.run.seconds < 30
         assert status(ended.run) == 3
 
     def test_one_that_was_stopped_before_it_began_ends_at_once(self, bench: Bench) -> None:

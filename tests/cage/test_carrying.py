@@ -85,8 +85,11 @@ class TestAnArchive:
             tar(("./gone/a", FILE, b"x")),
             tar(("./a", FILE, b"x"), ("./a/b", FILE, b"x")),
             tar(("./cut", FILE, b"x" * 900))[:800],
+            tar(("./a", FILE, b"x"), ("./b", FILE, b"y"))[:1024],
+            tar(("./a", FILE, b"x"), ("./b", FILE, b"y"))[:1124],
+            tar(("./a", FILE, b"x"))[:1024] + b'{"message": "the archive broke off"}',
         ],
-        ids=["no tar", "twice", "no folder", "a file as a folder", "cut"],
+        ids=["no tar", "twice", "no folder", "a file as a folder", "cut", "cut between", "cut after", "told"],
     )
     def test_one_that_makes_no_sense_is_the_engines_fault(self, told: bytes, tmp_path: Path) -> None:
         with pytest.raises(EngineError) as caught:

@@ -61,6 +61,12 @@ def test_ids_are_bound_to_all_that_is_said_within_and_to_nothing_after(jsonl: Wr
     ]
 
 
+def test_a_line_for_people_has_the_index_of_its_task_whatever_else_it_counts(text: Written) -> None:
+    with about(attempt="cd0123"):
+        text.log.info("3 files, running cd0123", extra=ids(task=3))
+    assert text.lines[-1].endswith("3 files, running cd0123 [task=3]")
+
+
 def test_a_line_for_programs_says_when_how_grave_who_and_why(jsonl: Written) -> None:
     try:
         raise ValueError("no such thing")
@@ -107,6 +113,7 @@ def test_what_is_secret_by_its_place_is_not_written(said: str, written: str) -> 
 
 
 def test_what_is_named_as_secret_is_in_no_line_nor_traceback(text: Written, jsonl: Written) -> None:
+    hide("correct")  # the beginning of another
     hide("correct-horse")
     hide("short")  # would blot out a word that means nothing
     for written in (text, jsonl):

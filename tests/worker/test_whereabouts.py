@@ -33,6 +33,9 @@ NOT_DELEGATED = {**ROOTLESS, **ABLE, "CpuCfsQuota": False}
     ("given", "code"),
     [
         ({"DOCKER_HOST": "ssh://me@elsewhere"}, "engine-elsewhere"),
+        ({"DOCKER_HOST": "10.0.0.9:2375"}, "engine-elsewhere"),
+        ({"DOCKER_HOST": "elsewhere:2375"}, "engine-elsewhere"),
+        ({"DOCKER_HOST": "http://10.0.0.9:2375"}, "engine-elsewhere"),
         ({"DOCKER_HOST": "tcp://10.0.0.9:2375"}, "engine-without-tls"),
         ({"DOCKER_HOST": "tcp://10.0.0.9:2376", "DOCKER_CERT_PATH": "/certs"}, "engine-without-tls"),
     ],
