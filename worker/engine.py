@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import struct
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
@@ -233,9 +233,11 @@ class Engine:
         """Whether the engine heard, by now or a moment later, that a process of a container that is over was
         killed for memory. Its state says so only when it heard it before the end; 20.10 hears it afterwards
         in one case of ten on a busy machine."""
-        until = f"{time.time() + _LATE_SECONDS:.3f}"
         wanted = {"container": container, "event": "oom"}
         with _translated("read the engine's events"):
+            ended = self._api.inspect_container(container)["State"]["FinishedAt"]
+            # By the engine's own clock, which may be another than ours: it waits until then.
+            until = f"{datetime.fromisoformat(ended).timestamp() + _LATE_SECONDS:.3f}"
             events = self._api.events(since=0, until=until, filters=wanted, decode=True)
             with closing(events):
                 return any(True for _ in events)
@@ -288,11 +290,13 @@ class Engine:
     def archive(self, container: str, place: str) -> Iterator[Iterable[bytes]]:
         """A tar of a folder of a container, as it comes. What is not read is not sent."""
         url = f"{self._api.base_url}/v{self._api.api_version}/containers/{container}/archive"
-        with _translated("fetch files from the engine"):
+        doing = "fetch files from the engine"
+        with _translated(doing):
             answer = self._api.get(url, params={"path": place}, stream=True, timeout=_TIMEOUT_SECONDS)
-            with closing(answer):
+        with closing(answer):
+            with _translated(doing):
                 self._api._raise_for_status(answer)
-                yield answer.iter_content(_CHUNK_BYTES)
+            yield _pieces(answer, doing)  # what its reader does is not the engine's
 
     def labelled(self, label: str, value: str) -> dict[str, dict[str, str]]:
         """Containers with a label, running or not: id -> all labels."""
@@ -302,6 +306,11 @@ class Engine:
 
     def close(self) -> None:
         self._api.close()
+
+
+def _pieces(answer: Any, doing: str) -> Iterator[bytes]:
+    with _translated(doing):
+        yield from answer.iter_content(_CHUNK_BYTES)
 
 
 def _frames(chunks: Iterable[bytes]) -> Iterator[tuple[bool, bytes]]:

@@ -50,7 +50,7 @@ class InputCache:
                 os.link(cached, target)
                 return
             except FileNotFoundError:
-                if cached.exists():  # then it is the target's folder that is gone
+                if not target.parent.is_dir():
                     raise
                 # forgotten meanwhile, to make room for another
 

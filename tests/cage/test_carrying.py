@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -193,3 +195,16 @@ class TestOnAnEngine:
         with pytest.raises(EngineError) as caught:
             fetch(carried, into)
         assert (caught.value.code, caught.value.fault) == ("outputs-gone", "provider")
+
+    def test_a_disk_that_is_full_here_is_not_the_engines_fault(
+        self, carried: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended, into = run(carried, "echo done > /job/outputs/x")
+        assert ended.exit_code == 0
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("worker.carrying._write", full)
+        with pytest.raises(OSError, match="No space left"):
+            fetch(carried, into)
