@@ -24,7 +24,7 @@ from marketplace.store import outbox
 from marketplace.store.database import Store
 from marketplace.store.tables import transactions
 from prixfixe.chain.client import MarketClient
-from prixfixe.chain.transactions import SignedTransaction, Transaction, broadcast
+from prixfixe.chain.transactions import SignedTransaction, Transaction, TransactionReceipt, broadcast
 from prixfixe.errors import ChainError, Unavailable
 from prixfixe.keys import Signer
 from scheduler import calls
@@ -161,8 +161,9 @@ class Relayer(Duty):
             self._next_nonce = self._free_nonce()
         return replace(prepared.transaction, nonce=self._next_nonce)
 
-    def _put_out(self, rows: Rows, transaction: Transaction) -> None:
-        """Sign, store, send. Raises when the node is out of reach or gas money is short."""
+    def _put_out(self, rows: Rows, transaction: Transaction, *, raises: bool = False) -> None:
+        """Sign, store, send. raises: the fees of what the node has already. Raises when the node is out of
+        reach or gas money is short."""
         signed = self._sender.sign(transaction)
         with self.store.write() as connection:
             outbox.transactions_sent(
@@ -174,7 +175,7 @@ class Relayer(Duty):
         try:
             broadcast(self._market.rpc, signed)
         except ChainError as error:
-            self._refused(rows, transaction, error)
+            self._refused(rows, transaction, error, raises=raises)
             return
         # A chain that mines at once has the receipt already: that saves the next look.
         receipts = self._sender.receipts([signed.hash])
@@ -182,28 +183,36 @@ class Relayer(Duty):
             self._signed.pop(transaction.nonce)
             self._ends.mined(rows, receipts[0])
 
-    def _refused(self, rows: Rows, transaction: Transaction, error: ChainError) -> None:
+    def _refused(
+        self, rows: Rows, transaction: Transaction, error: ChainError, *, raises: bool = False
+    ) -> None:
         """The node did not take it."""
         if error.code == "nonce-too-low":
-            if not self._settle_by_hashes(self._again(rows)):
-                self._nonce_taken(rows, transaction.nonce)
+            rows = self._again(rows)
+            self._nonce_used(rows, rows, transaction.nonce)
         elif error.code == "underpriced":
             self._raise_fees(self._again(rows), transaction)
         else:
             # Not in the pool, so its nonce is free again.
             self._next_nonce = None
             self._signed.pop(transaction.nonce, None)
-            if error.code == "no-gas-money":
+            if raises:
+                # But what it has already is in the pool, and holds the nonce.
+                log.warning("the fees of %s stay as they are: %s", _named(rows), error)
                 with self.store.write() as connection:
                     for row in rows:
-                        outbox.transaction_dropped(connection, row["id"], str(error))
+                        outbox.transaction_not_raised(connection, row["id"], row["hash"], str(error))
+            elif error.code == "no-gas-money":
+                self._drop(rows, str(error))
+            if error.code == "no-gas-money":
                 raise Unavailable(
                     f"{self._sender.address} has too little money for gas; transactions wait",
                     code="no-gas-money",
                     hint="send it the chain's own coin",
                 ) from error
-            for row in rows:
-                self._ends.fail(row, error)
+            if not raises:
+                for row in rows:
+                    self._ends.fail(row, error)
 
     def _raise_fees(self, rows: Rows, transaction: Transaction) -> None:
         if rows[0]["sends"] >= _MOST_SENDS:
@@ -217,7 +226,7 @@ class Relayer(Duty):
             priority_fee=max(bumped.priority_fee, fresh.priority_fee),
         )
         log.info("raising the fees of %s (nonce %d)", _named(rows), transaction.nonce)
-        self._put_out(rows, bumped)
+        self._put_out(rows, bumped, raises=True)
 
     # ----------------------------------------------------------------------------------------- sent rows
 
@@ -226,7 +235,6 @@ class Relayer(Duty):
         if not rows:
             return
         receipts = self._sender.receipts([each for row in rows for each in row["hashes"]])
-        found = {receipt.hash: receipt for receipt in receipts}
         mined = self._sender.mined()
         if mined < min(row["nonce"] for row in rows):
             self._recover(mined)
@@ -235,16 +243,13 @@ class Relayer(Duty):
             if self.should_stop():
                 return
             company = list(group)
-            receipt = next((found[h] for row in company for h in row["hashes"] if h in found), None)
-            if receipt is not None:
+            waiting = self._end_carried(company, receipts)
+            if not waiting:
                 self._signed.pop(nonce, None)
-                self._ends.mined(company, receipt)
             elif nonce < mined:
-                # Mined between the two questions above, or not ours.
-                if not self._settle_by_hashes(company):
-                    self._nonce_taken(company, nonce)
+                self._nonce_used(company, waiting, nonce)
             else:
-                self._keep_alive(company, nonce)
+                self._keep_alive(waiting, nonce)
 
     def _keep_alive(self, rows: Rows, nonce: int) -> None:
         newest = rows[0]["hash"]
@@ -347,12 +352,27 @@ class Relayer(Duty):
         else:
             self._next_nonce = None
 
-    def _settle_by_hashes(self, rows: Rows) -> bool:
-        """End rows by the receipt of any hash that was ever sent for them; whether there was one."""
-        receipts = self._sender.receipts([each for row in rows for each in row["hashes"]])
-        if receipts:
-            self._ends.mined(rows, receipts[0])
-        return bool(receipts)
+    def _end_carried(self, rows: Rows, receipts: Sequence[TransactionReceipt]) -> Rows:
+        """End each row by the receipt of any hash that was ever sent for it; those without one. A row may
+        have left before, in another company: such a receipt says nothing of those that came later."""
+        for receipt in receipts:
+            carried = [row for row in rows if receipt.hash in row["hashes"]]
+            if carried:
+                self._ends.mined(carried, receipt)
+                rows = [row for row in rows if receipt.hash not in row["hashes"]]
+        return rows
+
+    def _nonce_used(self, company: Rows, waiting: Rows, nonce: int) -> None:
+        """Some of a company wait although its nonce is used up: mined since receipts were looked for, or by
+        what only the others had left in before, or by what is not ours."""
+        receipts = self._sender.receipts([each for row in waiting for each in row["hashes"]])
+        waiting = self._end_carried(waiting, receipts)
+        if len(waiting) == len(company):
+            self._nonce_taken(waiting, nonce)
+            return
+        self._next_nonce = None
+        self._signed.pop(nonce, None)
+        self._drop(waiting, f"nonce {nonce} was taken by an earlier transaction of this service")
 
     def _nonce_taken(self, rows: Rows, nonce: int) -> None:
         self.foreign_nonces += 1
@@ -365,9 +385,12 @@ class Relayer(Duty):
             self._sender.address,
             _named(rows),
         )
+        self._drop(rows, f"nonce {nonce} was taken by another transaction")
+
+    def _drop(self, rows: Rows, why: str) -> None:
+        """They go out again, as if new."""
         with self.store.write() as connection:
             for row in rows:
-                why = f"nonce {nonce} was taken by another transaction"
                 outbox.transaction_dropped(connection, row["id"], why)
 
     # ------------------------------------------------------------------------------------------- questions

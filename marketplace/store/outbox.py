@@ -116,6 +116,12 @@ def transactions_sent(
         )
 
 
+def transaction_not_raised(connection: Connection, row: int, transaction_hash: str, why: str) -> None:
+    """sent -> sent: the node did not take it with higher fees; what it took before, of this hash, counts
+    on."""
+    _move(connection, states.TRANSACTION_SENT, row, hash=transaction_hash, error={"message": why})
+
+
 def transaction_dropped(connection: Connection, row: int, why: str) -> None:
     """sent -> pending: the pool lost it and its nonce went to another. Its hashes stay known."""
     _move(connection, states.TRANSACTION_DROPPED, row, nonce=None, hash=None, error={"message": why})

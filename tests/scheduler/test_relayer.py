@@ -11,7 +11,7 @@ import pytest
 from marketplace.store.tables import deals, transactions
 from prixfixe.chain import transactions as sending
 from prixfixe.devnet.anvil import running_anvil
-from prixfixe.errors import Unavailable
+from prixfixe.errors import ChainError, Unavailable
 from prixfixe.protocol.money import Money
 from scheduler import relayer as relayer_module
 from scheduler.relayer import RelayerSettings
@@ -304,6 +304,79 @@ def test_a_relayer_without_money_for_gas_keeps_its_rows_and_says_so(service: Ser
     chain.rpc.call("anvil_setBalance", market.scheduler.address, hex(10**18))
     service.relay()
     assert service.outbox()[0]["state"] == "confirmed"
+
+
+class Refusing:
+    """Stands for a node that takes nothing for want of gas money; keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[sending.SignedTransaction] = []
+
+    def __call__(self, _rpc: Any, signed: sending.SignedTransaction) -> None:
+        self.given.append(signed)
+        raise ChainError("send: insufficient funds for gas * price + value", code="no-gas-money")
+
+
+def test_a_raise_of_fees_that_is_refused_leaves_what_is_in_the_pool_as_it_was(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = Service(service.market, service.data, replace(service.relayer_settings, bump_seconds=0.0))
+    service.ready_worker(slots=2)
+    jobs = [match_is_queued(service)]
+    with mining_by_hand(service.market.chain):
+        hasty.relayer.run_once()
+        first = hasty.outbox()[0]
+        with monkeypatch.context() as patched:
+            patched.setattr(relayer_module, "broadcast", Refusing())
+            with pytest.raises(Unavailable, match="too little money for gas"):
+                hasty.relayer.run_once()
+        kept = hasty.outbox()[0]
+        assert (kept["state"], kept["hash"], kept["nonce"]) == ("sent", first["hash"], first["nonce"])
+        hasty.close()
+        jobs.append(match_is_queued(service, nonce=2))
+        service.relayer.run_once()
+        assert service.outbox()[1]["nonce"] == first["nonce"] + 1
+    service.relay()
+    service.indexer.run_once()
+
+    assert [row["state"] for row in service.outbox()] == ["confirmed"] * 2
+    assert service.outbox()[0]["hash"] == first["hash"]
+    assert [service.lot(job)["state"] for job in jobs] == ["open"] * 2
+
+
+def test_a_receipt_ends_only_the_rows_that_its_transaction_carried(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node forgot the first transaction, and others had it yet: it is mined after all, when its row is on
+    its way again in the company of two."""
+    chain = service.market.chain
+    service.ready_worker(slots=3)
+    jobs = [match_is_queued(service)]
+    refusing = Refusing()
+    with mining_by_hand(chain):
+        service.relayer.run_once()
+        first = service.outbox()[0]
+        chain.rpc.call("anvil_dropTransaction", first["hash"])
+        with monkeypatch.context() as patched:
+            patched.setattr(relayer_module, "broadcast", refusing)
+            with pytest.raises(Unavailable, match="too little money for gas"):
+                service.relayer.run_once()
+        assert service.outbox()[0]["state"] == "pending"
+        jobs += [match_is_queued(service, nonce=nonce) for nonce in (2, 3)]
+        service.relayer.run_once()
+        together = service.outbox()
+        assert {row["hash"] for row in together} == {together[0]["hash"]} != {first["hash"]}
+        chain.rpc.call("anvil_dropTransaction", together[0]["hash"])
+        sending.broadcast(chain.rpc, refusing.given[0])
+    service.relay()
+    service.indexer.run_once()
+
+    rows = service.outbox()
+    assert [row["state"] for row in rows] == ["confirmed"] * 3, "one match of its own for each"
+    assert rows[0]["hash"] == first["hash"]
+    assert rows[1]["hash"] == rows[2]["hash"] != together[0]["hash"]
+    assert [service.lot(job)["state"] for job in jobs] == ["open"] * 3
+    assert service.relayer.foreign_nonces == 0
 
 
 def test_settings_are_what_the_docs_say() -> None:
