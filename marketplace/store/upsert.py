@@ -13,8 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert the rows whose primary key is not there yet; leave the others as they are."""
     if rows:
-        statement = _insert(connection.dialect.name, table)
-        connection.execute(statement.values(list(rows)).on_conflict_do_nothing())
+        # One row at a time: a statement has only so many parameters, and a store so many blobs.
+        statement = _insert(connection.dialect.name, table).on_conflict_do_nothing()
+        connection.execute(statement, list(rows))
 
 
 def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
