@@ -87,4 +87,9 @@ class Logs:
         # Attempts are named by hexadecimal digits; this is for the day on which they are not.
         if not attempt.isalnum():
             raise InvalidInput(f"{attempt[:80]!r} is no attempt")
-        return self._folder / (f"{attempt}-{task}.log" if task else f"{attempt}.log")
+        return self._folder / log_name(attempt, task)
+
+
+def log_name(attempt: str, task: int) -> str:
+    """The name of the file that holds the log of an attempt's task."""
+    return f"{attempt}-{task}.log" if task else f"{attempt}.log"

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from marketplace.logs import log_name
 from prixfixe import __version__
 from prixfixe.errors import Conflict, InvalidInput, NotFound
 
@@ -56,7 +57,7 @@ def back_up(data: Path, to: Path) -> Backup:
     fresh = to / f"{DATABASE}.new"
     fresh.unlink(missing_ok=True)
     with (
-        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
+        closing(_read_only(source)) as live,
         closing(sqlite3.connect(fresh)) as copy,
     ):
         live.backup(copy)
@@ -71,34 +72,50 @@ def back_up(data: Path, to: Path) -> Backup:
 
 def restore(backup: Path, data: Path) -> Backup:
     """Make `data`, which must not exist or be empty, from a backup; every blob is read and checked against
-    its name. InvalidInput when one was altered; files that are missing are named and missed only by who asks
-    for them."""
+    its name. InvalidInput, with nothing copied, when one was altered; files that are missing are named and
+    missed only by who asks for them. Blobs and logs that the database does not name were deleted since an
+    earlier backup into the same folder: they stay there."""
     if not (backup / FACTS).exists():
         raise NotFound(f"there is no backup in {backup}", hint="name the folder of `prixfixe admin backup`")
     if data.exists() and any(data.iterdir()):
         raise Conflict(f"{data} is not empty", code="not-empty", hint="name a new folder with --data")
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for folder in _FOLDERS:
-        for file in _files(backup / folder):
-            place = file.relative_to(backup / folder)
-            if folder == "blobs" and _digest(file) != place.parent.name + place.name:
+    with closing(_read_only(backup / DATABASE)) as kept:
+        if kept.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+            raise InvalidInput(f"{backup / DATABASE} is damaged", code="backup-altered")
+        files = _named_files(backup, kept)
+        for file in files:
+            name = file.parent.name + file.name
+            if file.is_relative_to(backup / "blobs") and _digest(file) != name:
                 raise InvalidInput(
                     f"{file} is not what its name says", code="backup-altered", hint="take another backup"
                 )
-            _copy(file, data / folder / place)
-    with (
-        closing(sqlite3.connect(f"file:{backup / DATABASE}?mode=ro", uri=True)) as kept,
-        closing(sqlite3.connect(data / DATABASE)) as made,
-    ):
-        if kept.execute("PRAGMA integrity_check").fetchone() != ("ok",):
-            raise InvalidInput(f"{backup / DATABASE} is damaged", code="backup-altered")
-        kept.backup(made)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in files:
+            _copy(file, data / file.relative_to(backup))
+        with closing(sqlite3.connect(data / DATABASE)) as made:
+            kept.backup(made)
     return _facts(data)
+
+
+def _named_files(backup: Path, kept: sqlite3.Connection) -> list[Path]:
+    """The blobs and logs of a backup that its database names, and all of its archive."""
+    blobs = {sha256 for (sha256,) in kept.execute("SELECT sha256 FROM blobs")}
+    logs = {log_name(attempt, task) for attempt, task in kept.execute("SELECT attempt, task FROM task_logs")}
+    return [
+        *(file for file in _files(backup / "blobs") if file.parent.name + file.name in blobs),
+        *_files(backup / "archive"),
+        *(file for file in _files(backup / "logs") if file.name in logs),
+    ]
+
+
+def _read_only(database: Path) -> sqlite3.Connection:
+    """Whatever characters its path has."""
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _facts(folder: Path) -> Backup:
     """What the database in a folder names, and what of it is there."""
-    with closing(sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True)) as connection:
+    with closing(_read_only(folder / DATABASE)) as connection:
         named = connection.execute("SELECT sha256, size FROM blobs").fetchall()
         block = connection.execute("SELECT max(block) FROM cursor").fetchone()[0]
         jobs = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]

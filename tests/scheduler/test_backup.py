@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import delete
 
-from marketplace.store.tables import blobs, sessions
+from marketplace.logs import Logs
+from marketplace.store.tables import blob_owners, blobs, sessions, task_logs
+from marketplace.store.upsert import put
 from prixfixe.errors import Conflict, InvalidInput
 from prixfixe.protocol.hashing import sha256_hex
-from scheduler.backup import DATABASE, back_up, restore
+from scheduler.backup import back_up, restore
 from scheduler.commands import admin
 from tests.support.market import PRICE
 from tests.support.postgres import chosen
@@ -77,10 +80,43 @@ def test_a_restored_backup_serves_on(service: Service, tmp_path: Path) -> None:
         after.close()
 
 
+def test_what_was_deleted_since_an_earlier_backup_does_not_come_back(
+    service: Service, tmp_path: Path
+) -> None:
+    if chosen() is not None:
+        pytest.skip("on PostgreSQL it is pg_dump's to do")
+    worker = service.ready_worker()
+    service.order()
+    service.step()
+    logs = Logs(service.data / "logs", 2**20)
+    attempt = service.attempt_of(worker)["id"]
+    with service.store.write() as connection:
+        for task in (0, 1):
+            logs.append(attempt, task, 0, 0, "said")
+            put(connection, task_logs, {"attempt": attempt, "task": task, "bytes": 4})
+    kept, deleted = _put(service, b"a table"), _put(service, b"a letter")
+    backup = tmp_path / "50% #1?"  # which mean something in an address
+    back_up(service.data, backup)
+    with service.store.write() as connection:
+        connection.execute(delete(blob_owners).where(blob_owners.c.sha256 == deleted))
+        connection.execute(delete(blobs).where(blobs.c.sha256 == deleted))
+        connection.execute(delete(task_logs).where(task_logs.c.task == 1))
+    service.blobs.path(deleted).unlink()
+    logs.remove(attempt, 1)
+    back_up(service.data, backup)
+
+    restored = restore(backup, tmp_path / "new")
+
+    assert restored.missing == ("00" * 32,), "the fixture's image"
+    blobs_there, logs_there = ((tmp_path / "new" / folder).rglob("*") for folder in ("blobs", "logs"))
+    assert [each.name for each in blobs_there if each.is_file()] == [kept[2:]]
+    assert [each.name for each in logs_there] == [f"{attempt}.log"]
+
+
 def test_an_altered_backup_and_a_folder_in_use_are_refused(service: Service, tmp_path: Path) -> None:
     if chosen() is not None:
         pytest.skip("on PostgreSQL it is pg_dump's to do")
-    name = _put(service, b"a table")
+    name = max(_put(service, content) for content in (b"a table", b"a list"))  # the last that is read
     back_up(service.data, tmp_path / "b")
     with pytest.raises(Conflict, match="is not empty"):
         restore(tmp_path / "b", service.data)
@@ -89,4 +125,4 @@ def test_an_altered_backup_and_a_folder_in_use_are_refused(service: Service, tmp
     (tmp_path / "b" / "blobs" / name[:2] / name[2:]).write_bytes(b"a fable")
     with pytest.raises(InvalidInput, match="is not what its name says"):
         restore(tmp_path / "b", tmp_path / "new")
-    assert not (tmp_path / "new" / DATABASE).exists()
+    assert not (tmp_path / "new").exists()
