@@ -17,7 +17,7 @@ from marketplace.store.checks import Answer
 from marketplace.store.database import Store
 from marketplace.store.tables import cursor, deals
 from prixfixe.errors import PrixfixeError
-from prixfixe.market.verification import Rule, liars, verdict
+from prixfixe.market.verification import Rule, truth, verdict
 from scheduler.duty import Duty
 
 log = logging.getLogger(__name__)
@@ -119,12 +119,14 @@ class Verifier(Duty):
         why = None
         if said in ("again", "unclear"):
             said, why = "unclear", "no two agree" if said == "unclear" else check["why"] or "nobody answered"
-        wrong = [heard[place] for place in liars(claimed, told, said)]
+        true = truth(claimed, told, said)
+        # One that had no voice was caught before, and what it did then is swept already.
+        wrong = [] if true is None else [each for each in heard if each.root != true]
         with self.store.write() as connection:
-            checks.check_ended(connection, check, said, now, wrong, why)
+            checks.check_ended(connection, check, said, now, true, why)
             for provider in [*([check["provider"]] if said == "wrong" else ()), *(a.provider for a in wrong)]:
                 if provider is not None:
-                    more = checks.swept(connection, provider, now - self._settings.sweep)
+                    more = checks.swept(connection, provider, now - self._settings.sweep, check)
                     log.warning("a result of %s is wrong; %d others are run again", provider, more)
 
     def _counts(self, connection: Connection, answer: Answer, since: int) -> bool:

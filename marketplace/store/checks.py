@@ -201,18 +201,18 @@ def check_ended(
     check: RowMapping,
     said: Verdict,
     now: int,
-    wrong: Sequence[Answer],
+    truth: str | None,
     why: str | None,
 ) -> None:
-    """wanted -> right, wrong or unclear, with a finding about each paid result that it speaks of. wrong: the
-    re-runs that are."""
+    """wanted -> right, wrong or unclear, with a finding about each paid result that it speaks of. truth: the
+    root that holds, by which every answer is judged, also one that had no voice; None: nobody can tell."""
     move(connection, _ENDS[said], _key(check), why=why)
-    if said == "unclear":
+    if truth is None:
         return
     found(connection, (check["deal"], check["opening"]), check["provider"], said == "right", now)
     for answer in answers_of(connection, check) or ():
         if answer.deal is not None and answer.provider is not None:
-            found(connection, answer.deal, answer.provider, answer not in wrong, now)
+            found(connection, answer.deal, answer.provider, answer.root == truth, now)
 
 
 def found(connection: Connection, deal: tuple[str, int], provider: str, right: bool, now: int) -> None:
@@ -227,10 +227,11 @@ def found(connection: Connection, deal: tuple[str, int], provider: str, right: b
     connection.execute(insert(findings).values(number=newest + 1, **row))
 
 
-def swept(connection: Connection, provider: str, since: int) -> int:
+def swept(connection: Connection, provider: str, since: int, by: RowMapping) -> int:
     """A provider was caught: what it settled at or after a time, and what its re-runs cleared then, is
-    wanted. How many results that makes."""
-    wanting = moving(states.CHECK_WANTED).where(checks.c.time >= since)
+    wanted. by: the check that caught it, which is over. How many results that makes."""
+    others = (checks.c.deal != by["deal"]) | (checks.c.opening != by["opening"])
+    wanting = moving(states.CHECK_WANTED).where(checks.c.time >= since, others)
     own = wanting.where(checks.c.provider == provider, checks.c.state == "spared")
     ran = select(attempts.c.job).where(attempts.c.provider == provider)
     cleared = (

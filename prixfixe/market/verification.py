@@ -91,9 +91,14 @@ def verdict(claimed: str, answers: Sequence[str], needed: int = 2) -> Verdict:
     return "unclear" if len(answers) >= MOST_RUNS else "again"
 
 
+def truth(claimed: str, answers: Sequence[str], said: Verdict) -> str | None:
+    """The answer that holds by the verdict that was said; None when it says of none."""
+    if said == "right":
+        return claimed
+    return Counter(answers).most_common(1)[0][0] if said == "wrong" else None
+
+
 def liars(claimed: str, answers: Sequence[str], said: Verdict) -> tuple[int, ...]:
     """The places of the re-runs that are wrong by the verdict that was said."""
-    if said not in ("right", "wrong"):
-        return ()
-    truth = claimed if said == "right" else Counter(answers).most_common(1)[0][0]
-    return tuple(place for place, answer in enumerate(answers) if answer != truth)
+    true = truth(claimed, answers, said)
+    return () if true is None else tuple(at for at, answer in enumerate(answers) if answer != true)

@@ -219,6 +219,29 @@ def test_a_rerun_that_lies_is_outvoted_and_challenged_itself(street: Street) -> 
     assert street.states()[deal] == "right"
     accused = {service.row(deals, id=row["deal"])["job"] for row in service.rows(cases)}
     assert accused == {row["job"] for row in service.rows(reruns) if row["number"] < 3}
+    told = [(row["deal"], row["opening"]) for row in service.rows(findings)]
+    assert len(told) == len(set(told)) == 4, "each result is found right or wrong, and not both"
+    with service.store.read() as connection:
+        passed = [store_checks.passed_of(connection, street.provider(number)) for number in range(4)]
+    assert passed == [1, 0, 0, 1], "who just lied is a newcomer"
+
+
+def test_who_cleared_a_lie_is_found_to_have_lied_when_it_is_caught_with_another(street: Street) -> None:
+    service = street.service
+    service.ready_worker(3, name="w3")
+    street.workers.append(development_signer(13))
+    lie = street.sold(liar(street))
+    street.check(liar(street, 1) | liar(street, 2) | liar(street, 3), rounds=1)
+    assert street.states()[lie] == "right"
+    (rerun,) = service.rows(reruns)
+    ran = service.row(attempts, job=rerun["job"])
+    partner = [street.provider(number) for number in range(4)].index(ran["provider"])
+
+    caught = street.sold(liar(street, partner), partner)
+    street.check(rounds=6)
+    assert street.states() == {lie: "wrong", caught: "wrong"}
+    wrong = {row["deal"] for row in service.rows(findings) if not row["right"]}
+    assert wrong == {lie, caught, ran["deal"]} == {row["deal"] for row in service.rows(cases)}
 
 
 def test_a_result_that_nobody_else_can_run_waits_and_is_unclear_in_the_end(street: Street) -> None:
