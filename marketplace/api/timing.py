@@ -12,6 +12,7 @@ from prixfixe.metrics import Histogram
 
 _BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _VERSION: Final = "/v1"
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _NAMED: Final = {"jobs": "job", "attempts": "attempt", "cases": "deal"}
 
 
@@ -20,7 +21,8 @@ def request_times() -> Histogram:
 
 
 class Timing:
-    """times: of `request_times`. A route is named by its template, so that no id becomes a label."""
+    """times: of `request_times`. A route is named by its template, and a method that HTTP does not know is
+    `other`, so that nothing that a stranger makes up becomes a label: each is kept for ever."""
 
     def __init__(self, app: ASGIApp, times: Histogram) -> None:
         self._app = app
@@ -43,7 +45,8 @@ class Timing:
                 await self._app(scope, receive, watch)
         finally:
             seconds = time.perf_counter() - began
-            self._times.observe(seconds, method=scope["method"], route=_route(scope), status=str(status))
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._times.observe(seconds, method=method, route=_route(scope), status=str(status))
 
 
 def _route(scope: Scope) -> str:

@@ -30,6 +30,13 @@ def test_a_wrong_method_is_a_problem(world: World) -> None:
     assert "GET" in answer.headers["allow"]
 
 
+def test_no_stranger_makes_up_a_label_of_the_figures(world: World) -> None:
+    for method in ("GET", "MADE-UP", "get", "TRACE"):
+        world.http.request(method, "/v1/health")
+    samples = world.app.state.times.family().samples
+    assert {sample.labels["method"] for sample in samples} == {"GET", "other"}
+
+
 def test_a_body_that_is_no_json_is_a_problem(world: World) -> None:
     answer = world.http.post("/v1/quotes", content=b"{nonsense", headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
