@@ -43,6 +43,7 @@ _CANCELLED: Final = Reason(
 )
 Fault: TypeAlias = Literal["none", "customer", "provider", "platform"]
 ALIVE: Final = states.ATTEMPT_LOST.sources  # attempts whose worker is at it
+_UNSTARTED: Final = ("assigned", "lost")  # attempts that do not keep their customer from taking a lot back
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,7 @@ def unstarted_cancelled(connection: Connection, job: str) -> None:
     running = select(deals.c.lot).join(
         attempts, (attempts.c.deal == deals.c.id) & (attempts.c.opening == deals.c.opening)
     )
-    started = running.where(
-        deals.c.job == job, deals.c.state == "open", attempts.c.state.not_in(("assigned", "lost"))
-    )
+    started = running.where(deals.c.job == job, deals.c.state == "open", attempts.c.state.not_in(_UNSTARTED))
     back = connection.execute(
         select(lots.c.lot, lots.c.state)
         .where(
@@ -185,7 +184,7 @@ def is_cancelled(connection: Connection, job: str) -> bool:
 
 
 def is_taken_back(connection: Connection, attempt: RowMapping) -> bool:
-    """Whether its customer cancelled before any worker of its deal had started."""
+    """Whether its customer cancelled, and no worker of its deal has started, or those that had are lost."""
     if not is_cancelled(connection, attempt["job"]):
         return False
     others = connection.execute(
@@ -193,7 +192,7 @@ def is_taken_back(connection: Connection, attempt: RowMapping) -> bool:
             attempts.c.deal == attempt["deal"], attempts.c.opening == attempt["opening"]
         )
     ).scalars()
-    return all(state == "assigned" for state in others)
+    return all(state in _UNSTARTED for state in others)
 
 
 def stage_said(connection: Connection, job: str, stage: str) -> None:

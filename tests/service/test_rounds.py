@@ -110,8 +110,8 @@ def root(outputs: OutputManifest) -> bytes:
 
 
 @pytest.fixture
-def three(world: World) -> list[Replica]:
-    """A job of three replicas, open and running on three workers of three providers."""
+def matched(world: World) -> list[Replica]:
+    """A job of three replicas, open with three workers of three providers."""
     world.publish(replicas=[1, 3])
     world.upload(CUSTOMER, b"a,b\n")
     answer = world.post_order(world.order(world.quote(replicas=3)))
@@ -134,8 +134,15 @@ def three(world: World) -> list[Replica]:
     for at, (key, provider) in enumerate(people):
         attempt = chain_deals.attempt_id(format_bytes32(deal.id), 1, key.address)
         found.append(Replica(world, deal, key, provider, attempt, bytes([at + 1]) * 32))
-        assert found[-1].post("start", None).status_code == 204
     return found
+
+
+@pytest.fixture
+def three(matched: list[Replica]) -> list[Replica]:
+    """The same, running."""
+    for replica in matched:
+        assert replica.post("start", None).status_code == 204
+    return matched
 
 
 def settlement(world: World) -> dict[str, Any] | None:
@@ -149,6 +156,15 @@ def settlement(world: World) -> dict[str, Any] | None:
 
 def refused(answer: httpx.Response, code: str, status: int = 409) -> None:
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+
+
+def test_what_was_taken_back_once_a_worker_was_lost_is_not_started_by_another(
+    world: World, matched: list[Replica]
+) -> None:
+    matched[0].lose()
+    path = f"/v1/jobs/{matched[0].row.job}/cancel"
+    assert world.http.post(path, headers=world.sign_in(CUSTOMER)).status_code == 200
+    refused(matched[1].post("start", None), "job-cancelled")
 
 
 def test_three_who_agree_open_deliver_once_and_settle_with_three_signatures(
