@@ -28,7 +28,6 @@ COLUMNS: Final[tuple[ColumnElement[Any], ...]] = (
     jobs.c.replicas,
     jobs.c.providers,
     jobs.c.image,
-    jobs.c.image_archive,
     jobs.c.manifest["inputs"].label("inputs"),
     jobs.c.manifest["isolation"].as_string().label("isolation"),
     jobs.c.manifest["network"].as_string().label("network"),

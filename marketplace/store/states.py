@@ -198,8 +198,9 @@ LOT_GIVEN_UP: Final = Transition(
     "given up",
     ("free",),
     "ended",
-    "reaper, relayer, indexer",
-    "its order is over, its deadline cannot be met any more, or the contract refuses the order itself",
+    "reaper, relayer, indexer, matcher",
+    "its order is over, its deadline cannot be met any more, the contract refuses the order itself, or it "
+    "failed on every worker",
 )
 LOT_CANCELLED: Final = Transition(LOT, "cancelled", ("free",), "ended", "API", "its customer took it back")
 LOT_CLOSED: Final = Transition(
