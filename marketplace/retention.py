@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import Blobs
@@ -115,39 +115,28 @@ class Retention:
             # Nobody ever ordered with it.
             and_(kept_files.c.until.is_(None), blobs.c.created_at < now - self._keeping.days * _DAY),
         )
-        removed = 0
+        removed, after, in_cases = 0, "", _InCases()
         while True:
             with self._store.write() as connection:
-                part = self._remove_some(connection, due, now)
-            removed += part
-            if part < _AT_ONCE:
+                page = connection.execute(_files_due(due, after)).all()
+                kept = in_cases.digests(connection)
+                gone = [row for row in page if row.sha256 not in kept]
+                _forget(connection, gone, now)
+            # After the commit: were it undone, the table would name files that are not there.
+            self._unlink([row.sha256 for row in gone])
+            removed += len(gone)
+            if len(page) < _AT_ONCE:
                 return removed
+            after = page[-1].sha256
 
-    def _remove_some(self, connection: Connection, due: ColumnElement[bool], now: int) -> int:
-        in_cases = {digest for job in _disputed(connection) for digest in _digests(connection, job)}
-        images = select(jobs.c.image_archive).where(jobs.c.image_archive.is_not(None))
-        query = (
-            select(blobs.c.sha256, blobs.c.size)
-            .join(kept_files, kept_files.c.sha256 == blobs.c.sha256, isouter=True)
-            .where(
-                due,
-                blobs.c.sha256.not_in(images),
-                blobs.c.sha256.not_in(select(bundles.c.image_archive)),
-                blobs.c.sha256.not_in(select(func.substr(batches.c.digest, 3))),
-                *([blobs.c.sha256.not_in(in_cases)] if in_cases else []),
-            )
-            .limit(_AT_ONCE)
-        )
-        found = connection.execute(query).all()
-        names = [row.sha256 for row in found]
-        connection.execute(delete(blob_owners).where(blob_owners.c.sha256.in_(names)))
-        connection.execute(delete(kept_files).where(kept_files.c.sha256.in_(names)))
-        connection.execute(delete(blobs).where(blobs.c.sha256.in_(names)))
-        for row in found:
-            put(connection, deletions, {"kind": "file", "name": row.sha256, "size": row.size, "at": now})
-            # Within the write: a file without a row would be found by nobody any more.
-            self._blobs.path(row.sha256).unlink(missing_ok=True)
-        return len(found)
+    def _unlink(self, names: Collection[str]) -> None:
+        """Remove files that are forgotten, unless they were sent again since."""
+        again = select(blobs.c.sha256).where(blobs.c.sha256.in_(names))
+        with self._store.write() as connection:
+            known = set(connection.execute(again).scalars())
+            for name in names:
+                if name not in known:
+                    self._blobs.path(name).unlink(missing_ok=True)
 
     def _sweep_logs(self) -> int:
         now = int(self._clock())
@@ -171,18 +160,64 @@ class Retention:
         ]
         for job in due:
             with self._store.write() as connection:
-                self._remove_logs(connection, job, now)
+                gone = _logs_forgotten(connection, job, now)
+            for row in gone:
+                self._logs.remove(row.attempt, row.task)
         return len(due)
 
-    def _remove_logs(self, connection: Connection, job: str, now: int) -> None:
-        of_job = select(attempts.c.id).where(attempts.c.job == job)
-        found = connection.execute(select(task_logs).where(task_logs.c.attempt.in_(of_job))).all()
-        connection.execute(delete(task_logs).where(task_logs.c.attempt.in_(of_job)))
-        connection.execute(delete(job_events).where(job_events.c.job == job, job_events.c.kind == "log"))
-        for row in found:
-            name = f"{row.attempt}-{row.task}"
-            put(connection, deletions, {"kind": "log", "name": name, "size": row.bytes, "at": now})
-            self._logs.remove(row.attempt, row.task)
+
+class _InCases:
+    """The files of jobs with an open case, each job's read once."""
+
+    def __init__(self) -> None:
+        self._jobs: set[str] = set()
+        self._digests: set[str] = set()
+
+    def digests(self, connection: Connection) -> set[str]:
+        for job in set(_disputed(connection)) - self._jobs:
+            self._digests.update(_digests(connection, job))
+            self._jobs.add(job)
+        return self._digests
+
+
+def _files_due(due: ColumnElement[bool], after: str) -> Select[Any]:
+    """The next files that may go, by digest."""
+    images = select(jobs.c.image_archive).where(jobs.c.image_archive.is_not(None))
+    return (
+        select(blobs.c.sha256, blobs.c.size)
+        .join(kept_files, kept_files.c.sha256 == blobs.c.sha256, isouter=True)
+        .where(
+            due,
+            blobs.c.sha256 > after,
+            blobs.c.sha256.not_in(images),
+            blobs.c.sha256.not_in(select(bundles.c.image_archive)),
+            blobs.c.sha256.not_in(select(func.substr(batches.c.digest, 3))),
+        )
+        .order_by(blobs.c.sha256)
+        .limit(_AT_ONCE)
+    )
+
+
+def _forget(connection: Connection, files: Sequence[Row[Any]], now: int) -> None:
+    """Files are nobody's any more, which is written down."""
+    names = [row.sha256 for row in files]
+    connection.execute(delete(blob_owners).where(blob_owners.c.sha256.in_(names)))
+    connection.execute(delete(kept_files).where(kept_files.c.sha256.in_(names)))
+    connection.execute(delete(blobs).where(blobs.c.sha256.in_(names)))
+    for row in files:
+        put(connection, deletions, {"kind": "file", "name": row.sha256, "size": row.size, "at": now})
+
+
+def _logs_forgotten(connection: Connection, job: str, now: int) -> Sequence[Row[Any]]:
+    """The logs of a job are nobody's any more, which is written down; which they were."""
+    of_job = select(attempts.c.id).where(attempts.c.job == job)
+    found = connection.execute(select(task_logs).where(task_logs.c.attempt.in_(of_job))).all()
+    connection.execute(delete(task_logs).where(task_logs.c.attempt.in_(of_job)))
+    connection.execute(delete(job_events).where(job_events.c.job == job, job_events.c.kind == "log"))
+    for row in found:
+        name = f"{row.attempt}-{row.task}"
+        put(connection, deletions, {"kind": "log", "name": name, "size": row.bytes, "at": now})
+    return found
 
 
 def files_of(manifest: dict[str, Any]) -> list[str]:

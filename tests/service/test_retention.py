@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import event, insert, select, update
 
-from marketplace.store.tables import cases
+from marketplace import retention
+from marketplace.store import engines
+from marketplace.store.tables import cases, tasks
 from prixfixe.protocol import wire
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.signatures import parse_signature, recover, statement_digest
@@ -94,16 +97,66 @@ def test_the_image_of_a_bundle_and_a_file_that_was_ordered_with_again_stay(world
     assert _deletions(world, again).items == ()
 
 
-def test_an_open_case_keeps_what_it_is_about(world: World) -> None:
-    job = _settled(world)
+def _disputed(world: World, job: wire.Job) -> None:
     case = {"deal": "0x" + "11" * 32, "number": 1, "opening": 1, "job": job.id, "lot": 0}
     money = {"bond": 1, "fees": [], "fact": "0", "state": "open", "challenger": STRANGER.address}
     with world.store.write() as connection:
         connection.execute(insert(cases).values(**case, **money, claim={}, until=1, opened={}))
+
+
+def test_an_open_case_keeps_what_it_is_about(world: World) -> None:
+    job = _settled(world)
+    _disputed(world, job)
     _later(world, 10 * PROMISED)
     assert world.services.retention.sweep() == (0, 0)
     with world.store.write() as connection:
         connection.execute(update(cases).values(state="lapsed", ended={}))
+    assert world.services.retention.sweep() == (2, 1)
+
+
+def test_however_many_files_a_case_is_about_no_statement_names_more_than_a_page_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_AT_ONCE", 2)
+    job = _settled(world)
+    _disputed(world, job)
+    named = [{"sha256": f"{number:064x}", "name": f"{number}.csv", "size": 1} for number in range(200)]
+    with world.store.write() as connection:
+        told = connection.execute(select(tasks.c.outputs)).scalar_one()
+        connection.execute(update(tasks).values(outputs={**told, "files": [*told["files"], *named]}))
+    unused = [b"unused %d" % number for number in range(5)]
+    for content in unused:
+        world.upload(CUSTOMER, content)
+    _later(world, 10 * PROMISED)
+    parameters = []
+
+    def count(*told: Any) -> None:
+        parameters.append(len(told[3]))
+
+    event.listen(world.store.engine, "before_cursor_execute", count)
+    assert world.services.retention.sweep() == (len(unused), 0)
+    assert max(parameters) < len(named)
+    assert world.services.blobs.path(sha256_hex(RESULT)).exists()
+
+
+def test_a_sweep_that_the_database_undoes_leaves_every_file_and_log(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _settled(world)
+    _later(world, 2 * PROMISED)
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("no commit")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engines, "require_whole", fails)
+        with pytest.raises(RuntimeError, match="no commit"):
+            world.services.retention.sweep()
+        with pytest.raises(RuntimeError, match="no commit"):
+            world.services.retention._sweep_logs()
+    assert (_status(world, TABLE), _status(world, RESULT)) == (200, 200)
+    log = world.http.get(f"/v1/jobs/{job.id}/log", headers=world.sign_in(CUSTOMER))
+    assert log.text == "working\n"
     assert world.services.retention.sweep() == (2, 1)
 
 
