@@ -16,7 +16,7 @@ from marketplace.store import checks, outbox
 from marketplace.store.checks import Answer
 from marketplace.store.database import Store
 from marketplace.store.tables import cursor, deals
-from prixfixe.errors import PrixfixeError
+from prixfixe.errors import InsufficientFunds, PrixfixeError
 from prixfixe.market.verification import Rule, truth, verdict
 from scheduler.duty import Duty
 
@@ -68,6 +68,7 @@ class Verifier(Duty):
         self._day = -1
         self._block = 0  # from which on trades may be undecided
         self._patience: dict[tuple[str, int], float] = {}  # until when a purchase is not tried again
+        self._broke_until = 0.0  # as no buyer could pay the last one
 
     def run_once(self) -> float:
         now = self._chain.look().time
@@ -78,7 +79,8 @@ class Verifier(Duty):
         self._decide(now)
         with self.store.read() as connection:
             waiting = checks.wanted(connection)
-        for check in waiting:
+        # Who waits longest for another try is first: one that no buyer can pay holds up no cheaper one.
+        for check in sorted(waiting, key=lambda each: self._patience.get(_key(each), 0.0)):
             if self.should_stop():
                 break
             self._advance(check, now)
@@ -99,7 +101,7 @@ class Verifier(Duty):
 
     def _advance(self, check: RowMapping, now: int) -> None:
         """One check as far as its re-runs allow."""
-        key = check["deal"], check["opening"]
+        key = _key(check)
         with self.store.read() as connection:
             deal = _deal(connection, key)
             answers = checks.answers_of(connection, check)
@@ -122,6 +124,7 @@ class Verifier(Duty):
         true = truth(claimed, told, said)
         # One that had no voice was caught before, and what it did then is swept already.
         wrong = [] if true is None else [each for each in heard if each.root != true]
+        self._patience.pop(key, None)
         with self.store.write() as connection:
             checks.check_ended(connection, check, said, now, true, why)
             for provider in [*([check["provider"]] if said == "wrong" else ()), *(a.provider for a in wrong)]:
@@ -136,17 +139,20 @@ class Verifier(Duty):
         return answer.provider is None or not checks.last_caught(connection, answer.provider, since)
 
     def _order(self, check: RowMapping, answers: Collection[Answer]) -> None:
-        key = check["deal"], check["opening"]
-        if self._patience.get(key, 0.0) > time.monotonic():
+        key = _key(check)
+        if max(self._broke_until, self._patience.get(key, 0.0)) > time.monotonic():
             return
         known = {each.provider for each in answers if each.provider is not None}
         try:
             job = self._buying.buy(*key, without={check["provider"], *known})
         except PrixfixeError as error:
             self._patience[key] = time.monotonic() + _AGAIN_SECONDS
+            if isinstance(error, InsufficientFunds):
+                self._broke_until = self._patience[key]
             log.warning("deal %s cannot be run again now: %s", key[0], error)
-            with self.store.write() as connection:
-                checks.check_waits(connection, check, str(error))
+            if check["why"] != str(error):
+                with self.store.write() as connection:
+                    checks.check_waits(connection, check, str(error))
             return
         self._patience.pop(key, None)
         with self.store.write() as connection:
@@ -169,6 +175,10 @@ class Verifier(Duty):
             with self.store.write() as connection:
                 outbox.queue_challenge(connection, *key, *told)
         return bool(rows)
+
+
+def _key(check: RowMapping) -> tuple[str, int]:
+    return check["deal"], check["opening"]
 
 
 def _deal(connection: Connection, key: tuple[str, int]) -> RowMapping | None:

@@ -192,8 +192,7 @@ def _ran(connection: Connection, job: str) -> str | None:
 
 def check_waits(connection: Connection, check: RowMapping, why: str) -> None:
     """wanted stays wanted; why is told."""
-    if check["why"] != why:
-        amend(connection, checks, _key(check), "wanted", why=why)
+    amend(connection, checks, _key(check), "wanted", why=why)
 
 
 def check_ended(

@@ -3,19 +3,22 @@ chain."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import MarketReader
 from marketplace.store import checks as store_checks
 from marketplace.store.tables import asks, attempts, cases, check_days, checks, deals, findings, reruns
 from marketplace.store.transitions import OrderTerms
-from prixfixe.errors import Conflict
+from prixfixe.errors import Conflict, InsufficientFunds
 from prixfixe.keys import LocalSigner, development_signer
 from prixfixe.market.verification import WHOLE, Rule, commitment, is_drawn, rate
 from prixfixe.protocol.deals import Deal
@@ -23,7 +26,7 @@ from prixfixe.protocol.disputes import Case, Claim
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.outputs import OutputFile, OutputManifest
 from prixfixe.protocol.typed_data import parse_bytes32
-from scheduler.verifier import Verifier, VerifierSettings
+from scheduler.verifier import Buys, Verifier, VerifierSettings
 from tests.support.market import DISPUTABLE, OFFER, PAY
 from tests.support.scheduling import OUTPUTS, Service
 
@@ -67,11 +70,11 @@ class Street:
     nonces: Any
     rule: Rule = Rule(least=0)  # noqa: RUF009 (frozen)
 
-    def verifier(self) -> Verifier:
+    def verifier(self, buying: Buys | None = None) -> Verifier:
         settings = VerifierSettings(window=600, stake=FEE, rule=self.rule)
         client = self.service.client
         reader = MarketReader(client.rpc, client.contract)
-        return Verifier(self.service.store, reader, Shop(self.service, self.nonces), settings)
+        return Verifier(self.service.store, reader, buying or Shop(self.service, self.nonces), settings)
 
     def sold(self, lies: Lies | None = None, provider: int = 0) -> str:
         """A customer's job, run by the worker of that number, and paid; the deal's id."""
@@ -142,6 +145,17 @@ def street(service: Service) -> Street:
         client.deposit(signer, Money.parse("50"))
     workers = [service.ready_worker(number, name=f"w{number}") for number in range(3)]
     return Street(service, workers, count(1))
+
+
+@dataclass
+class Broke:
+    """A shop whose buyers have no money; which deals it was asked to buy again."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def buy(self, deal: str, opening: int, without: Collection[str]) -> str:
+        self.asked.append(deal)
+        raise InsufficientFunds("no buyer has 1.00 dollars")
 
 
 def liar(street: Street, number: int = 0, what: OutputManifest = LIE) -> Lies:
@@ -257,6 +271,36 @@ def test_a_result_that_nobody_else_can_run_waits_and_is_unclear_in_the_end(stree
     street.verifier().run_once()
     assert street.states()[deal] == "unclear"
     assert service.rows(findings) == []
+
+
+def test_buyers_without_money_are_asked_once_in_a_while_each_time_for_another_check(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, broke, now, written = street.service, Broke(), [1000.0], []
+    sold = [street.sold(provider=number) for number in range(2)]
+    waits = store_checks.check_waits
+
+    def noted(connection: Connection, check: RowMapping, why: str) -> None:
+        written.append(check["deal"])
+        waits(connection, check, why)
+
+    monkeypatch.setattr(store_checks, "check_waits", noted)
+    monkeypatch.setattr("scheduler.verifier.time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    verifier = street.verifier(broke)
+    for _ in range(4):
+        verifier.run_once()
+        verifier.run_once()
+        now[0] += 10
+    (first, last) = dict.fromkeys(broke.asked)
+    assert {first, last} == set(sold)
+    assert broke.asked == [first, last] * 2
+    assert written == [first, last], "what is said already is not written again"
+    assert {row["why"] for row in service.rows(checks)} == {"no buyer has 1.00 dollars"}
+
+    service.market.chain.move_to(service.rows(checks)[0]["time"] + 700)
+    verifier.run_once()
+    assert set(street.states().values()) == {"unclear"}
+    assert verifier._patience == {}
 
 
 def test_a_finding_that_the_arbiter_does_not_share_costs_its_provider_nothing(street: Street) -> None:
