@@ -14,12 +14,13 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import select
 
-from marketplace.store.tables import attempts, deals
+from marketplace.store.tables import asks, attempts, deals, jobs, lots
 from marketplace.store.transitions import attempt_started, job_cancelled
 from prixfixe.errors import Conflict, Unavailable
 from prixfixe.keys import LocalSigner
@@ -52,7 +53,7 @@ class Machine(RuleBasedStateMachine):
         market = memory_market(START)
         assert isinstance(market.chain, MemoryChain)
         self.chain = market.chain
-        self.service = Service(market, self.folder)
+        self.service = Service(market, self.folder, heard_seconds=0.0)
         self.service.list_offer()
         self.workers = [self.service.ready_worker(number, slots=2) for number in (0, 1)]
         self.chain.advance(1)
@@ -61,15 +62,18 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self.come_to_rest()
+            event("ended by itself" if self.come_to_rest() else "ended by time")
             left = unfinished(self.service.store)
             assert not left, f"{left}\n{stuck(self.service.store)}"
             for name in check_money(self.service.client, self.chain.deployment, self.service.store):
                 event(f"a market in which there was {name}")  # shown by --hypothesis-show-statistics
         finally:
-            self.service.close()
-            self.clock.stop()
-            shutil.rmtree(self.folder)
+            self.close()
+
+    def close(self) -> None:
+        self.service.close()
+        self.clock.stop()
+        shutil.rmtree(self.folder)
 
     def time(self) -> float:
         return self.now
@@ -200,8 +204,8 @@ class Machine(RuleBasedStateMachine):
             ).all()
         assert len(found) == len(set(found))
 
-    def come_to_rest(self) -> None:
-        """The world is kind, the workers are honest, and time passes."""
+    def come_to_rest(self) -> bool:
+        """The world is kind, the workers are honest, and time passes. Whether all ended before orders did."""
         self.chain.dials.reachable = True
         self.blocks_come_at_once()
         for _ in range(40):
@@ -213,10 +217,11 @@ class Machine(RuleBasedStateMachine):
                 for attempt in self.attempts_of(worker, "running"):
                     self.report(worker, attempt, "well")
             self.does_all()
-            if not unfinished(self.service.store):
+            if by_itself := not unfinished(self.service.store):
                 break
             self.time_passes(2)
         else:
+            assert not (left := self.left_lying()), f"a worker could have them: {left}"
             # Without anybody who can do it an order ends at its time.
             self.time_passes(LONG)
             for _ in range(6):
@@ -224,6 +229,41 @@ class Machine(RuleBasedStateMachine):
                 self.time_passes(10)
         for _ in range(3):
             self.does_all()
+        return by_itself
+
+    def left_lying(self) -> list[tuple[str, int, str]]:
+        """Free lots that a worker may have which did not fail them and whose ask is live, with its key."""
+        failed = (attempts.c.job == lots.c.job) & (attempts.c.lot == lots.c.lot)
+        failed &= (attempts.c.worker == asks.c.worker) & (attempts.c.state == "failed")
+        query = select(lots.c.job, lots.c.lot, asks.c.worker).where(
+            lots.c.state == "free",
+            lots.c.not_before <= self.now,
+            asks.c.expiry >= self.chain.time,
+            ~select(attempts.c.id).where(failed).exists(),
+        )
+        with self.service.store.read() as connection:
+            return [(row.job, row.lot, row.worker) for row in connection.execute(query)]
+
+
+@pytest.mark.parametrize("troubled", [False, True], ids=["kind", "troubled"])
+def test_where_a_worker_is_left_every_lot_is_paid(troubled: bool) -> None:
+    machine = Machine()
+    try:
+        machine.order_first(tasks=3)
+        if troubled:
+            machine.does_all()
+            machine.starts(which=0)
+            machine.time_passes(seconds=20)
+            machine.does_all()
+            assert "lost" in {row["state"] for row in machine.service.rows(attempts)}
+            machine.the_chain_is_reorganised(blocks=2)
+            machine.the_node_forgets_what_waits()
+            machine.restarts()
+        assert machine.come_to_rest()
+        assert {row["state"] for row in machine.service.rows(lots)} == {"settled"}
+        assert {row["state"] for row in machine.service.rows(jobs)} == {"settled"}
+    finally:
+        machine.close()
 
 
 Machine.TestCase.settings = settings(

@@ -94,6 +94,7 @@ class Service:
     data: Path
     relayer_settings: RelayerSettings = field(default_factory=lambda: RelayerSettings(poll_seconds=0.02))
     signer: LocalSigner | None = None
+    heard_seconds: float = HEARD_SECONDS  # how far ahead a heartbeat lies; 0 where the test has the clock
 
     def __post_init__(self) -> None:
         self.store = migrated_store(self.data / "prixfixe.db")
@@ -150,7 +151,7 @@ class Service:
     def restarted(self) -> Service:
         """This one is gone without a word (nothing of its memory is kept); another starts on its files."""
         self.close()
-        return Service(self.market, self.data, self.relayer_settings, self.signer)
+        return Service(self.market, self.data, self.relayer_settings, self.signer, self.heard_seconds)
 
     def close(self) -> None:
         for duty in self.duties:
@@ -243,7 +244,7 @@ class Service:
                     resources={"milli_vcpu": 2000, "memory_mib": 4096, "disk_mib": 4096, "slots": slots},
                     version="test",
                     registered_at=0,
-                    heartbeat_at=time.time() + HEARD_SECONDS,
+                    heartbeat_at=time.time() + self.heard_seconds,
                     draining=False,
                     cool_until=0.0,
                 )
@@ -269,7 +270,7 @@ class Service:
 
     def beat(self, signer: LocalSigner, age: float = 0.0) -> None:
         """A heartbeat, `age` seconds ago; one that is 0 lasts."""
-        at = time.time() - age if age else time.time() + HEARD_SECONDS
+        at = time.time() - age if age else time.time() + self.heard_seconds
         with self.store.write() as connection:
             connection.execute(
                 update(workers).where(workers.c.key == signer.address).values(heartbeat_at=at, cool_until=0.0)
