@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import JSON, Table, func, select
 
 from marketplace.store.database import Store
-from marketplace.store.tables import attempts, cursor, deals, jobs, lots, tasks, transactions
+from marketplace.store.states import MACHINES, TRANSITIONS, Machine
+from marketplace.store.tables import cursor, deals, jobs, metadata
 from prixfixe.chain import events
 from prixfixe.chain.client import MarketClient
 from prixfixe.chain.deployment import Deployment
@@ -24,15 +25,27 @@ from prixfixe.protocol.ledger.rebuilding import rebuilt
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.typed_data import Domain
 
-# States in which somebody still has to do something.
-_UNFINISHED = {
-    jobs: ("queued", "running"),
-    lots: ("free", "matching", "open"),
-    deals: ("open", "disputed"),
-    tasks: ("running",),  # a queued one of an order that was refunded is nobody's any more
-    attempts: ("assigned", "running", "committed", "opened"),
-    transactions: ("pending", "sent"),
+# States in which a row may rest although a transition leads on.
+_MAY_REST = {
+    "deals": {"settled"},  # until it is challenged
+    "tasks": {"queued", "succeeded", "failed"},  # of an order that was refunded; until another worker begins
+    "attempts": {"lost"},  # until its worker comes back
+    "checks": {"spared", "right"},  # until somebody is caught
 }
+
+
+def _unfinished(machine: Machine) -> tuple[str, ...]:
+    """The states in which somebody still has to do something: those that a transition leads out of."""
+    left = {
+        source
+        for each in TRANSITIONS
+        if each.machine is machine and not each.rewinds
+        for source, target in each.pairs
+    }
+    return tuple(state for state in machine.states if state in left - _MAY_REST.get(machine.table, set()))
+
+
+_UNFINISHED = {metadata.tables[machine.table]: _unfinished(machine) for machine in MACHINES}
 
 
 def unfinished(store: Store) -> dict[str, dict[str, int]]:
