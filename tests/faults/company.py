@@ -36,6 +36,7 @@ class Company:
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._members: dict[str, Member] = {}
+        self.killed = 0  # processes that a `kill` ended
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
@@ -60,6 +61,7 @@ class Company:
             process = self._members[name].process
             if process is not None:
                 process.kill()
+                self.killed += process.wait() == -signal.SIGKILL
 
     def stop(self) -> None:
         """End all, for good; whoever does not end in time is killed."""
