@@ -143,7 +143,7 @@ class Relayer(Duty):
                 if len(wishes) == 1:
                     self._ends.refuse(wishes[0].row, refusal)
                     return
-                if not by_contract(refusal) and "gas" not in str(refusal):
+                if refusal.code == "no-gas-money" or (not by_contract(refusal) and "gas" not in str(refusal)):
                     raise
                 # Nothing that an item does makes a call of many revert, but gas that no block has.
         if len(wishes) > 1 and (
@@ -287,9 +287,14 @@ class Relayer(Duty):
         try:
             prepared = self._sender.prepare(_data(wishes)) if wishes else None
         except ChainError as refusal:
-            for wish in wishes:
-                self._ends.refuse(wish.row, refusal)
             prepared = None
+            if by_contract(refusal) or len(wishes) == 1:
+                for wish in wishes:
+                    self._ends.refuse(wish.row, refusal)
+            elif refusal.code == "no-gas-money":
+                raise
+            else:  # such as more gas than a block has by now: as new ones they go out as several
+                self._drop([wish.row for wish in wishes], str(refusal))
         if prepared is None:
             self._fill(nonce)  # later rows may wait behind its nonce
             return

@@ -15,6 +15,7 @@ from prixfixe.errors import ChainError, Unavailable
 from prixfixe.protocol.money import Money
 from scheduler import relayer as relayer_module
 from scheduler.relayer import RelayerSettings
+from scheduler.sender import Prepared
 from tests.support.market import PRICE, deploy_local_market
 from tests.support.scheduling import Service, mining_by_hand, until
 
@@ -377,6 +378,56 @@ def test_a_receipt_ends_only_the_rows_that_its_transaction_carried(
     assert rows[1]["hash"] == rows[2]["hash"] != together[0]["hash"]
     assert [service.lot(job)["state"] for job in jobs] == ["open"] * 3
     assert service.relayer.foreign_nonces == 0
+
+
+def test_many_that_wait_for_gas_money_are_not_split(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of that refusal name gas, too; each half would be asked about in vain."""
+    service.ready_worker(slots=2)
+    for nonce in (2, 3):
+        match_is_queued(service, nonce=nonce)
+    asked = []
+
+    def refusing(data: bytes) -> None:
+        asked.append(data)
+        raise ChainError("eth_estimateGas: insufficient funds for gas * price + value", code="no-gas-money")
+
+    monkeypatch.setattr(service.relayer._sender, "prepare", refusing)
+    with pytest.raises(ChainError, match="insufficient funds"):
+        service.relayer.run_once()
+    assert len(asked) == 1
+    assert [row["state"] for row in service.outbox()] == ["pending"] * 2
+
+
+def test_many_that_no_block_holds_any_more_are_sent_as_several_when_they_are_signed_anew(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ready_worker(slots=2)
+    jobs = [match_is_queued(service, nonce=nonce) for nonce in (2, 3)]
+    with mining_by_hand(service.market.chain):
+        service.relayer.run_once()
+        together = service.outbox()
+        assert together[0]["hash"] == together[1]["hash"]
+        service.market.chain.rpc.call("anvil_dropTransaction", together[0]["hash"])
+        again = service.restarted()
+        really, first = again.relayer._sender.prepare, []
+
+        def no_more_than_one(data: bytes) -> Prepared:
+            first.append(data)
+            if data == first[0]:
+                raise ChainError("eth_estimateGas: gas required exceeds allowance", code="chain-error")
+            return really(data)
+
+        monkeypatch.setattr(again.relayer._sender, "prepare", no_more_than_one)
+        again.relayer.run_once()
+    again.step()
+
+    rows = again.outbox()
+    assert [row["state"] for row in rows] == ["confirmed"] * 2
+    assert rows[0]["hash"] != rows[1]["hash"]
+    assert [again.lot(job)["state"] for job in jobs] == ["open"] * 2
+    again.close()
 
 
 def test_settings_are_what_the_docs_say() -> None:
