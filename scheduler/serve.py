@@ -64,10 +64,7 @@ _PUBLIC_CONFIRMATIONS: Final = 2
 _PUBLIC_POLL_SECONDS: Final = 2.0
 _LOCAL_POLL_SECONDS: Final = 0.2
 _PUBLIC_GATHER_SECONDS: Final = 0.5  # a block takes longer, and each row that comes along saves gas
-# What a service has, whichever process does it.
-DUTY_NAMES: Final = tuple(
-    duty.name for duty in (Indexer, Relayer, Matcher, Auctioneer, Reaper, Archivist, Cleaner)
-)
+_DUTIES: Final[tuple[type[Duty], ...]] = (Indexer, Relayer, Matcher, Auctioneer, Reaper, Archivist, Cleaner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +133,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     logging.getLogger().addHandler(counts)
     closing.callback(logging.getLogger().removeHandler, counts)
     more = [counts.family] if app is None else [counts.family, app.state.times.family]
-    gauges = Gauges(services, client, duties, DUTY_NAMES, more)
+    gauges = Gauges(services, client, duties, duty_names(settings), more)
     metrics = closing.enter_context(serving(options.metrics, gauges.families, PREFIX, "platform"))
     for duty in duties:
         duty.start()
@@ -164,8 +161,13 @@ def application(services: Services, duties: Sequence[Duty]) -> FastAPI:
     """The API, which tells of these duties."""
     app = create_app(services)
     app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
-    app.state.duty_names = DUTY_NAMES
+    app.state.duty_names = duty_names(services.settings)
     return app
+
+
+def duty_names(settings: ServiceSettings) -> tuple[str, ...]:
+    """What a service has, whichever process does it."""
+    return tuple(duty.name for duty in (*_DUTIES, *([Verifier] if settings.checkers else [])))
 
 
 def _drain(services: Services, duties: Sequence[Duty]) -> None:

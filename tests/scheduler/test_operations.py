@@ -78,9 +78,12 @@ def test_what_was_rolled_back_is_not_in_the_log(service: Service, caplog: pytest
     assert [record.message for record in caplog.records] == ["this did"]
 
 
-def test_a_service_starts_answers_shows_figures_and_stops_in_order(start: Start, market: LocalMarket) -> None:
+def test_a_service_starts_answers_shows_figures_and_stops_in_order(
+    start: Start, market: LocalMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every metric that an alert names is there, every alert is in the runbook, every line of the log is one
     JSON object, and none holds the node's password, a session's token or a key."""
+    monkeypatch.setenv("PRIXFIXE_SERVICE_CHECKERS", "dev:7")  # with all duties that there are
     rpc = market.chain.url.replace("://", "://reader:hunter22@")
     process = start(
         *("--rpc", rpc, "--metrics", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug")
@@ -96,7 +99,15 @@ def test_a_service_starts_answers_shows_figures_and_stops_in_order(start: Start,
         text = client.get(told["metrics"]).text
         health = client.get("/v1/health")
     assert ready["missing"] == []
-    assert set(ready["led"]) >= {"indexer", "relayer", "matcher", "auctioneer", "reaper", "cleaner"}
+    assert set(ready["led"]) >= {
+        "indexer",
+        "relayer",
+        "matcher",
+        "auctioneer",
+        "reaper",
+        "cleaner",
+        "verifier",
+    }
     assert (health.status_code, health.json()["status"]) == (200, "ok")
     assert {duty["name"] for duty in health.json()["duties"]} == set(ready["led"])
     found = dict(re.findall(r"^(prixfixe_\S+) (\S+)$", text, re.MULTILINE))
