@@ -167,7 +167,8 @@ def application(services: Services, duties: Sequence[Duty]) -> FastAPI:
 
 def duty_names(settings: ServiceSettings) -> tuple[str, ...]:
     """What a service has, whichever process does it."""
-    return tuple(duty.name for duty in (*_DUTIES, *([Verifier] if settings.checkers else [])))
+    verifying: tuple[type[Duty], ...] = (Verifier,) if settings.checkers else ()
+    return tuple(duty.name for duty in (*_DUTIES, *verifying))
 
 
 def _drain(services: Services, duties: Sequence[Duty]) -> None:
