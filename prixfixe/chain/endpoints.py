@@ -19,9 +19,11 @@ from prixfixe.errors import ConfigurationError, Unavailable
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS: Final = 10.0  # between looks whether the node that is asked keeps up
+_NONE_SECONDS: Final = 2.0  # between looks while none is fit: each may last, and all who ask wait for it
 _LOOK_TIMEOUT_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 60.0  # before a node that did not answer is looked at again, while another is asked
 MOST_LAG_SECONDS: Final = 30  # of chain time behind the newest head
+_HINT: Final = "is the node running, and is this its address?"
 _STANDING: Final = (
     ("eth_chainId", ()),
     ("eth_getBlockByNumber", ("0x0", False)),
@@ -74,7 +76,7 @@ class Endpoint:
             raise Unavailable(
                 f"the chain at {self.shown_url} is out of reach ({type(error).__name__})",
                 code="chain-unavailable",
-                hint="is the node running, and is this its address?",
+                hint=_HINT,
             ) from None
         if response.status_code in (429, 500, 502, 503, 504):
             raise Unavailable(
@@ -120,6 +122,7 @@ class Endpoints:
         self._asked: Endpoint | None = None
         self._chain: Standing | None = None
         self._looked = float("-inf")
+        self._why_none = ""  # of the first that is not fit, when the last look found none
         self._resting: dict[Endpoint, float] = {}
         self._strange: set[Endpoint] = set()
 
@@ -143,10 +146,12 @@ class Endpoints:
 
     def _node(self) -> Endpoint:
         with self._turn:
-            if self._asked is None or time.monotonic() - self._looked >= _LOOK_SECONDS:
+            pause = _NONE_SECONDS if self._asked is None else _LOOK_SECONDS
+            if time.monotonic() - self._looked >= pause:
                 self._choose()
-            # When none is fit, the first says why.
-            return self._asked or self._nodes[0]
+            if self._asked is None:
+                raise Unavailable(self._why_none, code="chain-unavailable", hint=_HINT)
+            return self._asked
 
     def _choose(self, without: Endpoint | None = None, why: str | None = None) -> None:
         """Look at the nodes; keep the one that is asked while it is fit, else take the first that is."""
@@ -171,19 +176,24 @@ class Endpoints:
     def _standings(self, nodes: Sequence[Endpoint]) -> dict[Endpoint, Standing]:
         """Of those that answer and are on the chain."""
         standings: dict[Endpoint, Standing] = {}
+        whys: list[str] = []
         for node in nodes:
             try:
                 found = node.standing()
-            except Unavailable:
+            except Unavailable as error:
+                whys.append(error.message)
                 self._resting[node] = time.monotonic() + _REST_SECONDS
                 continue
             self._resting.pop(node, None)
             self._chain = self._chain or found
             if found.is_same_chain(self._chain):
                 standings[node] = found
-            elif node not in self._strange:
+                continue
+            whys.append(f"{node.shown_url} is not used: it is another chain")
+            if node not in self._strange:
                 self._strange.add(node)
-                log.error("%s is not used: it is another chain", node.shown_url)
+                log.error(whys[-1])
+        self._why_none = next(iter(whys), self._why_none)
         return standings
 
 

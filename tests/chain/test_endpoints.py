@@ -28,12 +28,14 @@ class Node:
     time: int = 10_000
     away: bool = False
     asked: list[str] = field(default_factory=list)
+    looks: int = 0
     url: str = ""
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         method, params = request["method"], request["params"]
         told: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"]}
         if method == "eth_chainId":
+            self.looks += 1
             return {**told, "result": hex(self.chain)}
         if method == "eth_getBlockByNumber" and params[0] == "0x0":
             return {**told, "result": None if self.first is None else {"hash": self.first}}
@@ -79,6 +81,7 @@ def nodes() -> Iterator[list[Node]]:
 def rpc(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> Iterator[Rpc]:
     """All of them, looked at with every question."""
     monkeypatch.setattr(endpoints, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(endpoints, "_NONE_SECONDS", 0.0)
     monkeypatch.setattr(endpoints, "_REST_SECONDS", 0.0)
     with Rpc(" ".join(node.url for node in nodes)) as made:
         yield made
@@ -153,3 +156,39 @@ def test_while_none_answers_it_says_so_and_goes_on_when_one_does(rpc: Rpc, nodes
             rpc.call("who")
     nodes[2].away = False
     assert rpc.call("who") == nodes[2].url
+
+
+def test_while_none_answers_not_every_question_looks_at_all_of_them(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look may last as long as all nodes take to say nothing, and the others wait for it."""
+    monkeypatch.setattr(endpoints, "_NONE_SECONDS", 3600.0)
+    for node in nodes:
+        node.away = True
+    with Rpc(" ".join(node.url for node in nodes)) as rpc:
+        for _ in range(3):
+            with pytest.raises(Unavailable, match=f"the chain at {nodes[0].url} answered 503"):
+                rpc.call("who")
+        looked = [node.looks for node in nodes]
+        with pytest.raises(Unavailable):
+            rpc.call("who")
+        assert [node.looks for node in nodes] == looked
+        assert max(looked) <= 2
+        nodes[2].away = False
+        monkeypatch.setattr(endpoints, "_NONE_SECONDS", 0.0)
+        assert rpc.call("who") == nodes[2].url
+
+
+def test_the_first_is_not_asked_for_want_of_others_when_it_is_another_chain(
+    rpc: Rpc, nodes: list[Node]
+) -> None:
+    nodes[0].away = True
+    assert rpc.call("who") == nodes[1].url
+    nodes[0].away, nodes[0].chain = False, 2
+    for node in nodes[1:]:
+        node.away = True
+    with pytest.raises(Unavailable, match=r"503|another chain"):
+        rpc.call("who")
+    with pytest.raises(Unavailable, match=r"503|another chain"):
+        rpc.call("who")
+    assert nodes[0].asked == []
