@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # forge's and scripts/check's closing lines: "12 tests passed, 0 failed, 1 skipped (13 total tests)".
 CLOSING = re.compile(r"(\d+) (?:tests )?passed, (\d+) failed, (\d+) skipped")
 NO_TESTS = 5  # pytest's status when it collected none
+LAST_LINES = 30  # of what a failed test said
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many tests ended how. An error in set-up or collection counts as failed."""
+    """How many tests ended how. An error in set-up or collection counts as failed. failures: what is known
+    of those that failed, each the test's name and the last lines of what it said."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    failures: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+        return Counts(
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+            self.failures + other.failures,
+        )
 
     def __str__(self) -> str:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
@@ -40,13 +49,21 @@ def read_junit(report: Path) -> Counts:
     """Counts from a JUnit report; none at all when it was not written."""
     if not report.exists():
         return Counts()
-    total = Counts()
-    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+    root = ElementTree.parse(report).getroot()
+    total = Counts(failures=tuple(_failures(root)))
+    for suite in root.iter("testsuite"):
         tests, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
         failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
         # A test that passed and then failed in its teardown is one test with one error more.
         total += Counts(max(tests - failed - skipped, 0), failed, skipped)
     return total
+
+
+def _failures(report: ElementTree.Element) -> Iterator[tuple[str, str]]:
+    for case in report.iter("testcase"):
+        for found in (*case.iter("failure"), *case.iter("error")):
+            lines = (found.text or found.get("message", "")).rstrip().splitlines()
+            yield f"{case.get('classname')}::{case.get('name')}", "\n".join(lines[-LAST_LINES:])
 
 
 def read_closing(text: str) -> Counts:

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from toolchain import analysis, areas, node, setup, signals
@@ -18,6 +18,7 @@ from toolchain.project import ANALYSIS_VENV, APE_VENV, ROOT, TOOLS, VENV, Script
 
 # What set-up calls what an area needs, where that is not the area's own name.
 NEEDED = {"slither": "analysis", "halmos": "analysis"}
+MOST_TOLD = 5  # failed tests whose last lines are shown once more at the end
 ABOUT = "Runs the tests on a real chain and a real container engine, after setting up what they need."
 
 
@@ -113,6 +114,16 @@ def run_beside(chosen: Sequence[Area], env: dict[str, str], reports: Path, besid
     return Runs(wanted, quiet=beside)
 
 
+def tell_failures(results: Mapping[str, Counts]) -> None:
+    """Once more and last, as the lines of many other tests may stand between a failure and the end."""
+    for runner, counts in results.items():
+        for name, text in counts.failures[:MOST_TOLD]:
+            say(f"== failed: {name}\n{text}")
+        if counts.failed:
+            named = ", ".join(name for name, _ in counts.failures) or "see above"
+            say(f"== {counts.failed} of {runner} failed: {named}")
+
+
 def run(chosen: Sequence[Area], options: Sequence[str], *, named: bool) -> int:
     """Set up, run each runner once over its areas, and close with one line that is true. named: the areas
     were asked for one by one."""
@@ -138,6 +149,7 @@ def run(chosen: Sequence[Area], options: Sequence[str], *, named: bool) -> int:
                     results["pytest"] = run_pytest(own, options, env, Path(folder))
                 results |= others.join()
     total = sum(results.values(), Counts())
+    tell_failures(results)
     parts = ", ".join(f"{runner} {counts.total}" for runner, counts in results.items())
     say(f"== {time.monotonic() - began:.0f} s in all ({parts or 'nothing ran'})")
     print(total, flush=True)  # alone on its line, for programs that read the outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def test_passed_failed_skipped_and_broken_tests_are_counted(tmp_path: Path) -> N
     )
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "1 passed, 2 failed, 1 skipped"
+    assert re.search(
+        r"== failed: .*test_sample::test_bad\n(.*\n)*E +assert False\n(.*\n)*"
+        r"== 2 of pytest failed: .*test_sample::test_bad, .*test_sample::test_broken\n"
+        r"== \d+ s in all",
+        done.stderr,
+    )
 
 
 def test_nothing_to_run_is_no_success(tmp_path: Path) -> None:
