@@ -65,7 +65,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def through(place: Place, after: int, times: int, monkeypatch: pytest.MonkeyPatch) -> BreakingLine:
-    line = BreakingLine(int(urlsplit(place.url).port or 0), after, times)
+    line = BreakingLine(place.world, place.url, after, times)
     settings = place.world.services.settings
     monkeypatch.setattr(
         type(settings), "domains", property(lambda _: (urlsplit(line.url).netloc, settings.domain))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,7 @@ class World:
         self.app = create_app(self.services)
         self.http = httpx.Client(transport=InProcess(self.app), base_url=f"http://{HOST}")
         self._tokens: dict[str, dict[str, str]] = {}
+        self.in_hand: Callable[[], int] = lambda: 0  # requests that a port has taken and not ended
 
     def sign_in(self, signer: LocalSigner) -> dict[str, str]:
         """The header of a session."""

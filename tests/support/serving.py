@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -25,6 +27,7 @@ def served(folder: Path, **settings: Any) -> Iterator[tuple[World, str]]:
         server = uvicorn.Server(
             uvicorn.Config(made.app, log_level="error", lifespan="off", proxy_headers=False)
         )
+        made.in_hand = lambda: len(server.server_state.tasks)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
@@ -39,11 +42,13 @@ def served(folder: Path, **settings: Any) -> Iterator[tuple[World, str]]:
 
 
 class BreakingLine:
-    """Passes bytes on to a port, and breaks each connection that has carried `after` bytes in a request that
-    way, `times` times."""
+    """Passes bytes on to the port of `world`, and breaks each connection that has carried `after` bytes in a
+    request that way, `times` times. Who sent them learns it once the service has kept what it got: who asked
+    sooner would be told of less."""
 
-    def __init__(self, port: int, after: int, times: int) -> None:
-        self._port = port
+    def __init__(self, world: World, url: str, after: int, times: int) -> None:
+        self._world = world
+        self._port = urlsplit(url).port or 0
         self._after = after
         self.left = times
         self.carried = 0
@@ -77,7 +82,7 @@ class BreakingLine:
                     self._carriers[-1].start()
 
     def _carry(self, source: socket.socket, sink: socket.socket, forth: bool) -> None:
-        carried = 0
+        carried, broken = 0, False
         with contextlib.suppress(OSError):
             while data := source.recv(4096):
                 sink.sendall(data)
@@ -86,8 +91,21 @@ class BreakingLine:
                     self.carried += len(data)
                     if carried >= self._after and self.left:
                         self.left -= 1
+                        broken = True
                         break
+        if broken:
+            with contextlib.suppress(OSError):
+                # The service sees the end and closes its side, which ends the way back.
+                sink.shutdown(socket.SHUT_WR)
+            return
+        if not forth:
+            self._await_service()
         self._cut(source, sink)
+
+    def _await_service(self) -> None:
+        deadline = time.monotonic() + 20
+        while self._world.in_hand() and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     @staticmethod
     def _cut(*sockets: socket.socket) -> None:

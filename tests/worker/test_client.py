@@ -65,7 +65,7 @@ def test_a_large_output_arrives_once(world: tuple[World, str]) -> None:
 
 
 def test_it_goes_on_where_the_line_broke(world: tuple[World, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    line = BreakingLine(int(urlsplit(world[1]).port or 0), 250_000, times=2)
+    line = BreakingLine(*world, 250_000, times=2)
     host = urlsplit(line.url).netloc
     monkeypatch.setattr(type(world[0].services.settings), "domains", property(lambda _: (host,)))
     client, sent = ServiceClient(line.url), Sent()
