@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from marketplace.accounts.managed import Managed
+from marketplace.accounts.passwords import Passwords
 from marketplace.assignments import Assignments
 from marketplace.batches import Batches
 from marketplace.bid_quotes import BidQuotes
@@ -44,6 +46,7 @@ from marketplace.workers import Workers
 from prixfixe.keys import Signer
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Market
+from prixfixe.seeds import Seed
 
 # Wakes everybody who waits in a long request, so that the service can stop.
 CLOSING: Final = "closing"
@@ -82,6 +85,7 @@ class Services:
     book: Book
     why: WhyUnfilled
     verified: Verified
+    managed: Managed | None
     closing: threading.Event
 
     @staticmethod
@@ -93,9 +97,12 @@ class Services:
         signer: Signer,
         clock: Callable[[], float] = time.time,
         arbiter_fee: int = 0,
+        seed: Seed | None = None,
+        passwords: Passwords | None = None,
     ) -> Services:
         """All use cases. signer: the operator's, which signs quotes and receipts. clock: the service's own,
-        in seconds since the epoch. arbiter_fee: the contract's, token units."""
+        in seconds since the epoch. arbiter_fee: the contract's, token units. seed: of managed accounts; None:
+        there are none. passwords: how theirs are hashed."""
         domain = Domain(market.chain_id, market.contract)
         policy = market.policy
         cases = Cases(store, policy.arbiter)
@@ -133,6 +140,7 @@ class Services:
                 {
                     "quotes": settings.quotes_per_minute,
                     "sign-ins": settings.sign_ins_per_minute,
+                    "passwords": settings.passwords_per_minute,
                     "uploads": settings.uploads_per_minute,
                     "jobs": settings.jobs_per_minute,
                     "asks": settings.asks_per_minute,
@@ -165,6 +173,7 @@ class Services:
             income=Income(store, chain, policy.window),
             batches=Batches(store, blobs, chain, trades, clock),
             book=Book(store, LiveDepth(terms, live, clock), chain, domain, workers, clock),
+            managed=None if seed is None else Managed.build(settings, store, seed, passwords, clock),
             closing=threading.Event(),
         )
 

@@ -29,7 +29,10 @@ class ServiceSettings:
     for any number. max_open_bids, max_open_tasks: of one account, that wait or run. catalogue: products that
     every worker is asked for a price of, beside those of bundles and waiting bids, so that there is something
     to see before anybody orders. trusted_proxies: addresses or networks of proxies in front, whose
-    X-Forwarded-For says who is asking. checkers: key specs of the accounts with which paid results are bought
+    X-Forwarded-For says who is asking. accounts: spec of the seed (`prixfixe.seeds`) from which managed
+    accounts have their keys; None: there are none. passwords_per_minute: how many one network address may
+    try, and how many may be tried for one e-mail address. withdrawal_delay_seconds: after which another
+    withdrawal address counts. checkers: key specs of the accounts with which paid results are bought
     again to check them; none: nothing is checked. check_least: no result is checked with a lower chance,
     millionths. check_trials: results of a newcomer that are always checked. max_newcomer_units: of the
     token, that may be under way with a provider without a record ($100). retention_days:
@@ -48,6 +51,7 @@ class ServiceSettings:
     upload_seconds: int = 86_400
     quotes_per_minute: int = 600
     sign_ins_per_minute: int = 240
+    passwords_per_minute: int = 20
     uploads_per_minute: int = 6000
     jobs_per_minute: int = 6000
     asks_per_minute: int = 60_000
@@ -55,6 +59,8 @@ class ServiceSettings:
     max_open_bids: int = 1000
     max_open_tasks: int = 200_000
     trusted_proxies: tuple[str, ...] = ()
+    accounts: str | None = None
+    withdrawal_delay_seconds: int = 259_200
     checkers: tuple[str, ...] = ()
     check_least: int = Rule().least
     check_trials: int = Rule().trials

@@ -7,10 +7,10 @@ every public chain within seconds. So they are known here by address, and refuse
 from __future__ import annotations
 
 import hashlib
-import hmac
 from functools import lru_cache
 from typing import Final
 
+from prixfixe.derivation import HARDENED, derive
 from prixfixe.errors import DevelopmentKeyRefused, InvalidInput
 
 MNEMONIC: Final = "test test test test test test test test test test test junk"
@@ -40,8 +40,7 @@ ADDRESSES: Final = (
     "0x8626f6940E2eb28930eFb4CeF49B2d1F2C9C1199",
 )
 
-_HARDENED: Final = 1 << 31
-_PATH: Final = (44 | _HARDENED, 60 | _HARDENED, 0 | _HARDENED, 0)  # BIP-44, Ethereum: m/44'/60'/0'/0/index
+_PATH: Final = (44 | HARDENED, 60 | HARDENED, 0 | HARDENED, 0)  # BIP-44, Ethereum: m/44'/60'/0'/0/index
 _KNOWN: Final = frozenset(ADDRESSES)
 
 
@@ -66,17 +65,9 @@ def development_key(index: int) -> bytes:
     m/44'/60'/0'/0/index)."""
     if type(index) is not int or not 0 <= index < len(ADDRESSES):
         raise InvalidInput(f"{index!r} is no development account: 0 to {len(ADDRESSES) - 1}")
-    from prixfixe.protocol.signatures import (
-        CURVE_ORDER,
-        public_point,
-    )  # late: `require_usable` needs no curve
+    return derive(seed(), (*_PATH, index))
 
-    seed = hashlib.pbkdf2_hmac("sha512", MNEMONIC.encode("ascii"), b"mnemonic", 2048)
-    node = hmac.digest(b"Bitcoin seed", seed, "sha512")
-    for step in (*_PATH, index):
-        key, chain_code = node[:32], node[32:]
-        start = b"\0" + key if step & _HARDENED else public_point(key)
-        node = hmac.digest(chain_code, start + step.to_bytes(4, "big"), "sha512")
-        child = (int.from_bytes(node[:32], "big") + int.from_bytes(key, "big")) % CURVE_ORDER
-        node = child.to_bytes(32, "big") + node[32:]
-    return node[:32]
+
+def seed() -> bytes:
+    """Of the mnemonic, without a passphrase (BIP-39)."""
+    return hashlib.pbkdf2_hmac("sha512", MNEMONIC.encode("ascii"), b"mnemonic", 2048)

@@ -11,7 +11,8 @@ argument, which every user of the machine could read. No `repr`, error or log of
 
 The external signer's protocol: `{"version": 1, "method": "address"}` is answered by `{"address": "0x..."}`
 and `{"version": 1, "method": "sign", "digest": "0x...", "chain_id": N}` by `{"signature": "0x..."}`. Every
-signature is checked against the address before it is used.
+signature is checked against the address before it is used. One that holds a seed (`prixfixe.seeds`) is told
+which of its keys is meant: `"path": "m/44'/60'/7'/0/0"`.
 """
 
 from __future__ import annotations
@@ -91,13 +92,15 @@ class LocalSigner:
 class CommandSigner:
     """A key held by another program: a hardware wallet's, a vault's, a signing service's."""
 
-    __slots__ = ("_address", "_chain_id", "_command")
+    __slots__ = ("_address", "_chain_id", "_command", "_path")
 
-    def __init__(self, command: Sequence[str], *, chain_id: int) -> None:
+    def __init__(self, command: Sequence[str], *, chain_id: int, path: str | None = None) -> None:
+        """path: which of the keys below the program's seed is meant (BIP-32); None: its one key."""
         if not command:
             raise ConfigurationError("the external signer has no program to run", code="bad-key-spec")
         self._command = tuple(command)
         self._chain_id = chain_id
+        self._path = path
         answer = self._ask({"version": 1, "method": "address"})
         self._address = parse_address(answer.get("address"), name="the external signer's address")
         require_usable(self._address, chain_id)
@@ -124,6 +127,8 @@ class CommandSigner:
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         program = self._command[0]
+        if self._path is not None:
+            question = {**question, "path": self._path}
         try:
             done = subprocess.run(
                 self._command,
@@ -187,7 +192,7 @@ def load_signer(spec: str, *, chain_id: int, password: Callable[[str], str] | No
     if separator and kind == "command":
         return CommandSigner(shlex.split(rest), chain_id=chain_id)
     path = keystore_path(rest if separator and kind == "keystore" else spec)
-    return LocalSigner(_open_keystore(path, password or ask_password), chain_id=chain_id)
+    return LocalSigner(open_keystore(path, password or ask_password), chain_id=chain_id)
 
 
 # ------------------------------------------------------------------------------------------------ keystores
@@ -277,7 +282,8 @@ def ask_password(prompt: str) -> str:
     return getpass.getpass(prompt)
 
 
-def _open_keystore(path: Path, password: Callable[[str], str]) -> bytes:
+def open_keystore(path: Path, password: Callable[[str], str]) -> bytes:
+    """The 32 secret bytes of a keystore; never to be shown. ConfigurationError for a wrong password."""
     document = _read_keystore(path)
     secret = password(f"Password of {path.stem}: ")
 

@@ -62,6 +62,12 @@ _RPC = click.option(
     help="Address of the database: sqlite:////FILE or postgresql+psycopg://USER@HOST/NAME; by default a file "
     "in --data. Also PRIXFIXE_SERVICE_DATABASE, which keeps a password off the command line.",
 )
+@click.option(
+    "--accounts",
+    metavar="SEED",
+    help="Keep accounts for people without a wallet, with keys from this seed: a keystore's name or path, "
+    "command:PROGRAM, or dev on a local chain. Also PRIXFIXE_SERVICE_ACCOUNTS. Never a seed itself.",
+)
 @click.option("--heartbeat", type=float, help="Seconds between the heartbeats of a worker.")
 @click.option(
     "--confirmations",
@@ -105,6 +111,7 @@ def serve(
     port: int,
     domains: tuple[str, ...],
     database: str | None,
+    accounts: str | None,
     heartbeat: float | None,
     confirmations: int | None,
     chain_wait: float,
@@ -140,6 +147,7 @@ def serve(
             deployment=deployment,
             database=database,
             domains=domains,
+            accounts=accounts,
             heartbeat_seconds=heartbeat,
             chain_wait_seconds=chain_wait,
             confirmations=confirmations,

@@ -43,6 +43,7 @@ from prixfixe.logs import LogFormat, configure, hide, hide_address
 from prixfixe.metrics import serving
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Market, PolicyNumbers
+from prixfixe.seeds import load_seed
 from scheduler import checks
 from scheduler.archivist import Archivist
 from scheduler.auctioneer import Auctioneer
@@ -71,7 +72,8 @@ _DUTIES: Final[tuple[type[Duty], ...]] = (Indexer, Relayer, Matcher, Auctioneer,
 class ServeOptions:
     """Where a service runs and on what. port: 0 takes a free one. deployment: manifest of the market, or
     contract: its address. key: spec of the operator's key. domains: HOST:PORT by which users reach it, the
-    main one first. duties, api: what of the two runs in this process. metrics: HOST:PORT for Prometheus."""
+    main one first. accounts: spec of the seed of managed accounts. duties, api: what of the two runs in this
+    process. metrics: HOST:PORT for Prometheus."""
 
     data: Path
     rpc: str
@@ -82,6 +84,7 @@ class ServeOptions:
     deployment: Path | None = None
     database: str | None = None
     domains: tuple[str, ...] = ()
+    accounts: str | None = None
     heartbeat_seconds: float | None = None
     chain_wait_seconds: float = 30.0
     confirmations: int | None = None
@@ -123,7 +126,12 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     policy = client.policy()
     reader = MarketReader(client.rpc, client.contract)
     described = describe(settings, client, policy, signer)
-    services = Services.build(settings, described, store, reader, signer, arbiter_fee=policy.arbiter_fee)
+    seed = None
+    if settings.accounts is not None and options.api:
+        seed = load_seed(settings.accounts, chain_id=client.chain_id)
+    services = Services.build(
+        settings, described, store, reader, signer, arbiter_fee=policy.arbiter_fee, seed=seed
+    )
     duties: Sequence[Duty] = ()
     if options.duties:
         duties = build_duties(options, services, client, reader, signer, policy, deployment)
@@ -269,7 +277,11 @@ def _leave(number: int, _frame: FrameType | None) -> None:
 
 def _settings(options: ServeOptions, port: int) -> ServiceSettings:
     shown = "127.0.0.1" if options.host in ("0.0.0.0", "::", "") else options.host
-    given: dict[str, Any] = {"data": options.data, "database": options.database}
+    given: dict[str, Any] = {
+        "data": options.data,
+        "database": options.database,
+        "accounts": options.accounts,
+    }
     if options.domains or "PRIXFIXE_SERVICE_DOMAIN" not in os.environ:
         domains = options.domains or (f"{shown}:{port}",)
         given |= {"domain": domains[0], "other_domains": tuple(domains[1:]) or None}

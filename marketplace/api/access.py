@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request, Response
 
+from marketplace.api.managed import SAFE_METHODS, Credentials, bearer_of, identity_of
 from marketplace.services import Services
 from prixfixe.errors import Unauthorized
 from prixfixe.protocol.job_batch import IdempotencyText
@@ -31,28 +32,34 @@ def written(body: str, response: Response) -> Response:
     return Response(body, media_type="application/json", headers=dict(response.headers))
 
 
-def _caller(services: ServicesDep, authorization: Annotated[str | None, Header()] = None) -> str:
-    if authorization is None:
+def _caller(services: ServicesDep, request: Request, _: Credentials) -> str:
+    """Of a managed account the address, where key or role have the scope for it: `read` for what changes
+    nothing, else `order`."""
+    managed = identity_of(request, services)
+    if managed is not None:
+        return managed.require("read" if request.method in SAFE_METHODS else "order").address
+    return _signed_in(services, request)
+
+
+def _signed_in(services: Services, request: Request) -> str:
+    token = bearer_of(request)
+    if token is None:
         raise Unauthorized(
             "the call needs a session",
             hint="sign in (POST /v1/sessions) and send Authorization: Bearer TOKEN",
         )
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorized("the Authorization header is not `Bearer TOKEN`", code="bad-authorization")
-    return services.sessions.address_of(token.strip())
+    return services.sessions.address_of(token)
 
 
 # The address that signed in; Unauthorized when there is none.
 Caller = Annotated[str, Depends(_caller)]
-Authorization = Annotated[str | None, Header()]
 
 
-def caller_for(services: Services, authorization: str | None, requests: Iterable[JobRequest]) -> str | None:
+def caller_for(services: Services, request: Request, orders: Iterable[JobRequest]) -> str | None:
     """Who signed in, asked only where an order replaces another: all else that an order needs is signed."""
-    if all(request.replaces is None for request in requests):
+    if all(order.replaces is None for order in orders):
         return None
-    return _caller(services, authorization)
+    return _signed_in(services, request)
 
 
 JobId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$")]

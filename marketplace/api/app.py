@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 
 from marketplace.api import (
+    accounts,
     batches,
     blobs,
     book,
@@ -30,7 +31,7 @@ from marketplace.api.timing import Timing, request_times
 from marketplace.services import Services
 
 _MARKET = (quotes, jobs, cases, trades, desk, batches, book, verification)
-_ROUTERS = (market, sessions, bundles, blobs, uploads, *_MARKET, workers)
+_ROUTERS = (market, sessions, accounts, bundles, blobs, uploads, *_MARKET, workers)
 
 
 def create_app(services: Services) -> FastAPI:

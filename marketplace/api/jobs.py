@@ -10,7 +10,6 @@ from starlette.responses import FileResponse, StreamingResponse
 
 from marketplace.api.access import (
     AttemptId,
-    Authorization,
     Caller,
     IdempotencyKey,
     JobId,
@@ -34,15 +33,15 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 @router.post("", status_code=201, dependencies=[share_of_address("jobs")])
 def place(
     services: ServicesDep,
-    request: wire.JobRequest,
+    order: wire.JobRequest,
+    request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
-    authorization: Authorization = None,
 ) -> wire.Job:
     """Accept a quote with a signed order, which is all the authority that is needed, unless it replaces
     another one: then also a session. 201 for a new job, 200 when this very order was here before."""
-    caller = caller_for(services, authorization, [request])
-    placed = services.orders.place(Placing(request, idempotency_key), caller)
+    caller = caller_for(services, request, [order])
+    placed = services.orders.place(Placing(order, idempotency_key), caller)
     response.status_code = 201 if placed.new else 200
     response.headers["Location"] = f"/v1/jobs/{placed.job}"
     return services.jobs.get(placed.job, None)
@@ -54,11 +53,10 @@ def place_batch(
     batch: JobBatch,
     request: Request,
     response: Response,
-    authorization: Authorization = None,
 ) -> Response:
     """One order or a hundred, of any customers. Each counts, is checked and is answered as if it had come
     alone, in their order: an error in one touches no other."""
-    caller = caller_for(services, authorization, batch.jobs)
+    caller = caller_for(services, request, batch.jobs)
     allowed: list[Placing] = []
     refused: list[PrixfixeError] = []
     for number, each in enumerate(batch.jobs):

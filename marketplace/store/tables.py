@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     DDL,
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -21,7 +20,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
@@ -30,28 +28,14 @@ from sqlalchemy import (
     false,
 )
 
+from marketplace.store import account_tables as account_tables
 from marketplace.store import states
+from marketplace.store.metadata import JSON_OR_NULL as _JSON
+from marketplace.store.metadata import metadata as metadata
+from marketplace.store.metadata import one_of as _states
 
-# None is stored as NULL and not as the JSON word null, which no CHECK and no IS NULL would take for nothing.
-_JSON = JSON(none_as_null=True)
 # SQLite compares bytes, PostgreSQL as the database's language does.
 _BYTES_160 = String(160).with_variant(String(160, collation="C"), "postgresql")
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _states(column: str, *values: str) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
-
 
 JOB_KINDS = (
     "bundle",  # a purchase: the best live asks at the published price
@@ -194,6 +178,7 @@ jobs = Table(
     Column("deliver_by", BigInteger, nullable=False),  # chain clock
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    Column("channel", String(64)),  # by which the customer of a managed account came; NULL: no such account
     _states("kind", *JOB_KINDS),
     _states("state", *states.JOB.states),
     CheckConstraint("(offer_id IS NOT NULL) = (kind = 'bundle')", name="purchase_of_an_offer"),

@@ -123,7 +123,7 @@ class Devnet:
             *("--data", str(self.folder.service), "--rpc", state.rpc),
             *("--deployment", str(self.folder.manifest)),
             *("--key", f"dev:{numbers.OPERATOR}", "--host", _HOST, "--port", str(port)),
-            *("--heartbeat", str(numbers.HEARTBEAT_SECONDS)),
+            *("--heartbeat", str(numbers.HEARTBEAT_SECONDS), "--accounts", "dev"),
         ]
         return spawn("service", argv, self.folder.logs / "service.log")
 

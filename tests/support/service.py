@@ -6,12 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
+from argon2 import PasswordHasher
 from sqlalchemy import select
 
+from marketplace.accounts.passwords import Passwords
 from marketplace.api import create_app
 from marketplace.chain import AccountView, ChainView
 from marketplace.services import Services
@@ -33,6 +36,7 @@ from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.siwe import SignIn
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
+from prixfixe.seeds import Seed, load_seed
 from tests.support.stores import migrated_store
 
 CHAIN_ID = 31337
@@ -45,6 +49,7 @@ DOLLAR = 1_000_000
 
 ADMIN, PRICING, OPERATOR, CUSTOMER, PROVIDER, STRANGER = (development_signer(at) for at in range(6))
 WORKER = development_signer(10)
+SEED = load_seed("dev", chain_id=CHAIN_ID)
 
 DEFINITION: dict[str, Any] = {
     "id": "echo",
@@ -127,6 +132,12 @@ class Clock:
         return self.now
 
 
+@cache
+def quick_passwords() -> Passwords:
+    """Hashed at next to no cost."""
+    return Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
 class InProcess(httpx.BaseTransport):
     """The app without a socket, for tests that need no stream. One event loop for all requests."""
 
@@ -151,7 +162,7 @@ class InProcess(httpx.BaseTransport):
 class World:
     """A running service with what tests do all the time."""
 
-    def __init__(self, folder: Path, **settings_: Any) -> None:
+    def __init__(self, folder: Path, *, seed: Seed | None = SEED, **settings_: Any) -> None:
         self.clock = Clock()
         self.chain = FakeChain()
         self.chain.accounts[CUSTOMER.address] = AccountView(100 * DOLLAR, 0, 3)
@@ -160,7 +171,16 @@ class World:
         chosen = {"max_blob_bytes": 3_000_000, "max_log_bytes": 1000, **settings_}
         settings = ServiceSettings(data=folder, domain=HOST, **chosen)
         self.store = migrated_store(settings.data / "prixfixe.db")
-        self.services = Services.build(settings, MARKET, self.store, self.chain, OPERATOR, self.clock)
+        self.services = Services.build(
+            settings,
+            MARKET,
+            self.store,
+            self.chain,
+            OPERATOR,
+            self.clock,
+            seed=seed,
+            passwords=quick_passwords(),
+        )
         self.app = create_app(self.services)
         self.http = httpx.Client(transport=InProcess(self.app), base_url=f"http://{HOST}")
         self._tokens: dict[str, dict[str, str]] = {}
