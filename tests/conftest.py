@@ -19,9 +19,15 @@ from tests.support import postgres
 from tests.support.market import LocalMarket, deploy_local_market
 from tests.support.postgres import PostgresServer
 
-# How long one example takes is the machine's matter, which other programs share.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# How long one example takes, or is made, is the machine's matter, which other programs share. Everybody's run
+# has the same examples as the one before; new ones are looked for when an area is asked for by name.
+hypothesis.settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=os.environ.get("PRIXFIXE_TEST_SIZE") != "full",
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:

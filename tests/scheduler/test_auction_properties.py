@@ -150,7 +150,7 @@ def closed(world: World) -> tuple[Batch | None, list[dict[str, Any]]]:
     return Batch.from_json(json.loads(content)), [fill for call in calls for fill in call["fills"]]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(bids, offers, st.integers(0, 40))
 def test_no_batch_of_the_service_breaks_a_promise(
     world: World, wanted: list[tuple[int, int]], offered: list[tuple[int, int]], purse: int
@@ -178,7 +178,7 @@ def test_no_batch_of_the_service_breaks_a_promise(
     assert sum(limits[fill["job"]] for fill in sent) <= purse * CENT
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(bids, offers, st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_nothing_where_all_can_pay(
     world: World, wanted: list[tuple[int, int]], offered: list[tuple[int, int]], random: Any

@@ -76,7 +76,7 @@ def test_a_column_that_is_only_counted_is_not_read_as_a_number(check: Check) -> 
     ),
     threads=st.sampled_from([1, 2, 4]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_rows_and_sums_are_those_of_an_independent_reader(
     tmp_path: Path, rows: list[tuple[str, str, Decimal]], threads: int
 ) -> None:

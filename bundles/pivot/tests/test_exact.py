@@ -116,7 +116,11 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     threads=st.sampled_from([1, 2, 4]),
     wrong=st.lists(st.tuples(st.integers(0, 29), st.integers(0, 6), st.sampled_from(WRONG)), max_size=4),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_whatever_is_asked_every_line_and_every_total_is_the_oracles(
     pivot: Pivot,
     records: list[tuple[str, ...]],

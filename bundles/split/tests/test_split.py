@@ -14,7 +14,7 @@ import duckdb
 import openpyxl
 import pytest
 import xlsxwriter  # type: ignore[import-untyped]  # ships no types
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -95,7 +95,7 @@ CELLS = st.one_of(
     most=st.integers(1, 9),
     threads=st.sampled_from([1, 4]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_is_cut_every_row_comes_out_once_and_in_order(
     tables: list[list[tuple[str, ...]]], by: str, most: int, threads: int
 ) -> None:
