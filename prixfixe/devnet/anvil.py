@@ -99,7 +99,10 @@ class LocalChain:
 
     @contextmanager
     def rolled_back(self) -> Iterator[None]:
-        """Whatever happens inside is undone at the end, the clock too."""
+        """Whatever happens inside is undone at the end, the clock too. It begins at the latest block's time,
+        however long ago that was made: who looks at the clock would be told of a past that the next block is
+        not in."""
+        self.rpc.call("evm_revert", self.rpc.call("evm_snapshot"))  # which sets the clock back
         snapshot = self.rpc.call("evm_snapshot")
         try:
             yield

@@ -33,6 +33,16 @@ def test_time_moves_by_as_much_as_asked_and_can_be_undone(chain: anvil.LocalChai
     assert chain.time == before
 
 
+def test_a_block_after_a_long_rest_is_not_later_than_who_looked_at_the_clock_could_know(
+    chain: anvil.LocalChain,
+) -> None:
+    chain.rpc.call("evm_increaseTime", hex(7200))  # as if nobody had made a block for two hours
+    with chain.rolled_back():
+        before = chain.time
+        chain.rpc.call("evm_mine")
+        assert chain.time - before < 3600
+
+
 def test_a_missing_program_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
     monkeypatch.setattr(anvil, "_upwards", lambda folder: ())
