@@ -1,32 +1,48 @@
-"""Buying a result once more: the service as a customer of its own market.
+"""Buying a result once more, or a task whose answer is known: the service as a customer of its own market.
 
 A re-run is a job like any other: quoted, signed by one of the operator's buying accounts, paid, matched. Its
 manifest is that of the job which is checked, its nonce is random, and what only the service knows keeps it
 from the providers that answered already. Nothing that a worker is given tells it from a customer's order.
+A canary is bought in the same way, for one provider.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import grant
+from marketplace.bundles import find
 from marketplace.orders import Orders, quote_of
 from marketplace.placing import Placing
 from marketplace.quotes import Quotes
+from marketplace.store.canaries import Canary
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, deals, jobs, quotes
 from prixfixe.errors import Conflict, InsufficientFunds
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
+from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.quotes import order_of
-from prixfixe.protocol.typed_data import Domain
+from prixfixe.protocol.typed_data import Domain, format_bytes32
 
 _NONCE_BITS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is bought, as `wire.QuoteRequest` says it."""
+
+    bundle: str
+    version: str
+    parameters: Mapping[str, Any]
+    inputs: tuple[InputFile, ...]
+    units: int
 
 
 class Checking:
@@ -63,31 +79,55 @@ class Checking:
             )
         quoted = quote_of(stored)
         assert isinstance(quoted, wire.Quote)  # what can be disputed was bought as a bundle
+        manifest = quoted.manifest
+        wish = _Wish(quoted.bundle, quoted.version, manifest.parameters, manifest.inputs, quoted.units)
+        return self._bought(wish, tuple(others), quoted.job)
+
+    def buy_canary(self, canary: Canary, provider: str) -> str:
+        """The job with which a provider is given a canary. Conflict when it does not ask for its product now;
+        else raises as `buy`."""
+        with self._store.read() as connection:
+            product = find(connection, canary.bundle, canary.version).definition.limits.product
+            asking = select(asks.c.worker).where(
+                asks.c.provider == provider, asks.c.product == format_bytes32(product.to_bytes())
+            )
+            there = connection.execute(asking).first() is not None
+        if not there:
+            raise Conflict(
+                "its provider does not ask for this product now",
+                code="not-asking",
+                hint="it is tried again for a window",
+                retryable=True,
+            )
+        wish = _Wish(canary.bundle, canary.version, canary.parameters, canary.inputs, canary.units)
+        return self._bought(wish, (provider,), None)
+
+    def _bought(self, wish: _Wish, providers: tuple[str, ...], job: str | None) -> str:
+        """By the first buyer who can pay. job: what the bundle has to make of it; None: anything."""
         short: InsufficientFunds | None = None
         for buyer in secrets.SystemRandom().sample(self._buyers, len(self._buyers)):
             try:
-                return self._buy(quoted, buyer, tuple(others))
+                return self._buy(wish, buyer, providers, job)
             except InsufficientFunds as error:
                 short = error
         assert short is not None  # there is a buyer
         raise short
 
-    def _buy(self, quoted: wire.Quote, buyer: Signer, providers: tuple[str, ...]) -> str:
-        manifest = quoted.manifest
+    def _buy(self, wish: _Wish, buyer: Signer, providers: tuple[str, ...], job: str | None) -> str:
         with self._store.write() as connection:
-            grant(connection, [file.sha256 for file in manifest.files], buyer.address)
+            grant(connection, [file.sha256 for file in wish.inputs], buyer.address)
         quote = self._quotes.quote(
             wire.QuoteRequest(
                 customer=buyer.address,
-                bundle=quoted.bundle,
-                version=quoted.version,
-                parameters=manifest.parameters,
-                inputs=manifest.inputs,
-                units=quoted.units,
+                bundle=wish.bundle,
+                version=wish.version,
+                parameters=dict(wish.parameters),
+                inputs=wish.inputs,
+                units=wish.units,
                 replicas=1,
             )
         )
-        if quote.job != quoted.job:
+        if job is not None and quote.job != job:
             raise Conflict("the bundle makes another job of the same wish now", code="other-job")
         order = order_of(
             quote,

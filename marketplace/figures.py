@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Table, case, func, select
 
 from marketplace.store.tables import (
     asks,
     attempts,
     blobs,
     cases,
+    checks,
     cursor,
     deals,
     jobs,
@@ -53,6 +54,15 @@ def _counts(connection: Connection, now: float) -> Iterator[Family]:
     position = connection.execute(select(cursor.c.block)).scalar()
     if position is not None:
         yield number("indexed_block", "The block up to which events were read.", int(position))
+
+
+def _checks(connection: Connection, now: float) -> Iterator[Family]:
+    way = case((checks.c.canary.is_(None), "rerun"), else_="canary").label("way")
+    found = connection.execute(select(way, checks.c.state, func.count()).group_by(way, checks.c.state)).all()
+    samples = tuple(
+        Sample(str(count), {"way": each, "state": state}) for each, state, count in sorted(map(tuple, found))
+    )
+    yield Family("checks", "Paid results by how they are checked and what became of it.", samples)
 
 
 def _ages(connection: Connection, now: float) -> Iterator[Family]:
@@ -153,4 +163,4 @@ def _workers(connection: Connection, now: float, silence_seconds: float) -> Fami
 
 
 # A part of the service that has figures of its own in the tables adds them here.
-PARTS: Final[tuple[Part, ...]] = (_counts, _ages, _latencies, _money)
+PARTS: Final[tuple[Part, ...]] = (_counts, _checks, _ages, _latencies, _money)

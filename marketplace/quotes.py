@@ -32,9 +32,9 @@ class Quotes:
             definition = published.definition
             if published.retired:
                 raise _not_sold(published)
-            tier = _tier(definition, request.units)
+            tier = tier_of(definition, request.units)
             manifest = _manifest(published, tier, request)
-            _require_inputs(definition, request.inputs)
+            require_inputs(definition, request.inputs)
             replicas = definition.require_replicas(request.replicas)
             row = published.offers[tier.name, replicas]
             offer = Offer.from_json(row["offer"])
@@ -105,7 +105,7 @@ def _wanted(offer: Offer, replicas: int, customer: str, deliver_by: int) -> Want
     )
 
 
-def _tier(definition: BundleDefinition, units: int) -> Tier:
+def tier_of(definition: BundleDefinition, units: int) -> Tier:
     top = definition.tiers[-1]
     if units > top.up_to:
         raise AboveTier(
@@ -140,7 +140,7 @@ def _manifest(published: Published, tier: Tier, request: wire.QuoteRequest) -> J
         )
 
 
-def _require_inputs(definition: BundleDefinition, inputs: tuple[InputFile, ...]) -> None:
+def require_inputs(definition: BundleDefinition, inputs: tuple[InputFile, ...]) -> None:
     allowed = definition.inputs
     if not 1 <= len(inputs) <= allowed.max_files:
         most = "1 file" if allowed.max_files == 1 else f"1 to {allowed.max_files} files"

@@ -29,6 +29,8 @@ from marketplace.store.tables import (
     blob_owners,
     blobs,
     bundles,
+    canaries,
+    canary_files,
     cases,
     deletions,
     job_events,
@@ -50,6 +52,11 @@ _DAY: Final = 86_400
 _WINDOWS: Final = 3  # of a dispute: the deal's own, a case's, and room
 _AT_ONCE: Final = 100  # files in one write
 _PART: Final = 500  # databases bound the number of parameters
+_OF_CANARIES: Final = (
+    select(canary_files.c.sha256)
+    .join(canaries, canaries.c.number == canary_files.c.canary)
+    .where(canaries.c.removed_at.is_(None))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +199,7 @@ def _files_due(due: ColumnElement[bool], after: str) -> Select[Any]:
             blobs.c.sha256.not_in(images),
             blobs.c.sha256.not_in(select(bundles.c.image_archive)),
             blobs.c.sha256.not_in(select(func.substr(batches.c.digest, 3))),
+            blobs.c.sha256.not_in(_OF_CANARIES),
         )
         .order_by(blobs.c.sha256)
         .limit(_AT_ONCE)

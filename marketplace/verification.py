@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
@@ -67,7 +67,9 @@ class Verified:
 
 def summary(connection: Connection, policy: CheckPolicy, now: int) -> Verification:
     """now: the chain's time."""
-    counted = connection.execute(select(checks.c.state, func.count()).group_by(checks.c.state)).all()
+    counted = select(checks.c.state, func.count()).group_by(checks.c.state)
+    of_results = connection.execute(counted.where(checks.c.canary.is_(None))).all()
+    of_canaries = connection.execute(counted.where(checks.c.canary.is_not(None))).all()
     days = connection.execute(select(check_days).order_by(check_days.c.day.desc()).limit(_SHOWN_DAYS)).all()
     return Verification(
         runs=policy.runs,
@@ -75,7 +77,8 @@ def summary(connection: Connection, policy: CheckPolicy, now: int) -> Verificati
         trials=policy.rule.trials,
         stake=Money(policy.stake),
         window=policy.window,
-        checks={row[0]: row[1] for row in counted},
+        checks={row[0]: row[1] for row in of_results},
+        canaries={row[0]: row[1] for row in of_canaries},
         days=tuple(
             Day(
                 day=row.day,
@@ -94,15 +97,21 @@ def _is_told(day: int, window: int, now: int) -> bool:
 
 
 def _draw(connection: Connection, row: RowMapping) -> Draw:
+    if row["canary"] is not None:
+        # Neither its jobs nor its number: who ran it would know the canary when it comes again.
+        return Draw(**_same(row), canary=True)
     jobs = connection.execute(
         select(reruns.c.job)
         .where(reruns.c.deal == row["deal"], reruns.c.opening == row["opening"])
         .order_by(reruns.c.number)
     )
-    same = ("deal", "opening", "provider", "time", "passed", "rate", "drawn", "state", "why")
-    return Draw(
+    return Draw(**_same(row), why=row["why"], reruns=tuple(jobs.scalars()))
+
+
+def _same(row: RowMapping) -> dict[str, Any]:
+    same = ("deal", "opening", "provider", "time", "passed", "rate", "drawn", "state")
+    return {
         **{name: row[name] for name in same},
-        gain=Money(row["gain"]),
-        stake=Money(row["stake"]),
-        reruns=tuple(jobs.scalars()),
-    )
+        "gain": Money(row["gain"]),
+        "stake": Money(row["stake"]),
+    }

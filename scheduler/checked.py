@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Integer, func, select
 
+from marketplace.store.canaries import Canary, all_canaries
 from marketplace.store.tables import cases, checks, findings, jobs, reruns
 
 _SHOWN: Final = 10
@@ -13,7 +14,9 @@ _SHOWN: Final = 10
 
 def read_checks(connection: Connection) -> dict[str, Any]:
     """Checks by state and by rate, what they cost, who was caught, what waits."""
-    by_state = connection.execute(select(checks.c.state, func.count()).group_by(checks.c.state)).all()
+    counted = select(checks.c.state, func.count()).group_by(checks.c.state)
+    by_state = connection.execute(counted.where(checks.c.canary.is_(None))).all()
+    sung = connection.execute(counted.where(checks.c.canary.is_not(None))).all()
     total, drawn, chance = connection.execute(
         select(func.count(), func.sum(checks.c.drawn.cast(Integer)), func.avg(checks.c.rate))
     ).one()
@@ -37,6 +40,7 @@ def read_checks(connection: Connection) -> dict[str, Any]:
     waiting = select(checks).where(checks.c.state == "wanted").order_by(checks.c.time).limit(_SHOWN)
     return {
         "checks": {row[0]: row[1] for row in by_state},
+        "canaries": {row[0]: row[1] for row in sung},
         "results": total,
         "drawn": int(drawn or 0),
         "mean_rate": None if chance is None else round(float(chance)),
@@ -51,6 +55,19 @@ def read_checks(connection: Connection) -> dict[str, Any]:
     }
 
 
+def canary_counts(connection: Connection) -> list[tuple[Canary, dict[str, int]]]:
+    """Every canary with what became of the draws that it was for, by state."""
+    rows = connection.execute(
+        select(checks.c.canary, checks.c.state, func.count())
+        .where(checks.c.canary.is_not(None), checks.c.drawn)
+        .group_by(checks.c.canary, checks.c.state)
+    ).all()
+    return [
+        (each, {state: count for number, state, count in rows if number == each.number})
+        for each in all_canaries(connection)
+    ]
+
+
 def as_text(found: dict[str, Any]) -> str:
     """The same for people."""
 
@@ -62,12 +79,13 @@ def as_text(found: dict[str, Any]) -> str:
     lines = [
         f"{'results':<13}{found['results']}, of which {found['drawn']} drawn{chance}",
         f"{'checks':<13}{listed(found['checks'])}",
-        f"{'re-runs':<13}{found['reruns']}, for ${spent:.2f}",
+        f"{'canaries':<13}{listed(found['canaries'])}",
+        f"{'re-runs':<13}{found['reruns']} with canaries, for ${spent:.2f}",
         f"{'cases':<13}{listed(found['cases'])}",
     ]
     lines += [f"  caught: {row['provider']} with {row['results']} wrong results" for row in found["caught"]]
     lines += [
-        f"  waits: deal {row['deal']} of {row['provider']}: {row['why'] or 'is run again'}"
+        f"  waits: deal {row['deal']} of {row['provider']}: {row['why'] or 'is being checked'}"
         for row in found["waiting"]
     ]
     return "\n".join(lines)

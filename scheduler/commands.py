@@ -12,6 +12,8 @@ import click
 from prixfixe.cli.failures import set_json
 from prixfixe.cli.options import log_format_option
 from prixfixe.logs import LogFormat
+from scheduler.admin_options import data_option, database_option
+from scheduler.canary_commands import canary
 
 if TYPE_CHECKING:
     from scheduler.backup import Backup
@@ -159,28 +161,17 @@ def serve(
     )
 
 
-_data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("prixfixe-data"),
-    show_default=True,
-    help="The service's data folder.",
-)
-_database_option = click.option(
-    "--database",
-    envvar="PRIXFIXE_SERVICE_DATABASE",
-    help="Address of the database, when it is not in --data.",
-)
-
-
 @click.group()
 def admin() -> None:
     """Look after a service and its store."""
 
 
+admin.add_command(canary)
+
+
 @admin.command()
-@_data_option
-@_database_option
+@data_option
+@database_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(data: Path, database: str | None, as_json: bool) -> None:
     """Show what waits, what is on its way to the chain, and up to which block events were read.
@@ -202,7 +193,7 @@ def status(data: Path, database: str | None, as_json: bool) -> None:
     show_default=True,
     help="The service's data folder, with its archive and blobs.",
 )
-@_database_option
+@database_option
 @_RPC
 @click.option("--contract", help="Address of the market's contract.")
 @click.option(
@@ -244,8 +235,8 @@ def rebuild(
 
 
 @admin.command()
-@_data_option
-@_database_option
+@data_option
+@database_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verification(data: Path, database: str | None, as_json: bool) -> None:
     """Show which paid results were run again, what that cost, and who was caught.
@@ -262,7 +253,7 @@ def verification(data: Path, database: str | None, as_json: bool) -> None:
 
 
 @admin.command()
-@_data_option
+@data_option
 @click.option(
     "--to",
     type=click.Path(path_type=Path, file_okay=False),
@@ -289,7 +280,7 @@ def backup(data: Path, to: Path, as_json: bool) -> None:
     required=True,
     help="Folder of the backup.",
 )
-@_data_option
+@data_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def restore(source: Path, data: Path, as_json: bool) -> None:
     """Make a service's data folder from a backup; every blob is checked against its name.
@@ -316,8 +307,8 @@ def _tell_backup(found: Backup, done: str, as_json: bool) -> None:
 @click.argument("provider", required=False)
 @click.option("--note", default="", help="Why it is vouched for.")
 @click.option("--remove", is_flag=True, help="Take it off the list.")
-@_data_option
-@_database_option
+@data_option
+@database_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def vet(
     provider: str | None, note: str, remove: bool, data: Path, database: str | None, as_json: bool

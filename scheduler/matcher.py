@@ -12,15 +12,15 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.auctions import promised_of, purses_of
 from marketplace.chain import ChainReader
+from marketplace.newcomers import Newcomers
 from marketplace.reputation import Reputations
-from marketplace.resting import MarketTerms, newcomers_open, resting_asks
+from marketplace.resting import MarketTerms, resting_asks
 from marketplace.store import states, transitions
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, cursor, deals, jobs, lots
 from marketplace.wanted import COLUMNS, SOURCE, wanted_of
 from prixfixe.errors import Conflict
 from prixfixe.market.matching import Round, match
-from prixfixe.market.reputation import Grade
 from prixfixe.market.rules import Wanted
 from prixfixe.protocol.wire import Reason
 from scheduler.duty import Duty
@@ -42,6 +42,7 @@ class Matcher(Duty):
     ) -> None:
         super().__init__(store)
         self._reputations: Final = reputations
+        self._newcomers: Final = Newcomers(store, reputations)
         self._chain: Final = chain
         self._terms: Final = terms
 
@@ -59,8 +60,7 @@ class Matcher(Duty):
         view = self._chain.look(accounts=sorted(customers.union(resting.providers)), fee=True)
         purses = purses_of(customers, promised, view, self._terms.surety)
         grades = self._reputations.grades(resting.providers, view.time)
-        with self.store.read() as connection:
-            under_way = newcomers_open(connection, [one for one in grades if grades[one] is Grade.NEW])
+        under_way = self._newcomers.under_way(resting.providers, view.time)
         wanted = [
             wanted_of(row, tried.ends, view.fee_bps, tried.providers)
             for row, tried in zip(waiting, past, strict=True)

@@ -237,7 +237,7 @@ def _verifying(
     if not buyers:
         return ()
     checking = Checking(services.store, client.domain, services.quotes, services.orders, buyers)
-    chosen = VerifierSettings(policy.window, policy.arbiter_fee, settings.check_rule)
+    chosen = VerifierSettings(policy.window, policy.arbiter_fee, policy.window // 2, settings.check_rule)
     return (Verifier(services.store, reader, checking, chosen),)
 
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.blobs import Blobs
+from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, cursor, deals, jobs, lots, transactions, workers
 from prixfixe.errors import NotFound
@@ -32,6 +34,12 @@ def open_store(data: Path, database: str | None = None) -> Store:
     if database is None and not file.exists():
         raise NotFound(f"there is no service's store in {data}", hint="name the service's folder with --data")
     return Store(database) if database is not None else Store.at(file)
+
+
+def open_blobs(data: Path, store: Store) -> Blobs:
+    """The blobs of a service in its folder."""
+    settings = ServiceSettings(data=data, domain="localhost")
+    return Blobs(store, settings.blobs, settings.max_blob_bytes)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""The verifier: has paid results run again elsewhere, and takes those that are wrong to the arbiter."""
+"""The verifier: has paid results run again elsewhere, takes those that are wrong to the arbiter, and gives
+providers of what cannot be disputed tasks whose answer is known."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -13,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
 from marketplace.store import checks, outbox
+from marketplace.store.canaries import Canary
 from marketplace.store.checks import Answer
 from marketplace.store.database import Store
 from marketplace.store.tables import cursor, deals
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 _BUSY_SECONDS: Final = 1.0  # while re-runs are under way
 _IDLE_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 10.0  # between a purchase or a challenge that failed and the next
+_MOST_CANARIES: Final = 3  # of one check: one that nobody answers has said nothing
 _MOST_ORDERS: Final = 6  # re-runs of one result, those that gave no answer too
 _REWOUND_BLOCKS: Final = 64  # looked at again, should the chain have taken some back
 
@@ -32,10 +35,11 @@ _REWOUND_BLOCKS: Final = 64  # looked at again, should the chain have taken some
 @dataclass(frozen=True, slots=True)
 class VerifierSettings:
     """window: in which a result can be challenged, seconds. stake: what a verdict of guilty costs beside the
-    pay, token units."""
+    pay, token units. spread: within how many seconds of the result that drew it a canary is bought."""
 
     window: int
     stake: int
+    spread: int
     rule: Rule = field(default_factory=Rule)
 
     @property
@@ -49,6 +53,8 @@ class Buys(Protocol):
     """`marketplace.checking.Checking`."""
 
     def buy(self, deal: str, opening: int, without: Collection[str]) -> str: ...
+
+    def buy_canary(self, canary: Canary, provider: str) -> str: ...
 
 
 class Verifier(Duty):
@@ -83,7 +89,10 @@ class Verifier(Duty):
         for check in sorted(waiting, key=lambda each: self._patience.get(_key(each), 0.0)):
             if self.should_stop():
                 break
-            self._advance(check, now)
+            if check["canary"] is None:
+                self._advance(check, now)
+            else:
+                self._sing(check, now)
         busy = self._challenge(now)
         return _BUSY_SECONDS if waiting or busy else _IDLE_SECONDS
 
@@ -116,7 +125,8 @@ class Verifier(Duty):
         late = now > check["time"] + self._settings.window
         if said == "again" and not late and len(answers) < _MOST_ORDERS:
             if deal is not None:
-                self._order(check, answers)
+                without = {check["provider"], *(each.provider for each in answers if each.provider)}
+                self._order(check, lambda: self._buying.buy(*key, without=without))
             return
         why = None
         if said in ("again", "unclear"):
@@ -132,24 +142,56 @@ class Verifier(Duty):
                     more = checks.swept(connection, provider, now - self._settings.sweep, check)
                     log.warning("a result of %s is wrong; %d others are run again", provider, more)
 
+    def _sing(self, check: RowMapping, now: int) -> None:
+        """One check by a canary, as far as its answers allow."""
+        with self.store.read() as connection:
+            canary = checks.canary_for(connection, check)
+            heard = checks.sung(connection, check, canary)
+            due = checks.canary_due(connection, check, self._settings.spread)
+        if heard is None:
+            return
+        answer = next((each for each in heard if each.deal is not None), None)
+        late = now > check["time"] + self._settings.window
+        if answer is None and not late and canary.removed_at is None and len(heard) < _MOST_CANARIES:
+            if now >= due:
+                self._order(check, lambda: self._buying.buy_canary(canary, check["provider"]))
+            return
+        why = None
+        if answer is None:
+            why = check["why"] or ("its canary was removed" if canary.removed_at else "nobody answered")
+        elif answer.unlike:
+            why = f"canary {canary.number}: {', '.join(answer.unlike)}"
+        self._patience.pop(_key(check), None)
+        with self.store.write() as connection:
+            checks.canary_ended(connection, check, answer, now, why)
+            if answer is not None and answer.unlike:
+                provider = check["provider"]
+                more = checks.swept(connection, provider, now - self._settings.sweep, check)
+                log.warning(
+                    "%s answered %s wrongly; %d others are run again, and it gets nothing for %.0f s",
+                    provider,
+                    why,
+                    more,
+                    checks.CAUGHT_SECONDS,
+                )
+
     def _counts(self, connection: Connection, answer: Answer, since: int) -> bool:
         """Whether an answer is one, and of a provider that was not caught itself since."""
         if answer.root is None:
             return False
         return answer.provider is None or not checks.last_caught(connection, answer.provider, since)
 
-    def _order(self, check: RowMapping, answers: Collection[Answer]) -> None:
+    def _order(self, check: RowMapping, buy: Callable[[], str]) -> None:
         key = _key(check)
         if max(self._broke_until, self._patience.get(key, 0.0)) > time.monotonic():
             return
-        known = {each.provider for each in answers if each.provider is not None}
         try:
-            job = self._buying.buy(*key, without={check["provider"], *known})
+            job = buy()
         except PrixfixeError as error:
             self._patience[key] = time.monotonic() + _AGAIN_SECONDS
             if isinstance(error, InsufficientFunds):
                 self._broke_until = self._patience[key]
-            log.warning("deal %s cannot be run again now: %s", key[0], error)
+            log.warning("deal %s cannot be checked now: %s", key[0], error)
             if check["why"] != str(error):
                 with self.store.write() as connection:
                     checks.check_waits(connection, check, str(error))

@@ -1,4 +1,4 @@
-"""Checks of paid results: which were drawn, what was bought to run them again, what was found.
+"""Checks of paid results: which were drawn, what was bought to check them, what was found.
 
 The only module that writes `check_days`, `checks`, `reruns` and `findings`; the arithmetic is
 `prixfixe.market.verification`. All that writes takes the connection of a `Store.write()`.
@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, or_, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
+from marketplace.store.canaries import Canary, canary_of, chosen_for
 from marketplace.store.moves import amend, move, moving
 from marketplace.store.settling import standing_of
 from marketplace.store.tables import (
     attempts,
+    canaries,
     cases,
     check_days,
     checks,
@@ -27,10 +29,12 @@ from marketplace.store.tables import (
     jobs,
     offers,
     reruns,
+    tasks,
     trades,
 )
+from marketplace.store.transitions import provider_cooled
 from marketplace.store.upsert import insert_missing
-from prixfixe.market.verification import Rule, Verdict, commitment, is_drawn, rate
+from prixfixe.market.verification import Rule, Verdict, commitment, is_drawn, pause, rate, unlike
 from prixfixe.protocol.deals import Fact
 from prixfixe.protocol.disputes import Claim, Ground
 from prixfixe.protocol.outputs import OutputManifest, leaf, lot_leaves, merkle_proof
@@ -44,6 +48,7 @@ _ENDS: Final = {
 DAY: Final = 86_400
 A_ROUND: Final = 500
 REFUSED: Final = "refused"  # the answer of a re-run whose worker says that the input cannot work
+CAUGHT_SECONDS: Final = 3600.0  # without a new deal, for who answered a canary wrongly
 PAID: Final = ("settled", "disputed", "guilty")  # states of a deal that was paid, whatever came after
 
 
@@ -67,10 +72,25 @@ def days_begun(connection: Connection, now: int) -> None:
 
 
 def unchecked(connection: Connection, block: int, since: int) -> Sequence[RowMapping]:
-    """Trades of disputable bundles from a block and a time on that nobody has decided about: of one leg each,
-    and no re-runs. At most `A_ROUND`, in the chain's order."""
+    """Trades from a block and a time on that nobody has decided about: of one leg each, of bundles that are
+    disputable or have a canary, and not bought by the service. At most `A_ROUND`, in the chain's order."""
+    watched = (
+        select(canaries.c.number)
+        .where(
+            canaries.c.bundle == offers.c.bundle,
+            canaries.c.version == offers.c.version,
+            canaries.c.removed_at.is_(None),
+        )
+        .exists()
+    )
+    disputable = offers.c.offer["disputable"].as_boolean()
     query = (
-        select(trades)
+        select(
+            trades,
+            disputable.label("disputable"),
+            offers.c.bundle.label("bundle_id"),
+            offers.c.version.label("bundle_version"),
+        )
         .join(deals, (deals.c.id == trades.c.deal) & (deals.c.opening == trades.c.opening))
         .join(jobs, jobs.c.id == deals.c.job)
         .join(offers, offers.c.offer_id == jobs.c.offer_id)
@@ -79,7 +99,7 @@ def unchecked(connection: Connection, block: int, since: int) -> Sequence[RowMap
         .where(
             trades.c.block >= block,
             trades.c.time >= since,
-            offers.c.offer["disputable"].as_boolean(),
+            or_(disputable, watched),
             jobs.c.replicas == 1,
             deals.c.state == "settled",
             checks.c.deal.is_(None),
@@ -92,7 +112,13 @@ def unchecked(connection: Connection, block: int, since: int) -> Sequence[RowMap
 
 
 def decided(connection: Connection, trade: RowMapping, stake: int, rule: Rule) -> bool:
-    """A result is looked at for the first time: -> wanted when it is drawn, else spared. Whether it is."""
+    """A result is looked at for the first time: -> wanted when it is drawn, else spared. Whether it is. What
+    cannot be disputed is checked by a canary: its provider is drawn, not the result."""
+    canary = None
+    if not trade["disputable"]:
+        canary = chosen_for(connection, trade["bundle_id"], trade["bundle_version"], trade["provider"])
+        if canary is None:
+            return False  # the last one was removed since
     day = trade["time"] // DAY
     days_begun(connection, trade["time"])
     secret = connection.execute(select(check_days.c.secret).where(check_days.c.day == day)).scalar_one()
@@ -111,6 +137,7 @@ def decided(connection: Connection, trade: RowMapping, stake: int, rule: Rule) -
         "passed": passed,
         "rate": chance,
         "drawn": drawn,
+        "canary": canary,
         "state": "wanted" if drawn else "spared",
     }
     insert_missing(connection, checks, [row])
@@ -137,6 +164,24 @@ def last_caught(connection: Connection, provider: str, since: int = 0) -> int:
         findings.c.deal.not_in(acquitted),
     )
     return int(connection.execute(query).scalar_one() or 0)
+
+
+def progress(connection: Connection) -> tuple[int, int]:
+    """How much was found, and how much of it the arbiter did not share: while both are the same, so is
+    `without_record`."""
+    newest = select(func.coalesce(func.max(findings.c.number), 0))
+    acquitted = select(func.count()).select_from(cases).where(cases.c.state == "acquitted")
+    return connection.execute(newest).scalar_one(), connection.execute(acquitted).scalar_one()
+
+
+def without_record(connection: Connection) -> frozenset[str]:
+    """Providers that were caught and have had no result found right since."""
+    caught = select(findings.c.provider).where(findings.c.right.is_(False)).distinct()
+    return frozenset(
+        each
+        for each in connection.execute(caught).scalars().all()
+        if last_caught(connection, each) and not passed_of(connection, each)
+    )
 
 
 def wanted(connection: Connection) -> Sequence[RowMapping]:
@@ -190,6 +235,70 @@ def _ran(connection: Connection, job: str) -> str | None:
     ).scalar_one_or_none()
 
 
+@dataclass(frozen=True, slots=True)
+class Sung:
+    """What came of one purchase of a canary. deal: that was paid for it; None: nobody was. unlike: paths of
+    the expected files that were not delivered as the operator knows them."""
+
+    job: str
+    deal: tuple[str, int] | None
+    unlike: tuple[str, ...] = ()
+
+
+def sung(connection: Connection, check: RowMapping, canary: Canary) -> list[Sung] | None:
+    """What came of each purchase of a check's canary, in order; None while one is not over."""
+    bought = connection.execute(
+        select(reruns.c.job, jobs.c.state)
+        .join(jobs, jobs.c.id == reruns.c.job)
+        .where(reruns.c.deal == check["deal"], reruns.c.opening == check["opening"])
+        .order_by(reruns.c.number)
+    ).all()
+    if any(row.state not in ("settled", "refunded") for row in bought):
+        return None
+    return [_sung(connection, row.job, canary) for row in bought]
+
+
+def _sung(connection: Connection, job: str, canary: Canary) -> Sung:
+    paid = connection.execute(
+        select(deals.c.id, deals.c.opening).where(deals.c.job == job, deals.c.state.in_(PAID))
+    ).one_or_none()
+    if paid is None:
+        return Sung(job, None)
+    outputs = connection.execute(select(tasks.c.outputs).where(tasks.c.job == job)).scalar_one()
+    told = {file.path: file.sha256 for file in OutputManifest.from_json(outputs).files} if outputs else {}
+    return Sung(job, (paid.id, paid.opening), unlike(told, canary.expected))
+
+
+def canary_due(connection: Connection, check: RowMapping, within: int) -> int:
+    """From when on (chain clock) a check's canary is bought: some time after the result, which nobody can
+    foretell, so that who is paid does not know the next order for one. within: seconds."""
+    secret = connection.execute(
+        select(check_days.c.secret).where(check_days.c.day == check["day"])
+    ).scalar_one()
+    waits = pause(bytes.fromhex(secret), parse_bytes32(check["deal"]), check["opening"], within)
+    return int(check["time"]) + waits
+
+
+def canary_for(connection: Connection, check: RowMapping) -> Canary:
+    """What a check's provider is given to run."""
+    return canary_of(connection, check["canary"])
+
+
+def canary_ended(
+    connection: Connection, check: RowMapping, answer: Sung | None, now: int, why: str | None
+) -> None:
+    """wanted -> right or wrong, with a finding about the canary's own paid result; None: -> unclear. Who
+    answered wrongly has no record any more and gets nothing for a while."""
+    if answer is None or answer.deal is None:
+        move(connection, states.CHECK_UNCLEAR, _key(check), why=why)
+        return
+    right = not answer.unlike
+    move(connection, states.CHECK_RIGHT if right else states.CHECK_WRONG, _key(check), why=why)
+    found(connection, answer.deal, check["provider"], right, now)
+    if not right:
+        provider_cooled(connection, check["provider"], CAUGHT_SECONDS)
+
+
 def check_waits(connection: Connection, check: RowMapping, why: str) -> None:
     """wanted stays wanted; why is told."""
     amend(connection, checks, _key(check), "wanted", why=why)
@@ -228,9 +337,10 @@ def found(connection: Connection, deal: tuple[str, int], provider: str, right: b
 
 def swept(connection: Connection, provider: str, since: int, by: RowMapping) -> int:
     """A provider was caught: what it settled at or after a time, and what its re-runs cleared then, is
-    wanted. by: the check that caught it, which is over. How many results that makes."""
+    wanted, where a re-run can tell. by: the check that caught it, which is over. How many results that
+    makes."""
     others = (checks.c.deal != by["deal"]) | (checks.c.opening != by["opening"])
-    wanting = moving(states.CHECK_WANTED).where(checks.c.time >= since, others)
+    wanting = moving(states.CHECK_WANTED).where(checks.c.time >= since, others, checks.c.canary.is_(None))
     own = wanting.where(checks.c.provider == provider, checks.c.state == "spared")
     ran = select(attempts.c.job).where(attempts.c.provider == provider)
     cleared = (
@@ -242,11 +352,13 @@ def swept(connection: Connection, provider: str, since: int, by: RowMapping) -> 
 
 
 def to_challenge(connection: Connection, since: int) -> Sequence[RowMapping]:
-    """Deals whose results were found wrong, settled at or after a time, of which there was no case yet."""
+    """Disputable deals whose results were found wrong, settled at or after a time, of which there was no case
+    yet."""
     query = (
         select(deals)
         .join(findings, (findings.c.deal == deals.c.id) & (findings.c.opening == deals.c.opening))
         .where(findings.c.right.is_(False), deals.c.state == "settled")
+        .where(deals.c.deal["disputable"].as_boolean())
         .where(deals.c.id.not_in(select(cases.c.deal)))
         .order_by(findings.c.number)
     )

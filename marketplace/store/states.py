@@ -135,9 +135,9 @@ CHECK: Final = Machine(
     "checks",
     {
         "spared": "a paid result that was not drawn; one that is drawn begins as wanted",
-        "wanted": "it is run again, or waits for that",
-        "right": "a re-run agrees",
-        "wrong": "over: it is challenged",
+        "wanted": "it is run again or its provider is given a canary, or it waits for that",
+        "right": "a re-run agrees, or the canary's answer is the known one",
+        "wrong": "over: it is challenged, or the canary's answer was another",
         "unclear": "over: nobody can tell",
     },
 )
@@ -384,12 +384,24 @@ CHECK_WANTED: Final = Transition(
     "verifier",
     "its provider was caught with another result, or who had cleared it was",
 )
-CHECK_RIGHT: Final = Transition(CHECK, "right", ("wanted",), "right", "verifier", "a re-run agrees with it")
+CHECK_RIGHT: Final = Transition(
+    CHECK, "right", ("wanted",), "right", "verifier", "a re-run agrees with it, or a canary came back right"
+)
 CHECK_WRONG: Final = Transition(
-    CHECK, "wrong", ("wanted",), "wrong", "verifier", "re-runs agree with each other and not with it"
+    CHECK,
+    "wrong",
+    ("wanted",),
+    "wrong",
+    "verifier",
+    "re-runs agree with each other and not with it, or a canary came back wrong",
 )
 CHECK_UNCLEAR: Final = Transition(
-    CHECK, "unclear", ("wanted",), "unclear", "verifier", "no two agree, or its window is over"
+    CHECK,
+    "unclear",
+    ("wanted",),
+    "unclear",
+    "verifier",
+    "no two agree, the canary was not answered, or its window is over",
 )
 
 TRANSACTION_SENT: Final = Transition(

@@ -593,7 +593,7 @@ check_days = Table(  # the secrets that decide which results of a day are run ag
     Column("commitment", String(64), nullable=False),  # SHA-256 of the secret: told before the day
 )
 
-checks = Table(  # of each result that could be run again: how it was drawn, and what became of it
+checks = Table(  # of each result that could be checked: how it was drawn, and what became of it
     "checks",
     metadata,
     Column("deal", String(66), primary_key=True),
@@ -609,10 +609,37 @@ checks = Table(  # of each result that could be run again: how it was drawn, and
     Column("drawn", Boolean, nullable=False),
     Column("state", String(16), nullable=False),
     Column("why", Text),  # why it is unclear, or waits
+    Column("canary", Integer),  # what its provider is given to run instead; None: it is run again elsewhere
     _states("state", *states.CHECK.states),
     CheckConstraint("NOT drawn OR state != 'spared'", name="drawn_is_run"),
     Index("ix_checks_state", "state"),
     Index("ix_checks_provider", "provider", "time"),
+)
+
+canaries = Table(  # tasks of a bundle version whose answer the operator knows; never told to anybody
+    "canaries",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),  # 1, 2, ...
+    Column("bundle", String(64), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("parameters", _JSON, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("expected", _JSON, nullable=False),  # SHA-256 by the output file's path
+    Column("note", Text, nullable=False),
+    Column("added_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger),  # not used any more
+    Index("ix_canaries_bundle", "bundle", "version"),
+)
+
+canary_files = Table(  # what a canary's task reads, in order; kept while the canary is used
+    "canary_files",
+    metadata,
+    Column("canary", Integer, ForeignKey("canaries.number"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Index("ix_canary_files_sha256", "sha256"),
 )
 
 reruns = Table(  # what the service bought to check a result, in order

@@ -19,6 +19,10 @@ elsewhere, since either may lie: two re-runs that agree against the result make 
 the result makes the other re-run wrong. Against a provider that was just caught one re-run is enough: the
 arbiter has the last word anyway.
 
+**Canaries.** What cannot be disputed need not have the same bytes twice (class `none`), so that a re-run says
+nothing. There the draw is of the provider: one that is drawn is given a task whose answer the operator knows,
+a while after the result that drew it. Its answer counts in the same record.
+
 Rates are whole millionths; money is token units.
 """
 
@@ -27,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -74,6 +78,19 @@ def is_drawn(secret: bytes, deal: bytes, opening: int, chance: int) -> bool:
     rate."""
     mark = hmac.digest(secret, deal + opening.to_bytes(4, "big"), "sha256")
     return int.from_bytes(mark[:8], "big") * WHOLE < chance << 64
+
+
+def pause(secret: bytes, deal: bytes, opening: int, within: int) -> int:
+    """How long after a result its provider is given a canary, seconds from 0 to less than `within`; of other
+    bits of the mark than the draw."""
+    mark = hmac.digest(secret, deal + opening.to_bytes(4, "big"), "sha256")
+    return int.from_bytes(mark[8:16], "big") * within >> 64
+
+
+def unlike(told: Mapping[str, str], expected: Mapping[str, str]) -> tuple[str, ...]:
+    """Paths of expected output files that are missing or other than the operator knows them. told, expected:
+    SHA-256 by path."""
+    return tuple(sorted(path for path, sha256 in expected.items() if told.get(path) != sha256))
 
 
 def commitment(secret: bytes) -> str:

@@ -22,7 +22,8 @@ class Day(Message):
 
 
 class Verification(Message):
-    """How a service checks paid results now. checks: results of its whole time by what became of them. least,
+    """How a service checks paid results now. checks: results of its whole time by what became of them;
+    canaries: those that were checked by a canary, by what became of that. least,
     trials: of `market.verification.Rule`. stake: what a verdict of guilty costs beside the pay. window:
     seconds in which results can be challenged. days: newest first."""
 
@@ -32,12 +33,14 @@ class Verification(Message):
     stake: MoneyField
     window: Seconds
     checks: dict[CheckState, int]
+    canaries: dict[CheckState, int] = Field(default_factory=dict)
     days: tuple[Day, ...]
 
 
 class Draw(Message):
-    """How one result was drawn, or spared, and what became of it. rate: millionths. reruns: the jobs that ran
-    it again, in order."""
+    """How one result was drawn, or spared, and what became of it. rate: millionths. canary: it cannot be
+    disputed, and its provider was given a task whose answer is known, if it was drawn. reruns: the jobs that
+    ran it again, in order; none are told of a canary."""
 
     deal: Word
     opening: int
@@ -50,4 +53,5 @@ class Draw(Message):
     drawn: bool
     state: CheckState
     why: str | None = None
+    canary: bool = False
     reruns: tuple[Word, ...] = ()

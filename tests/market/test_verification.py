@@ -17,7 +17,9 @@ from prixfixe.market.verification import (
     floor,
     is_drawn,
     liars,
+    pause,
     rate,
+    unlike,
     verdict,
 )
 
@@ -106,3 +108,18 @@ def test_against_one_who_was_just_caught_one_is_enough() -> None:
 def test_a_rule_that_checks_nobody_or_more_than_all_is_refused(fields: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError):
         Rule(**fields)
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(1, 10**6))
+def test_a_canary_follows_within_its_time_at_a_moment_that_only_the_secret_tells(
+    secret: bytes, within: int
+) -> None:
+    moments = {pause(secret, bytes([number]) * 32, 1, 10**9) for number in range(20)}
+    assert len(moments) > 15
+    assert 0 <= pause(secret, b"d" * 32, 1, within) < within
+
+
+def test_a_canary_is_right_when_all_that_is_known_of_its_answer_is_there() -> None:
+    told = {"a.csv": "1", "log.txt": "9"}
+    assert unlike(told, {"a.csv": "1"}) == ()
+    assert unlike(told, {"b.csv": "2", "a.csv": "0"}) == ("a.csv", "b.csv")

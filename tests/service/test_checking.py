@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select
 
 from marketplace.chain import AccountView
 from marketplace.checking import Checking
 from marketplace.store import checks as store_checks
+from marketplace.store.canaries import canary_of
 from marketplace.store.checks import DAY
 from marketplace.store.tables import asks, check_days, jobs, reruns, workers
-from prixfixe.errors import Conflict, InsufficientFunds
+from prixfixe.errors import Conflict, InsufficientFunds, PrixfixeError
 from prixfixe.keys import development_signer
 from prixfixe.market.verification import Rule, commitment, is_drawn
 from prixfixe.protocol.deals import Deal
@@ -21,6 +24,7 @@ from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.prices import WorkerWhy
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 from prixfixe.protocol.verification import Draw, Verification
+from scheduler.commands import admin
 from tests.support.service import (
     CHAIN_TIME,
     DOLLAR,
@@ -149,3 +153,100 @@ def test_the_store_alone_tells_an_operator_what_is_checked(world: World, tmp_pat
         found = read_checks(connection)
     assert (found["checks"], found["drawn"], found["mean_rate"]) == ({"wanted": 1}, 1, 1_000_000)
     assert as_text(found).startswith("results      1, of which 1 drawn at 100.0 % on average")
+
+
+@pytest.fixture
+def undisputed(world: World, tmp_path: Path) -> World:
+    """The bundle is of class `none`, and its operator has a canary for it in a file."""
+    world.publish(version="2.0.0", determinism="none", disputable=False)
+    (tmp_path / "known.csv").write_bytes(b"k,n\n")
+    return world
+
+
+def added(world: World, tmp_path: Path, *more: str, version: str = "2.0.0") -> dict[str, Any]:
+    """What `prixfixe admin canary add` says of a canary."""
+    given = ["add", "echo", "--input", str(tmp_path / "known.csv"), "--units", "40", "--version", version]
+    given += ["--params", json.dumps({"word": "known"}), "--expect", f"out.csv={'ab' * 32}"]
+    given += ["--data", str(world.services.settings.data), "--json", *more]
+    return dict(json.loads(CliRunner().invoke(admin, ["canary", *given]).output))
+
+
+def test_a_canary_is_kept_with_its_files_and_priced_before_that(undisputed: World, tmp_path: Path) -> None:
+    world, folder = undisputed, str(undisputed.services.settings.data)
+    listing = ["canary", "list", "--data", folder]
+    dry = added(world, tmp_path, "--dry-run")
+    assert (dry["number"], dry["tier"], dry["price"]) == (None, "small", str(4 * DOLLAR))
+    assert CliRunner().invoke(admin, listing).output == "there are no canaries\n"
+    assert added(world, tmp_path) == {**dry, "number": 1}
+    assert "echo 2.0.0  known.csv -> out.csv: not drawn yet" in CliRunner().invoke(admin, listing).output
+    assert "word" not in world.http.get("/v1/verification").text
+
+    name = dry["inputs"][0]["sha256"]
+    world.clock.now += 10**8
+    world.services.retention.sweep()
+    assert world.services.blobs.path(name).read_bytes() == b"k,n\n", "it is kept while it is used"
+    removed = CliRunner().invoke(admin, ["canary", "remove", "1", "--data", folder, "--json"]).output
+    assert json.loads(removed) == {"removed": 1}
+    assert "(removed)" in CliRunner().invoke(admin, listing).output
+    world.services.retention.sweep()
+    assert not world.services.blobs.path(name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (["--version", "1.0.0"], "canary-not-needed"),
+        (["--expect", "other.csv=0xab"], "canary-answer"),
+        (["--params", '{"word": 7}'], "invalid-parameters"),
+        (["--params", "word"], "bad-option"),
+        (["--units", "100000"], "above-tier"),
+    ],
+)
+def test_a_canary_that_no_customer_could_order_or_nobody_needs_is_refused(
+    undisputed: World, tmp_path: Path, more: list[str], code: str
+) -> None:
+    given = ["add", "echo", "--input", str(tmp_path / "known.csv"), "--units", "40", "--params"]
+    given += ['{"word": "w"}', "--expect", f"out.csv={'ab' * 32}", *more]
+    command = ["canary", *given, "--data", str(undisputed.services.settings.data)]
+    failed = CliRunner().invoke(admin, command).exception
+    assert isinstance(failed, PrixfixeError)
+    assert failed.code == code
+
+
+def test_a_canary_is_bought_as_a_customers_order_for_the_provider_that_was_drawn(
+    undisputed: World, tmp_path: Path
+) -> None:
+    world = undisputed
+    added(world, tmp_path)
+    with world.store.read() as connection:
+        canary = canary_of(connection, 1)
+    buying = checking(world)
+    with pytest.raises(Conflict, match="does not ask"):
+        buying.buy_canary(canary, PROVIDER.address)
+    assert world.register().status_code == 200
+    world.beat([world.ask()])
+    found = row_of(world, buying.buy_canary(canary, PROVIDER.address))
+    assert (found["kind"], found["providers"]) == ("bundle", [PROVIDER.address])
+    assert found["manifest"]["parameters"] == {"word": "known", "times": 1}
+    assert found["customer"] in {buyer.address for buyer in BUYERS}
+    assert found["manifest"].keys() == row_of(world, world.placed().id)["manifest"].keys()
+
+
+def test_a_draw_by_canary_is_told_without_what_was_bought(undisputed: World, tmp_path: Path) -> None:
+    world = undisputed
+    added(world, tmp_path)
+    deal = paid(world)
+    with world.store.write() as connection:
+        (trade,) = store_checks.unchecked(connection, 0, 0)
+        assert store_checks.decided(connection, trade, DOLLAR, Rule())
+        connection.execute(
+            reruns.insert().values(
+                number=1, job=format_bytes32(deal.order), deal=trade["deal"], opening=trade["opening"]
+            )
+        )
+    told = Verification.model_validate(world.http.get("/v1/verification").json())
+    assert (told.checks, told.canaries) == ({}, {"wanted": 1})
+    world.chain.time = (CHAIN_TIME // DAY + 1) * DAY + 2 * 600 + 1
+    items = world.http.get(f"/v1/verification/{CHAIN_TIME // DAY}").json()["items"]
+    (draw,) = map(Draw.model_validate, items)
+    assert (draw.canary, draw.drawn, draw.reruns, draw.why) == (True, True, (), None)

@@ -1,0 +1,20 @@
+"""Options that commands of `prixfixe admin` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("prixfixe-data"),
+    show_default=True,
+    help="The service's data folder.",
+)
+database_option = click.option(
+    "--database",
+    envvar="PRIXFIXE_SERVICE_DATABASE",
+    help="Address of the database, when it is not in --data.",
+)
