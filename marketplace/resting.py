@@ -172,15 +172,17 @@ def busy_slots(connection: Connection) -> Counter[str]:
     for row in running:
         busy[row.worker] += min(row.slots or 1, row.tasks)
     matching = connection.execute(_MATCHING).all()
-    cleared = batches.busy_with(connection) if matching else {}
+    if matching:
+        cleared = batches.busy_with(connection)
+        under_way = outbox.last_matches(connection, [(row.job, row.lot) for row in matching])
     for row in matching:
-        under_way = outbox.last_match(connection, row.job, row.lot)
         if (row.job, row.lot) in cleared:
             legs = cleared[row.job, row.lot]
         else:
-            legs = [] if under_way is None else under_way["arguments"]["asks"]
+            match = under_way.get((row.job, row.lot))
+            legs = [] if match is None else match["arguments"]["asks"]
         for leg in legs:
-            busy[leg["worker"]] += slots_taken(Ask.from_json(leg["ask"]), row.tasks)
+            busy[leg["worker"]] += slots_taken(_parsed(leg["ask"]), row.tasks)
     return busy
 
 
@@ -194,8 +196,10 @@ def newcomers_open(connection: Connection, newcomers: Collection[str]) -> dict[s
         for provider, value in _shares(terms):
             if provider in total:
                 total[provider] += value
-    for row in connection.execute(_MATCHING).all():
-        match = outbox.last_match(connection, row.job, row.lot)
+    matching = connection.execute(_MATCHING).all()
+    matches = outbox.last_matches(connection, [(row.job, row.lot) for row in matching])
+    for row in matching:
+        match = matches.get((row.job, row.lot))
         for leg in [] if match is None else match["arguments"]["asks"]:
             if leg["ask"]["provider"] in total:
                 total[leg["ask"]["provider"]] += int(leg["ask"]["price"]) * row.tasks

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.settling import NO_SIGNATURE
@@ -14,27 +15,57 @@ from prixfixe.chain import artefacts
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.deals import Deal, Due, Leg, Offer
 from prixfixe.protocol.disputes import Claim
-from prixfixe.protocol.orders import Ask, Bid, SignedAsk, order_from_json
+from prixfixe.protocol.orders import Ask, Bid, Order, SignedAsk, order_from_json
 from prixfixe.protocol.signatures import parse_signature
 from prixfixe.protocol.typed_data import parse_bytes32
 
 # Calls of which the contract takes many at once, and by what name.
 MANY: Final = {"match": "matchMany", "settle": "settleMany", "expire": "expireMany"}
+_ENDS: Final = ("settle", "expire", "hasten")
+# Made once: making a statement takes longer than running it.
+_LOTS: Final = select(lots.c.job, lots.c.lot, lots.c.state).where(
+    tuple_(lots.c.job, lots.c.lot).in_(bindparam("lots", expanding=True))
+)
+_ORDERS: Final = (
+    select(jobs.c.id, jobs.c.order, jobs.c.signature, offers.c.offer)
+    .join(offers, offers.c.offer_id == jobs.c.offer_id, isouter=True)
+    .where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
+)
+_DEALS: Final = select(deals.c.id, deals.c.opening, deals.c.deal, deals.c.due, deals.c.state).where(
+    deals.c.id.in_(bindparam("deals", expanding=True))
+)
 
 
 class NotNeeded(Exception):
     """The wish of this row is moot: its deal has ended, or its lot is not waiting for it. Says why."""
 
 
-def call_data(connection: Connection, row: RowMapping) -> bytes:
-    """The call data of a row. NotNeeded when sending it would be pointless."""
-    if row["call"] == "match":
-        return _match(connection, row["arguments"])
-    if row["call"] == "clear":
-        return _clear(connection, row["arguments"])
-    if row["call"] == "challenge":
-        return _challenge(connection, row["arguments"])
-    return _end_of_deal(connection, row["call"], row["arguments"])
+def calls_data(connection: Connection, rows: Sequence[RowMapping]) -> list[bytes | NotNeeded | InvalidInput]:
+    """The call data of each row; instead of it NotNeeded when sending it would be pointless, InvalidInput for
+    a value that no transaction can carry."""
+    matched = [row["arguments"] for row in rows if row["call"] == "match"]
+    of = list({each["job"] for each in matched})
+    orders = {row.id: row for row in (connection.execute(_ORDERS, {"jobs": of}) if of else ())}
+    signed: dict[str, _Signed] = {}  # each checked once for all its lots
+    states = _states(connection, [(each["job"], each["lot"]) for each in matched])
+    ending = [row["arguments"]["deal"] for row in rows if row["call"] in _ENDS]
+    ended = connection.execute(_DEALS, {"deals": ending}) if ending else ()
+    open_deals = {(deal.id, deal.opening): deal for deal in ended}
+    found: list[bytes | NotNeeded | InvalidInput] = []
+    for row in rows:
+        call, given = row["call"], row["arguments"]
+        try:
+            if call == "match":
+                if (job := given["job"]) not in signed:
+                    signed[job] = _signed(orders[job])
+                found.append(_match(signed[job], states[given["job"], given["lot"]], given))
+            elif call in _ENDS:
+                found.append(_end_of_deal(open_deals.get((given["deal"], given["opening"])), call, given))
+            else:
+                found.append((_clear if call == "clear" else _challenge)(connection, given))
+        except (NotNeeded, InvalidInput) as reason:
+            found.append(reason)
+    return found
 
 
 def many(call: str, items: Sequence[bytes]) -> bytes:
@@ -66,22 +97,36 @@ def _deal_id(given: Mapping[str, Any]) -> bytes:
     return Deal.unpack(given["order"], bytes(32), given["head"], given["money"], legs).id
 
 
-def _match(connection: Connection, arguments: dict[str, Any]) -> bytes:
-    found = connection.execute(
-        select(lots.c.state, jobs.c.order, jobs.c.signature, offers.c.offer)
-        .join(jobs, jobs.c.id == lots.c.job)
-        .join(offers, offers.c.offer_id == jobs.c.offer_id, isouter=True)
-        .where(lots.c.job == arguments["job"], lots.c.lot == arguments["lot"])
-    ).one()
-    if found.state != "matching":
-        raise NotNeeded(f"the lot is {found.state}")
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """An order as its customer signed it, and what a purchase accepts."""
+
+    order: Order
+    signature: bytes
+    offer: Offer | None
+
+
+def _signed(row: Any) -> _Signed:
+    """The order of a job."""
+    offer = None if row.offer is None else Offer.from_json(row.offer)
+    return _Signed(order_from_json(row.order), parse_signature(row.signature), offer)
+
+
+def _states(connection: Connection, of: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """The states of these lots."""
+    found = connection.execute(_LOTS, {"lots": of}) if of else ()
+    return {(row.job, row.lot): row.state for row in found}
+
+
+def _match(signed: _Signed, state: str, arguments: dict[str, Any]) -> bytes:
+    if state != "matching":
+        raise NotNeeded(f"the lot is {state}")
     asks = [
         SignedAsk(Ask.from_json(leg["ask"]), parse_signature(leg["signature"])) for leg in arguments["asks"]
     ]
-    order, signature, lot = order_from_json(found.order), parse_signature(found.signature), arguments["lot"]
-    if isinstance(order, Bid):
-        return _encode("matchBid", order, signature, lot, asks)
-    return _encode("matchPurchase", order, signature, Offer.from_json(found.offer), lot, asks)
+    if isinstance(signed.order, Bid):
+        return _encode("matchBid", signed.order, signed.signature, arguments["lot"], asks)
+    return _encode("matchPurchase", signed.order, signed.signature, signed.offer, arguments["lot"], asks)
 
 
 def _clear(connection: Connection, arguments: dict[str, Any]) -> bytes:
@@ -130,12 +175,7 @@ def _challenge(connection: Connection, arguments: dict[str, Any]) -> bytes:
     )
 
 
-def _end_of_deal(connection: Connection, call: str, arguments: dict[str, Any]) -> bytes:
-    found = connection.execute(
-        select(deals.c.deal, deals.c.due, deals.c.state).where(
-            deals.c.id == arguments["deal"], deals.c.opening == arguments["opening"]
-        )
-    ).one_or_none()
+def _end_of_deal(found: Any, call: str, arguments: dict[str, Any]) -> bytes:
     if found is None:
         raise NotNeeded("the chain took the deal back")
     if found.state != "open":

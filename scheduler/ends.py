@@ -14,7 +14,7 @@ from prixfixe.chain.client import MarketClient
 from prixfixe.chain.transactions import TransactionReceipt, decoded
 from prixfixe.errors import ChainError, InvalidInput
 from scheduler import failures
-from scheduler.calls import NotNeeded, call_data
+from scheduler.calls import NotNeeded, calls_data
 from scheduler.gathering import Wish
 from scheduler.outcomes import done_and_left_out
 from scheduler.sender import Sender, by_contract
@@ -34,15 +34,16 @@ class Ends:
 
     def wanted(self, rows: Rows) -> list[Wish]:
         """The rows with their call data, less those that are moot, which fail."""
+        with self._store.read() as connection:
+            found = calls_data(connection, rows)
         wishes = []
-        for row in rows:
-            try:
-                with self._store.read() as connection:
-                    wishes.append(Wish(row, call_data(connection, row)))
-            except NotNeeded as moot:
-                self.fail(row, ChainError(f"not sent: {moot}", code="not-needed"))
-            except InvalidInput as wrong:  # a value that no transaction can carry
-                self.fail(row, ChainError(f"{row['call']}: {wrong}", code="bad-call"))
+        for row, data in zip(rows, found, strict=True):
+            if isinstance(data, NotNeeded):
+                self.fail(row, ChainError(f"not sent: {data}", code="not-needed"))
+            elif isinstance(data, InvalidInput):  # a value that no transaction can carry
+                self.fail(row, ChainError(f"{row['call']}: {data}", code="bad-call"))
+            else:
+                wishes.append(Wish(row, data))
         return wishes
 
     def mined(self, rows: Rows, receipt: TransactionReceipt) -> None:
@@ -56,14 +57,13 @@ class Ends:
         share, rest = divmod(receipt.gas_used, len(rows))
         if done:
             with self._store.write() as connection:
-                for at, row in enumerate(done):
-                    outbox.transaction_confirmed(
-                        connection,
-                        row["id"],
-                        transaction_hash=receipt.hash,
-                        block=receipt.block_number,
-                        gas_used=share + (rest if at == 0 else 0),
-                    )
+                outbox.transactions_confirmed(
+                    connection,
+                    [row["id"] for row in done],
+                    transaction_hash=receipt.hash,
+                    block=receipt.block_number,
+                    gas_used=[share + (rest if at == 0 else 0) for at in range(len(done))],
+                )
                 self._store.notify(connection, "head")
         if others:
             self._left_out(others, receipt.block_number)

@@ -9,15 +9,15 @@ one is pending or sent."""
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
 from marketplace.store.database import notify, tell
-from marketplace.store.moves import move
+from marketplace.store.moves import move, move_each
 from marketplace.store.tables import deals, transactions
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.typed_data import format_bytes32
@@ -25,11 +25,35 @@ from prixfixe.protocol.typed_data import format_bytes32
 Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten", "challenge"]
 
 IN_FLIGHT = ("pending", "sent")
+# Made once: making a statement takes longer than running it. A range instead of LIKE uses the unique index on
+# every database.
+_LAST: Final = select(transactions).where(
+    transactions.c.id
+    == select(func.max(transactions.c.id))
+    .where(transactions.c.purpose >= bindparam("first"), transactions.c.purpose < bindparam("after"))
+    .scalar_subquery()
+)
+_NAMED: Final = select(transactions).where(transactions.c.purpose.in_(bindparam("purposes", expanding=True)))
+_JOBS_OF: Final = select(deals.c.id, deals.c.opening, deals.c.job).where(
+    deals.c.id.in_(bindparam("deals", expanding=True))
+)
+_LEAVING: Final = select(
+    *(transactions.c[name] for name in ("id", "hashes", "call", "arguments", "sends"))
+).where(transactions.c.id.in_(bindparam("rows", expanding=True)))
+_INSERT: Final = insert(transactions)
 
 
 def queue_match(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> bool:
     """A `match` of a lot with signed asks (`{"worker", "ask", "signature"}`); False when one is under way."""
-    return _queue(connection, "match", f"{job}:{lot}", {"job": job, "lot": lot, "asks": list(asks)})
+    return bool(queue_matches(connection, [{"job": job, "lot": lot, "asks": list(asks)}]))
+
+
+def queue_matches(connection: Connection, wishes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A `match` of each of several lots: `{"job", "lot", "asks"}`. Those that were put in: of the others one
+    is under way."""
+    return _queue_each(
+        connection, "match", [(_lot_subject(each["job"], each["lot"]), each) for each in wishes]
+    )
 
 
 def queue_clear(connection: Connection, batch: str, part: int, wish: dict[str, Any]) -> bool:
@@ -86,14 +110,18 @@ def deals_under_way(connection: Connection, call: Call) -> set[tuple[str, int]]:
     return {(deal, int(opening)) for _, deal, opening, _ in wishes}
 
 
-def last_match(connection: Connection, job: str, lot: int) -> RowMapping | None:
-    """The newest `match` of a lot, whatever its state."""
-    return _last(connection, f"match:{job}:{lot}")
+def last_matches(
+    connection: Connection, wanted: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], RowMapping]:
+    """The newest `match` of each of these lots (job and index), whatever its state; none for a lot that never
+    had one."""
+    subjects = {_lot_subject(*lot): lot for lot in wanted}
+    return {subjects[subject]: row for subject, row in _newest(connection, "match", subjects).items()}
 
 
 def last_of(connection: Connection, call: Call, deal: str, opening: int) -> RowMapping | None:
     """The newest row of a deal's wish, whatever its state."""
-    return _last(connection, f"{call}:{deal}:{opening}")
+    return _last(connection, call, f"{deal}:{opening}")
 
 
 def transactions_sent(
@@ -101,19 +129,19 @@ def transactions_sent(
 ) -> None:
     """pending or sent -> sent, of all rows that leave as one. Stored before the bytes leave, so that no crash
     can hide a hash."""
-    columns = (transactions.c.id, transactions.c.hashes, transactions.c.call, transactions.c.arguments)
-    found = connection.execute(select(*columns).where(transactions.c.id.in_(rows)))
-    for row, known, call, arguments in found.all():
-        tell(connection, f"{call} sent", transaction=transaction_hash, **_named(connection, arguments))
-        _move(
-            connection,
-            states.TRANSACTION_SENT,
-            row,
-            nonce=nonce,
-            hash=transaction_hash,
-            hashes=known if transaction_hash in known else [*known, transaction_hash],
-            sends=transactions.c.sends + 1,
-        )
+    found = connection.execute(_LEAVING, {"rows": list(rows)}).all()
+    for row, named in zip(found, _named(connection, [row.arguments for row in found]), strict=True):
+        tell(connection, f"{row.call} sent", transaction=transaction_hash, **named)
+    values = [
+        {
+            "nonce": nonce,
+            "hash": transaction_hash,
+            "hashes": row.hashes if transaction_hash in row.hashes else [*row.hashes, transaction_hash],
+            "sends": row.sends + 1,
+        }
+        for row in found
+    ]
+    _move_each(connection, states.TRANSACTION_SENT, [row.id for row in found], values)
 
 
 def transaction_not_raised(connection: Connection, row: int, transaction_hash: str, why: str) -> None:
@@ -128,19 +156,14 @@ def transaction_dropped(connection: Connection, row: int, why: str) -> None:
     notify(connection, "transactions")
 
 
-def transaction_confirmed(
-    connection: Connection, row: int, *, transaction_hash: str, block: int, gas_used: int
+def transactions_confirmed(
+    connection: Connection, rows: Sequence[int], *, transaction_hash: str, block: int, gas_used: Sequence[int]
 ) -> None:
-    """sent -> confirmed. gas_used: its share of the transaction's."""
-    _move(
-        connection,
-        states.TRANSACTION_CONFIRMED,
-        row,
-        hash=transaction_hash,
-        block=block,
-        gas_used=gas_used,
-        error=None,
-    )
+    """sent -> confirmed, of rows that one transaction carried out. gas_used: of each, its share."""
+    values = [
+        {"hash": transaction_hash, "block": block, "gas_used": share, "error": None} for share in gas_used
+    ]
+    _move_each(connection, states.TRANSACTION_CONFIRMED, rows, values)
 
 
 def transaction_revived(connection: Connection, row: int) -> None:
@@ -156,49 +179,90 @@ def transaction_failed(
 
 
 def _queue(connection: Connection, call: Call, subject: str, arguments: dict[str, Any]) -> bool:
-    last = _last(connection, f"{call}:{subject}")
-    if last is not None and last["state"] in IN_FLIGHT:
-        return False
-    number = 1 if last is None else int(last["purpose"].rpartition(":")[2]) + 1
+    return bool(_queue_each(connection, call, [(subject, arguments)]))
+
+
+def _queue_each(
+    connection: Connection, call: Call, wishes: Sequence[tuple[str, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Put in a row of each subject and its arguments, unless one is under way; the arguments put in."""
+    newest = _newest(connection, call, [subject for subject, _ in wishes])
     now = time.time()
-    connection.execute(
-        insert(transactions).values(
-            purpose=f"{call}:{subject}:{number}",
-            call=call,
-            arguments=arguments,
-            state="pending",
-            hashes=[],
-            sends=0,
-            created_at=now,
-            updated_at=now,
+    rows, put_in = [], []
+    for subject, arguments in wishes:
+        last = newest.get(subject)
+        if last is not None and last["state"] in IN_FLIGHT:
+            continue
+        number = 1 if last is None else int(last["purpose"].rpartition(":")[2]) + 1
+        put_in.append(arguments)
+        rows.append(
+            {
+                "purpose": f"{call}:{subject}:{number}",
+                "call": call,
+                "arguments": arguments,
+                "state": "pending",
+                "hashes": [],
+                "sends": 0,
+                "created_at": now,
+                "updated_at": now,
+            }
         )
-    )
+    if not rows:
+        return []
+    connection.execute(_INSERT, rows)
     notify(connection, "transactions")
-    tell(connection, f"{call} goes to the relayer", **_named(connection, arguments))
-    return True
+    for named in _named(connection, put_in):
+        tell(connection, f"{call} goes to the relayer", **named)
+    return put_in
 
 
-def _named(connection: Connection, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The ids of what a row is about, for the log."""
-    if "fills" in arguments:
-        return {"batch": arguments["batch"], "jobs": sorted({fill["job"] for fill in arguments["fills"]})}
-    if "deal" in arguments:
-        deal, opening = arguments["deal"], arguments["opening"]
-        return {"job": job_of(connection, deal, opening), "deal": deal}
-    return {"job": arguments["job"], "lot": arguments["lot"]}
+def _named(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each row's arguments the ids of what it is about, for the log."""
+    ids = [each["deal"] for each in rows if "deal" in each]
+    found = connection.execute(_JOBS_OF, {"deals": ids}) if ids else ()
+    known = {(row.id, row.opening): row.job for row in found}
+    named: list[dict[str, Any]] = []
+    for each in rows:
+        if "fills" in each:
+            named.append({"batch": each["batch"], "jobs": sorted({fill["job"] for fill in each["fills"]})})
+        elif "deal" in each:
+            named.append({"job": known.get((each["deal"], each["opening"])), "deal": each["deal"]})
+        else:
+            named.append({"job": each["job"], "lot": each["lot"]})
+    return named
 
 
-def _last(connection: Connection, prefix: str) -> RowMapping | None:
-    # A range instead of LIKE: it uses the unique index on every database. ';' follows ':' in ASCII.
-    newest = (
-        select(func.max(transactions.c.id))
-        .where(transactions.c.purpose >= prefix + ":", transactions.c.purpose < prefix + ";")
-        .scalar_subquery()
-    )
-    return (
-        connection.execute(select(transactions).where(transactions.c.id == newest)).mappings().one_or_none()
-    )
+def _lot_subject(job: str, lot: int) -> str:
+    return f"{job}:{lot}"
+
+
+def _newest(connection: Connection, call: Call, subjects: Iterable[str]) -> dict[str, RowMapping]:
+    """By subject, the newest row of its wish, of those that have one. A wish's rows are counted from 1, and
+    nearly all have one at most: only of those that have a second is more than that asked."""
+    prefixes = {f"{call}:{subject}": subject for subject in subjects}
+    found: dict[str, RowMapping] = {}
+    purposes = [f"{prefix}:{number}" for prefix in prefixes for number in (1, 2)]
+    for row in connection.execute(_NAMED, {"purposes": purposes}).mappings() if purposes else ():
+        prefix, _, number = row["purpose"].rpartition(":")
+        if number == "2":
+            # ';' follows ':' in ASCII.
+            last = connection.execute(_LAST, {"first": prefix + ":", "after": prefix + ";"})
+            found[prefixes[prefix]] = last.mappings().one()
+        else:
+            found.setdefault(prefixes[prefix], row)
+    return found
+
+
+def _last(connection: Connection, call: Call, subject: str) -> RowMapping | None:
+    return _newest(connection, call, [subject]).get(subject)
 
 
 def _move(connection: Connection, how: states.Transition, row: int, **values: Any) -> None:
     move(connection, how, {"id": row}, updated_at=time.time(), **values)
+
+
+def _move_each(
+    connection: Connection, how: states.Transition, rows: Sequence[int], values: Sequence[dict[str, Any]]
+) -> None:
+    now = {"updated_at": time.time()}
+    move_each(connection, how, [{"id": row} for row in rows], [now | each for each in values])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Machine:
     """What goes through states. noun: one row of `table`, whose column `state` says where it is. states: with
     what each means, in the order in which they come; the first is where a row begins."""
@@ -24,7 +24,7 @@ class Machine:
     states: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Transition:
     """A named change. sources, target: states. who: the part that makes it. when: in words. rewinds: it takes
     back what a re-organisation of the chain took back."""
