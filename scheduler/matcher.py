@@ -84,14 +84,15 @@ class Matcher(Duty):
         if not matched.pairs and not news:
             return
         with self.store.write() as connection:
+            wishes = {}
             for pair in matched.pairs:
                 product = "0x" + pair.wanted.product.hex()
                 rows = [signed[ask.worker, product] for ask in pair.offered]
-                legs = [
+                wishes[pair.wanted.job, pair.wanted.lot] = [
                     {"worker": row["worker"], "ask": row["ask"], "signature": row["signature"]}
                     for row in rows
                 ]
-                _unless_changed(connection, transitions.lot_matched, pair.wanted.job, pair.wanted.lot, legs)
+            transitions.lots_matched(connection, wishes)
             for lot, why in news:
                 _unless_changed(connection, transitions.lot_waits, lot.job, lot.lot, why)
 

@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from marketplace.store.database import notify, tell
 from marketplace.store.tables import job_events
 
+Kind: TypeAlias = Literal["state", "progress", "log", "end"]
 
-def add_event(
-    connection: Connection, job: str, kind: Literal["state", "progress", "log", "end"], data: dict[str, Any]
-) -> int:
-    """Append an event and wake who follows the job (topic `job:<id>`); its number.
+# Made once: making a statement takes longer than running it.
+_NEWEST: Final = (
+    select(job_events.c.job, func.max(job_events.c.sequence).label("newest"))
+    .where(job_events.c.job.in_(bindparam("jobs", expanding=True)))
+    .group_by(job_events.c.job)
+)
+_INSERT: Final = insert(job_events)
+
+
+def add_event(connection: Connection, job: str, kind: Kind, data: dict[str, Any]) -> None:
+    """Append an event and wake who follows the job (topic `job:<id>`).
 
     data: `state` {state, stage, lot?, reason?}; `progress` {attempt, fraction, text}; `log` {attempt, offset,
     text}; `end` {state, charged, reason}, once, last.
     """
-    newest = select(func.coalesce(func.max(job_events.c.sequence), 0)).where(job_events.c.job == job)
-    number = int(connection.execute(newest).scalar_one()) + 1
-    connection.execute(
-        insert(job_events).values(job=job, sequence=number, kind=kind, data=data, created_at=int(time.time()))
-    )
-    notify(connection, f"job:{job}")
-    if kind == "state" and data["stage"]:
-        tell(connection, f"job {data['state']}: {data['stage']}", job=job)
-    elif kind == "end":
-        because = f" ({data['reason']['code']})" if data["reason"] else ""
-        tell(connection, f"job ended {data['state']}{because}, charged {data['charged']}", job=job)
-    return number
+    add_events(connection, [(job, kind, data)])
+
+
+def add_events(connection: Connection, told: Sequence[tuple[str, Kind, dict[str, Any]]]) -> None:
+    """As `add_event`, for several at once, of one job or of many: (job, kind, data) of each, in their
+    order."""
+    if not told:
+        return
+    of = list(dict.fromkeys(job for job, _, _ in told))
+    numbers = {row.job: row.newest for row in connection.execute(_NEWEST, {"jobs": of})}
+    now, rows = int(time.time()), []
+    for job, kind, data in told:
+        number = numbers[job] = numbers.get(job, 0) + 1
+        rows.append({"job": job, "sequence": number, "kind": kind, "data": data, "created_at": now})
+    connection.execute(_INSERT, rows)
+    for job in of:
+        notify(connection, f"job:{job}")
+    for job, kind, data in told:
+        if kind == "state" and data["stage"]:
+            tell(connection, f"job {data['state']}: {data['stage']}", job=job)
+        elif kind == "end":
+            because = f" ({data['reason']['code']})" if data["reason"] else ""
+            tell(connection, f"job ended {data['state']}{because}, charged {data['charged']}", job=job)

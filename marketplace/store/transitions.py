@@ -10,17 +10,17 @@ leave with the commit.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox, states
 from marketplace.store.database import notify
-from marketplace.store.events import add_event
-from marketplace.store.moves import amend, move, moving
+from marketplace.store.events import add_event, add_events
+from marketplace.store.moves import amend, move, move_each, moving
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.protocol.deals import Deal
@@ -40,6 +40,14 @@ _COOL_DOWN_GROWTH: Final = 3.0  # of the pause, with each failure in a row
 _PAUSE_SECONDS: Final = 2.0  # before a lot that came back twice is matched again; doubles with each try
 _CANCELLED: Final = Reason(
     code="cancelled", message="cancelled while no worker had it; nothing was charged", fault="customer"
+)
+# Made once: making a statement takes longer than running it.
+_STAGES: Final = select(jobs.c.id, jobs.c.state, jobs.c.stage).where(
+    jobs.c.id.in_(bindparam("jobs", expanding=True))
+)
+_SAY: Final = update(jobs).where(jobs.c.id == bindparam("of")).values(stage=bindparam("said"))
+_LOTS: Final = select(lots.c.job, lots.c.lot, lots.c.state, lots.c.tries).where(
+    tuple_(lots.c.job, lots.c.lot).in_(bindparam("lots", expanding=True))
 )
 Fault: TypeAlias = Literal["none", "customer", "provider", "platform"]
 ALIVE: Final = states.ATTEMPT_LOST.sources  # attempts whose worker is at it
@@ -197,22 +205,44 @@ def is_taken_back(connection: Connection, attempt: RowMapping) -> bool:
 
 def stage_said(connection: Connection, job: str, stage: str) -> None:
     """The few words for people that a job shows, with an event when they changed. No change of state."""
-    row = connection.execute(select(jobs.c.state, jobs.c.stage).where(jobs.c.id == job)).one()
-    stage = stage[:200]
-    if row.state in ("queued", "running") and row.stage != stage:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(stage=stage))
-        add_event(connection, job, "state", {"state": row.state, "stage": stage})
+    stages_said(connection, {job: stage})
+
+
+def stages_said(connection: Connection, stages: Mapping[str, str]) -> None:
+    """As `stage_said`, of several jobs."""
+    if not stages:
+        return
+    news = [
+        (row.id, row.state, stages[row.id][:200])
+        for row in connection.execute(_STAGES, {"jobs": list(stages)})
+        if row.state in ("queued", "running") and row.stage != stages[row.id][:200]
+    ]
+    if news:
+        connection.execute(_SAY, [{"of": job, "said": stage} for job, _, stage in news])
+        add_events(
+            connection, [(job, "state", {"state": state, "stage": stage}) for job, state, stage in news]
+        )
 
 
 # --- lots ---------------------------------------------------------------------------------------------------
 
 
-def lot_matched(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> None:
-    """free -> matching, with the `match` in the outbox. asks: `{"worker", "ask", "signature"}`, one a leg."""
-    move(connection, states.LOT_MATCHED, {"job": job, "lot": lot}, waiting_reason=None)
-    if not outbox.queue_match(connection, job, lot, asks):
-        raise Conflict(f"a match of lot {lot} of {job} is under way", code="stale-state", fault="platform")
-    stage_said(connection, job, "paying into the contract")
+def lots_matched(
+    connection: Connection, wishes: Mapping[tuple[str, int], Sequence[dict[str, Any]]]
+) -> list[tuple[str, int]]:
+    """free -> matching, with a `match` of each in the outbox. wishes: by job and lot, `{"worker", "ask",
+    "signature"}` one a leg. Gives those that are matched: one that is not free any more, or of which a match
+    is under way, is left as it is."""
+    found = connection.execute(_LOTS, {"lots": list(wishes)}) if wishes else ()
+    state = {(row.job, row.lot): row.state for row in found}
+    free = [lot for lot in wishes if state.get(lot) == "free"]
+    queued = outbox.queue_matches(
+        connection, [{"job": job, "lot": lot, "asks": list(wishes[job, lot])} for job, lot in free]
+    )
+    keys = [{"job": each["job"], "lot": each["lot"]} for each in queued]
+    move_each(connection, states.LOT_MATCHED, keys, [{"waiting_reason": None}] * len(keys))
+    stages_said(connection, {each["job"]: "paying into the contract" for each in queued})
+    return [(each["job"], each["lot"]) for each in queued]
 
 
 def lot_unmatched(connection: Connection, job: str, lot: int, why: str, not_before: float) -> None:

@@ -81,7 +81,7 @@ def test_an_event_that_comes_twice_moves_nothing_twice(service: Service) -> None
 def test_a_transition_from_a_state_that_has_passed_is_refused_and_changes_nothing(service: Service) -> None:
     job = open_all(service, 1)
     with pytest.raises(Conflict) as refused, service.store.write() as connection:
-        transitions.lot_matched(connection, job, 0, [])
+        transitions.lot_unmatched(connection, job, 0, "no deal was opened", 0.0)
     assert refused.value.code == "stale-state"
     assert service.lot(job)["state"] == "open"
 

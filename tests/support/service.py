@@ -21,7 +21,7 @@ from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store import deals as chain_deals
 from marketplace.store.tables import jobs
-from marketplace.store.transitions import lot_matched
+from marketplace.store.transitions import lots_matched
 from prixfixe.errors import Unavailable
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
@@ -329,7 +329,7 @@ class World:
             legs=tuple(Leg(provider, key, DOLLAR) for provider, key in people),
         )
         with self.store.write() as connection:
-            lot_matched(connection, job, lot, [self.ask().model_dump(mode="json")])
+            lots_matched(connection, {(job, lot): [self.ask().model_dump(mode="json")]})
             chain_deals.deal_opened(connection, deal, Due(deadline).pack(), where(1 + 2 * lot))
         return deal
 
