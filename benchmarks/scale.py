@@ -24,8 +24,7 @@ from typing import Any, Final
 from sqlalchemy import insert, select
 
 from marketplace.chain import AccountView
-from marketplace.store import deals as chain_deals
-from marketplace.store import transitions
+from marketplace.store import openings, transitions
 from marketplace.store.tables import asks, quotes, transactions, workers
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import NO_BUNDLE, Deal, Due, Leg
@@ -121,7 +120,9 @@ class Queue:
             for matched in self._matched():
                 with store.write() as connection:
                     deal = self._deal(matched)
-                    chain_deals.deal_opened(connection, deal, Due(CHAIN_TIME + 64).pack(), where(1 + tasks))
+                    openings.deals_opened(
+                        connection, [openings.Opened(deal, Due(CHAIN_TIME + 64).pack(), where(1 + tasks))]
+                    )
                     connection.execute(transactions.delete())
                 key = deal.legs[0].key
                 before = time.perf_counter()

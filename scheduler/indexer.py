@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from itertools import groupby, islice
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.engine import RowMapping
 
-from marketplace.store import batches, disputes, rewind
+from marketplace.store import batches, disputes, openings, rewind
 from marketplace.store import deals as deal_events
 from marketplace.store.database import Store
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import attempts, chain_events, cursor, deals
+from marketplace.store.terms import terms_of
 from prixfixe.chain import events
 from prixfixe.chain.client import Block, MarketClient
-from prixfixe.chain.events import MarketEvent
+from prixfixe.chain.events import LogPosition, MarketEvent
 from prixfixe.chain.reverts import skipped
 from prixfixe.errors import ConfigurationError, Unavailable
 from prixfixe.protocol.deals import Deal, Fact, Offer
@@ -35,6 +38,19 @@ from scheduler.duty import Duty
 log = logging.getLogger(__name__)
 
 CURSOR: Final = "market"
+_TOGETHER: Final = 500  # events: a statement has only so many parameters
+_Signed: TypeAlias = events.Settled | events.Refused
+# Made once: making a statement takes longer than running it.
+_STORED: Final = select(chain_events.c.block, chain_events.c.log_index).where(
+    chain_events.c.block.between(bindparam("first"), bindparam("last"))
+)
+_STORE: Final = insert(chain_events)
+_OPEN_DEALS: Final = select(deals.c.id, deals.c.deal, deals.c.opening).where(
+    deals.c.id.in_(bindparam("deals", expanding=True)), deals.c.state == "open"
+)
+_REPORTED: Final = select(
+    *(attempts.c[name] for name in ("deal", "opening", "worker", "signature", "result"))
+).where(attempts.c.deal.in_(bindparam("deals", expanding=True)), attempts.c.signature.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,13 @@ class Read:
     event: MarketEvent
     time: int
     signatures: list[str] | None
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """`receipt.TransactionReference` as JSON."""
+        at = self.event.at
+        place = {"transaction": at.transaction_hash, "block": at.block_number, "log_index": at.log_index}
+        return {**place, "time": self.time}
 
 
 class Indexer(Duty):
@@ -146,11 +169,11 @@ class Indexer(Duty):
                 raise Unavailable(
                     f"block {event.at.block_number} changed while it was read", code="chain-moved"
                 )
-        read = [Read(event, blocks[event.at.block_number].time, self._signatures(event)) for event in found]
+        signed = self._signatures([each for each in found if isinstance(each, _Signed)])
+        read = [Read(each, blocks[each.at.block_number].time, signed.get(each.at)) for each in found]
         tip = blocks[last]
         with self.store.write() as connection:
-            for each in read:
-                self._apply(connection, each)
+            self._apply(connection, read)
             connection.execute(
                 update(cursor).where(cursor.c.name == CURSOR).values(block=tip.number, hash=tip.hash)
             )
@@ -158,70 +181,47 @@ class Indexer(Duty):
                 self.store.notify(connection, "chain")
         return tip.number, tip.hash
 
-    def _apply(self, connection: Connection, read: Read) -> None:
-        """Store an event and do what it says. An event that is stored already did it."""
-        event, at = read.event, read.event.at
-        known = select(chain_events.c.name).where(
-            chain_events.c.block == at.block_number, chain_events.c.log_index == at.log_index
-        )
-        if connection.execute(known).first() is not None:
+    def _apply(self, connection: Connection, read: Sequence[Read]) -> None:
+        """Store events and do what they say, those of one kind that follow one another together. An event
+        that is stored already did it."""
+        if not read:
             return
-        where = {
-            "transaction": at.transaction_hash,
-            "block": at.block_number,
-            "log_index": at.log_index,
-            "time": read.time,
-        }
-        before = _move(connection, event, where, read.signatures)
-        data = _json(event) | ({} if before is None else {"before": before})
-        connection.execute(
-            insert(chain_events).values(
-                block=at.block_number,
-                log_index=at.log_index,
-                block_hash=at.block_hash,
-                transaction=at.transaction_hash,
-                time=read.time,
-                name=type(event).__name__,
-                data=data,
-            )
-        )
+        span = {"first": read[0].event.at.block_number, "last": read[-1].event.at.block_number}
+        known = {(row.block, row.log_index) for row in connection.execute(_STORED, span)}
+        new = [each for each in read if (each.event.at.block_number, each.event.at.log_index) not in known]
+        for kind, group in groupby(new, lambda each: type(each.event)):
+            while several := list(islice(group, _TOGETHER)):
+                self._prepare(connection, several)
+                before = _move(connection, kind, several)
+                rows = [_row(each, undo) for each, undo in zip(several, before, strict=True)]
+                connection.execute(_STORE, rows)
 
-    def _signatures(self, event: MarketEvent) -> list[str] | None:
-        """Who signed a settlement: as reported, else as the transaction carries it."""
-        if not isinstance(event, events.Settled | events.Refused):
-            return None
-        deal_id = "0x" + event.deal.hex()
+    def _prepare(self, connection: Connection, read: Sequence[Read]) -> None:
+        """Called before what events of one kind say is done."""
+
+    def _signatures(self, ended: Sequence[_Signed]) -> dict[LogPosition, list[str] | None]:
+        """Who signed each settlement or refusal: as reported, else as its transaction carries it; None when
+        unknown."""
+        ids = [_hex(event.deal) for event in ended]
+        if not ids:
+            return {}
         with self.store.read() as connection:
-            row = connection.execute(
-                select(deals.c.deal, deals.c.opening).where(deals.c.id == deal_id, deals.c.state == "open")
-            ).one_or_none()
-            if row is None:  # opened in the same stretch of blocks, or not of this service
-                return self._signatures_of_transaction(event)
-            reported = connection.execute(
-                select(attempts.c.worker, attempts.c.signature, attempts.c.result).where(
-                    attempts.c.deal == deal_id,
-                    attempts.c.opening == row.opening,
-                    attempts.c.signature.is_not(None),
-                )
-            ).all()
-        root = "0x" + event.root.hex() if isinstance(event, events.Settled) else None
-        by_key = {
-            each.worker: each.signature
-            for each in reported
-            if (each.result["done"] == 0 if root is None else each.result["root"] == root)
-        }
-        legs = Deal.from_json(row.deal).legs
-        signed = self._signed(event, len(legs))
-        if all(leg.key in by_key for at, leg in enumerate(legs) if signed >> at & 1):
-            return [by_key[leg.key] if signed >> at & 1 else NO_SIGNATURE for at, leg in enumerate(legs)]
-        return self._signatures_of_transaction(event)
+            rows = {row["id"]: row for row in connection.execute(_OPEN_DEALS, {"deals": ids}).mappings()}
+            reported: dict[tuple[str, int], list[Any]] = {}
+            for each in connection.execute(_REPORTED, {"deals": ids}):
+                reported.setdefault((each.deal, each.opening), []).append(each)
+        found = {}
+        for event in ended:
+            row = rows.get(_hex(event.deal))  # None: opened in the same stretch of blocks, or not here
+            own = (
+                None
+                if row is None
+                else _as_reported(event, row, reported.get((row["id"], row["opening"]), ()))
+            )
+            found[event.at] = self._signatures_of_transaction(event) if own is None else own
+        return found
 
-    @staticmethod
-    def _signed(event: events.Settled | events.Refused, legs: int) -> int:
-        """A bit for each leg that signed; a refusal does not say, so all are looked for first."""
-        return Fact.unpack(event.fact).signed if isinstance(event, events.Settled) else (1 << legs) - 1
-
-    def _signatures_of_transaction(self, event: events.Settled | events.Refused) -> list[str] | None:
+    def _signatures_of_transaction(self, event: _Signed) -> list[str] | None:
         """As the transaction carries them, alone or among many; None when a contract of somebody's called."""
         transaction = event.at.transaction_hash
         if self._settlements[0] != transaction:
@@ -282,31 +282,82 @@ class Indexer(Duty):
         return self._market.block(max(self._settings.start_block - 1, 0))
 
 
-def _move(
+def _as_reported(event: _Signed, row: RowMapping, reported: Sequence[Any]) -> list[str] | None:
+    """The signatures of the legs that signed, when their workers have reported them all."""
+    root = _hex(event.root) if isinstance(event, events.Settled) else None
+    by_key = {
+        each.worker: each.signature
+        for each in reported
+        if (each.result["done"] == 0 if root is None else each.result["root"] == root)
+    }
+    legs = terms_of(row).legs
+    # A refusal does not say who signed, so all are looked for.
+    signed = Fact.unpack(event.fact).signed if isinstance(event, events.Settled) else (1 << len(legs)) - 1
+    if not all(leg.key in by_key for at, leg in enumerate(legs) if signed >> at & 1):
+        return None
+    return [by_key[leg.key] if signed >> at & 1 else NO_SIGNATURE for at, leg in enumerate(legs)]
+
+
+def _row(read: Read, before: int | None) -> dict[str, Any]:
+    """Of an event, as it is stored. before: what is needed to undo it."""
+    event, at = read.event, read.event.at
+    return {
+        "block": at.block_number,
+        "log_index": at.log_index,
+        "block_hash": at.block_hash,
+        "transaction": at.transaction_hash,
+        "time": read.time,
+        "name": type(event).__name__,
+        "data": _json(event) | ({} if before is None else {"before": before}),
+    }
+
+
+def _move(connection: Connection, kind: type[MarketEvent], read: Sequence[Read]) -> Sequence[int | None]:
+    """What events of one kind do to the tables. Gives of each what is needed to undo it, when that is not
+    known otherwise."""
+    if kind is events.DealOpened:
+        openings.deals_opened(
+            connection,
+            [
+                openings.Opened(each.event.data, each.event.due, each.where)
+                for each in read
+                if isinstance(each.event, events.DealOpened)
+            ],
+        )
+    elif kind is events.Settled:
+        deal_events.deals_settled(
+            connection,
+            [
+                deal_events.Settled(
+                    _hex(each.event.deal),
+                    root=_hex(each.event.root),
+                    done=each.event.done,
+                    paid=each.event.paid.units,
+                    returned=each.event.returned.units,
+                    fact=each.event.fact,
+                    signatures=each.signatures,
+                    where=each.where,
+                )
+                for each in read
+                if isinstance(each.event, events.Settled)
+            ],
+        )
+    else:
+        return [_move_one(connection, each.event, each.where, each.signatures) for each in read]
+    return [None] * len(read)
+
+
+def _move_one(
     connection: Connection, event: MarketEvent, where: dict[str, Any], signatures: list[str] | None
 ) -> int | None:
-    """What an event does to the tables. Gives what is needed to undo it, when that is not known otherwise."""
+    """What an event does that needs nobody beside it."""
     match event:
-        case events.DealOpened():
-            deal_events.deal_opened(connection, event.data, event.due, where)
         case events.Cleared():
             batches.batch_cleared(connection, _hex(event.batch), where)
         case events.Skipped():
             batches.lot_skipped(connection, event.index, skipped(event.code), where)
         case events.Hastened():
             return deal_events.deal_hastened(connection, _hex(event.deal), event.due)
-        case events.Settled():
-            deal_events.deal_settled(
-                connection,
-                _hex(event.deal),
-                root=_hex(event.root),
-                done=event.done,
-                paid=event.paid.units,
-                returned=event.returned.units,
-                fact=event.fact,
-                signatures=signatures,
-                where=where,
-            )
         case events.Refused():
             deal_events.deal_refused(
                 connection,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from marketplace.batches import row_of
 from marketplace.blobs import Blobs
 from marketplace.store import states, transitions
 from marketplace.store.database import Store
-from marketplace.store.deals import attempt_id
+from marketplace.store.openings import attempt_id
 from marketplace.store.reports import tasks_ended
 from marketplace.store.tables import (
     attempts,
@@ -38,6 +38,7 @@ from marketplace.store.tables import (
 from marketplace.store.upsert import insert_missing
 from prixfixe.chain import events
 from prixfixe.chain.client import MarketClient
+from prixfixe.chain.events import MarketEvent
 from prixfixe.errors import PrixfixeError
 from prixfixe.market.batch import Batch
 from prixfixe.protocol.canonical import canonical_digest
@@ -108,8 +109,12 @@ class Rebuilder(Indexer):
         last = super()._last(head)
         return last if self._up_to is None else min(last, self._up_to)
 
-    def _apply(self, connection: Connection, read: Read) -> None:
-        event = read.event
+    def _prepare(self, connection: Connection, read: Sequence[Read]) -> None:
+        for each in read:
+            self._restore(connection, each.event)
+
+    def _restore(self, connection: Connection, event: MarketEvent) -> None:
+        """What the event needs and only a document has."""
         match event:
             case events.DealOpened():
                 self._restore_order(connection, event)
@@ -121,7 +126,6 @@ class Rebuilder(Indexer):
                 self._restore_batch(connection, event.batch)
             case _:
                 pass
-        super()._apply(connection, read)
 
     # --------------------------------------------------------------------------------------------- documents
 

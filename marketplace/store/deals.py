@@ -1,4 +1,5 @@
-"""What the contract's events do to the tables: a deal opens, is hastened, and is settled, refused or expired.
+"""What the contract's events do to the tables: a deal is hastened, and settled, refused or expired.
+`openings` has how it opens.
 
 The indexer calls these in the transaction that moves its cursor, so an event counts exactly once. The chain
 has the last word: where the tables expected something else (a deal matched by hand, a worker that settled
@@ -7,73 +8,45 @@ by itself), the deal is recorded as it happened and the rest follows as far as i
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import time
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, distinct, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, distinct, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import rounds, states, trades, transitions
 from marketplace.store.database import notify, tell
-from marketplace.store.moves import moving
+from marketplace.store.moves import move_each
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
+from marketplace.store.terms import terms_of
 from marketplace.store.transitions import is_cancelled
-from prixfixe.protocol.deals import Deal, Due, Fact, Leg
-from prixfixe.protocol.typed_data import format_bytes32
+from prixfixe.protocol.deals import Due, Fact
 from prixfixe.protocol.wire import Reason
 
 log = logging.getLogger(__name__)
 
+# Made once: making a statement takes longer than running it.
+_OPEN: Final = select(deals).where(
+    deals.c.id.in_(bindparam("deals", expanding=True)), deals.c.state == "open"
+)
 
-def deal_opened(connection: Connection, deal: Deal, due: int, where: dict[str, Any]) -> None:
-    """A new deal, open; its lot matching -> open; its job running; an assigned attempt for each leg's worker.
 
-    where: `receipt.TransactionReference` as JSON.
-    """
-    deal_id, job = format_bytes32(deal.id), format_bytes32(deal.order)
-    row = connection.execute(select(jobs.c.state).where(jobs.c.id == job)).one_or_none()
-    if row is None:
-        log.warning("deal %s was opened for order %s, which this service does not know", deal_id, job)
-        return
-    newest = select(func.coalesce(func.max(deals.c.opening), 0)).where(deals.c.id == deal_id)
-    opening = int(connection.execute(newest).scalar_one()) + 1
-    connection.execute(
-        insert(deals).values(
-            id=deal_id,
-            opening=opening,
-            job=job,
-            lot=deal.lot,
-            deal=deal.to_json(),
-            due=due,
-            deadline=Due.unpack(due).deadline,
-            state="open",
-            opened=where,
-        )
-    )
-    changed = connection.execute(
-        moving(states.LOT_OPENED)
-        .where(lots.c.job == job, lots.c.lot == deal.lot)
-        .values(tries=lots.c.tries + 1, waiting_reason=None, not_before=0.0)
-    )
-    if changed.rowcount != 1:
-        # Nobody will work on it, so it expires and the money comes back whole.
-        log.error("deal %s was opened on lot %d of %s, which is over here", deal_id, deal.lot, job)
-        return
-    if row.state == "queued":
-        connection.execute(moving(states.JOB_STARTED).where(jobs.c.id == job).values(reason=None))
-    for leg in deal.legs:
-        _assign(connection, deal, opening, leg)
-        notify(connection, f"worker:{leg.key}")
-    if len(deal.legs) > 1:
-        rounds.round_begun(connection, deal_id, opening)
-    names = ", ".join(transitions.worker_name(connection, leg.key) for leg in deal.legs)
-    transitions.stage_said(connection, job, f"assigned to {names}")
-    tell(connection, "deal opened", job=job, lot=deal.lot, deal=deal_id, transaction=where["transaction"])
-    # The chain took the deal back and gave it again: a result signed before still counts.
-    settle_when_signed(connection, deal_id, opening)
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A `Settled`. fact: packed. signatures: from the transaction, None when they could not be read. where:
+    `receipt.TransactionReference` as JSON."""
+
+    deal: str
+    root: str
+    done: int
+    paid: int
+    returned: int
+    fact: int
+    signatures: list[str] | None
+    where: dict[str, Any]
 
 
 def deal_hastened(connection: Connection, deal_id: str, due: int) -> int | None:
@@ -91,49 +64,40 @@ def deal_hastened(connection: Connection, deal_id: str, due: int) -> int | None:
     return int(row["due"])
 
 
-def deal_settled(
-    connection: Connection,
-    deal_id: str,
-    *,
-    root: str,
-    done: int,
-    paid: int,
-    returned: int,
-    fact: int,
-    signatures: list[str] | None,
-    where: dict[str, Any],
-) -> None:
-    """open -> settled, and its lot with it. fact: packed. signatures: from the transaction, None when they
-    could not be read.
+def deals_settled(connection: Connection, settled: Sequence[Settled]) -> None:
+    """Different deals, open -> settled, and their lots with them.
 
     An attempt that is paid and has not reported yet (its worker settled by itself) stays as it is: its report
     brings the outputs. One that is not paid is over.
     """
-    row = _end(
-        connection,
-        deal_id,
-        states.DEAL_SETTLED,
-        where,
-        root=root,
-        done=done,
-        paid=paid,
-        returned=returned,
-        fact=str(fact),
-        signatures=signatures,
-    )
-    if row is None:
+    rows = _open_each(connection, [each.deal for each in settled])
+    ended = [(each, rows[each.deal]) for each in settled if each.deal in rows]
+    values = [
+        {
+            "root": each.root,
+            "done": each.done,
+            "paid": each.paid,
+            "returned": each.returned,
+            "fact": str(each.fact),
+            "signatures": each.signatures,
+            "ended": each.where,
+        }
+        for each, _ in ended
+    ]
+    if not ended:
         return
-    trades.lot_traded(connection, row, fact, where)
-    tell(
-        connection,
-        f"deal settled, {done} done, {paid} paid",
-        **{"job": row["job"], "lot": row["lot"], "deal": deal_id, "transaction": where["transaction"]},
-    )
-    signed = Fact.unpack(fact).signed
-    unpaid = [leg.key for at, leg in enumerate(Deal.from_json(row["deal"]).legs) if not signed >> at & 1]
-    _lose_attempts(connection, row, "its replicas were paid without it", of=unpaid)
-    if _lot_is_open(connection, row):
-        transitions.lot_settled(connection, row["job"], row["lot"])
+    _end_each(connection, states.DEAL_SETTLED, [row for _, row in ended], values)
+    trades.lots_traded(connection, [trades.Paid(row, each.fact, each.where) for each, row in ended])
+    for each, row in ended:
+        ids = {"job": row["job"], "lot": row["lot"], "deal": each.deal}
+        told = f"deal settled, {each.done} done, {each.paid} paid"
+        tell(connection, told, **ids, transaction=each.where["transaction"])
+        signed = Fact.unpack(each.fact).signed
+        unpaid = [leg.key for at, leg in enumerate(terms_of(row).legs) if not signed >> at & 1]
+        if unpaid:
+            _lose_attempts(connection, row, "its replicas were paid without it", of=unpaid)
+    lots_of = transitions.lots_of(connection, [(row["job"], row["lot"]) for _, row in ended])
+    transitions.lots_settled(connection, [key for key, lot in lots_of.items() if lot.state == "open"])
 
 
 def deal_refused(
@@ -239,50 +203,6 @@ def offer_until(connection: Connection, offer_id: str, until: int) -> int | None
     return before
 
 
-def attempt_id(deal_id: str, opening: int, worker: str) -> str:
-    """The same wherever it is computed, so a rebuild from the chain gives the same attempts. 32 hex
-    digits."""
-    return hashlib.sha256(f"{deal_id}:{opening}:{worker}".encode("ascii")).hexdigest()[:32]
-
-
-def _assign(connection: Connection, deal: Deal, opening: int, leg: Leg) -> None:
-    """An assigned attempt for a leg. One that a re-organisation orphaned is taken up again."""
-    deal_id = format_bytes32(deal.id)
-    attempt = attempt_id(deal_id, opening, leg.key)
-    known = connection.execute(
-        select(attempts.c.state, attempts.c.commitment).where(attempts.c.id == attempt)
-    ).one_or_none()
-    state = None if known is None else known.state
-    if known is not None and (state == "succeeded" or known.commitment is not None):
-        return  # what was committed to or signed names no deadline, so it stands
-    fresh: dict[str, Any] = {
-        "status": None,
-        "result": None,
-        "signature": None,
-        "reason": None,
-        "started_at": None,
-        "ended_at": None,
-    }
-    if state is not None:
-        again = moving(states.ATTEMPT_ASSIGNED_AGAIN).where(attempts.c.id == attempt)
-        connection.execute(again.values(**fresh))
-        return
-    connection.execute(
-        insert(attempts).values(
-            id=attempt,
-            deal=deal_id,
-            opening=opening,
-            job=format_bytes32(deal.order),
-            lot=deal.lot,
-            worker=leg.key,
-            provider=leg.provider,
-            state="assigned",
-            created_at=int(time.time()),
-            **fresh,
-        )
-    )
-
-
 def _retry_or_end(connection: Connection, row: RowMapping, reason: Reason, *, retry: bool) -> None:
     """The lot of an ended deal: free for another worker, or ended with the reason."""
     job, lot = row["job"], row["lot"]
@@ -320,33 +240,40 @@ def _others_may_agree(connection: Connection, row: RowMapping) -> bool:
     return bool(connection.execute(others).scalar_one() >= job["replicas"])
 
 
-def _open(connection: Connection, deal_id: str) -> RowMapping | None:
-    """The open row of a deal: its id holds no time, and at most one opening of it is open."""
-    row = (
-        connection.execute(select(deals).where(deals.c.id == deal_id, deals.c.state == "open"))
-        .mappings()
-        .one_or_none()
-    )
-    if row is None:
-        log.warning("an event names deal %s, which is not open here", deal_id)
-    return row
+def _open_each(connection: Connection, of: Sequence[str]) -> dict[str, RowMapping]:
+    """The open row of each deal: its id holds no time, and at most one opening of it is open."""
+    rows = {row["id"]: row for row in connection.execute(_OPEN, {"deals": list(of)}).mappings()}
+    for deal in of:
+        if deal not in rows:
+            log.warning("an event names deal %s, which is not open here", deal)
+    return rows
+
+
+def _open(connection: Connection, deal: str) -> RowMapping | None:
+    return _open_each(connection, [deal]).get(deal)
 
 
 def _end(
-    connection: Connection, deal_id: str, how: states.Transition, where: dict[str, Any], **values: Any
+    connection: Connection, deal: str, how: states.Transition, where: dict[str, Any], **values: Any
 ) -> RowMapping | None:
-    row = _open(connection, deal_id)
+    row = _open(connection, deal)
     if row is not None:
-        connection.execute(
-            moving(how)
-            .where(deals.c.id == deal_id, deals.c.opening == row["opening"])
-            .values(ended=where, **values)
-        )
-        # A worker that still runs it learns at its next heartbeat that it should stop.
-        for leg in Deal.from_json(row["deal"]).legs:
-            notify(connection, f"worker:{leg.key}")
-        notify(connection, rounds.topic(deal_id))
+        _end_each(connection, how, [row], [{"ended": where, **values}])
     return row
+
+
+def _end_each(
+    connection: Connection,
+    how: states.Transition,
+    rows: Sequence[RowMapping],
+    values: Sequence[dict[str, Any]],
+) -> None:
+    move_each(connection, how, [{"id": row["id"], "opening": row["opening"]} for row in rows], values)
+    for row in rows:
+        # A worker that still runs it learns at its next heartbeat that it should stop.
+        for leg in terms_of(row).legs:
+            notify(connection, f"worker:{leg.key}")
+        notify(connection, rounds.topic(row["id"]))
 
 
 def _lose_attempts(

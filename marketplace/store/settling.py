@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox
 from marketplace.store.tables import attempts, deals, rounds
+from marketplace.store.terms import terms_of
 from prixfixe.market.quorum import Replica
 from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.typed_data import format_bytes32
@@ -26,6 +27,11 @@ NO_SIGNATURE: Final = "0x"
 PAID_STATES: Final = ("settled", "disputed")  # of a deal: its result is paid, or about to be judged
 PATIENCE_SECONDS: Final = 5.0  # after a quorum, for those who have committed and not opened yet
 _GONE: Final = ("failed", "lost")
+# Made once: making a statement takes longer than running it.
+_DEAL, _ATTEMPTS, _ROUND = (
+    select(table).where(key == bindparam("of"), table.c.opening == bindparam("opened"))
+    for table, key in ((deals, deals.c.id), (attempts, attempts.c.deal), (rounds, rounds.c.deal))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +69,16 @@ def vote_of(attempt: RowMapping) -> str | None:
 
 def standing_of(connection: Connection, deal: str, opening: int) -> Standing:
     """Read it; both rows must exist."""
-    row = (
-        connection.execute(select(deals).where(deals.c.id == deal, deals.c.opening == opening))
-        .mappings()
-        .one()
-    )
-    value = Deal.from_json(row["deal"])
-    found = connection.execute(select(attempts).where(attempts.c.deal == deal, attempts.c.opening == opening))
-    by_key = {each["worker"]: each for each in found.mappings()}
-    of_round = select(rounds).where(rounds.c.deal == deal, rounds.c.opening == opening)
+    key = {"of": deal, "opened": opening}
+    row = connection.execute(_DEAL, key).mappings().one()
+    value = terms_of(row)
+    by_key = {each["worker"]: each for each in connection.execute(_ATTEMPTS, key).mappings()}
     several = len(value.legs) > 1
     return Standing(
         row,
         value,
         [by_key[leg.key] for leg in value.legs if leg.key in by_key],
-        connection.execute(of_round).mappings().one_or_none() if several else None,
+        connection.execute(_ROUND, key).mappings().one_or_none() if several else None,
     )
 
 
@@ -91,7 +92,7 @@ def standings_of(connection: Connection, job: str) -> dict[tuple[str, int], Stan
     by_deal = {(each["deal"], each["opening"]): each for each in of_round}
     standings = {}
     for row in connection.execute(select(deals).where(deals.c.job == job)).mappings():
-        key, value = (row["id"], row["opening"]), Deal.from_json(row["deal"])
+        key, value = (row["id"], row["opening"]), terms_of(row)
         by_key = found.get(key, {})
         ordered = [by_key[leg.key] for leg in value.legs if leg.key in by_key]
         standings[key] = Standing(row, value, ordered, by_deal.get(key) if len(value.legs) > 1 else None)

@@ -7,32 +7,53 @@ that back. A deal that a case found guilty keeps its row, which every question h
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import chain_events, deals, jobs, trades
-from prixfixe.protocol.deals import Deal, Fact
+from marketplace.store.terms import terms_of
+from prixfixe.protocol.deals import NO_BUNDLE, Fact
 from prixfixe.protocol.typed_data import format_bytes32
 
-_NO_BUNDLE = bytes(32)
+# Made once: making a statement takes longer than running it.
+_PRODUCTS: Final = select(jobs.c.id, jobs.c.product).where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
+_CLEARED: Final = (
+    select(chain_events.c.transaction, chain_events.c.log_index, chain_events.c.data)
+    .where(chain_events.c.block.in_(bindparam("blocks", expanding=True)), chain_events.c.name == "Cleared")
+    .order_by(chain_events.c.block, chain_events.c.log_index.desc())
+)
+_TRADE: Final = insert(trades)
 
 
-def lot_traded(connection: Connection, row: RowMapping, fact: int, where: dict[str, Any]) -> None:
-    """The deal of `row` was settled at `where`: one trade for each leg that signed and was paid.
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A deal that was settled. row: of `deals`. fact: packed. where: `receipt.TransactionReference` as
+    JSON."""
 
-    fact: packed. A settlement that paid nothing is no trade."""
-    deal, settled = Deal.from_json(row["deal"]), Fact.unpack(fact)
-    product = _product(connection, row["job"])
-    if settled.done == 0 or product is None:
-        return
-    batch = _batch(connection, row["opened"]) if deal.bundle == _NO_BUNDLE else None
-    kind = "bundle" if deal.bundle != _NO_BUNDLE else "flat" if batch is None else "auction"
-    connection.execute(
-        insert(trades),
-        [
+    row: RowMapping
+    fact: int
+    where: dict[str, Any]
+
+
+def lots_traded(connection: Connection, paid: Sequence[Paid]) -> None:
+    """One trade for each leg that signed and was paid. A settlement that paid nothing is no trade."""
+    of = list({each.row["job"] for each in paid})
+    products = {row.id: row.product for row in connection.execute(_PRODUCTS, {"jobs": of})}
+    cleared = _cleared(connection, paid)
+    rows = []
+    for each in paid:
+        row, where, settled = each.row, each.where, Fact.unpack(each.fact)
+        deal, product = terms_of(row), products.get(row["job"])
+        if settled.done == 0 or product is None:
+            continue
+        batch = _batch(cleared, row["opened"]) if deal.bundle == NO_BUNDLE else None
+        kind = "bundle" if deal.bundle != NO_BUNDLE else "flat" if batch is None else "auction"
+        rows += [
             {
                 "block": where["block"],
                 "log_index": where["log_index"],
@@ -52,8 +73,9 @@ def lot_traded(connection: Connection, row: RowMapping, fact: int, where: dict[s
             }
             for at, leg in enumerate(deal.legs)
             if settled.signed >> at & 1
-        ],
-    )
+        ]
+    if rows:
+        connection.execute(_TRADE, rows)
 
 
 def lot_untraded(connection: Connection, deal: str, opening: int) -> None:
@@ -70,23 +92,16 @@ def executed(*columns: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-def _product(connection: Connection, job: str) -> str | None:
-    """What was sold, 0x-hex."""
-    return connection.execute(select(jobs.c.product).where(jobs.c.id == job)).scalar_one_or_none()
+def _cleared(connection: Connection, paid: Sequence[Paid]) -> Sequence[Any]:
+    """Every `Cleared` of the blocks in which these deals were opened, newest first."""
+    blocks = {each.row["opened"]["block"] for each in paid if terms_of(each.row).bundle == NO_BUNDLE}
+    return connection.execute(_CLEARED, {"blocks": list(blocks)}).all() if blocks else ()
 
 
-def _batch(connection: Connection, opened: dict[str, Any]) -> str | None:
-    """The published batch that opened the deal: named by `Cleared`, which goes before its deals in their
+def _batch(cleared: Sequence[Any], opened: dict[str, Any]) -> str | None:
+    """The published batch that opened a deal: named by `Cleared`, which goes before its deals in their
     transaction."""
-    cleared = connection.execute(
-        select(chain_events.c.data)
-        .where(
-            chain_events.c.block == opened["block"],
-            chain_events.c.transaction == opened["transaction"],
-            chain_events.c.log_index < opened["log_index"],
-            chain_events.c.name == "Cleared",
-        )
-        .order_by(chain_events.c.log_index.desc())
-        .limit(1)
-    ).scalar_one_or_none()
-    return None if cleared is None else str(cleared["batch"])
+    for row in cleared:
+        if row.transaction == opened["transaction"] and row.log_index < opened["log_index"]:
+            return str(row.data["batch"])
+    return None

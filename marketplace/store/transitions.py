@@ -10,7 +10,7 @@ leave with the commit.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -19,11 +19,11 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox, states
 from marketplace.store.database import notify
-from marketplace.store.events import add_event, add_events
+from marketplace.store.events import Kind, add_event, add_events
 from marketplace.store.moves import amend, move, move_each, moving
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
+from marketplace.store.terms import terms_of
 from prixfixe.errors import Conflict, NotFound
-from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.orders import Order, Purchase
 from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.typed_data import format_bytes32
@@ -49,6 +49,26 @@ _SAY: Final = update(jobs).where(jobs.c.id == bindparam("of")).values(stage=bind
 _LOTS: Final = select(lots.c.job, lots.c.lot, lots.c.state, lots.c.tries).where(
     tuple_(lots.c.job, lots.c.lot).in_(bindparam("lots", expanding=True))
 )
+_NAMES: Final = select(workers.c.key, workers.c.name).where(
+    workers.c.key.in_(bindparam("keys", expanding=True))
+)
+_ENDS: Final = (
+    select(lots.c.job, lots.c.state).where(lots.c.job.in_(bindparam("jobs", expanding=True))).distinct()
+)
+_KEPT: Final = select(deals.c.job, deals.c.id, deals.c.deal, deals.c.returned).where(
+    deals.c.job.in_(bindparam("jobs", expanding=True)), deals.c.state.in_(("settled", "disputed"))
+)
+_UNDONE: Final = (
+    select(
+        tasks.c.job,
+        func.count().label("total"),
+        func.count().filter(tasks.c.state == "failed").label("failed"),
+        func.min(tasks.c.position).filter(tasks.c.state == "failed").label("first"),
+    )
+    .where(tasks.c.job.in_(bindparam("jobs", expanding=True)))
+    .group_by(tasks.c.job)
+)
+_REASONS: Final = select(jobs.c.id, jobs.c.reason).where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
 Fault: TypeAlias = Literal["none", "customer", "provider", "platform"]
 ALIVE: Final = states.ATTEMPT_LOST.sources  # attempts whose worker is at it
 _UNSTARTED: Final = ("assigned", "lost")  # attempts that do not keep their customer from taking a lot back
@@ -145,7 +165,7 @@ def job_cancelled(connection: Connection, job: str, reason: Reason = _CANCELLED)
     told = reason.model_dump(mode="json")
     connection.execute(update(lots).where(lots.c.job == job).values(reason=told))
     connection.execute(update(jobs).where(jobs.c.id == job).values(reason=told))
-    _end_job(connection, job)
+    _end_jobs(connection, [job])
     notify(connection, "lots")
 
 
@@ -227,15 +247,20 @@ def stages_said(connection: Connection, stages: Mapping[str, str]) -> None:
 # --- lots ---------------------------------------------------------------------------------------------------
 
 
+def lots_of(connection: Connection, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Any]:
+    """State and tries of these lots (job and index)."""
+    found = connection.execute(_LOTS, {"lots": list(wanted)}) if wanted else ()
+    return {(row.job, row.lot): row for row in found}
+
+
 def lots_matched(
     connection: Connection, wishes: Mapping[tuple[str, int], Sequence[dict[str, Any]]]
 ) -> list[tuple[str, int]]:
     """free -> matching, with a `match` of each in the outbox. wishes: by job and lot, `{"worker", "ask",
     "signature"}` one a leg. Gives those that are matched: one that is not free any more, or of which a match
     is under way, is left as it is."""
-    found = connection.execute(_LOTS, {"lots": list(wishes)}) if wishes else ()
-    state = {(row.job, row.lot): row.state for row in found}
-    free = [lot for lot in wishes if state.get(lot) == "free"]
+    found = lots_of(connection, list(wishes))
+    free = [lot for lot in wishes if lot in found and found[lot].state == "free"]
     queued = outbox.queue_matches(
         connection, [{"job": job, "lot": lot, "asks": list(wishes[job, lot])} for job, lot in free]
     )
@@ -305,61 +330,72 @@ def lot_ended(
     connection.execute(
         update(jobs).where(jobs.c.id == job, jobs.c.state.in_(("queued", "running"))).values(reason=told)
     )
-    _end_job(connection, job)
+    _end_jobs(connection, [job])
 
 
-def lot_settled(connection: Connection, job: str, lot: int) -> None:
+def lots_settled(connection: Connection, settled: Sequence[tuple[str, int]]) -> None:
     """open -> settled. The last lot's end ends the job."""
-    move(connection, states.LOT_SETTLED, {"job": job, "lot": lot}, waiting_reason=None)
-    _end_job(connection, job)
+    keys = [{"job": job, "lot": lot} for job, lot in settled]
+    move_each(connection, states.LOT_SETTLED, keys, [{"waiting_reason": None}] * len(keys))
+    _end_jobs(connection, dict.fromkeys(job for job, _ in settled))
 
 
-def _end_job(connection: Connection, job: str) -> None:
-    """queued or running -> settled or refunded, when no lot is left to do. The one place where a job
-    ends."""
+def _end_jobs(connection: Connection, of: Iterable[str]) -> None:
+    """queued or running -> settled or refunded, of those of which no lot is left to do. The one place where a
+    job ends."""
     # The database tells them apart: a job may have thousands of lots, and each of them asks here at its end.
-    ends = connection.execute(select(lots.c.state).where(lots.c.job == job).distinct()).scalars().all()
-    if any(end not in ("settled", "ended") for end in ends):
+    ends: dict[str, set[str]] = {job: set() for job in of}
+    for row in connection.execute(_ENDS, {"jobs": list(ends)}) if ends else ():
+        ends[row.job].add(row.state)
+    over = [job for job in ends if ends[job] <= {"settled", "ended"}]
+    if not over:
         return
-    how = states.JOB_SETTLED if "settled" in ends else states.JOB_REFUNDED
-    kept = charged(connection, job)
-    values: dict[str, Any] = {"charged": kept, "ended_at": int(time.time()), "stage": ""}
-    if all(end == "settled" for end in ends):
-        values |= {"reason": _not_done(connection, job), "progress": 1.0}
-    move(connection, how, {"id": job}, **values)
-    reason = connection.execute(select(jobs.c.reason).where(jobs.c.id == job)).scalar_one()
-    add_event(connection, job, "state", {"state": how.target, "stage": ""})
-    add_event(connection, job, "end", {"state": how.target, "charged": str(kept), "reason": reason})
+    kept, now = charges(connection, over), int(time.time())
+    whole = [job for job in over if ends[job] == {"settled"}]
+    reasons = _not_done(connection, whole)
+    told = {job: {"charged": kept[job], "ended_at": now, "stage": ""} for job in over}
+    values = [told[job] | {"reason": reasons[job], "progress": 1.0} for job in whole]
+    move_each(connection, states.JOB_SETTLED, [{"id": job} for job in whole], values)
+    rest = [job for job in over if job not in reasons]
+    for how in (states.JOB_SETTLED, states.JOB_REFUNDED):
+        some = [job for job in rest if ("settled" in ends[job]) == (how is states.JOB_SETTLED)]
+        move_each(connection, how, [{"id": job} for job in some], [told[job] for job in some])
+    if rest:
+        reasons |= {row.id: row.reason for row in connection.execute(_REASONS, {"jobs": rest})}
+    news: list[tuple[str, Kind, dict[str, Any]]] = []
+    for job in over:
+        state = "settled" if "settled" in ends[job] else "refunded"
+        end = {"state": state, "charged": str(kept[job]), "reason": reasons[job]}
+        news.append((job, "state", {"state": state, "stage": ""}))
+        news.append((job, "end", end))
+    add_events(connection, news)
 
 
-def _not_done(connection: Connection, job: str) -> dict[str, Any] | None:
-    """The reason of a job of which every lot is paid, and not every task."""
-    total, failed, first = connection.execute(
-        select(
-            func.count(),
-            func.count().filter(tasks.c.state == "failed"),
-            func.min(tasks.c.position).filter(tasks.c.state == "failed"),
-        ).where(tasks.c.job == job)
-    ).one()
-    if not failed:
-        return None
-    reason = Reason(
-        code="tasks-failed",
-        message=f"{failed} of {total} tasks failed, the first of them task {first}",
-        hint="the receipt names each, with its reason; what was not done was not charged",
-    )
-    return reason.model_dump(mode="json")
+def _not_done(connection: Connection, of: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+    """The reasons of jobs of which every lot is paid; None of one of which every task is."""
+    reasons: dict[str, dict[str, Any] | None] = {}
+    for row in connection.execute(_UNDONE, {"jobs": list(of)}) if of else ():
+        reason = Reason(
+            code="tasks-failed",
+            message=f"{row.failed} of {row.total} tasks failed, the first of them task {row.first}",
+            hint="the receipt names each, with its reason; what was not done was not charged",
+        )
+        reasons[row.job] = reason.model_dump(mode="json") if row.failed else None
+    return reasons
 
 
 def charged(connection: Connection, job: str) -> int:
     """What the contract has kept of a job's money: the price of the settled deals less what they returned.
     One that is disputed still counts; one that was found guilty does not."""
-    paid = connection.execute(
-        select(deals.c.deal, deals.c.returned).where(
-            deals.c.job == job, deals.c.state.in_(("settled", "disputed"))
-        )
-    ).all()
-    return sum(Deal.from_json(row.deal).total.units - row.returned for row in paid)
+    return charges(connection, [job])[job]
+
+
+def charges(connection: Connection, of: Sequence[str]) -> dict[str, int]:
+    """As `charged`, of several jobs."""
+    kept = dict.fromkeys(of, 0)
+    for row in connection.execute(_KEPT, {"jobs": list(of)}).mappings():
+        kept[row["job"]] += terms_of(row).total.units - row["returned"]
+    return kept
 
 
 # --- attempts and tasks -------------------------------------------------------------------------------------
@@ -466,8 +502,14 @@ def fault_is_the_providers(status: int | None, reason: Reason | None) -> bool:
 
 def worker_name(connection: Connection, key: str) -> str:
     """What people call a worker; its key when it never registered."""
-    name = connection.execute(select(workers.c.name).where(workers.c.key == key)).scalar_one_or_none()
-    return str(name or key)
+    return worker_names(connection, [key])[key]
+
+
+def worker_names(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
+    """As `worker_name`, of several."""
+    names = {key: key for key in keys}
+    found = connection.execute(_NAMES, {"keys": list(names)}) if names else ()
+    return names | {row.key: str(row.name or row.key) for row in found}
 
 
 def _running_names(connection: Connection, row: RowMapping) -> list[str]:
@@ -481,7 +523,7 @@ def _running_names(connection: Connection, row: RowMapping) -> list[str]:
         )
         .order_by(attempts.c.started_at, attempts.c.id)
     )
-    return sorted(worker_name(connection, key) for key in connection.execute(query).scalars())
+    return sorted(worker_names(connection, connection.execute(query).scalars()).values())
 
 
 def attempt_row(connection: Connection, attempt: str) -> RowMapping:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from marketplace.store import deals as deal_events
-from marketplace.store import outbox, transitions
+from marketplace.store import openings, outbox, transitions
 from marketplace.store.tables import attempts, deals, job_events, tasks
 from prixfixe.errors import Conflict
 from prixfixe.protocol.deals import Deal, Fact
@@ -38,16 +38,20 @@ def test_a_job_of_several_lots_ends_with_the_last_and_is_charged_for_the_settled
     ids = [row["id"] for row in service.rows(deals, deals.c.lot)]
     with service.store.write() as connection:
         for place, deal in enumerate(ids[:2]):
-            deal_events.deal_settled(
+            deal_events.deals_settled(
                 connection,
-                deal,
-                root="0x" + "22" * 32,
-                done=1,
-                paid=1,
-                returned=0,
-                fact=FACT,
-                signatures=None,
-                where={**WHERE, "log_index": place},
+                [
+                    deal_events.Settled(
+                        deal,
+                        root="0x" + "22" * 32,
+                        done=1,
+                        paid=1,
+                        returned=0,
+                        fact=FACT,
+                        signatures=None,
+                        where={**WHERE, "log_index": place},
+                    )
+                ],
             )
     assert service.job(job)["state"] == "running"
     lost = Reason(code="gone", message="nobody can run the third", fault="provider")
@@ -63,16 +67,20 @@ def test_an_event_that_comes_twice_moves_nothing_twice(service: Service) -> None
     deal = service.rows(deals)[0]["id"]
     for _ in range(2):
         with service.store.write() as connection:
-            deal_events.deal_settled(
+            deal_events.deals_settled(
                 connection,
-                deal,
-                root="0x" + "22" * 32,
-                done=1,
-                paid=1,
-                returned=0,
-                fact=FACT,
-                signatures=None,
-                where=WHERE,
+                [
+                    deal_events.Settled(
+                        deal,
+                        root="0x" + "22" * 32,
+                        done=1,
+                        paid=1,
+                        returned=0,
+                        fact=FACT,
+                        signatures=None,
+                        where=WHERE,
+                    )
+                ],
             )
     assert service.job(job)["charged"] == PRICE.units
     assert [event["kind"] for event in service.rows(job_events)].count("end") == 1
@@ -136,16 +144,20 @@ def test_the_report_of_a_worker_that_settled_by_itself_brings_the_outputs(servic
     from tests.support.scheduling import OUTPUTS
 
     with service.store.write() as connection:
-        deal_events.deal_settled(
+        deal_events.deals_settled(
             connection,
-            deal["id"],
-            root="0x" + merkle_root([leaf(0, 0, OUTPUTS.digest)]).hex(),
-            done=1,
-            paid=1,
-            returned=0,
-            fact=FACT,
-            signatures=None,
-            where=WHERE,
+            [
+                deal_events.Settled(
+                    deal["id"],
+                    root="0x" + merkle_root([leaf(0, 0, OUTPUTS.digest)]).hex(),
+                    done=1,
+                    paid=1,
+                    returned=0,
+                    fact=FACT,
+                    signatures=None,
+                    where=WHERE,
+                )
+            ],
         )
     assert service.job(other)["state"] == "settled"
     service.report(worker, attempt=attempt["id"])
@@ -186,7 +198,7 @@ def test_after_three_workers_a_lot_ends_with_the_last_reason(service: Service) -
     for opening in range(1, 4):
         with service.store.write() as connection:
             if opening > 1:
-                deal_events.deal_opened(connection, deal, row["due"], WHERE)
+                openings.deals_opened(connection, [openings.Opened(deal, row["due"], WHERE)])
             deal_events.deal_expired(connection, row["id"], returned=PRICE.units, where=WHERE)
     ended = service.job(job)
     assert (ended["state"], ended["charged"]) == ("refunded", 0)

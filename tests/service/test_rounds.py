@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
-from marketplace.store import rounds
+from marketplace.store import openings, rounds
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, lots, transactions, workers
 from marketplace.store.tables import rounds as round_table
@@ -132,7 +132,7 @@ def matched(world: World) -> list[Replica]:
     deal = world.open_deal(job, people=legs, quorum=2)
     found = []
     for at, (key, provider) in enumerate(people):
-        attempt = chain_deals.attempt_id(format_bytes32(deal.id), 1, key.address)
+        attempt = openings.attempt_id(format_bytes32(deal.id), 1, key.address)
         found.append(Replica(world, deal, key, provider, attempt, bytes([at + 1]) * 32))
     return found
 
@@ -367,16 +367,20 @@ def test_the_receipt_names_each_leg_and_its_sum_is_exact(world: World, three: li
     assert queued is not None
     fact = Fact(done=1, signed=0b110, time=where(2)["time"])
     with world.store.write() as connection:
-        chain_deals.deal_settled(
+        chain_deals.deals_settled(
             connection,
-            format_bytes32(deal.id),
-            root=queued["root"],
-            done=1,
-            paid=2 * DOLLAR,
-            returned=deal.given_back(1, 0b110).units,
-            fact=fact.pack(),
-            signatures=queued["signatures"],
-            where=where(2),
+            [
+                chain_deals.Settled(
+                    format_bytes32(deal.id),
+                    root=queued["root"],
+                    done=1,
+                    paid=2 * DOLLAR,
+                    returned=deal.given_back(1, 0b110).units,
+                    fact=fact.pack(),
+                    signatures=queued["signatures"],
+                    where=where(2),
+                )
+            ],
         )
     from prixfixe.client.verification import parse_receipt, verify
 

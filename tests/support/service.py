@@ -20,6 +20,7 @@ from marketplace.chain import AccountView, ChainView
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store import deals as chain_deals
+from marketplace.store import openings
 from marketplace.store.tables import jobs
 from marketplace.store.transitions import lots_matched
 from prixfixe.errors import Unavailable
@@ -330,7 +331,9 @@ class World:
         )
         with self.store.write() as connection:
             lots_matched(connection, {(job, lot): [self.ask().model_dump(mode="json")]})
-            chain_deals.deal_opened(connection, deal, Due(deadline).pack(), where(1 + 2 * lot))
+            openings.deals_opened(
+                connection, [openings.Opened(deal, Due(deadline).pack(), where(1 + 2 * lot))]
+            )
         return deal
 
     def assignment(self) -> wire.Assignment:
@@ -418,16 +421,20 @@ def where(block: int) -> dict[str, Any]:
 def settle_on_chain(world: World, deal: Deal, report: LotReport) -> None:
     """What the indexer does at `Settled`."""
     with world.store.write() as connection:
-        chain_deals.deal_settled(
+        chain_deals.deals_settled(
             connection,
-            format_bytes32(deal.id),
-            root=format_bytes32(report.result.root),
-            done=(done := report.result.done),
-            paid=DOLLAR * done,
-            returned=deal.given_back(done, 1).units,
-            fact=Fact(done, 1, (place := where(2 + 2 * deal.lot))["time"]).pack(),
-            signatures=[report.signature],
-            where=place,
+            [
+                chain_deals.Settled(
+                    format_bytes32(deal.id),
+                    root=format_bytes32(report.result.root),
+                    done=(done := report.result.done),
+                    paid=DOLLAR * done,
+                    returned=deal.given_back(done, 1).units,
+                    fact=Fact(done, 1, (place := where(2 + 2 * deal.lot))["time"]).pack(),
+                    signatures=[report.signature],
+                    where=place,
+                )
+            ],
         )
 
 
