@@ -2,7 +2,7 @@
 
 The one place where they are written. `tables` makes the CHECKs and the triggers from it, so the database
 itself refuses a change that is no transition here, whoever asks for it; the functions of the same names in
-`transitions`, `deals`, `disputes`, `rounds`, `reports`, `rewind` and `outbox` take their old and new states
+`transitions`, `openings`, `deals`, `disputes`, `rounds`, `reports`, `rewind` and `outbox` take their states
 from it; docs/states.md is drawn from it. A new or changed transition needs a migration that makes its
 table's trigger anew (`refusals` gives the statements), and so does a step that has SQLite copy the table.
 """
