@@ -30,18 +30,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
-from operator import attrgetter
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, Generic, Literal, NamedTuple
 
 from prixfixe.market.book import Buy, Sell
-from prixfixe.market.spreading import Spreading
+from prixfixe.market.spreading import Order, Ranking, Spreading
 
 BPS: Final = 10_000
 WHOLE_ROUNDS: Final = 16
 SHORTEST_BATCH: Final = 1.0  # seconds
 LONGEST_BATCH: Final = 5.0
 
-Order = TypeVar("Order", Buy, Sell)
 Exclusion = Literal[
     "admits no provider that is here",
     "admits no customer that is here",
@@ -127,26 +125,30 @@ def _no_collector() -> Iterator[None]:
 
 
 def _clear(buys: Iterable[Buy], sells: Iterable[Sell], seed: bytes, collar: Collar) -> Cleared:
-    bids = sorted([buy for buy in buys if buy.lots > 0], key=_fall)
-    asks = sorted([sell for sell in sells if sell.slots > 0], key=attrgetter("price"))
-    _equals_by_id(bids, [buy.limit for buy in bids])
-    _equals_by_id(asks, [sell.price for sell in asks])
+    bids = [buy for buy in buys if buy.lots > 0]
+    asks = [sell for sell in sells if sell.slots > 0]
     excluded: dict[bytes, Exclusion] = {}
     rounds = 0
     while True:
         rounds += 1
         live_bids, live_asks, alone = _able(bids, asks)
-        price = _price(live_bids, live_asks, collar)
+        lots = [buy.lots for buy in live_bids]
+        legs = [buy.lots * buy.replicas for buy in live_bids]
+        slots = _slots_that_count(live_asks, sum(lots))
+        demand = _Ranked(live_bids, [-buy.limit for buy in live_bids], legs)
+        supply = _Ranked(live_asks, [sell.price for sell in live_asks], slots)
+        price = _price(demand, supply, collar)
         if price is None:
             return Cleared(None, (), excluded | alone)
-        taking = live_bids[: bisect_right(live_bids, -price, key=_fall)]
-        giving = live_asks[: bisect_right(live_asks, price, key=attrgetter("price"))]
-        spreading = Spreading(taking, giving, seed)
+        taking = demand.up_to(-price)
+        legs_taken = demand.units[len(taking[0])]
+        lots_taken = sum([buy.lots for buy in live_bids if buy.limit >= price])
+        spreading = Spreading(taking, supply.up_to(price), seed, legs_taken, lots_taken)
         fills = spreading.fills()
         short = spreading.short()
         if not short:
             done = tuple(
-                [Fill(bid, lot, legs) for bid in sorted(fills) for lot, legs in enumerate(fills[bid])]
+                [Fill(bid, lot, legs_) for bid in sorted(fills) for lot, legs_ in enumerate(fills[bid])]
             )
             return Cleared(price if done else None, done, excluded | alone)
         left_out = set(short if rounds > WHOLE_ROUNDS else short[:1])
@@ -155,23 +157,24 @@ def _clear(buys: Iterable[Buy], sells: Iterable[Sell], seed: bytes, collar: Coll
         bids = [buy for buy in bids if buy.id not in left_out]
 
 
-def _equals_by_id(orders: list[Order], values: list[int]) -> None:
-    """Puts orders of one value, which stand together, into the order of their ids: cheaper than sorting all
-    by id, since few are equal in a large book."""
-    same = [at for at in range(1, len(values)) if values[at] == values[at - 1]]
-    end = 0
-    for at in same:
-        if at < end:
-            continue
-        end = at + 1
-        while end < len(values) and values[end] == values[at]:
-            end += 1
-        orders[at - 1 : end] = sorted(orders[at - 1 : end], key=attrgetter("id"))
+class _Ranked(Generic[Order]):
+    """One side of a book, best first: limits negated, or prices.
 
+    A large book costs little but waiting for orders that lie anywhere in memory. So what the price needs is
+    read in the order in which they were given, which is mostly the order in which they lie, ranked by their
+    places, and only the orders that trade are fetched in the order of their values."""
 
-def _fall(buy: Buy) -> int:
-    """Ascends where the limits descend."""
-    return -buy.limit
+    def __init__(self, orders: list[Order], values: list[int], units: list[int]) -> None:
+        places: list[int] = sorted(range(len(values)), key=values.__getitem__)
+        self._orders: list[Order] = orders
+        self._places = places
+        self.values: list[int] = list(map(values.__getitem__, places))
+        self.units: list[int] = [0, *accumulate(map(units.__getitem__, places))]  # of the first so many
+
+    def up_to(self, value: int) -> Ranking[Order]:
+        """The orders that are as good as this or better."""
+        end = bisect_right(self.values, value)
+        return list(map(self._orders.__getitem__, self._places[:end])), self.values[:end]
 
 
 def _able(bids: list[Buy], asks: list[Sell]) -> tuple[list[Buy], list[Sell], dict[bytes, Exclusion]]:
@@ -211,15 +214,11 @@ def _able(bids: list[Buy], asks: list[Sell]) -> tuple[list[Buy], list[Sell], dic
     return able_bids, asks, excluded
 
 
-def _price(bids: list[Buy], asks: list[Sell], collar: Collar) -> int | None:
-    """The middle of the marginal pair inside the collar; None when no bid reaches an ask there. bids: highest
-    first. asks: lowest first."""
-    if not bids or not asks:
+def _price(bids: _Ranked[Buy], asks: _Ranked[Sell], collar: Collar) -> int | None:
+    """The middle of the marginal pair inside the collar; None when no bid reaches an ask there."""
+    limits, wanted, prices, offered = bids.values, bids.units, asks.values, asks.units
+    if not limits or not prices:
         return None
-    limits = [-buy.limit for buy in bids]
-    wanted = [0, *accumulate([buy.lots * buy.replicas for buy in bids])]
-    prices = [sell.price for sell in asks]
-    offered = [0, *accumulate(_slots_that_count(asks, sum([buy.lots for buy in bids])))]
 
     def surplus(value: int) -> int:
         """Legs that would pay `value` less the slots that ask for less; falls as the value rises."""
@@ -235,7 +234,7 @@ def _price(bids: list[Buy], asks: list[Sell], collar: Collar) -> int | None:
     # As many legs and slots are worth the M-th highest value or more as there are slots: surplus 0. There is
     # an (M+1)-th, with a surplus of 1, because there is at least one bid.
     price = collar.clamp((highest(0) + highest(1)) // 2)
-    return price if bids[0].limit >= price >= asks[0].price else None
+    return price if -limits[0] >= price >= prices[0] else None
 
 
 def _slots_that_count(asks: list[Sell], lots: int) -> list[int]:
@@ -246,8 +245,9 @@ def _slots_that_count(asks: list[Sell], lots: int) -> list[int]:
         of_provider[sell.provider] = of_provider.get(sell.provider, 0) + sell.slots
     left = {provider: lots for provider, total in of_provider.items() if total > lots}
     if left:
-        for at, sell in enumerate(asks):
-            if sell.provider in left:
-                slots[at] = min(sell.slots, left[sell.provider])
-                left[sell.provider] -= slots[at]
+        cut = [at for at, sell in enumerate(asks) if sell.provider in left]
+        for at in sorted(cut, key=lambda at: asks[at].price):
+            sell = asks[at]
+            slots[at] = min(sell.slots, left[sell.provider])
+            left[sell.provider] -= slots[at]
     return slots

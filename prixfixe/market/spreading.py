@@ -3,89 +3,97 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
+from typing import TypeVar
 
 from prixfixe.market.book import Buy, Sell
 
+Order = TypeVar("Order", Buy, Sell)
+Ranking = tuple[list[Order], list[int]]  # orders, and for each of them what they are sorted by
+
 
 class Spreading:
-    """Gives lots their legs, at a price that all of them accept. bids: highest limit first. asks: lowest
-    price first. Both by id among equals."""
+    """Gives lots their legs, at a price that all of them accept. bids: highest limit first, with what rises
+    as the limits fall. asks: lowest price first, with the prices. legs, lots: of all the bids together.
 
-    def __init__(self, bids: list[Buy], asks: list[Sell], seed: bytes) -> None:
-        self._bids = bids
+    What lies far apart in memory is looked at once: a bid when its lots are served, an ask when it is chosen.
+    """
+
+    def __init__(self, bids: Ranking[Buy], asks: Ranking[Sell], seed: bytes, legs: int, lots: int) -> None:
+        self._bids, self._limits = bids
+        self._asks, self._prices = asks
+        self._legs = legs
+        self._lots = lots
         self._tie = _Tie(seed)
-        self._asks = asks
         self._filled: dict[bytes, list[tuple[bytes, ...]]] = {}
-        self._line: list[Buy] = []
+        self._whole: dict[bytes, int] = {}  # the lots of each bid that wants all, in the order of serving
 
     def short(self) -> list[bytes]:
         """The bids marked `whole` that are not, in the order in which they were served."""
-        line = dict.fromkeys(buy.id for buy in self._line if buy.whole)
-        lots = {buy.id: buy.lots for buy in self._bids if buy.whole}
-        return [each for each in line if len(self._filled.get(each, ())) < lots[each]]
+        return [bid for bid, lots in self._whole.items() if len(self._filled.get(bid, ())) < lots]
 
     def fills(self) -> dict[bytes, list[tuple[bytes, ...]]]:
         """For each bid the asks of each of its lots that found enough providers."""
-        queue = self._line = self._queue()
-        chosen, rest = self._chosen(sum([buy.replicas for buy in queue]), len(queue))
-        stock = _Stock(chosen)
-        waiting = self._serve(queue, stock)
+        stock = _Stock()
+        rest = self._choose(stock)
+        waiting = self._serve(self._queue(), stock)
         if waiting and rest:
             stock.add(rest)
             self._serve(waiting, stock)
         return self._filled
 
-    def _queue(self) -> list[Buy]:
+    def _queue(self) -> Iterator[Buy]:
         """The bid of every lot that is asked for: highest limit first, then by hash."""
         bids = self._bids
-        queue: list[Buy] = []
-        start = 0
-        while start < len(bids):
-            limit = bids[start].limit
-            end = start + 1
-            while end < len(bids) and bids[end].limit == limit:
-                end += 1
+        for start, end in _levels(self._limits):
             if end - start == 1:
-                queue += bids[start:end] * bids[start].lots
+                buy = bids[start]
+                if buy.whole:
+                    self._whole[buy.id] = buy.lots
+                for _ in range(buy.lots):
+                    yield buy
             else:
                 by_id = {buy.id: buy for buy in bids[start:end]}
                 units = ((buy.id, buy.lots, buy.whole) for buy in by_id.values())
-                queue += [by_id[each] for each in self._tie.order(units)]
-            start = end
-        return queue
+                for each in self._tie.order(units):
+                    buy = by_id[each]
+                    if buy.whole:
+                        self._whole[each] = buy.lots
+                    yield buy
 
-    def _chosen(self, legs: int, lots: int) -> tuple[list[tuple[Sell, int]], list[tuple[Sell, int]]]:
-        """The cheapest slots that `legs` legs need, ties by hash, and those that are left over."""
+    def _choose(self, stock: _Stock) -> list[tuple[Sell, int]]:
+        """Puts the cheapest slots that all legs need into the stock, ties by hash; those that are left
+        over."""
         asks = self._asks
-        chosen: list[tuple[Sell, int]] = []
+        legs, lots = self._legs, self._lots
         rest: list[tuple[Sell, int]] = []
         of_provider: dict[str, int] = {}
-        start = 0
-        while legs > 0 and start < len(asks):
-            price = asks[start].price
-            end = start + 1
-            while end < len(asks) and asks[end].price == price:
-                end += 1
-            if end - start > 1 and sum(min(sell.slots, lots) for sell in asks[start:end]) > legs:
-                counts = self._shared(asks[start:end], legs, lots, of_provider)
+        for start, end in _levels(self._prices):
+            level = asks[start:end]
+            if len(level) > 1:
+                level.sort(key=attrgetter("id"))
+            if legs <= 0:
+                rest += [(sell, sell.slots) for sell in level]
+                continue
+            if len(level) > 1 and sum([min(sell.slots, lots) for sell in level]) > legs:
+                counts = self._shared(level, legs, lots, of_provider)
             else:
                 counts = []
-                for sell in asks[start:end]:
+                for sell in level:
                     used = of_provider.get(sell.provider, 0)
                     count = min(sell.slots, lots - used)
                     of_provider[sell.provider] = used + count
                     counts.append(count)
-            for sell, count in zip(asks[start:end], counts, strict=True):
+            for sell, count in zip(level, counts, strict=True):
                 legs -= count
                 if count:
-                    chosen.append((sell, count))
+                    stock.put(sell, count)
                 if count < sell.slots:
                     rest.append((sell, sell.slots - count))
-            start = end
-        rest += [(sell, sell.slots) for sell in asks[start:]]
-        return chosen, rest
+        return rest
 
     def _shared(self, level: Sequence[Sell], legs: int, lots: int, of_provider: dict[str, int]) -> list[int]:
         """How many slots each ask of the marginal price gives, by hash; counted to its provider."""
@@ -99,19 +107,32 @@ class Spreading:
                 legs -= 1
         return list(counts.values())
 
-    def _serve(self, queue: Sequence[Buy], stock: _Stock) -> list[Buy]:
+    def _serve(self, queue: Iterable[Buy], stock: _Stock) -> list[Buy]:
         """Gives legs to lots in their order; the lots that found too few providers."""
         waiting = []
         filled = self._filled
+        last, lots = b"", list[tuple[bytes, ...]]()
         for buy in queue:
             legs = stock.take(buy)
             if legs is None:
                 waiting.append(buy)
-            elif buy.id in filled:
-                filled[buy.id].append(legs)
-            else:
-                filled[buy.id] = [legs]
+                continue
+            if buy.id is not last:
+                last = buy.id
+                lots = filled.setdefault(last, [])
+            lots.append(legs)
         return waiting
+
+
+def _levels(values: list[int]) -> Iterator[tuple[int, int]]:
+    """From where to before where each value stands, of sorted values."""
+    start = 0
+    for at in range(1, len(values)):
+        if values[at] != values[at - 1]:
+            yield start, at
+            start = at
+    if values:
+        yield start, len(values)
 
 
 class _Tie:
@@ -141,28 +162,29 @@ class _Tie:
 class _Slots:
     """What a provider has left for one kind of customer, all or one only; its cheapest ask goes first."""
 
-    __slots__ = ("_asks", "_at", "_used", "left", "provider")
+    __slots__ = ("_ask", "_here", "_next", "left", "provider")
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, ask: bytes, slots: int) -> None:
         self.provider = provider
-        self.left = 0
-        self._asks: list[tuple[bytes, int]] = []  # id and slots
-        self._at = 0  # the first ask that is not used up
-        self._used = 0  # how many of its slots are gone
+        self.left = slots
+        self._ask = ask
+        self._here = slots  # left of this ask
+        self._next: deque[tuple[bytes, int]] | None = None  # further asks and their slots
 
     def add(self, ask: bytes, slots: int) -> None:
-        self._asks.append((ask, slots))
+        if self._next is None:
+            self._next = deque()
+        self._next.append((ask, slots))
         self.left += slots
 
     def one(self) -> bytes:
         """Takes a slot."""
+        if not self._here:
+            assert self._next
+            self._ask, self._here = self._next.popleft()
         self.left -= 1
-        ask, slots = self._asks[self._at]
-        self._used += 1
-        if self._used == slots:
-            self._used = 0
-            self._at += 1
-        return ask
+        self._here -= 1
+        return self._ask
 
 
 class _MostFirst:
@@ -194,7 +216,7 @@ class _MostFirst:
                 slots = level.pop()
                 if slots.left != left:
                     self.push(slots)
-                elif slots.provider in avoided:
+                elif avoided and slots.provider in avoided:
                     aside.append(slots)
                 else:
                     found.append(slots)
@@ -220,20 +242,24 @@ class _MostFirst:
 class _Stock:
     """The slots that can still be taken, and for each list of providers who of them has most left."""
 
-    def __init__(self, slots: Iterable[tuple[Sell, int]]) -> None:
+    def __init__(self) -> None:
         self._open: dict[str, _Slots] = {}
         self._reserved: dict[str, dict[str, _Slots]] = {}
         self._admitted: dict[frozenset[str] | None, _MostFirst] = {}
-        self.add(slots)
+
+    def put(self, sell: Sell, count: int) -> None:
+        """So many more slots of an ask; asks come by price, before anything is taken."""
+        kind = self._open if sell.customer is None else self._reserved.setdefault(sell.customer, {})
+        provider = kind.get(sell.provider)
+        if provider is None:
+            kind[sell.provider] = _Slots(sell.provider, sell.id, count)
+        else:
+            provider.add(sell.id, count)
 
     def add(self, slots: Iterable[tuple[Sell, int]]) -> None:
-        """More slots, by price."""
+        """More slots, by price, after some were taken."""
         for sell, count in slots:
-            kind = self._open if sell.customer is None else self._reserved.setdefault(sell.customer, {})
-            provider = kind.get(sell.provider)
-            if provider is None:
-                provider = kind[sell.provider] = _Slots(sell.provider)
-            provider.add(sell.id, count)
+            self.put(sell, count)
         self._admitted.clear()
 
     def take(self, buy: Buy) -> tuple[bytes, ...] | None:
@@ -242,11 +268,12 @@ class _Stock:
         admitted = self._admitted.get(buy.providers)
         if admitted is None:
             admitted = self._admitted[buy.providers] = self._most_first(buy.providers)
-        if buy.customer in self._reserved:
+        customer = buy.customer
+        avoided: Collection[str] = (customer,) if customer in self._open else ()
+        own: list[_Slots] = []
+        if customer in self._reserved:
             own = self._reserved_for(buy)
-            avoided = [buy.customer, *(slots.provider for slots in own)]
-        else:
-            own, avoided = [], [buy.customer]
+            avoided = (*avoided, *(slots.provider for slots in own))
         others = admitted.pop(buy.replicas - len(own), avoided)
         legs = own + others if own else others
         taken = tuple([slots.one() for slots in legs]) if len(legs) == buy.replicas else None
