@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from sqlalchemy import insert, select
 
+from benchmarks.scaling import memory, schedulers
 from marketplace.chain import AccountView
 from marketplace.store import openings, transitions
 from marketplace.store.tables import asks, quotes, transactions, workers
@@ -202,9 +203,8 @@ def _ask(provider: str, key: str) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/bench scale", description=__doc__.splitlines()[0])
-    parser.parse_args()
+def measure_queue() -> dict[str, Any]:
+    """What this file's first lines tell."""
     found: dict[int, Measured] = {}
     for size in SIZES:
         with tempfile.TemporaryDirectory(prefix="prixfixe-bench-") as name:
@@ -220,7 +220,7 @@ def main() -> int:
         )
     least, most = found[SIZES[0]], found[SIZES[-1]]
     growth = most.milliseconds / least.milliseconds
-    result = {
+    return {
         "name": "scale",
         "value": round(growth, 3),
         "goal": GOAL_GROWTH,
@@ -230,6 +230,29 @@ def main() -> int:
         "task_ms": round(most.milliseconds, 2),
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/bench scale", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="queue",
+        choices=("queue", "schedulers", "memory"),
+        help="queue (default): a task in a long queue; schedulers: two of them beside one, on PostgreSQL;"
+        " memory: of the service, from a tenth of --tasks to all of them",
+    )
+    parser.add_argument("--turns", type=int, default=3, help="of schedulers (default 3)")
+    parser.add_argument("--orders", type=int, default=20, help="of schedulers, in each turn (default 20)")
+    parser.add_argument("--tasks", type=int, default=100_000, help="of memory (default 100,000)")
+    options = parser.parse_args()
+    if options.what == "schedulers":
+        result = schedulers.measure(options.turns, options.orders)
+    elif options.what == "memory":
+        result = memory.measure(options.tasks)
+    else:
+        result = measure_queue()
     print(json.dumps(result))
     return 0 if result["ok"] else 1
 

@@ -29,7 +29,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with signals.as_exceptions(), setup.ready(with_engine=True):
             env = environment({"PYTHONPATH": str(ROOT)})
-            return signals.run([VENV / "bin" / "python", BENCHMARKS / f"{chosen.name}.py", *options], env)
+            # -P: a benchmark may be called what a package is called.
+            return signals.run([VENV / "bin" / "python", "-P", BENCHMARKS / f"{chosen.name}.py", *options], env)
     except ScriptError as error:
         return setup.fail(error)
     except KeyboardInterrupt:
