@@ -7,7 +7,6 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, Text, cast, func, select
@@ -157,11 +156,26 @@ _MATCHING: Final = select(lots.c.job, lots.c.lot, lots.c["count"].label("tasks")
 _OPEN_DEALS: Final = select(cast(deals.c.deal, Text)).where(deals.c.state == "open")
 
 
-@lru_cache(maxsize=50_000)
-def _shares(deal: str) -> tuple[tuple[str, int], ...]:
-    """Each provider of a deal, as it is stored, with what it will be paid at most."""
+class _Shares:
+    """What each provider of the open deals will be paid at most, parsed once for as long as a deal is open:
+    all of them are read for every match, and their terms are long."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[str, int], ...]] = {}
+
+    def __call__(self, open_deals: Sequence[str]) -> list[tuple[tuple[str, int], ...]]:
+        """For each deal, as it is stored, its providers and pays."""
+        known = self._known
+        self._known = now = {deal: known.get(deal) or _parsed_shares(deal) for deal in open_deals}
+        return [now[deal] for deal in open_deals]
+
+
+def _parsed_shares(deal: str) -> tuple[tuple[str, int], ...]:
     told = json.loads(deal)
     return tuple((leg["provider"], int(leg["pay"]) * int(told["count"])) for leg in told["legs"])
+
+
+_shares = _Shares()
 
 
 def busy_slots(connection: Connection) -> Counter[str]:
@@ -192,8 +206,8 @@ def newcomers_open(connection: Connection, newcomers: Collection[str]) -> dict[s
     total = dict.fromkeys(newcomers, 0)
     if not total:
         return total
-    for (terms,) in connection.execute(_OPEN_DEALS):
-        for provider, value in _shares(terms):
+    for legs in _shares(connection.execute(_OPEN_DEALS).scalars().all()):
+        for provider, value in legs:
             if provider in total:
                 total[provider] += value
     matching = connection.execute(_MATCHING).all()
