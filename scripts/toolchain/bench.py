@@ -30,7 +30,9 @@ def main(words: Sequence[str] | None = None) -> int:
         with signals.as_exceptions(), setup.ready(with_engine=True):
             env = environment({"PYTHONPATH": str(ROOT)})
             # -P: a benchmark may be called what a package is called.
-            return signals.run([VENV / "bin" / "python", "-P", BENCHMARKS / f"{chosen.name}.py", *options], env)
+            return signals.run(
+                [VENV / "bin" / "python", "-P", BENCHMARKS / f"{chosen.name}.py", *options], env
+            )
     except ScriptError as error:
         return setup.fail(error)
     except KeyboardInterrupt:
