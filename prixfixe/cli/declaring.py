@@ -18,9 +18,8 @@ from prixfixe.errors import InvalidInput
 from prixfixe.protocol.bundle import BundleDefinition
 
 if TYPE_CHECKING:
-    from prixfixe.client.conversions import Conversions
+    from prixfixe.client.conversions import Conversions, Converted
     from prixfixe.protocol.manifest import InputFile
-    from prixfixe.tables.convert import Conversion
     from prixfixe.tables.guess import Guess
     from prixfixe.tables.progress import Report
 
@@ -113,12 +112,13 @@ def _ask(question: str, hint: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """The file that is uploaded, a sentence on what making it saved, and its units when they were counted
-    on the way."""
+    """The file that is uploaded, a sentence on what making it saved, and its units and SHA-256 when they were
+    found on the way."""
 
     path: Path
     sentence: str | None = None
     units: int | None = None
+    sha256: str | None = None
 
 
 def outgoing(
@@ -144,7 +144,8 @@ def outgoing(
         return Outgoing(path)
     label = f"checking {path.name} and taking the columns that are used"
     progress.show(label)
-    target, done = _converted(path, parameters, travel, lambda share: progress.show(label, share))
+    made = _converted(path, parameters, travel, lambda share: progress.show(label, share))
+    done = made.conversion
     if not wanted and done.bytes_after >= done.bytes_before:
         return Outgoing(path, None, done.found.units)
     sentence = (
@@ -155,7 +156,7 @@ def outgoing(
         sentence += (
             f"; {', '.join(done.pseudonymised)} as pseudonyms, whose meaning stays in {travel.mapping}"
         )
-    return Outgoing(target, sentence, done.found.units)
+    return Outgoing(made.path, sentence, done.found.units, made.sha256)
 
 
 def _takes_parquet(definition: BundleDefinition) -> bool:
@@ -170,10 +171,10 @@ def _converts(definition: BundleDefinition, path: Path, parameters: Mapping[str,
     return _takes_parquet(definition) and large and not parameters.get("tolerate")
 
 
-def _converted(
-    path: Path, parameters: Mapping[str, Any], travel: Travel, report: Report
-) -> tuple[Path, Conversion]:
-    """What is made of a file, and what that is; kept for the next run, unless pseudonyms are in it."""
+def _converted(path: Path, parameters: Mapping[str, Any], travel: Travel, report: Report) -> Converted:
+    """What is made of a file; kept for the next run, unless pseudonyms are in it."""
+    from prixfixe.client.conversions import Converted
+    from prixfixe.protocol.hashing import sha256_file
     from prixfixe.tables.convert import convert, require_room
     from prixfixe.tables.reader import Engine
     from prixfixe.tables.request import PivotRequest
@@ -204,9 +205,9 @@ def _converted(
         if kept is not None:
             kept.forget(target)
         raise
-    if kept is not None and room is not None:
-        target = kept.keep(target, path, parameters, done)
-    return target, done
+    if kept is None or room is None:
+        return Converted(target, sha256_file(target)[0], done)
+    return kept.keep(target, path, parameters, done)
 
 
 def pseudonym_key() -> bytes:

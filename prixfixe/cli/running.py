@@ -129,7 +129,7 @@ def prepare(
             units += _count(definition, sent.path, parameters, partial(progress.show, label))
         else:
             units += sent.units
-        inputs.append((describe_input(sent.path), sent.path))
+        inputs.append((describe_input(sent.path, sent.sha256), sent.path))
         after = path.stat()
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise FileChanged(f"{path} was changed while it was being checked", file=str(path))

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,15 @@ _FORMAT = 1
 """Goes up when a conversion of the same file and parameters would be another one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A converted table: its file, that file's SHA-256, and what it was made of."""
+
+    path: Path
+    sha256: str
+    conversion: Conversion
+
+
 class Conversions:
     """The kept conversions of one person. folder: by default `conversions` in PRIXFIXE_HOME."""
 
@@ -41,7 +50,7 @@ class Conversions:
         self._folder = home() / "conversions" if folder is None else folder
         self._most = most_bytes
 
-    def find(self, source: Path, parameters: Mapping[str, Any]) -> tuple[Path, Conversion] | None:
+    def find(self, source: Path, parameters: Mapping[str, Any]) -> Converted | None:
         """What was made of this file with these parameters; None when nothing is kept or it is damaged. The
         original is hashed only when something could be found."""
         for entry in self._folder.glob(_name(source, parameters, "*")):
@@ -62,15 +71,18 @@ class Conversions:
         except OSError:
             return None
 
-    def keep(self, made: Path, source: Path, parameters: Mapping[str, Any], conversion: Conversion) -> Path:
-        """Keep a file that was made in a folder of `room`; where it is now."""
-        about = {"sha256": sha256_file(made)[0], "name": made.name, "conversion": asdict(conversion)}
+    def keep(
+        self, made: Path, source: Path, parameters: Mapping[str, Any], conversion: Conversion
+    ) -> Converted:
+        """Keep a file that was made in a folder of `room`."""
+        digest, _ = sha256_file(made)
+        about = {"sha256": digest, "name": made.name, "conversion": asdict(conversion)}
         (made.parent / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
         entry = self._folder / _name(source, parameters, conversion.sha256)
         shutil.rmtree(entry, ignore_errors=True)
         made.parent.rename(entry)
         self._sweep(entry)
-        return entry / made.name
+        return Converted(entry / made.name, digest, conversion)
 
     def forget(self, kept: Path) -> None:
         """Remove a file that `find` or `keep` gave, or that is being made; another one is left alone."""
@@ -102,7 +114,7 @@ def _size(folder: Path) -> int:
     return 0
 
 
-def _read(entry: Path) -> tuple[Path, Conversion] | None:
+def _read(entry: Path) -> Converted | None:
     from prixfixe.tables.convert import Conversion
     from prixfixe.tables.survey import Preflight
 
@@ -114,6 +126,6 @@ def _read(entry: Path) -> tuple[Path, Conversion] | None:
         fields = about["conversion"]
         found = Preflight(**{**fields["found"], "columns": tuple(fields["found"]["columns"])})
         lists = {name: tuple(fields[name]) for name in ("columns", "pseudonymised")}
-        return path, Conversion(**{**fields, **lists, "found": found})
+        return Converted(path, about["sha256"], Conversion(**{**fields, **lists, "found": found}))
     except (OSError, ValueError, KeyError, TypeError):
         return None

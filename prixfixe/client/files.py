@@ -230,10 +230,10 @@ def input_name(path: Path) -> str:
     return (plain if plain[:1].isalnum() else f"input{plain}")[-128:].lstrip("._-") or "input"
 
 
-def describe_input(path: Path) -> InputFile:
-    """Name, digest and size of a file on this machine."""
+def describe_input(path: Path, sha256: str | None = None) -> InputFile:
+    """Name, digest and size of a file on this machine. sha256: the digest, when it is known."""
     try:
-        digest, size = sha256_file(path)
+        digest, size = (sha256, path.stat().st_size) if sha256 else sha256_file(path)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}", file=str(path)) from error
     return InputFile(name=input_name(path), sha256=digest, size=size)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from prixfixe.client.conversions import Conversions
+from prixfixe.client.conversions import Conversions, Converted
+from prixfixe.protocol.hashing import sha256_file
 from prixfixe.tables import Engine, PivotRequest
-from prixfixe.tables.convert import Conversion, convert
+from prixfixe.tables.convert import convert
 from prixfixe.tables.form import pivot_parameters
 
 PARAMETERS = pivot_parameters(["name"], values=["amount:sum"])
@@ -28,20 +29,21 @@ def kept(tmp_path: Path) -> Conversions:
     return Conversions(tmp_path / "conversions", most_bytes=10_000)
 
 
-def made(kept: Conversions, source: Path, parameters: dict[str, Any] = PARAMETERS) -> tuple[Path, Conversion]:
+def made(kept: Conversions, source: Path, parameters: dict[str, Any] = PARAMETERS) -> Converted:
     room = kept.room()
     assert room is not None
     target = room / "sales.parquet"
     done = convert(source, PivotRequest.from_parameters(parameters), target, engine=Engine(threads=1))
-    return kept.keep(target, source, parameters, done), done
+    return kept.keep(target, source, parameters, done)
 
 
 def test_the_same_file_and_parameters_give_what_was_made(kept: Conversions, source: Path) -> None:
-    path, done = made(kept, source)
+    done = made(kept, source)
+    assert done.sha256 == sha256_file(done.path)[0]
     copy = source.with_name("copy.csv")
     copy.write_bytes(source.read_bytes())
-    assert kept.find(source, PARAMETERS) == (path, done)
-    assert kept.find(copy, PARAMETERS) == (path, done), "it goes by what is in the file"
+    assert kept.find(source, PARAMETERS) == done
+    assert kept.find(copy, PARAMETERS) == done, "it goes by what is in the file"
 
 
 def test_another_file_or_other_parameters_give_nothing(kept: Conversions, source: Path) -> None:
@@ -52,7 +54,7 @@ def test_another_file_or_other_parameters_give_nothing(kept: Conversions, source
 
 
 def test_one_that_was_damaged_is_not_used(kept: Conversions, source: Path) -> None:
-    path, _ = made(kept, source)
+    path = made(kept, source).path
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -60,7 +62,7 @@ def test_one_that_was_damaged_is_not_used(kept: Conversions, source: Path) -> No
 
 
 def test_what_was_bought_is_forgotten_and_nothing_else(kept: Conversions, source: Path) -> None:
-    path, _ = made(kept, source)
+    path = made(kept, source).path
     kept.forget(source)
     assert source.exists()
     kept.forget(path)
@@ -71,7 +73,7 @@ def test_what_was_bought_is_forgotten_and_nothing_else(kept: Conversions, source
 def test_beyond_the_bound_the_one_unused_for_longest_goes(kept: Conversions, source: Path) -> None:
     others = [{**PARAMETERS, "null_values": [str(number)]} for number in range(12)]
     for age, parameters in enumerate(others):
-        path, _ = made(kept, source, parameters)
+        path = made(kept, source, parameters).path
         os.utime(path.parent, (age, age))
     found = [kept.find(source, parameters) is not None for parameters in others]
     assert found == sorted(found), "the oldest went first"
@@ -79,7 +81,7 @@ def test_beyond_the_bound_the_one_unused_for_longest_goes(kept: Conversions, sou
 
 
 def test_it_is_for_its_owner_only(kept: Conversions, source: Path) -> None:
-    path, _ = made(kept, source)
+    path = made(kept, source).path
     assert path.parent.parent.stat().st_mode & 0o077 == 0
 
 
