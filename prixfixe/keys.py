@@ -195,6 +195,15 @@ def load_signer(spec: str, *, chain_id: int, password: Callable[[str], str] | No
     return LocalSigner(open_keystore(path, password or ask_password), chain_id=chain_id)
 
 
+def opens_unasked(spec: str) -> bool:
+    """Whether the key can be opened and signs without anybody being asked for anything, such as a password or
+    a touch."""
+    kind, separator, _ = spec.partition(":")
+    if separator and kind in ("dev", "command"):
+        return kind == "dev"
+    return bool(os.environ.get(PASSWORD_FILE_VARIABLE))
+
+
 # ------------------------------------------------------------------------------------------------ keystores
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,12 +109,24 @@ def watch(client: Client, job: Job) -> frozenset[str]:
         raise running.left_alone(client, job, silent) from silent
 
 
-def get_ready() -> None:
-    """Load what buying and checking the receipt need beside what is done now: later it would hold us up."""
-    threading.Thread(target=_make_ready, name="ready", daemon=True).start()
+def get_ready(client: Client | None = None, *, sign_in: bool = False) -> None:
+    """Load what buying and checking the receipt need beside what is done now: later it would hold us up.
+
+    client: it asks for the market meanwhile. sign_in: it signs in too, when its key opens without asking
+    anybody."""
+    threading.Thread(target=_make_ready, args=(client, sign_in), name="ready", daemon=True).start()
 
 
-def _make_ready() -> None:
+def _make_ready(client: Client | None, sign_in: bool) -> None:
+    if client is not None:
+        from prixfixe.errors import PrixfixeError
+        from prixfixe.keys import opens_unasked
+
+        key = client.context.key
+        with suppress(PrixfixeError):  # whoever needs it asks again, and tells
+            client.run(client.operations.market())
+            if sign_in and key is not None and opens_unasked(key):
+                client.run(client.operations.authorization())
     import prixfixe.cli.receipts
     import prixfixe.cli.verify
     import prixfixe.client.onchain_reader

@@ -154,7 +154,7 @@ def run(
         )
         reached("converting")
         if not preview and running.takes_long(typed):
-            buying.get_ready()
+            buying.get_ready(client, sign_in=yes)
         try:
             order = running.prepare(definition, typed, Progress(), travel)
         except NotUtf8:  # further on than was looked before

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from marketplace.chain import AccountView
+from prixfixe import keys
+from prixfixe.cli import buying, running
+from prixfixe.client import Client
 from prixfixe.client.verification import read_receipt
 from prixfixe.protocol import wire
 from tests.cli.conftest import Terminal
@@ -377,3 +380,31 @@ def test_control_totals_that_the_log_has_shown_are_not_said_again(
         shown = types(*ECHO, "--yes")
     assert shown.code == 0, shown.err
     assert shown.err.count("2 rows in, 2 rows used.") == 1
+
+
+def test_while_a_large_file_is_checked_the_customer_is_signed_in(
+    types: Terminal, world: World, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready: list[bool] = []
+    begin = buying.get_ready
+
+    def get_ready(client: Client | None = None, *, sign_in: bool = False) -> None:
+        if client is not None:
+            ready.append(sign_in)
+        begin(client, sign_in=sign_in)
+
+    monkeypatch.setattr(buying, "get_ready", get_ready)
+    assert types(*ECHO, "--yes", "--detach").code == 0
+    assert ready == [], "a small one is checked sooner"
+    monkeypatch.setattr(running, "_LONG_BYTES", 0)
+    assert types(*ECHO, "--yes", "--detach").code == 0
+    assert types(*ECHO, "--detach", answer="y").code == 0
+    assert ready == [True, False], "nobody signs anything before a yes"
+
+
+def test_getting_ready_leaves_a_session(types: Terminal, world: World, tmp_path: Path) -> None:
+    with Client(keep_sessions=True) as client:
+        buying._make_ready(client, sign_in=False)
+        assert not (keys.home() / "sessions.json").exists()
+        buying._make_ready(client, sign_in=True)
+    assert (keys.home() / "sessions.json").exists()

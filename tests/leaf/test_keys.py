@@ -223,6 +223,16 @@ def test_a_missing_program_is_a_configuration_error() -> None:
         keys.load_signer("command:/no/such/program", chain_id=1)
 
 
+def test_only_a_key_that_asks_nobody_is_opened_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert keys.opens_unasked("dev:3")
+    assert not keys.opens_unasked("command:hardware-signer"), "it may wait for a touch"
+    assert not keys.opens_unasked("keystore:mine"), "it asks for a password"
+    monkeypatch.setenv(keys.PASSWORD_FILE_VARIABLE, "/run/password")
+    assert keys.opens_unasked("keystore:mine")
+    assert keys.opens_unasked("mine")
+    assert not keys.opens_unasked("command:hardware-signer")
+
+
 def test_the_home_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert keys.home() == tmp_path / "home"
     monkeypatch.delenv("PRIXFIXE_HOME")
