@@ -185,8 +185,7 @@ def run(
             return
         logged = buying.watch(client, job)
         reached("downloading and verifying")
-        ended = client.job(job.id)
-        delivery = running.deliver(client, ended, places, Progress(), context)
+        delivery = running.deliver(client, job, places, Progress(), context)
     if as_json:
         emit(delivery.to_json(order))
     else:

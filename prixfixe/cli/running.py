@@ -264,24 +264,33 @@ class Delivery:
         return lines
 
 
-def deliver(client: Client, job: Job, where: Places, progress: Progress, context: Context) -> Delivery:
-    """Receipt, result, proof, in this order. NotDelivered when the job ended without a result."""
+def deliver(client: Client, bought: Job, where: Places, progress: Progress, context: Context) -> Delivery:
+    """Receipt, then result and proof side by side. NotDelivered when the job ended without a result."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from prixfixe.cli.receipts import receipt_fault, write_receipt
     from prixfixe.cli.verify import check, expectation_of
+    from prixfixe.client.checks import Verification
+    from prixfixe.client.verification import verify_files
 
     assert where.receipt is not None
-    receipt = client.receipt(job)
-    write_receipt(receipt, where.receipt)
-    require_delivered(job)
-    assert where.result is not None
-    chosen = _choose(job.outputs, where)
-    target = where.result if where.named else where.result.with_suffix(Path(chosen.path).suffix)
-    client.download_file(
-        job, chosen.path, target, overwrite=where.force, progress=progress.bytes("downloading")
-    )
-    progress.close()
-    control = _control(client, job, receipt.definition or {})
-    verification = check(receipt, (target,), expectation_of(context))
+    with ThreadPoolExecutor(2, "delivery") as beside:
+        asked = beside.submit(client.job, bought)
+        receipt = client.receipt(bought)
+        write_receipt(receipt, where.receipt)
+        job = asked.result()
+        require_delivered(job)
+        assert where.result is not None
+        chosen = _choose(job.outputs, where)
+        target = where.result if where.named else where.result.with_suffix(Path(chosen.path).suffix)
+        proof = beside.submit(check, receipt, (), expectation_of(context))
+        told = beside.submit(_control, client, job, receipt.definition or {})
+        client.download_file(
+            job, chosen.path, target, overwrite=where.force, progress=progress.bytes("downloading")
+        )
+        progress.close()
+        control, papers = told.result(), proof.result()
+    verification = Verification((*papers.checks, *verify_files(receipt, (target,)).checks))
     if not verification.valid:
         raise receipt_fault(verification, where.receipt)
     others = tuple(file for file in job.outputs if file.path != chosen.path)

@@ -269,7 +269,12 @@ class AsyncClient:
     ) -> Path:
         """Fetch one output to a file of your choice."""
         operation = self.operations.download_file(
-            id_of(job), path, Path(target), overwrite=overwrite, progress=progress
+            id_of(job),
+            path,
+            Path(target),
+            known=() if isinstance(job, str) else job.outputs,
+            overwrite=overwrite,
+            progress=progress,
         )
         return await self.run(operation)
 

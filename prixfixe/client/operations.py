@@ -298,12 +298,22 @@ class Operations(Again, Prices, Books):
         return tuple(targets)
 
     def download_file(
-        self, job: str, path: str, target: Path, *, overwrite: bool = False, progress: Progress | None = None
+        self,
+        job: str,
+        path: str,
+        target: Path,
+        *,
+        known: Sequence[wire.OutputFileInfo] = (),
+        overwrite: bool = False,
+        progress: Progress | None = None,
     ) -> Operation[Path]:
-        """Fetch one output file: whole and with the digest that the worker signed, or not at all."""
+        """Fetch one output file: whole and with the digest that the worker signed, or not at all. known:
+        files of the job that the service has told already; it is asked for all when this one is not there."""
         require_free_target(target, overwrite=overwrite)
-        known = yield from self.outputs(job)
         info = next((file for file in known if file.path == path), None)
+        if info is None:
+            known = yield from self.outputs(job)
+            info = next((file for file in known if file.path == path), None)
         if info is None:
             names = ", ".join(file.path for file in known) or "none"
             raise Conflict(f"job {job} has no output {path!r}", hint=f"its outputs: {names}")

@@ -277,7 +277,12 @@ class Client:
     ) -> Path:
         """Fetch one output to a file of your choice."""
         operation = self.operations.download_file(
-            id_of(job), path, Path(target), overwrite=overwrite, progress=progress
+            id_of(job),
+            path,
+            Path(target),
+            known=() if isinstance(job, str) else job.outputs,
+            overwrite=overwrite,
+            progress=progress,
         )
         return self.run(operation)
 
