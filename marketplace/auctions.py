@@ -151,9 +151,11 @@ def promised_of(connection: Connection) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
-def with_signatures(resting: Resting, view: ChainView, now: float) -> list[RestingAsk]:
-    """The asks as the auction's entrance takes them."""
+def with_signatures(
+    resting: Resting, view: ChainView, now: float, under_way: Mapping[str, int]
+) -> list[RestingAsk]:
+    """The asks as the auction's entrance takes them. under_way: of `Newcomers`."""
     return [
         RestingAsk(offered, parse_signature(row["signature"]))
-        for offered, row in zip(resting.offered(view, now), resting.rows, strict=True)
+        for offered, row in zip(resting.offered(view, now, under_way=under_way), resting.rows, strict=True)
     ]

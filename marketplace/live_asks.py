@@ -3,7 +3,8 @@
 Before each use the store says what any process changed since the last (`marketplace.store.changes`), and
 which slots are taken now; so what a quote tells of asks, heartbeats and capacity is of its own moment.
 Accounts are of the chain: those of the providers that ask least, and some others, are looked at with each
-quote; no account is older than `ACCOUNT_SECONDS`.
+quote; no account is older than `ACCOUNT_SECONDS`. What is under way with newcomers is of the last second; of
+more than a thousand providers, of as many seconds as there are thousands.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,7 @@ ACCOUNT_SECONDS: Final = 60.0
 _BEST: Final = 16  # providers whose accounts are of the quote's own moment
 _OTHERS: Final = 32  # accounts that are looked at anew beside them, the oldest first
 _UNKNOWN: Final = AccountView(0, 0, 0)
+_COUNTED_A_SECOND: Final = 1000  # providers whose grades are looked at, at most
 _FRESH_SECONDS: Final = 1.0  # younger accounts are left alone
 
 
@@ -60,8 +62,17 @@ class _Account:
 class LiveAsks:
     """One per process; used from any thread."""
 
-    def __init__(self, terms: MarketTerms, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        terms: MarketTerms,
+        clock: Callable[[], float] = time.time,
+        under_way: Callable[[Collection[str], int], Mapping[str, int]] = lambda providers, now: {},
+    ) -> None:
+        """under_way: `Newcomers.under_way`."""
         self._terms = terms
+        self._look_under_way = under_way
+        self._under_way: Mapping[str, int] = {}
+        self._counted = float("-inf")  # when that was, service clock
         self._clock = clock
         self._lock = threading.Lock()
         self._number: int | None = None
@@ -96,6 +107,7 @@ class LiveAsks:
             for provider, account in view.accounts.items():
                 if provider in self._sellers:
                     self._saw(provider, account, view.block, now)
+            self._count(view.time, now)
             conditions = self._terms.conditions(view.time)
             for worker, code in list(self._unfiled):
                 row = self._rows.get(worker, {}).get(code)
@@ -143,6 +155,7 @@ class LiveAsks:
             provider_free=account.free,
             provider_era=account.era,
             has=row.has,
+            newcomer_open=self._under_way.get(row.ask.provider),
         )
 
     def _saw(self, provider: str, account: AccountView, block: int, now: float) -> None:
@@ -152,8 +165,22 @@ class LiveAsks:
         self._accounts.pop(provider, None)
         self._accounts[provider] = _Account(account, block, now)
         if known is None or known.view != account:
-            for code, shelf in self._shelves.items():
-                self._unfiled |= {(worker, code) for worker in shelf.of_provider(provider)}
+            self._file_anew(provider)
+
+    def _count(self, chain_time: int, now: float) -> None:
+        """What is under way with newcomers, unless it was looked at just before."""
+        age = now - self._counted
+        if 0 <= age < min(max(_FRESH_SECONDS, len(self._sellers) / _COUNTED_A_SECOND), ACCOUNT_SECONDS):
+            return
+        found = self._look_under_way(list(self._sellers), chain_time)
+        for provider in found.keys() | self._under_way.keys():
+            if found.get(provider) != self._under_way.get(provider):
+                self._file_anew(provider)
+        self._under_way, self._counted = found, now
+
+    def _file_anew(self, provider: str) -> None:
+        for code, shelf in self._shelves.items():
+            self._unfiled |= {(worker, code) for worker in shelf.of_provider(provider)}
 
     def _read(self, connection: Connection) -> None:
         number = changes.newest(connection)

@@ -25,6 +25,7 @@ from marketplace.jobs import Jobs
 from marketplace.live_asks import LiveAsks
 from marketplace.live_depth import LiveDepth
 from marketplace.logs import Logs
+from marketplace.newcomers import Newcomers
 from marketplace.orders import Orders
 from marketplace.quotes import Quotes
 from marketplace.quoting import Quoting
@@ -79,6 +80,7 @@ class Services:
     retention: Retention
     trades: Trades
     reputations: Reputations
+    newcomers: Newcomers
     income: Income
     desk: Desk
     batches: Batches
@@ -124,7 +126,8 @@ class Services:
         desk = Desk(store, chain, trades, clock)
         issued = IssuedQuotes(store, domain, signer, trades, clock)
         workers = Workers(store, settings, chain, domain, policy.surety, clock)
-        live = LiveAsks(terms, clock)
+        newcomers = Newcomers(store, reputations)
+        live = LiveAsks(terms, clock, newcomers.under_way)
         keeping = Keeping(settings.retention_days, policy.window)
         quoting = Quoting(store, settings, chain, issued, terms, live, clock)
         return Services(
@@ -163,6 +166,7 @@ class Services:
             retention=Retention(store, chain, blobs, logs, signer, keeping, clock),
             trades=trades,
             reputations=reputations,
+            newcomers=newcomers,
             desk=desk,
             why=WhyUnfilled(store, chain, terms, reputations, clock),
             verified=Verified(

@@ -19,16 +19,17 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from marketplace import auctions
-from marketplace.batches import row_of
+from marketplace.batches import last_batch, row_of
 from marketplace.blobs import Blobs
 from marketplace.chain import ChainReader
+from marketplace.newcomers import Newcomers
 from marketplace.resting import MarketTerms, Resting, resting_asks
 from marketplace.store import batches, transitions
 from marketplace.store.batches import Matched
 from marketplace.store.database import Store
 from marketplace.store.tables import cursor, lots
 from prixfixe.errors import Conflict
-from prixfixe.market.auction import leg_limit
+from prixfixe.market.auction import ADMITS_NOBODY, leg_limit
 from prixfixe.market.batch import Batch
 from prixfixe.market.entering import Entered, RestingAsk, RestingBid, enter
 from prixfixe.market.rules import Conditions, Wanted, diagnose
@@ -59,6 +60,7 @@ class Auctioneer(Duty):
         blobs: Blobs,
         terms: MarketTerms,
         domain: Domain,
+        newcomers: Newcomers,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(store)
@@ -66,6 +68,7 @@ class Auctioneer(Duty):
         self._blobs: Final = blobs
         self._terms: Final = terms
         self._domain: Final = domain
+        self._newcomers: Final = newcomers
         self._clock: Final = clock
 
     def run_once(self) -> float:
@@ -102,14 +105,17 @@ class Auctioneer(Duty):
             rules = auctions.rules_of(connection, product)
             newest = connection.execute(select(cursor.c.block, cursor.c.hash).limit(1)).one_or_none()
             number = batches.next_number(connection, format_bytes32(product))
+            last = last_batch(connection, product)
         if not side.bids or newest is None:
             return True
         accounts = sorted({*side.customers, *resting.providers})
         view = self._chain.look(accounts=accounts, fee=True)
         conditions = self._terms.conditions(view.time)
-        offers = auctions.with_signatures(resting, view, now)
+        under_way = self._newcomers.under_way(resting.providers, view.time)
+        offers = auctions.with_signatures(resting, view, now, under_way)
         purses = auctions.purses_of(side.customers, side.promised, view, self._terms.surety)
-        entered = enter(side.bids, offers, purses, conditions, self._domain)
+        last_price = 0 if last is None else last.price.units
+        entered = enter(side.bids, offers, purses, conditions, self._domain, last_price)
         batch = Batch.close(
             domain=self._domain,
             product=product,
@@ -177,6 +183,8 @@ class Auctioneer(Duty):
             rest = each.free_lots[filled.get(order, 0) :]
             if rest:
                 why = aside.get(order) or batch.cleared.excluded.get(order)
+                if why == ADMITS_NOBODY and each.providers is None:
+                    why = None  # not its customer's choice: the rules say whose
                 found[format_bytes32(order), rest[0]] = why or self._outbid(batch, each, offers, conditions)
         return found
 

@@ -38,11 +38,16 @@ class Matcher(Duty):
     topics = ("lots", "asks")
 
     def __init__(
-        self, store: Store, chain: ChainReader, terms: MarketTerms, reputations: Reputations
+        self,
+        store: Store,
+        chain: ChainReader,
+        terms: MarketTerms,
+        reputations: Reputations,
+        newcomers: Newcomers,
     ) -> None:
         super().__init__(store)
         self._reputations: Final = reputations
-        self._newcomers: Final = Newcomers(store, reputations)
+        self._newcomers: Final = newcomers
         self._chain: Final = chain
         self._terms: Final = terms
 

@@ -219,8 +219,8 @@ def build_duties(
                 poll_seconds=poll, company=Company(gather_seconds=0.0 if local else _PUBLIC_GATHER_SECONDS)
             ),
         ),
-        Matcher(store, reader, services.terms, services.reputations),
-        Auctioneer(store, reader, services.blobs, services.terms, client.domain),
+        Matcher(store, reader, services.terms, services.reputations, services.newcomers),
+        Auctioneer(store, reader, services.blobs, services.terms, client.domain, services.newcomers),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Archivist(store, Archive(settings.data / "archive")),
         Cleaner(store, services.uploads, services.seals, services.retention),

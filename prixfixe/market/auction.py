@@ -39,6 +39,7 @@ BPS: Final = 10_000
 WHOLE_ROUNDS: Final = 16
 SHORTEST_BATCH: Final = 1.0  # seconds
 LONGEST_BATCH: Final = 5.0
+ADMITS_NOBODY: Final = "admits no provider that is here"
 
 Exclusion = Literal[
     "admits no provider that is here",
@@ -208,7 +209,7 @@ def _able(bids: list[Buy], asks: list[Sell]) -> tuple[list[Buy], list[Sell], dic
                 prices = sorted(lowest[each] for each in buy.providers if each in lowest)
                 known[buy.providers] = prices
             if bisect_left(prices, buy.limit + 1) < buy.replicas:
-                excluded[buy.id] = "admits no provider that is here"
+                excluded[buy.id] = ADMITS_NOBODY
                 continue
         able_bids.append(buy)
     return able_bids, asks, excluded

@@ -2,8 +2,13 @@
 
 An ask is judged by the very rules that a bundle's lot meets (`market.rules`), as far as they say nothing
 about a single lot; a bid by its own time and its customer's money. What depends on both, whether an ask is
-fast enough for a bid's promised time and whether its provider failed the job before, narrows the providers
-that the bid admits, so that the auction itself needs to know nothing of it and anyone can repeat it.
+fast enough for a bid's promised time, whether its provider failed the job before and whether a newcomer may
+have so much under way, narrows the providers that the bid admits, so that the auction itself needs to know
+nothing of it and anyone can repeat it.
+
+A newcomer's cap bounds how many lots its asks take part with. What a lot will be worth is not known before
+the batch has a price: a task counts as what its provider asks for one or the last batch of the product paid
+for one, whichever is more.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prixfixe.market.batch import BatchAsk, BatchBid, SetAside
-from prixfixe.market.rules import UNPAID, Conditions, Offered, Wanted, why_not
+from prixfixe.market.rules import CAPPED, UNPAID, Conditions, Offered, Wanted, why_not
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.orders import KIND_BIDS, Bid
 from prixfixe.protocol.product import Product
@@ -72,11 +77,15 @@ def enter(
     purses: Mapping[str, Purse],
     conditions: Conditions,
     domain: Domain,
+    last_price: int = 0,
 ) -> Entered:
     """Divide what rests. bids: in order of arrival: their customer's money goes to the first. Lots that it
-    does not reach stay out; a bid that wants all or nothing then stays out as a whole."""
+    does not reach stay out; a bid that wants all or nothing then stays out as a whole. last_price: of a task
+    in the product's last batch, token units."""
     out: list[SetAside] = []
-    largest = max((each.bid.lot_size(lot) for each in bids for lot in each.free_lots[:1]), default=1)
+    sizes = {each.bid.lot_size(lot) for each in bids for lot in each.free_lots[:1]} or {1}
+    largest = max(sizes)
+    rooms = _Rooms(asks, sizes, conditions, last_price)
     in_asks = []
     seen: set[bytes] = set()
     for ask in asks:
@@ -87,15 +96,16 @@ def enter(
             continue
         seen.add(digest)
         why = why_not(_anything(ask.offered), ask.offered, conditions)
-        if why is not None:
-            out.append(SetAside(digest, why))
+        lots = 0 if why is not None else rooms.taken(ask.offered.ask.provider, _lots(ask, largest))
+        if not lots:
+            out.append(SetAside(digest, why or CAPPED))
         else:
-            in_asks.append(BatchAsk(ask.offered.ask, ask.signature, ask.offered.worker, _lots(ask, largest)))
+            in_asks.append(BatchAsk(ask.offered.ask, ask.signature, ask.offered.worker, lots))
     speeds = _Speeds(in_asks)
     left = {customer: purse.free for customer, purse in purses.items()}
     in_bids = []
     for each in bids:
-        entered, why = _entered(each, purses[each.bid.customer], left, speeds, conditions)
+        entered, why = _entered(each, purses[each.bid.customer], left, speeds, rooms, conditions)
         if entered is None:
             out.append(SetAside(each.bid.digest(domain), why))
         else:
@@ -104,7 +114,12 @@ def enter(
 
 
 def _entered(
-    each: RestingBid, purse: Purse, left: dict[str, int], speeds: _Speeds, conditions: Conditions
+    each: RestingBid,
+    purse: Purse,
+    left: dict[str, int],
+    speeds: _Speeds,
+    rooms: _Rooms,
+    conditions: Conditions,
 ) -> tuple[BatchBid | None, str]:
     bid = each.bid
     if bid.expiry < conditions.now:
@@ -113,17 +128,17 @@ def _entered(
         return None, CANCELLED
     providers = each.providers
     slack = bid.deliver_by - conditions.now - conditions.grace
-    slots = _slots_needed(
-        bid.lot_size(each.free_lots[0]), slack // Product.from_bytes(bid.product).max_seconds
-    )
+    size = bid.lot_size(each.free_lots[0])
+    slots = _slots_needed(size, slack // Product.from_bytes(bid.product).max_seconds)
     if slots is None:
         return None, TOO_LATE
+    barred = each.failed_on | rooms.without(size)
     # One slot is what every ask has.
-    if slots > 1 or each.failed_on:
-        admitted = speeds.providers(slots) - each.failed_on
-        providers = tuple(sorted(admitted if providers is None else admitted & set(providers)))
-        if not providers and slots > 1:
+    if slots > 1 or barred:
+        named = speeds.providers(slots) if providers is None else speeds.providers(slots) & set(providers)
+        if slots > 1 and not named - each.failed_on:
             return None, TOO_LATE
+        providers = tuple(sorted(named - barred))
     lots = []
     for lot in each.free_lots:
         cost = bid.price * bid.lot_size(lot)
@@ -140,6 +155,42 @@ def _entered(
 def _slots_needed(tasks: int, turns: int) -> int | None:
     """How many tasks must run side by side to be done in so many turns; None when no number will do."""
     return -(-tasks // turns) if turns > 0 else None
+
+
+class _Rooms:
+    """How many tasks newcomers may still take on, by provider. sizes: of the lots that there are."""
+
+    def __init__(
+        self, asks: Iterable[RestingAsk], sizes: set[int], conditions: Conditions, last_price: int
+    ) -> None:
+        self._left: dict[str, int] = {}
+        self._size: dict[str, int] = {}  # of the largest lot that fits
+        cap = conditions.newcomer_cap
+        worth: dict[str, int] = {}
+        open_: dict[str, int] = {}
+        for each in asks:
+            ask, under_way = each.offered.ask, each.offered.newcomer_open
+            if cap is not None and under_way is not None:
+                open_[ask.provider] = under_way
+                worth[ask.provider] = max(worth.get(ask.provider, last_price), ask.price)
+        for provider, value in worth.items():
+            if cap is not None and value:
+                self._left[provider] = max(cap - open_[provider], 0) // value
+                fitting = [size for size in sizes if size <= self._left[provider]]
+                self._size[provider] = max(fitting, default=0)
+
+    def taken(self, provider: str, lots: int) -> int:
+        """With how many lots, of so many that its worker could take, an ask takes part."""
+        if provider not in self._left:
+            return lots
+        size = self._size[provider]
+        fit = min(lots, self._left[provider] // size) if size else 0
+        self._left[provider] -= fit * size
+        return fit
+
+    def without(self, size: int) -> frozenset[str]:
+        """Newcomers for whom a lot of this size is too much."""
+        return frozenset(provider for provider, largest in self._size.items() if largest < size)
 
 
 class _Speeds:

@@ -21,6 +21,7 @@ from prixfixe.protocol.product import Product
 
 UNPAID: Final = "its customer's account cannot pay it"  # of a lot, whatever is asked
 FAILED_IT: Final = "failed this job already"
+CAPPED: Final = "a newcomer with enough under way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +289,7 @@ RULES: Final[tuple[Rule, ...]] = (
         any_lot=True,
     ),
     Rule("without the surety", keeps_the_surety, _surety_admits, any_lot=True),
-    Rule("a newcomer with enough under way", has_room_for_it, _cap_admits),
+    Rule(CAPPED, has_room_for_it, _cap_admits),
     Rule(
         "cooling down after a failure",
         is_not_cooling,

@@ -56,6 +56,7 @@ class Standing:
     provider_free: int
     provider_era: int
     has: frozenset[str] = frozenset()
+    newcomer_open: int | None = None
 
     def offered(self, now: float) -> Offered:
         """As the rules see it at the service's time `now`."""
@@ -69,6 +70,7 @@ class Standing:
             provider_free=self.provider_free,
             provider_era=self.provider_era,
             has=self.has,
+            newcomer_open=self.newcomer_open,
         )
 
 
@@ -89,6 +91,7 @@ class _Key(NamedTuple):
     slots: int
     free: int
     has: frozenset[str]
+    newcomer_open: int | None
 
 
 class _Group:
@@ -268,8 +271,11 @@ class Shelf:
         for key, whole in self._groups.items():
             group = whole.without(beside[key]) if key in beside else whole
             cuts = {0, len(group.places)}
-            # Prices that rules tell apart: nothing, and up to what the lot pays.
-            cuts |= {bisect_left(group.places, (price, "")) for price in (1, wanted.max_cost + 1)}
+            # Prices that rules tell apart: nothing, up to what the lot pays, up to a newcomer's cap.
+            told = [1, wanted.max_cost + 1]
+            if key.newcomer_open is not None and conditions.newcomer_cap is not None:
+                told.append((conditions.newcomer_cap - key.newcomer_open) // wanted.count + 1)
+            cuts |= {bisect_left(group.places, (price, "")) for price in told}
             ends = sorted(cuts)
             for first, last in pairwise(ends):
                 offered = self._asks[group.places[first].worker].offered(now)
@@ -291,6 +297,7 @@ class Shelf:
             ask.slots,
             min(standing.free_slots, ask.slots),
             standing.has,
+            standing.newcomer_open if conditions.newcomer_cap is not None else None,
         )
         if self._keys.get(worker) != key:
             self._unfile(standing)

@@ -14,7 +14,7 @@ from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
 
 PRODUCT = Product.parse("cpu-2x4/10m").to_bytes()
-NOW, CHAIN_NOW, SILENCE, SURETY = 1_000_000.0, 5_000, 3.0, 50
+NOW, CHAIN_NOW, SILENCE, SURETY, CAP = 1_000_000.0, 5_000, 3.0, 50, 8
 PEOPLE = tuple(f"0x{number:040x}" for number in range(1, 6))
 WORKERS = tuple(f"0x{number:040x}" for number in range(100, 112))
 CONTRACT, MATCHER = "0x" + "7" * 40, "0x" + "8" * 40
@@ -42,6 +42,7 @@ standings = st.builds(
     provider_free=st.sampled_from((SURETY - 1, SURETY)),
     provider_era=st.integers(0, 1),
     has=st.sampled_from((frozenset[str](), frozenset({"gvisor"}))),
+    newcomer_open=st.sampled_from((None, None, 0, 4, CAP)),
 )
 # Mostly what nothing is wrong with, or every ask would be excluded for three reasons.
 good = standings.map(
@@ -80,7 +81,7 @@ steps = st.one_of(
 
 
 def at(chain_time: int) -> Conditions:
-    return Conditions(chain_time, CONTRACT, MATCHER, 10, SURETY, SILENCE)
+    return Conditions(chain_time, CONTRACT, MATCHER, 10, SURETY, SILENCE, CAP)
 
 
 @settings(max_examples=300)

@@ -136,7 +136,9 @@ def enlist(world: World, keys: Sequence[LocalSigner], provider: LocalSigner, slo
 def closed(world: World) -> tuple[Batch | None, list[dict[str, Any]]]:
     """The batch that closes now, with what is sent for it."""
     services = world.services
-    auctioneer = Auctioneer(world.store, world.chain, services.blobs, services.terms, DOMAIN)
+    auctioneer = Auctioneer(
+        world.store, world.chain, services.blobs, services.terms, DOMAIN, services.newcomers
+    )
     auctioneer.run_once()
     hurry(world.store)
     auctioneer.run_once()

@@ -221,3 +221,16 @@ def test_replicas_run_at_distinct_providers_and_a_small_lot_takes_part_in_order(
     assert service.job(job)["state"] == "running"
     (batch,) = publications(service)
     assert replay(batch, service.client).honest
+
+
+def test_a_newcomer_has_no_more_under_way_by_the_auction_than_its_cap(service: Service) -> None:
+    service.ready_worker(price=money("1.20"), slots=18)
+    job = service.bid(price=money("1.20"), tasks=18, lot=1)
+    service.close_batch()
+    (batch,) = publications(service)
+    assert [each.slots for each in batch.asks] == [16], "of twenty dollars"
+    assert [service.lot(job, lot)["state"] for lot in range(18)] == ["open"] * 16 + ["free"] * 2
+    service.close_batch()
+    assert service.lot(job, 16)["waiting_reason"].startswith("1 ask: 1 a newcomer with enough under way")
+    assert len(list(publications(service))) == 1
+    assert replay(batch, service.client).honest

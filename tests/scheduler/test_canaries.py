@@ -8,7 +8,6 @@ import time
 import pytest
 from sqlalchemy import update
 
-from marketplace.newcomers import Newcomers
 from marketplace.store import canaries as store_canaries
 from marketplace.store import checks as store_checks
 from marketplace.store.tables import cases, checks, deals, findings, jobs, reruns, workers
@@ -93,7 +92,7 @@ def test_a_wrong_answer_takes_the_record_and_the_next_orders_and_is_no_case(stre
         assert list(store_checks.to_challenge(connection, 0)) == []
     caught, others = street.provider(0), {street.provider(1): 0, street.provider(2): 0}
     now = service.market.chain.time
-    assert Newcomers(service.store, service.reputations).under_way([caught, *others], now) == {
+    assert service.newcomers.under_way([caught, *others], now) == {
         caught: 0,
         **others,
     }

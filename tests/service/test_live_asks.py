@@ -13,7 +13,7 @@ from marketplace.live_asks import ACCOUNT_SECONDS, LiveAsks
 from marketplace.resting import MarketTerms, resting_asks
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, workers
-from prixfixe.market.rules import Conditions, Wanted, WhyNot, diagnose
+from prixfixe.market.rules import CAPPED, Conditions, Wanted, WhyNot, diagnose
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.product import Product
@@ -22,7 +22,7 @@ from tests.support.service import CHAIN_TIME, CONTRACT, CUSTOMER, OPERATOR, Cloc
 from tests.support.stores import migrated_store
 
 PRODUCT = Product.parse("cpu-2x4/10m").to_bytes()
-TERMS = MarketTerms(CONTRACT, OPERATOR.address, 4, 5, 3.0)
+TERMS = MarketTerms(CONTRACT, OPERATOR.address, 4, 5, 3.0, newcomer_cap=250)
 WANTED = Wanted("", 0, CUSTOMER.address, PRODUCT, 200, True, 1, CHAIN_TIME + 99, CHAIN_TIME + 9999)
 
 
@@ -33,7 +33,8 @@ class Pair:
         self.store = migrated_store(folder / "prixfixe.db")
         self.other = Store(self.store.url)
         self.clock = Clock()
-        self.live = LiveAsks(TERMS, self.clock)
+        self.under_way: dict[str, int] = {}
+        self.live = LiveAsks(TERMS, self.clock, lambda providers, now: dict(self.under_way))
         self.free: dict[str, int] = {}
         self.block = 0
         self.looked: list[str] = []
@@ -83,7 +84,9 @@ class Pair:
         with self.other.read() as connection:
             resting = resting_asks(connection, (PRODUCT,))
         view = ChainView(0, CHAIN_TIME, {each: self._account(each) for each in resting.providers})
-        return diagnose(WANTED, resting.offered(view, self.clock.now), self._conditions)
+        return diagnose(
+            WANTED, resting.offered(view, self.clock.now, under_way=self.under_way), self._conditions
+        )
 
     @property
     def _conditions(self) -> Conditions:
@@ -155,3 +158,17 @@ def test_of_many_accounts_the_best_are_of_now_and_none_is_old(pair: Pair) -> Non
         connection.execute(update(workers).values(heartbeat_at=pair.clock.now))
     assert pair.why() == pair.exactly()
     assert len(pair.looked) == 100
+
+
+def test_a_newcomer_with_enough_under_way_is_not_counted_as_able_a_second_later(pair: Pair) -> None:
+    for number in (1, 2):
+        pair.rest(number, 100)
+    assert pair.why().able == 2
+    pair.under_way[f"0x{1:040d}"] = 151
+    pair.clock.now += 1.0
+    assert pair.why() == pair.exactly()
+    assert (pair.why().able, pair.why().excluded[0].reason) == (1, CAPPED)
+    pair.under_way.clear()
+    pair.clock.now += 1.0
+    assert pair.why() == pair.exactly()
+    assert pair.why().able == 2

@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 
 from marketplace.blobs import Blobs
 from marketplace.chain import MarketReader
+from marketplace.newcomers import Newcomers
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms
 from marketplace.store import transitions
@@ -116,9 +117,10 @@ class Service:
             newcomer_cap=NEWCOMER_CAP,
         )
         self.reputations = Reputations(self.store, reader)
-        self.matcher = Matcher(self.store, reader, terms, self.reputations)
+        self.newcomers = Newcomers(self.store, self.reputations)
+        self.matcher = Matcher(self.store, reader, terms, self.reputations, self.newcomers)
         self.blobs = Blobs(self.store, self.data / "blobs", 2**30)
-        self.auctioneer = Auctioneer(self.store, reader, self.blobs, terms, client.domain)
+        self.auctioneer = Auctioneer(self.store, reader, self.blobs, terms, client.domain, self.newcomers)
         self.reaper = Reaper(self.store, reader, ReaperSettings(policy.grace, SILENCE_SECONDS))
         self.reaper._began = 0.0  # as if it had run for long; a test of a fresh start sets it back
         self.duties = (self.matcher, self.auctioneer, self.relayer, self.indexer, self.reaper)
