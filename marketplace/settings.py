@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from marketplace.store.database import COOL_DOWN_SECONDS
 from prixfixe.errors import ConfigurationError
 from prixfixe.market.verification import Rule
 from prixfixe.protocol.product import Product
@@ -37,7 +38,8 @@ class ServiceSettings:
     millionths. check_trials: results of a newcomer that are always checked. max_newcomer_units: of the
     token, that may be under way with a provider without a record ($100). retention_days:
     for which files and logs of an order are kept after it is over, and files that nobody ordered with; a
-    bundle's own promise comes before it.
+    bundle's own promise comes before it. cool_down_seconds: without a new deal, for a worker that failed one
+    by its own fault; three times as long with each further failure in a row.
     """
 
     data: Path
@@ -73,6 +75,7 @@ class ServiceSettings:
     quote_seconds: int = 600
     catalogue: tuple[str, ...] = ("cpu-0.5x0.5/1m", "cpu-1x1/10m", "cpu-1x2/1h", "cpu-2x4/10m", "cpu-2x4/1h")
     heartbeat_seconds: float = 1.0
+    cool_down_seconds: float = COOL_DOWN_SECONDS
     max_wait_seconds: float = 60.0
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from marketplace.chain import ChainReader, ChainView
 from marketplace.earnings import worker_of
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms, capabilities_of
-from marketplace.store.database import Store
+from marketplace.store.database import Store, first_cool_down
 from marketplace.store.moments import Past
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, reruns
 from marketplace.store.transitions import cool_down_seconds, fault_is_the_providers
@@ -77,8 +77,9 @@ class WhyUnfilled:
             taken = _attempts(connection, {row["job"] for row in rows})
             opened = _openings(connection, {row["job"] for row in rows})
             own = _own(connection, key)
+            first = first_cool_down(connection)
         view = self._chain.look(accounts=(worker["provider"],), fee=True)
-        standing = _Standing(worker, past, resting, own, view, self._terms, self._clock())
+        standing = _Standing(worker, past, resting, own, view, self._terms, first, self._clock())
         misses: list[Miss] = []
         counts: Counter[str] = Counter()
         nearest: tuple[tuple[int, int], str] | None = None
@@ -112,7 +113,8 @@ class WhyUnfilled:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """A worker with all that is known of it. resting: its asks by product. own: its attempts."""
+    """A worker with all that is known of it. resting: its asks by product. own: its attempts.
+    cool_down: seconds after a first failure."""
 
     worker: RowMapping
     past: Past
@@ -120,6 +122,7 @@ class _Standing:
     own: Sequence[RowMapping]
     view: ChainView
     terms: MarketTerms
+    cool_down: float
     now: float
 
     def judge(
@@ -184,7 +187,7 @@ class _Standing:
             ask=then if current else replace(then, expiry=conditions.now),
             silent_seconds=silent,
             draining=bool(self.worker["draining"]) if current else state == "drained",
-            cooling=self.worker["cool_until"] > at if current else _was_cooling(self.own, at),
+            cooling=self.worker["cool_until"] > at if current else _was_cooling(self.own, at, self.cool_down),
             free_slots=self.worker["resources"]["slots"] - busy,
             provider_free=account.free,
             provider_era=account.era,
@@ -192,7 +195,7 @@ class _Standing:
         )
 
 
-def _was_cooling(own: Sequence[RowMapping], at: float) -> bool:
+def _was_cooling(own: Sequence[RowMapping], at: float, first: float) -> bool:
     """Whether it paused at that time for what it had failed by its own fault, in a row."""
     ended = [each for each in own if each["ended_at"] is not None and each["ended_at"] <= at]
     failures, last = 0, 0.0
@@ -202,7 +205,7 @@ def _was_cooling(own: Sequence[RowMapping], at: float) -> bool:
         reason = None if each["reason"] is None else Reason.model_validate(each["reason"])
         if fault_is_the_providers(each["status"], reason):
             failures, last = failures + 1, last or each["ended_at"]
-    return failures > 0 and at - last < cool_down_seconds(failures)
+    return failures > 0 and at - last < cool_down_seconds(failures, first)
 
 
 def _verdict(

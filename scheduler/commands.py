@@ -72,6 +72,12 @@ _RPC = click.option(
 )
 @click.option("--heartbeat", type=float, help="Seconds between the heartbeats of a worker.")
 @click.option(
+    "--cool-down",
+    type=float,
+    help="Seconds without a new deal for a worker that failed one by its own fault (10), three times as long "
+    "with each further failure in a row.",
+)
+@click.option(
     "--confirmations",
     type=click.IntRange(0, 1000),
     help="Blocks on top of one before its events count: 0 on a local chain, else 2.",
@@ -115,6 +121,7 @@ def serve(
     database: str | None,
     accounts: str | None,
     heartbeat: float | None,
+    cool_down: float | None,
     confirmations: int | None,
     chain_wait: float,
     log_level: str,
@@ -151,6 +158,7 @@ def serve(
             domains=domains,
             accounts=accounts,
             heartbeat_seconds=heartbeat,
+            cool_down_seconds=cool_down,
             chain_wait_seconds=chain_wait,
             confirmations=confirmations,
             duties=duties,

@@ -86,6 +86,7 @@ class ServeOptions:
     domains: tuple[str, ...] = ()
     accounts: str | None = None
     heartbeat_seconds: float | None = None
+    cool_down_seconds: float | None = None
     chain_wait_seconds: float = 30.0
     confirmations: int | None = None
     duties: bool = True
@@ -119,7 +120,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     listening = closing.enter_context(_listen(options.host, options.port)) if options.api else None
     port = int(listening.getsockname()[1]) if listening is not None else options.port
     settings = _settings(options, port)
-    store = Store(settings.database_url)
+    store = Store(settings.database_url, settings.cool_down_seconds)
     hide(make_url(settings.database_url).password)
     closing.callback(store.close)
     store.migrate()
@@ -287,6 +288,8 @@ def _settings(options: ServeOptions, port: int) -> ServiceSettings:
         given |= {"domain": domains[0], "other_domains": tuple(domains[1:]) or None}
     if options.heartbeat_seconds is not None:
         given["heartbeat_seconds"] = options.heartbeat_seconds
+    if options.cool_down_seconds is not None:
+        given["cool_down_seconds"] = options.cool_down_seconds
     return ServiceSettings.from_environment(os.environ, **given)
 
 

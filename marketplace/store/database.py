@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 journal = logging.getLogger("prixfixe.jobs")  # what becomes of orders
 
 _LEAVING: Final = "prixfixe_leaving"
+_COOL_DOWN: Final = "prixfixe_cool_down"
+COOL_DOWN_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -64,6 +66,11 @@ def tell(connection: Connection, line: str, **named: Any) -> None:
     all, which binds an order's lines in every process from its first to its settlement."""
     if journal.isEnabledFor(logging.INFO):
         _leaving(connection).lines.append((line, named))
+
+
+def first_cool_down(connection: Connection) -> float:
+    """How long a worker pauses after a first failure."""
+    return float(connection.get_execution_options()[_COOL_DOWN])
 
 
 def _leaving(connection: Connection) -> _Leaving:
@@ -113,13 +120,15 @@ class Store:
 
     url: an SQLAlchemy address: `sqlite:////var/lib/prixfixe/prixfixe.db` for a file (a database in memory is
     refused: each of its connections would see another one), `postgresql+psycopg://USER@HOST/DATABASE` for
-    PostgreSQL. ConfigurationError for any other.
+    PostgreSQL. ConfigurationError for any other. cool_down_seconds: without a new deal, for a worker that
+    just failed one.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, cool_down_seconds: float = COOL_DOWN_SECONDS) -> None:
         parsed = engines.parse(url)
         self.url: Final = url
         self.engine: Final[Engine] = engines.connect(parsed)
+        self.engine.update_execution_options(**{_COOL_DOWN: cool_down_seconds})
         self._writing = threading.Lock()
         self._writer: int | None = None
         self._wishes: deque[_Wish] = deque()

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, upda
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox, states
-from marketplace.store.database import notify
+from marketplace.store.database import first_cool_down, notify
 from marketplace.store.events import Kind, add_event, add_events
 from marketplace.store.moves import amend, move, move_each, moving
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
@@ -34,7 +34,6 @@ MAX_TRIES: Final = 3  # deals that a lot gets before it ends for a provider's fa
 _ALIKE_EVERYWHERE: Final = frozenset(
     {"bad-command", "bad-matrix", "image-mismatch", "image-no-command", "image-not-pulled", "image-volumes"}
 )
-COOL_DOWN_SECONDS: Final = 10.0  # without a new deal, for a worker that just failed one
 LONGEST_COOL_DOWN_SECONDS: Final = 3600.0
 _COOL_DOWN_GROWTH: Final = 3.0  # of the pause, with each failure in a row
 _PAUSE_SECONDS: Final = 2.0  # before a lot that came back twice is matched again; doubles with each try
@@ -450,18 +449,19 @@ def attempt_lost(
     notify(connection, f"worker:{row['worker']}")
 
 
-def worker_cooled(connection: Connection, worker: str, seconds: float = COOL_DOWN_SECONDS) -> None:
-    """No new deal for a worker for `seconds` of the service's clock."""
-    until = time.time() + seconds
+def worker_cooled(connection: Connection, worker: str, seconds: float | None = None) -> None:
+    """No new deal for a worker for `seconds` of the service's clock; for as long as after a first failure
+    when none are given."""
+    until = time.time() + (first_cool_down(connection) if seconds is None else seconds)
     connection.execute(
         update(workers).where(workers.c.key == worker, workers.c.cool_until < until).values(cool_until=until)
     )
 
 
-def cool_down_seconds(failures: int) -> float:
-    """The pause after so many failures in a row: 10 s, then three times as long with each, an hour at
+def cool_down_seconds(failures: int, first: float) -> float:
+    """The pause after so many failures in a row: `first`, then three times as long with each, an hour at
     most."""
-    return min(COOL_DOWN_SECONDS * _COOL_DOWN_GROWTH ** min(failures - 1, 10), LONGEST_COOL_DOWN_SECONDS)
+    return min(first * _COOL_DOWN_GROWTH ** min(failures - 1, 10), LONGEST_COOL_DOWN_SECONDS)
 
 
 def worker_failed(connection: Connection, worker: str) -> None:
@@ -474,7 +474,7 @@ def worker_failed(connection: Connection, worker: str) -> None:
     )
     failures = connection.execute(counted).scalar_one_or_none()
     if failures is not None:
-        worker_cooled(connection, worker, cool_down_seconds(failures))
+        worker_cooled(connection, worker, cool_down_seconds(failures, first_cool_down(connection)))
 
 
 def worker_did_well(connection: Connection, worker: str) -> None:
@@ -484,8 +484,8 @@ def worker_did_well(connection: Connection, worker: str) -> None:
     )
 
 
-def provider_cooled(connection: Connection, provider: str, seconds: float = COOL_DOWN_SECONDS) -> None:
-    """No new deal for any worker of a provider for `seconds` of the service's clock."""
+def provider_cooled(connection: Connection, provider: str, seconds: float | None = None) -> None:
+    """The same for each worker of a provider."""
     for worker in connection.execute(select(workers.c.key).where(workers.c.provider == provider)).scalars():
         worker_cooled(connection, worker, seconds)
 

@@ -27,6 +27,7 @@ WINDOW_SECONDS: Final = 600
 GRACE_SECONDS: Final = 4
 NOTICE_SECONDS: Final = 60
 HEARTBEAT_SECONDS: Final = 1.0
+COOL_DOWN_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ class Devnet:
             *("--deployment", str(self.folder.manifest)),
             *("--key", f"dev:{numbers.OPERATOR}", "--host", _HOST, "--port", str(port)),
             *("--heartbeat", str(numbers.HEARTBEAT_SECONDS), "--accounts", "dev"),
+            *("--cool-down", str(numbers.COOL_DOWN_SECONDS)),
         ]
         return spawn("service", argv, self.folder.logs / "service.log")
 

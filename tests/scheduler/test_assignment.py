@@ -131,7 +131,8 @@ def test_a_lot_that_comes_back_is_tried_at_once_elsewhere_then_after_a_pause_and
 def test_a_worker_that_fails_by_its_own_fault_pauses_longer_each_time_until_it_does_well(
     service: Service,
 ) -> None:
-    assert [transitions.cool_down_seconds(k) for k in (1, 2, 3, 4, 7, 99)] == [10, 30, 90, 270, 3600, 3600]
+    pauses = [transitions.cool_down_seconds(failures, 10.0) for failures in (1, 2, 3, 4, 7, 99)]
+    assert pauses == [10, 30, 90, 270, 3600, 3600]
     worker = service.ready_worker()
     for _ in range(3):
         now = time.time()
