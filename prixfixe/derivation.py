@@ -1,7 +1,7 @@
 """Keys from one seed, as BIP-32 derives them: whoever holds the seed holds every key, and nothing else does.
 
 Private derivation only. A hardened step cannot be taken with a public key, so a key below one tells nothing
-of its siblings, whatever else of the tree is known. """
+of its siblings, whatever else of the tree is known."""
 
 from __future__ import annotations
 
