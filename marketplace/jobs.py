@@ -157,6 +157,12 @@ class Jobs:
                 code="output-unknown",
                 hint=f"it has {names}" if names else "outputs are there once the job is settled",
             )
+        if row["forgotten_at"] is not None:
+            raise NotFound(
+                f"{path[:200]!r} was deleted when the job was forgotten",
+                code="job-forgotten",
+                hint="`prixfixe jobs deletions JOB` says what was deleted; order it again to have it anew",
+            )
         name = path.rpartition("/")[2]
         return OutputFile(self._blobs.path(found.sha256), name, found.sha256, found.size)
 

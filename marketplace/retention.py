@@ -5,7 +5,8 @@ retention_days`), or, of any other order, the service's `retention_days`; never 
 which a deal can be challenged, and not while a case is open. Each order and each result that names a file
 moves its end on, so nothing has to be searched for what may still need it. Images of jobs and bundles and
 published batches stay. A job's logs go when its files may. What was deleted is written down first; the
-leaves and the receipt of the job, which name every file by its digest, stay."""
+leaves and the receipt of the job, which name every file by its digest, stay. A customer may have the files
+and logs of its own job deleted earlier (`Retention.forget`)."""
 
 from __future__ import annotations
 
@@ -15,11 +16,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, or_, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.blobs import Blobs
+from marketplace.blobs import Blobs, known_sizes
 from marketplace.chain import ChainReader
+from marketplace.forgetting import disowned, named_elsewhere, require_over, with_reruns
 from marketplace.jobs import job_row
 from marketplace.logs import Logs
 from marketplace.store.database import Store
@@ -43,7 +45,7 @@ from marketplace.store.tables import (
 from marketplace.store.upsert import put, put_largest
 from prixfixe.keys import Signer
 from prixfixe.protocol.signatures import statement_digest
-from prixfixe.protocol.wire import Deletion, Deletions
+from prixfixe.protocol.wire import Deletion, Deletions, Forgotten
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,32 @@ class Retention:
         return Deletions(
             job=job, items=found, operator=self._signer.address, signature="0x" + signature.hex()
         )
+
+    def forget(self, job: str, customer: str) -> Forgotten:
+        """Delete what is kept of a customer's job that is over, before its time: inputs, outputs and logs, of
+        the service's own re-runs of it too. What other orders name stays for them. Again deletes what has
+        become free since. Conflict until nobody can dispute its results any more."""
+        now, window = int(self._clock()), self._keeping.window
+        chain_time = self._chain.look().time
+        with self._store.write() as connection:
+            job_row(connection, job, customer)
+            found = with_reruns(connection, job)
+            require_over(connection, found, chain_time, window)
+            digests = {name for row in found for name in _digests(connection, row["id"])}
+            own, strangers = named_elsewhere(connection, digests, found, _digests)
+            gone = list(_deletable(connection, digests - own - strangers))
+            _forget(connection, gone, now)
+            disowned(connection, strangers - own, found)
+            logs = [row for each in found for row in _logs_forgotten(connection, each["id"], now)]
+            forgotten = update(jobs).where(jobs.c.id.in_([row["id"] for row in found]))
+            connection.execute(forgotten.where(jobs.c.forgotten_at.is_(None)).values(forgotten_at=now))
+        self._unlink([row.sha256 for row in gone])
+        for row in logs:
+            self._logs.remove(row.attempt, row.task)
+        with self._store.read() as connection:
+            kept = sorted(known_sizes(connection, dict.fromkeys(_digests(connection, job))))
+        log.info("job %s is forgotten: %d files and %d logs", job, len(gone), len(logs))
+        return Forgotten(deletions=self.told(job, customer), kept=tuple(kept))
 
     def _sweep_files(self, chain_time: int) -> int:
         now = int(self._clock())
@@ -204,6 +232,15 @@ def _files_due(due: ColumnElement[bool], after: str) -> Select[Any]:
         .order_by(blobs.c.sha256)
         .limit(_AT_ONCE)
     )
+
+
+def _deletable(connection: Connection, names: Collection[str]) -> Iterator[Row[Any]]:
+    """Of these files those that may go although their time is not over."""
+    kept = _InCases().digests(connection)
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _AT_ONCE):
+        these = blobs.c.sha256.in_(ordered[start : start + _AT_ONCE])
+        yield from (row for row in connection.execute(_files_due(these, "")) if row.sha256 not in kept)
 
 
 def _forget(connection: Connection, files: Sequence[Row[Any]], now: int) -> None:

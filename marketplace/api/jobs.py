@@ -177,6 +177,13 @@ def deletions(services: ServicesDep, caller: Caller, job: JobId) -> wire.Deletio
     return services.retention.told(job, caller)
 
 
+@router.post("/{job}/forget")
+def forget(services: ServicesDep, caller: Caller, job: JobId) -> wire.Forgotten:
+    """Delete inputs, outputs and logs of a job that is over, before their time; 409 while its results can be
+    disputed. Again deletes what other orders have let go since."""
+    return services.retention.forget(job, caller)
+
+
 @router.get("/{job}/receipt")
 def receipt(services: ServicesDep, caller: Caller, job: JobId) -> Response:
     """What happened, with every signature, in canonical JSON: anyone can check it without this service."""

@@ -174,6 +174,7 @@ jobs = Table(
     Column("reason", _JSON),  # wire.Reason, once ended without success
     Column("charged", BigInteger, nullable=False, default=0),
     Column("cancelled_at", BigInteger),  # its customer took back whatever no worker had started then
+    Column("forgotten_at", BigInteger),  # its customer had its files and logs deleted
     Column("expiry", BigInteger, nullable=False),  # chain clock
     Column("deliver_by", BigInteger, nullable=False),  # chain clock
     Column("created_at", BigInteger, nullable=False),

@@ -10,6 +10,7 @@ import click
 from prixfixe.cli.again import again
 from prixfixe.cli.cancelling import cancel, close_lots
 from prixfixe.cli.failures import Interrupted
+from prixfixe.cli.forgetting import forget
 from prixfixe.cli.jobview import follow, follow_log, job_json, job_rows, money_sentence, sold_as
 from prixfixe.cli.options import (
     JOB,
@@ -350,5 +351,5 @@ def _lot_row(lot: LotState, now: int) -> tuple[str, str, str]:
     return (str(lot.index), lot.state, money)
 
 
-for command in (cancel, again, secrets):
+for command in (cancel, again, forget, secrets):
     jobs.add_command(command)

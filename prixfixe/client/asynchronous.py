@@ -236,6 +236,9 @@ class AsyncClient:
     async def deletions(self, job: str | wire.Job) -> wire.Deletions:
         return await self.run(self.operations.deletions(id_of(job)))
 
+    async def forget(self, job: str | wire.Job) -> wire.Forgotten:
+        return await self.run(self.operations.forget(id_of(job)))
+
     async def outputs(
         self, job: str | wire.Job, *, task: int | None = None
     ) -> tuple[wire.OutputFileInfo, ...]:

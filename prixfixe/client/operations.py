@@ -262,6 +262,11 @@ class Operations(Again, Prices, Books):
         """What was deleted of a job, signed by the operator."""
         return (yield from self.ask_signed_in(wire.Deletions, Request("GET", f"/v1/jobs/{job}/deletions")))
 
+    def forget(self, job: str) -> Operation[wire.Forgotten]:
+        """Have what is kept of a job that is over deleted before its time."""
+        found = yield from self.ask_signed_in(wire.Forgotten, Request("POST", f"/v1/jobs/{job}/forget"))
+        return found
+
     def outputs(self, job: str, task: int | None = None) -> Operation[tuple[wire.OutputFileInfo, ...]]:
         """All output files, or those of one task."""
         found: list[wire.OutputFileInfo] = []

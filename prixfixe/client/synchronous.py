@@ -246,6 +246,12 @@ class Client:
         """What the market deleted of a job by its policy, signed by the operator."""
         return self.run(self.operations.deletions(id_of(job)))
 
+    def forget(self, job: str | wire.Job) -> wire.Forgotten:
+        """Have the market delete inputs, outputs and logs of a job that is over, before their time: for good.
+        What other orders name stays, and is named. Conflict while its results can be disputed
+        (`window-open` says until when in `until`)."""
+        return self.run(self.operations.forget(id_of(job)))
+
     def outputs(self, job: str | wire.Job, *, task: int | None = None) -> tuple[wire.OutputFileInfo, ...]:
         """Every output file; of a job of several tasks as `<index>/<path>`. task: of this one only."""
         return self.run(self.operations.outputs(id_of(job), task))

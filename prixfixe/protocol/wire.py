@@ -474,13 +474,21 @@ class Deletion(Message):
 
 
 class Deletions(Message):
-    """What was deleted of a job, by policy. signature: the operator's over the statement `{job, items}`
-    (`protocol.signatures.statement_digest`, title "Prixfixe deletions")."""
+    """What was deleted of a job, by policy or at its customer's word. signature: the operator's over the
+    statement `{job, items}` (`protocol.signatures.statement_digest`, title "Prixfixe deletions")."""
 
     job: Word
     items: tuple[Deletion, ...]
     operator: Address
     signature: Signature
+
+
+class Forgotten(Message):
+    """What came of forgetting a job. deletions: all that was deleted of it until now. kept: its files that
+    are still there, because something else names them."""
+
+    deletions: Deletions
+    kept: tuple[Sha256, ...]
 
 
 class LogChunk(Body):

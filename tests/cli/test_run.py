@@ -310,6 +310,9 @@ def test_detached_jobs_are_listed_watched_shown_and_fetched(
     assert types("jobs", "receipt", job, "--out", "r.json").code == 0
     assert types("jobs", "log", job).code == 0
     assert types("jobs", "cancel", job).code == 6
+    early = types("jobs", "forget", job, "--yes")
+    assert early.code == 6
+    assert "can be challenged for" in early.err
 
 
 def test_a_waiting_job_is_cancelled_and_costs_nothing(types: Terminal, world: World, table: Path) -> None:
@@ -317,6 +320,12 @@ def test_a_waiting_job_is_cancelled_and_costs_nothing(types: Terminal, world: Wo
     shown = types("jobs", "cancel", job)
     assert shown.code == 0
     assert "nothing was charged" in shown.err
+    assert types("jobs", "forget", job, answer="n\n").code == 130, "it asks first"
+    forgotten = types("jobs", "forget", job, "--yes")
+    assert "deleted: 1 file(s) and 0 log(s)" in forgotten.err
+    again = types("jobs", "forget", job, "--yes", "--json").json
+    assert (again["kept"], [each["kind"] for each in again["deletions"]["items"]]) == ([], ["file"])
+    assert types("jobs", "forget", job, "--yes", "--key", "dev:5").code == 6
 
 
 def test_a_stranger_sees_nothing_of_a_job(types: Terminal, world: World, table: Path) -> None:

@@ -71,6 +71,9 @@ def test_a_job_that_nobody_took_can_be_cancelled(client: Client, table: Path) ->
     job = bought(client, table)
     assert client.cancel(job).state == "refunded"
     assert client.cancel(job).state == "refunded"  # once more changes nothing
+    told = client.forget(job)
+    assert ([each.kind for each in told.deletions.items], told.kept) == (["file"], ())
+    assert client.deletions(job) == told.deletions
 
 
 def test_a_job_that_runs_cannot_be_cancelled(client: Client, world: World, table: Path) -> None:
@@ -183,6 +186,8 @@ async def whole_way(client: AsyncClient, world: World, table: Path, folder: Path
     ended = await client.wait(job)
     await client.download(ended, folder)
     await client.receipt(job)
+    world.chain.time += 10_000  # beyond the window
+    assert (await client.forget(job)).kept == ()
     return ended
 
 

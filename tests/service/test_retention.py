@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import delete, event, insert, select, update
 
 from marketplace import retention
 from marketplace.store import engines
-from marketplace.store.tables import cases, tasks
+from marketplace.store.tables import cases, deals, jobs, reruns, tasks
+from prixfixe.keys import LocalSigner
 from prixfixe.protocol import wire
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.signatures import parse_signature, recover, statement_digest
@@ -23,6 +25,7 @@ from tests.support.service import (
     manifest_of,
     settle_on_chain,
     success,
+    where,
 )
 
 DAY = 86_400
@@ -170,3 +173,79 @@ def test_what_nobody_ordered_with_goes_after_the_services_own_days(world: World)
     assert world.upload(CUSTOMER, b"never used")  # it can be sent again
     assert _status(world, b"never used") == 200
     assert json.loads(world.http.get("/v1/ready").content)["ready"] is True
+
+
+def _forget(world: World, job: wire.Job, signer: LocalSigner = CUSTOMER) -> httpx.Response:
+    return world.http.post(f"/v1/jobs/{job.id}/forget", headers=world.sign_in(signer))
+
+
+def _forgotten(world: World, job: wire.Job) -> wire.Forgotten:
+    answer = _forget(world, job)
+    assert answer.status_code == 200, answer.text
+    return wire.Forgotten.model_validate_json(answer.content)
+
+
+@pytest.mark.both_databases
+def test_a_customer_has_its_job_forgotten_once_nobody_can_dispute_it(world: World) -> None:
+    job = _settled(world)
+    assert _forget(world, job, STRANGER).status_code == 404
+    waiting = _forget(world, job).json()
+    assert (waiting["code"], waiting["retryable"]) == ("window-open", True)
+    assert waiting["until"] == where(2)["time"] + 600
+    world.chain.time = waiting["until"]
+    assert _forget(world, job).json()["code"] == "window-open"
+    world.chain.time += 1
+    _disputed(world, job)
+    assert _forget(world, job).json()["code"] == "case-open"
+    with world.store.write() as connection:
+        connection.execute(delete(cases))
+
+    told = _forgotten(world, job)
+    assert [(each.kind, each.size) for each in told.deletions.items] == [("file", 4), ("file", 4), ("log", 8)]
+    assert told.kept == ()
+    assert told.deletions == _deletions(world, job), "signed as what a policy deletes"
+    assert (_status(world, TABLE), _status(world, RESULT)) == (404, 404)
+    assert not world.services.blobs.path(sha256_hex(TABLE)).exists()
+    headers, place = world.sign_in(CUSTOMER), f"/v1/jobs/{job.id}"
+    assert world.http.get(f"{place}/log", headers=headers).text == ""
+    assert world.http.get(f"{place}/outputs/out.csv", headers=headers).json()["code"] == "job-forgotten"
+    assert sha256_hex(RESULT) in world.http.get(f"{place}/receipt", headers=headers).text
+    assert _forgotten(world, job) == told, "again is no error"
+    assert world.services.blobs.path(sha256_hex(b"an image")).exists()
+
+
+def test_what_another_order_names_stays_until_that_is_forgotten_too(world: World) -> None:
+    job = _settled(world)
+    again = world.placed(TABLE, nonce=2)
+    assert _forget(world, again).json()["code"] == "job-not-over"
+    world.chain.time += 700
+    assert _forgotten(world, job).kept == (sha256_hex(TABLE),)
+    assert (_status(world, TABLE), _status(world, RESULT)) == (200, 404)
+    cancelled = world.http.post(f"/v1/jobs/{again.id}/cancel", headers=world.sign_in(CUSTOMER))
+    assert cancelled.status_code == 200
+    assert _forgotten(world, again).kept == ()
+    assert _status(world, TABLE) == 404
+    assert [each.size for each in _deletions(world, again).items] == [4]
+
+
+def test_what_somebody_else_has_too_stays_for_him_alone(world: World) -> None:
+    job = _settled(world)
+    world.upload(STRANGER, TABLE)
+    world.chain.time += 700
+    assert _forgotten(world, job).kept == (sha256_hex(TABLE),)
+    theirs = world.http.get(f"/v1/blobs/{sha256_hex(TABLE)}", headers=world.sign_in(STRANGER))
+    assert (_status(world, TABLE), theirs.status_code) == (404, 200)
+
+
+def test_the_services_own_rerun_of_a_job_is_forgotten_with_it(world: World) -> None:
+    job = _settled(world)
+    rerun = world.placed(TABLE, nonce=2)
+    with world.store.write() as connection:
+        deal = connection.execute(select(deals.c.id)).scalar_one()
+        connection.execute(insert(reruns).values(deal=deal, opening=1, number=1, job=rerun.id))
+    world.chain.time += 700
+    assert _forget(world, job).json()["code"] == "job-not-over", "it is run again just now"
+    world.http.post(f"/v1/jobs/{rerun.id}/cancel", headers=world.sign_in(CUSTOMER))
+    assert _forgotten(world, job).kept == ()
+    with world.store.read() as connection:
+        assert None not in connection.execute(select(jobs.c.forgotten_at)).scalars().all()
