@@ -10,14 +10,16 @@ from pathlib import Path
 from toolchain.project import ROOT, ScriptError
 
 TESTS = ROOT / "tests"
+# The pytest processes that run side by side: what computes, and twice what mostly waits for processes and
+# containers. As long as one another, by measurement: two cores have something to do until the end.
+LANES = ("pytest", "pytest of markets", "pytest of workers")
 
 
 @dataclass(frozen=True)
 class Area:
     """A name to type. `paths` go to pytest; the areas of another runner have none.
 
-    asked: only runs when it is named. waits: starts markets, containers or set-ups, and mostly waits for
-    them.
+    asked: only runs when it is named. lane: which of LANES it runs in.
     """
 
     name: str
@@ -26,11 +28,11 @@ class Area:
     engine: bool = False
     runner: str = "pytest"
     asked: bool = False
-    waits: bool = False
+    lane: str = LANES[0]
 
 
-def _folder(name: str, about: str, *, engine: bool = False, waits: bool = False) -> Area:
-    return Area(name, about, (TESTS / name,), engine, waits=waits)
+def _folder(name: str, about: str, *, engine: bool = False, lane: int = 0) -> Area:
+    return Area(name, about, (TESTS / name,), engine, lane=LANES[lane])
 
 
 KNOWN = (
@@ -45,21 +47,21 @@ KNOWN = (
     _folder("cli", "the command prixfixe", engine=True),
     _folder("service", "store and API"),
     _folder("scheduler", "matcher, relayer, indexer, reaper"),
-    _folder("worker", "the provider's daemon", engine=True),
-    _folder("cage", "what a job cannot do, in real containers", engine=True, waits=True),
+    _folder("worker", "the provider's daemon", engine=True, lane=2),
+    _folder("cage", "what a job cannot do, in real containers", engine=True, lane=2),
     Area(
         "bundles",
         "the bundles' own tests",
         (TESTS / "bundles", *sorted(ROOT.glob("bundles/*/tests"))),
         engine=True,
-        waits=True,
+        lane=LANES[2],
     ),
-    _folder("devnet", "a whole market on this machine", engine=True, waits=True),
-    _folder("system", "the main job through every real part and every way to fail", engine=True, waits=True),
-    _folder("faults", "everything dies in turn; the full size when it is named", waits=True),
-    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, waits=True),
+    _folder("devnet", "a whole market on this machine", engine=True, lane=1),
+    _folder("system", "the main job through every real part and every way to fail", engine=True, lane=1),
+    _folder("faults", "everything dies in turn; the full size when it is named", lane=1),
+    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, lane=1),
     _folder("office", "the same tables through LibreOffice, installed when this area is named"),
-    _folder("scripts", "set-up, lock files, these scripts", waits=True),
+    _folder("scripts", "set-up, lock files, these scripts", lane=1),
     _folder("docs", "documentation that says what is so"),
     Area("ape", "deploy script and console under ape, in its own environment", runner="ape"),
     # Its environment takes as long to set up as many tests take to run, and sources change seldom.
@@ -93,11 +95,11 @@ def choose(words: list[str]) -> list[Area]:
     return chosen
 
 
-def lanes(chosen: Sequence[Area]) -> list[list[Area]]:
-    """The pytest processes that run side by side, at most two: what computes, and what waits. Always the same
-    areas in the same order, each with its own chain, so that a run on two cores is like the run before."""
-    parts = [[area for area in chosen if area.waits == waits] for waits in (False, True)]
-    return [part for part in parts if part]
+def lanes(chosen: Sequence[Area]) -> dict[str, list[Area]]:
+    """The pytest processes that run side by side, by name. Always the same areas in the same order, each with
+    its own chain, so that a run on two cores is like the run before."""
+    parts = {name: [area for area in chosen if area.lane == name] for name in LANES}
+    return {name: part for name, part in parts.items() if part}
 
 
 def _in_engine_area(path: Path) -> bool:

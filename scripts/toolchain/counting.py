@@ -62,11 +62,14 @@ def read_junit(report: Path) -> Counts:
 def _failures(report: ElementTree.Element) -> Iterator[tuple[str, str]]:
     for case in report.iter("testcase"):
         for found in (*case.iter("failure"), *case.iter("error")):
-            lines = (found.text or found.get("message", "")).rstrip().splitlines()
+            lines = (found.text or found.get("message") or "").rstrip().splitlines()
             yield f"{case.get('classname')}::{case.get('name')}", "\n".join(lines[-LAST_LINES:])
 
 
 def read_closing(text: str) -> Counts:
     """Counts from the last closing line in a runner's output."""
     found = CLOSING.findall(text)
-    return Counts(*map(int, found[-1])) if found else Counts()
+    if not found:
+        return Counts()
+    passed, failed, skipped = map(int, found[-1])
+    return Counts(passed, failed, skipped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -37,22 +38,20 @@ def pytest_command(
 
 
 def run_pytest(chosen: Sequence[Area], options: Sequence[str], env: dict[str, str], reports: Path) -> Counts:
-    """The first lane on the terminal, the second beside it, shown when it has ended."""
+    """The first lane on the terminal, the others beside it, shown when they have ended."""
     lanes = areas.lanes(chosen)
-    names = ["pytest", "pytest of what waits"]
-    for name, lane in zip(names, lanes, strict=False):
+    for name, lane in lanes.items():
         say(f"== {name}: {', '.join(area.name for area in lane)}")
-    commands = [
-        (name, pytest_command(name, lane, options, env, reports))
-        for name, lane in zip(names, lanes, strict=False)
-    ]
+    (first, command), *others = (
+        (name, pytest_command(name, lane, options, env, reports)) for name, lane in lanes.items()
+    )
     began = time.monotonic()
-    with Runs(commands[1:], quiet=True) as beside:
-        _, command = commands[0]
+    with contextlib.ExitStack() as running:
+        beside = [running.enter_context(Runs([each], quiet=True)) for each in others]
         status = signals.run(command.words, command.env)
         counts = believed(command.count(""), 0 if status in command.fine else status)
-        say(f"== pytest: {counts} in {time.monotonic() - began:.1f} s")
-        return sum(beside.join().values(), counts)
+        say(f"== {first}: {counts} in {time.monotonic() - began:.1f} s")
+        return sum((count for runs in beside for count in runs.join().values()), counts)
 
 
 def forge_command(env: dict[str, str], _: Path) -> Command | None:

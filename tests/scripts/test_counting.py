@@ -81,26 +81,29 @@ def test_a_path_needs_the_engine_that_its_area_needs() -> None:
     assert [areas.needs_engine(area) for area in chosen] == [True, False]
 
 
-def test_what_waits_for_others_is_a_process_of_its_own_and_nothing_runs_twice() -> None:
-    """Two at most: a machine with two cores is kept busy and not overrun."""
+def test_what_waits_for_others_is_in_processes_of_its_own_and_nothing_runs_twice() -> None:
     own = [area for area in areas.choose([]) if area.runner == "pytest"]
-    computing, waiting = areas.lanes(own)
-    waits = {"cage", "bundles", "devnet", "system", "faults", "compose", "scripts"}
-    assert {area.name for area in waiting} == waits
-    assert sorted(area.name for area in (*computing, *waiting)) == sorted(area.name for area in own)
-    assert areas.lanes(waiting) == [waiting]
+    lanes = areas.lanes(own)
+    assert [{area.name for area in lane} for lane in lanes.values()][1:] == [
+        {"devnet", "system", "faults", "compose", "scripts"},
+        {"worker", "cage", "bundles"},
+    ]
+    every = [area.name for lane in lanes.values() for area in lane]
+    assert sorted(every) == sorted(area.name for area in own)
+    assert list(areas.lanes(lanes["pytest of workers"])) == ["pytest of workers"]
 
 
-def test_the_tests_of_both_processes_are_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_tests_of_all_processes_are_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     chosen = []
-    for name, body in (("computing", "pass"), ("waiting", "assert False")):
+    tests = (("computing", "pass"), ("waiting", "assert False"), ("working", "pass"))
+    for (name, body), lane in zip(tests, areas.LANES, strict=True):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"test_{name}.py").write_text(
             f"def test_good(): pass\ndef test_{name}(): {body}\n"
         )
-        chosen.append(Area(name, "", (tmp_path / name,), waits=name == "waiting"))
+        chosen.append(Area(name, "", (tmp_path / name,), lane=lane))
     options = ("-p", "no:cacheprovider")
-    assert testing.run_pytest(chosen, options, dict(os.environ), tmp_path) == Counts(3, 1, 0)
+    assert testing.run_pytest(chosen, options, dict(os.environ), tmp_path) == Counts(5, 1, 0)
     shown = capfd.readouterr()
     assert "test_waiting.py::test_waiting" in shown.out
-    assert "== pytest of what waits: 1 passed, 1 failed, 0 skipped" in shown.err
+    assert "== pytest of markets: 1 passed, 1 failed, 0 skipped" in shown.err
