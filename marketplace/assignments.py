@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, bindparam, cast, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import grant, known_sizes, may_read, owned
@@ -14,9 +15,9 @@ from marketplace.store.database import Store
 from marketplace.store.progress import log_appended, log_bytes, progress_reported, task_ended
 from marketplace.store.reports import attempt_reported
 from marketplace.store.tables import attempts, bundles, deals, jobs, offers, tasks
-from marketplace.store.transitions import attempt_started
+from marketplace.store.transitions import attempt_started, attempt_unknown
 from marketplace.workers import Workers
-from prixfixe.errors import Conflict, InvalidInput, NotFound, Unavailable
+from prixfixe.errors import Conflict, InvalidInput, Unavailable
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.manifest import JobManifest
@@ -25,6 +26,46 @@ from prixfixe.protocol.product import Product
 from prixfixe.protocol.reports import LotReport, most_listing_bytes, most_report_bytes
 from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import Domain, format_bytes32
+
+# Made once: making a statement takes longer than running it.
+_OF_DEAL: Final = (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening)
+_NEXT: Final = (
+    select(
+        *(attempts.c[name] for name in ("id", "deal", "lot")),
+        *(deals.c.deal.label("terms"), deals.c.due, deals.c.deadline),
+        *(jobs.c[name] for name in ("order", "offer_id", "image_archive", "product")),
+        cast(jobs.c.manifest, Text).label("manifest"),
+    )
+    .join(deals, _OF_DEAL)
+    .join(jobs, jobs.c.id == attempts.c.job)
+    .where(
+        attempts.c.worker == bindparam("worker"),
+        deals.c.state == "open",
+        (attempts.c.state == "assigned")
+        | ((attempts.c.state == "running") & attempts.c.id.in_(bindparam("forgotten", expanding=True))),
+    )
+    .order_by(attempts.c.created_at, attempts.c.id)
+    .limit(1)
+)
+_OWN: Final = select(attempts).where(
+    attempts.c.id == bindparam("attempt"), attempts.c.worker == bindparam("worker")
+)
+_DEAL: Final = select(deals).where(deals.c.id == bindparam("deal"), deals.c.opening == bindparam("opening"))
+_REPORTED: Final = (
+    select(
+        *(attempts.c[name] for name in ("id", "state", "result", "reason", "deal", "opening")),
+        *(deals.c.deal.label("terms"), deals.c.due),
+        *(jobs.c[name] for name in ("product", "deliver_by", "offer_id")),
+    )
+    .join(jobs, jobs.c.id == attempts.c.job)
+    .outerjoin(deals, _OF_DEAL)
+    .where(attempts.c.id == bindparam("attempt"), attempts.c.worker == bindparam("worker"))
+)
+_SOLD: Final = (
+    select(bundles.c.definition, offers.c.up_to)
+    .join(bundles, (bundles.c.id == offers.c.bundle) & (bundles.c.version == offers.c.version))
+    .where(offers.c.offer_id == bindparam("offer"))
+)
 
 
 class Assignments:
@@ -40,32 +81,16 @@ class Assignments:
     def next(self, key: str) -> wire.Assignment | None:
         """The oldest attempt that the worker has not started, or started and lost; None when there is
         none."""
-        forgotten = self._workers.forgotten(key)
-        query = (
-            select(attempts.c.id)
-            .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-            .where(
-                attempts.c.worker == key,
-                deals.c.state == "open",
-                (attempts.c.state == "assigned")
-                | ((attempts.c.state == "running") & attempts.c.id.in_(forgotten)),
-            )
-            .order_by(attempts.c.created_at, attempts.c.id)
-        )
+        wanted = {"worker": key, "forgotten": list(self._workers.forgotten(key))}
         with self._store.read() as connection:
-            attempt = connection.execute(query).scalars().first()
-            return None if attempt is None else _assignment(connection, own_attempt(connection, attempt, key))
+            row = connection.execute(_NEXT, wanted).mappings().first()
+            sold = (None, None) if row is None else _sold(connection, row["offer_id"])
+        return None if row is None else _assignment(row, *sold)
 
     def start(self, attempt: str, key: str) -> None:
         """The worker runs it now. Saying so twice is no error."""
         with self._store.write() as connection:
-            row = own_attempt(connection, attempt, key)
-            if row["state"] == "assigned":
-                attempt_started(connection, attempt)
-            elif row["state"] != "running":
-                raise Conflict(
-                    f"the attempt is {row['state']}: it cannot start", code="attempt-over", fault="provider"
-                )
+            attempt_started(connection, attempt, key)
 
     def log(self, attempt: str, key: str, chunk: wire.LogChunk) -> None:
         """Text and progress of a task, for its customer to see live."""
@@ -94,22 +119,25 @@ class Assignments:
         that is not accepted when it is sound and came too late. The same report again gives the same answer.
         """
         with self._store.read() as connection:
-            row = own_attempt(connection, attempt, key)
-            deal = deal_of(connection, row)
+            row = connection.execute(_REPORTED, {"attempt": attempt, "worker": key}).mappings().one_or_none()
+        if row is None:
+            raise attempt_unknown(attempt, key)
+        if row["terms"] is None:
+            raise _taken_back(row["deal"])
+        deal = Deal.from_json(row["terms"])
         if row["state"] in ("succeeded", "failed"):
             return _answer_again(row, report)
-        self._require_sound(key, deal, report)
+        self._require_sound(key, deal, row, report)
         succeeded = report.result.done > 0
         try:
             with self._store.write() as connection:
                 if succeeded and not _is_delivered(connection, row, report):
-                    _require_outputs(connection, report, deal, key)
+                    _require_outputs(connection, report, row["product"], key)
                 attempt_reported(connection, attempt, report, report.signature)
-                if succeeded:
-                    digests = [file.sha256 for task in report.tasks for file in task.outputs.files]
-                    grant(connection, digests, Deal.from_json(deal["deal"]).customer)
-                    sold = select(jobs.c.deliver_by, jobs.c.offer_id).where(jobs.c.id == row["job"])
-                    self._keeping.keep(connection, digests, *connection.execute(sold).one())
+                digests = [file.sha256 for task in report.tasks for file in task.outputs.files]
+                if succeeded and digests:
+                    grant(connection, digests, deal.customer)
+                    self._keeping.keep(connection, digests, row["deliver_by"], row["offer_id"])
                 # Its slot is free: what waits may be matched with it now.
                 self._store.notify(connection, "asks")
         except Conflict as error:
@@ -123,12 +151,12 @@ class Assignments:
             )
         return wire.ReportAnswer(accepted=True)
 
-    def _require_sound(self, key: str, row: RowMapping, report: LotReport) -> None:
+    def _require_sound(self, key: str, deal: Deal, row: RowMapping, report: LotReport) -> None:
         """The result is about this deal, says what the outputs say, and is signed by the leg's key."""
-        deal, result, told = Deal.from_json(row["deal"]), report.result, report.tasks
+        result, told = report.result, report.tasks
         require_signer(result.digest(self._domain), parse_signature(report.signature), key)
-        if format_bytes32(result.deal) != row["id"]:
-            raise _bad(f"the result is about deal {format_bytes32(result.deal)}, not {row['id']}")
+        if format_bytes32(result.deal) != row["deal"]:
+            raise _bad(f"the result is about deal {format_bytes32(result.deal)}, not {row['deal']}")
         if len(told) != deal.count:
             raise _bad(f"the lot has {deal.count} tasks, and the report tells of {len(told)}")
         _require_listings(deal, report)
@@ -160,64 +188,58 @@ def _require_listings(deal: Deal, report: LotReport) -> None:
             raise _bad(f"the list of outputs of the task at place {place} has more than {most} bytes")
 
 
-def _assignment(connection: Connection, row: RowMapping) -> wire.Assignment:
-    deal = deal_of(connection, row)
-    job = connection.execute(select(jobs).where(jobs.c.id == row["job"])).mappings().one()
-    definition, limit = _sold(connection, job["offer_id"])
+def _assignment(row: RowMapping, definition: dict[str, Any] | None, limit: int | None) -> wire.Assignment:
+    order, lot = order_from_json(row["order"]), row["lot"]
+    first = lot * order.lot
     return wire.Assignment(
         attempt=row["id"],
-        deal=Deal.from_json(deal["deal"]),
-        deal_id=deal["id"],
-        due=deal["due"],
-        deadline=deal["deadline"],
-        order=order_from_json(job["order"]),
-        manifest=JobManifest.model_validate(job["manifest"]),
+        deal=Deal.from_json(row["terms"]),
+        deal_id=row["deal"],
+        due=row["due"],
+        deadline=row["deadline"],
+        order=order,
+        manifest=_manifest(row["manifest"]),
         definition=definition,
-        image_archive=job["image_archive"],
-        product=Product.from_bytes(bytes.fromhex(job["product"][2:])),
-        tasks=tuple(_positions(connection, row)),
+        image_archive=row["image_archive"],
+        product=Product.from_bytes(bytes.fromhex(row["product"][2:])),
+        tasks=tuple(range(first, first + order.lot_size(lot))),
         limit_units=limit,
     )
+
+
+@lru_cache(maxsize=64)
+def _manifest(stored: str) -> JobManifest:
+    """Of its JSON: the lots of a job come one after the other."""
+    return JobManifest.model_validate_json(stored)
 
 
 def _sold(connection: Connection, offer_id: str | None) -> tuple[dict[str, Any] | None, int | None]:
     """The definition and the largest number of units of an offer; neither for a bid."""
     if offer_id is None:
         return None, None
-    query = (
-        select(bundles.c.definition, offers.c.up_to)
-        .join(bundles, (bundles.c.id == offers.c.bundle) & (bundles.c.version == offers.c.version))
-        .where(offers.c.offer_id == offer_id)
-    )
-    found = connection.execute(query).one()
+    found = connection.execute(_SOLD, {"offer": offer_id}).one()
     return found.definition, found.up_to
 
 
 def own_attempt(connection: Connection, attempt: str, key: str) -> RowMapping:
     """The attempt, if it is this worker's; NotFound otherwise."""
-    query = select(attempts).where(attempts.c.id == attempt, attempts.c.worker == key)
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(_OWN, {"attempt": attempt, "worker": key}).mappings().one_or_none()
     if row is None:
-        raise NotFound(
-            f"there is no attempt {attempt[:80]!r} of worker {key}", code="attempt-unknown", fault="provider"
-        )
+        raise attempt_unknown(attempt, key)
     return row
 
 
 def deal_of(connection: Connection, row: RowMapping) -> RowMapping:
     """The deal of an attempt; Unavailable while the chain has taken it back."""
-    query = select(deals).where(deals.c.id == row["deal"], deals.c.opening == row["opening"])
-    found = connection.execute(query).mappings().one_or_none()
+    of = {"deal": row["deal"], "opening": row["opening"]}
+    found = connection.execute(_DEAL, of).mappings().one_or_none()
     if found is None:
-        raise Unavailable(
-            f"the chain took deal {row['deal']} back; it may open again", code="deal-taken-back"
-        )
+        raise _taken_back(row["deal"])
     return found
 
 
-def _positions(connection: Connection, row: RowMapping) -> list[int]:
-    query = select(tasks.c.position).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
-    return list(connection.execute(query.order_by(tasks.c.position)).scalars())
+def _taken_back(deal: str) -> Unavailable:
+    return Unavailable(f"the chain took deal {deal} back; it may open again", code="deal-taken-back")
 
 
 def _count(connection: Connection, row: RowMapping, task: int) -> int:
@@ -241,8 +263,8 @@ def _answer_again(row: RowMapping, report: LotReport) -> wire.ReportAnswer:
     return wire.ReportAnswer(accepted=True)
 
 
-def _require_outputs(connection: Connection, report: LotReport, deal: RowMapping, key: str) -> None:
-    """Every file is here, whole, before the customer's money goes to whoever made it.
+def _require_outputs(connection: Connection, report: LotReport, product: str, key: str) -> None:
+    """Every file is here, whole, before the customer's money goes to whoever made it. product: its code.
 
     And the worker has shown that it has the bytes: naming the digest of a stranger's file must not open it to
     a customer.
@@ -267,7 +289,6 @@ def _require_outputs(connection: Connection, report: LotReport, deal: RowMapping
     for file in files:
         if sizes[file.sha256] != file.size:
             raise _bad(f"output {file.path!r} has {sizes[file.sha256]} bytes, the manifest says {file.size}")
-    product = connection.execute(select(jobs.c.product).where(jobs.c.id == deal["job"])).scalar_one()
     room = Product.from_bytes(bytes.fromhex(product[2:])).disk_mib << 20
     for task in report.tasks:
         if task.outputs.total_size > room:

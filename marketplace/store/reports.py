@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.engine import RowMapping
@@ -12,12 +13,30 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import rounds, states
 from marketplace.store.events import add_event
 from marketplace.store.moves import move
-from marketplace.store.settling import PAID_STATES, Standing, settle_when_signed, standing_of
-from marketplace.store.tables import attempts, tasks
+from marketplace.store.settling import PAID_STATES, Standing, settle_when_said, standing_of
+from marketplace.store.tables import attempts, jobs, tasks
 from marketplace.store.transitions import attempt_row, stage_said, worker_did_well, worker_name
 from prixfixe.errors import Conflict
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
+
+# Made once: making a statement takes longer than running it.
+_LOT_TASKS: Final = select(jobs.c.order["lot"].as_integer()).where(jobs.c.id == bindparam("job"))
+_END_TASK: Final = (
+    update(tasks)
+    .where(
+        tasks.c.job == bindparam("of"),
+        tasks.c.position == bindparam("at"),
+        # Spelled out: a list of values cannot be part of a statement that is executed for many rows.
+        (tasks.c.state == "queued") | (tasks.c.state == "running"),
+    )
+    .values(
+        state=bindparam("ended"),
+        status=bindparam("as"),
+        outputs=bindparam("with", type_=tasks.c.outputs.type),
+        files=bindparam("number"),
+    )
+)
 
 
 def attempt_reported(connection: Connection, attempt: str, report: LotReport, signature: str) -> None:
@@ -42,7 +61,7 @@ def attempt_reported(connection: Connection, attempt: str, report: LotReport, si
         _require_agreed(standing, row, report)
     told = [task.model_dump(mode="json") for task in report.tasks]
     reason = None if done or report.reason is None else report.reason.model_dump(mode="json")
-    now = int(time.time())
+    result, now = report.result.to_json(), int(time.time())
     move(
         connection,
         states.ATTEMPT_SUCCEEDED if done else states.ATTEMPT_FAILED,
@@ -50,7 +69,7 @@ def attempt_reported(connection: Connection, attempt: str, report: LotReport, si
         status=report.status,
         seconds=sum(task.seconds for task in report.tasks),
         tasks=told,
-        result=report.result.to_json(),
+        result=result,
         signature=signature,
         reason=reason,
         cage=report.cage,
@@ -63,8 +82,12 @@ def attempt_reported(connection: Connection, attempt: str, report: LotReport, si
         tasks_ended(connection, row["job"], row["lot"], told)
         add_event(connection, row["job"], "state", {"state": "settled", "stage": "outputs delivered"})
         return
-    go_on = settle_when_signed if standing.round is None else rounds.advance
-    settled = go_on(connection, row["deal"], row["opening"])
+    if standing.round is None:
+        said = cast(RowMapping, {**row, "result": result, "signature": signature})
+        now_said = [said if each["id"] == attempt else each for each in standing.attempts]
+        settled = settle_when_said(connection, replace(standing, attempts=now_said))
+    else:
+        settled = rounds.advance(connection, row["deal"], row["opening"])
     if done or settled or standing.round is None:
         tasks_ended(connection, row["job"], row["lot"], told)
         stage_said(connection, row["job"], "settling" if done else "giving the money back")
@@ -95,25 +118,12 @@ def _require_agreed(standing: Standing, row: RowMapping, report: LotReport) -> N
 def tasks_ended(connection: Connection, job: str, lot: int, told: Sequence[dict[str, Any]]) -> None:
     """queued or running -> succeeded or failed, for each task of the lot. told: a `TaskReport` of each, as
     JSON, in the lot's order."""
-    first = connection.execute(
-        select(func.min(tasks.c.position)).where(tasks.c.job == job, tasks.c.lot == lot)
-    ).scalar_one()
+    first = lot * int(connection.execute(_LOT_TASKS, {"job": job}).scalar_one())
     connection.execute(
-        update(tasks)
-        .where(
-            tasks.c.job == job,
-            tasks.c.position == bindparam("at"),
-            # Spelled out: a list of values cannot be part of a statement that is executed for many rows.
-            (tasks.c.state == "queued") | (tasks.c.state == "running"),
-        )
-        .values(
-            state=bindparam("ended"),
-            status=bindparam("as"),
-            outputs=bindparam("with", type_=tasks.c.outputs.type),
-            files=bindparam("number"),
-        ),
+        _END_TASK,
         [
             {
+                "of": job,
                 "at": first + place,
                 "ended": (states.TASK_FAILED if each["status"] else states.TASK_SUCCEEDED).target,
                 "as": each["status"],

@@ -101,13 +101,22 @@ def standings_of(connection: Connection, job: str) -> dict[tuple[str, int], Stan
 
 def settle_when_signed(connection: Connection, deal: str, opening: int) -> bool:
     """Put `settle` of an open deal in the outbox as soon as it can be paid or given back."""
-    standing = standing_of(connection, deal, opening)
+    return settle_when_said(connection, standing_of(connection, deal, opening))
+
+
+def settle_when_said(connection: Connection, standing: Standing) -> bool:
+    """As `settle_when_signed`, of what is known of the deal."""
     result = _result(standing)
     if standing.row["state"] != "open" or result is None:
         return False
     root, done = result
     return outbox.queue_settle(
-        connection, deal, opening, root=root, done=done, signatures=standing.signatures(root, done)
+        connection,
+        standing.row["id"],
+        standing.row["opening"],
+        root=root,
+        done=done,
+        signatures=standing.signatures(root, done),
     )
 
 

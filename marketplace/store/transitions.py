@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, select, tuple_, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox, states
@@ -212,12 +212,14 @@ def is_cancelled(connection: Connection, job: str) -> bool:
 
 def is_taken_back(connection: Connection, attempt: RowMapping) -> bool:
     """Whether its customer cancelled, and no worker of its deal has started, or those that had are lost."""
-    if not is_cancelled(connection, attempt["job"]):
-        return False
+    return is_cancelled(connection, attempt["job"]) and _is_unstarted(
+        connection, attempt["deal"], attempt["opening"]
+    )
+
+
+def _is_unstarted(connection: Connection, deal: str, opening: int) -> bool:
     others = connection.execute(
-        select(attempts.c.state).where(
-            attempts.c.deal == attempt["deal"], attempts.c.opening == attempt["opening"]
-        )
+        select(attempts.c.state).where(attempts.c.deal == deal, attempts.c.opening == opening)
     ).scalars()
     return all(state in _UNSTARTED for state in others)
 
@@ -399,14 +401,40 @@ def charges(connection: Connection, of: Sequence[str]) -> dict[str, int]:
 
 # --- attempts and tasks -------------------------------------------------------------------------------------
 
+# Made once: making a statement takes longer than running it.
+_ATTEMPT: Final = select(attempts).where(attempts.c.id == bindparam("attempt"))
+_STARTING: Final = (
+    select(
+        *(attempts.c[name] for name in ("state", "deal", "opening", "job", "lot", "worker")),
+        jobs.c.cancelled_at,
+        jobs.c.replicas,
+        jobs.c.order["lot"].as_integer().label("lot_tasks"),
+        workers.c.name,
+    )
+    .join(jobs, jobs.c.id == attempts.c.job)
+    .outerjoin(workers, workers.c.key == attempts.c.worker)
+    .where(attempts.c.id == bindparam("attempt"))
+)
+# By position: no index knows a lot's tasks, and a job may have many.
+_START_TASKS: Final = moving(states.TASK_STARTED).where(
+    tasks.c.job == bindparam("of"),
+    tasks.c.position >= bindparam("first"),
+    tasks.c.position < bindparam("after"),
+)
 
-def attempt_started(connection: Connection, attempt: str) -> None:
+
+def attempt_started(connection: Connection, attempt: str, worker: str | None = None) -> None:
     """assigned -> running, and its tasks queued -> running. Starting a running attempt again is no error.
-    Conflict (code `job-cancelled`) when its customer took it back before."""
-    row = attempt_row(connection, attempt)
-    if row["state"] == "running":
+    NotFound when it is not `worker`'s; Conflict when it is over (code `attempt-over`), or its customer took
+    it back before (code `job-cancelled`)."""
+    row = connection.execute(_STARTING, {"attempt": attempt}).one_or_none()
+    if row is None or worker not in (None, row.worker):
+        raise attempt_unknown(attempt, worker)
+    if row.state == "running":
         return
-    if is_taken_back(connection, row):
+    if row.state != "assigned":
+        raise Conflict(f"the attempt is {row.state}: it cannot start", code="attempt-over", fault="provider")
+    if row.cancelled_at is not None and _is_unstarted(connection, row.deal, row.opening):
         raise Conflict(
             "its customer cancelled it before it was started",
             code="job-cancelled",
@@ -414,10 +442,14 @@ def attempt_started(connection: Connection, attempt: str) -> None:
             fault="customer",
         )
     move(connection, states.ATTEMPT_STARTED, {"id": attempt}, started_at=int(time.time()))
-    connection.execute(
-        moving(states.TASK_STARTED).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
-    )
-    stage_said(connection, row["job"], f"running on {', '.join(_running_names(connection, row))}")
+    first = row.lot * row.lot_tasks
+    of_lot = {"of": row.job, "first": first, "after": first + row.lot_tasks}
+    connection.execute(_START_TASKS, of_lot)
+    if row.replicas == 1:
+        names = [row.name or row.worker]
+    else:
+        names = _running_names(connection, row.deal, row.opening)
+    stage_said(connection, row.job, f"running on {', '.join(names)}")
 
 
 def attempt_lost(
@@ -512,15 +544,11 @@ def worker_names(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
     return names | {row.key: str(row.name or row.key) for row in found}
 
 
-def _running_names(connection: Connection, row: RowMapping) -> list[str]:
-    """The workers that run an attempt's deal now: several with replicas."""
+def _running_names(connection: Connection, deal: str, opening: int) -> list[str]:
+    """The workers that run a deal now: several with replicas."""
     query = (
         select(attempts.c.worker)
-        .where(
-            attempts.c.deal == row["deal"],
-            attempts.c.opening == row["opening"],
-            attempts.c.state == "running",
-        )
+        .where(attempts.c.deal == deal, attempts.c.opening == opening, attempts.c.state == "running")
         .order_by(attempts.c.started_at, attempts.c.id)
     )
     return sorted(worker_names(connection, connection.execute(query).scalars()).values())
@@ -528,7 +556,13 @@ def _running_names(connection: Connection, row: RowMapping) -> list[str]:
 
 def attempt_row(connection: Connection, attempt: str) -> RowMapping:
     """An attempt; NotFound when there is none."""
-    row = connection.execute(select(attempts).where(attempts.c.id == attempt)).mappings().one_or_none()
+    row = connection.execute(_ATTEMPT, {"attempt": attempt}).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"there is no attempt {attempt}", fault="provider")
+        raise attempt_unknown(attempt)
     return row
+
+
+def attempt_unknown(attempt: str, worker: str | None = None) -> NotFound:
+    """There is no such attempt, of this worker if it is given."""
+    of = f" of worker {worker}" if worker else ""
+    return NotFound(f"there is no attempt {attempt[:80]!r}{of}", code="attempt-unknown", fault="provider")
