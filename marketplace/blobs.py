@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, blob_owners, blobs, bundles, jobs, workers
@@ -32,6 +32,15 @@ _STALE_SECONDS: Final = 3600.0
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What an upload never takes: the database and the logs need room to say what happened.
 RESERVE_BYTES: Final = 64 * 2**20
+
+# Made once: making a statement takes longer than running it.
+_SIZES: Final = select(blobs.c.sha256, blobs.c.size).where(
+    blobs.c.sha256.in_(bindparam("digests", expanding=True))
+)
+_OWNED: Final = select(blob_owners.c.sha256).where(
+    blob_owners.c.address == bindparam("reader"),
+    blob_owners.c.sha256.in_(bindparam("digests", expanding=True)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +231,7 @@ def known_sizes(connection: Connection, digests: Iterable[str]) -> dict[str, int
     found: dict[str, int] = {}
     for start in range(0, len(wanted), 500):  # databases bound the number of parameters
         part = wanted[start : start + 500]
-        rows = connection.execute(select(blobs.c.sha256, blobs.c.size).where(blobs.c.sha256.in_(part)))
-        found |= {row.sha256: row.size for row in rows}
+        found |= {row.sha256: row.size for row in connection.execute(_SIZES, {"digests": part})}
     return found
 
 
@@ -232,11 +240,8 @@ def owned(connection: Connection, digests: Iterable[str], reader: str) -> set[st
     wanted = list(dict.fromkeys(digests))
     found: set[str] = set()
     for start in range(0, len(wanted), 500):
-        part = wanted[start : start + 500]
-        query = select(blob_owners.c.sha256).where(
-            blob_owners.c.address == reader, blob_owners.c.sha256.in_(part)
-        )
-        found |= set(connection.execute(query).scalars())
+        of = {"reader": reader, "digests": wanted[start : start + 500]}
+        found |= set(connection.execute(_OWNED, of).scalars())
     return found
 
 

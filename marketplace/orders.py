@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, select
 
-from marketplace.allowances import require_room
-from marketplace.blobs import known_sizes, owned
+from marketplace.allowances import Load, load_of, require_room
 from marketplace.chain import AccountView, ChainReader, ChainView
+from marketplace.ordered_files import Files
 from marketplace.placing import Placed, Placing, Way, remember_key, require_same_key
 from marketplace.replacing import make_way
 from marketplace.retention import Keeping
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Raised, Store
-from marketplace.store.tables import bundles, jobs, lots, quotes
-from marketplace.store.transitions import OrderTerms, job_placed
+from marketplace.store.tables import bundles, jobs, quotes
+from marketplace.store.transitions import OrderTerms, Placement, jobs_placed
 from prixfixe.errors import (
     Conflict,
     Forbidden,
@@ -39,7 +40,12 @@ from prixfixe.protocol.quotes import not_as_quoted
 from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
 
-WAITING_LOTS = ("free", "matching")  # their money is still in the account
+# Made once: making a statement takes longer than running it.
+_HERE: Final = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+_QUOTES: Final = select(quotes.c.id, quotes.c.quote).where(quotes.c.id.in_(bindparam("ids", expanding=True)))
+_ARCHIVE: Final = select(bundles.c.image_archive).where(
+    bundles.c.id == bindparam("bundle"), bundles.c.version == bindparam("version")
+)
 MATCH_SECONDS = 10  # an offer that ends sooner may end before a worker is found
 
 
@@ -85,10 +91,13 @@ class Orders:
         ways = [Way(each) for each in given]
         for way in ways:
             way.go(partial(self._require_authority, caller))
-        with self._store.read() as connection:
-            for way in ways:
-                way.go(partial(self._look_up, connection))
         going = [way for way in ways if way.end is None]
+        if going:
+            with self._store.read() as connection:
+                known = _known(connection, going)
+                for way in going:
+                    way.go(partial(self._look_up, connection, known))
+            going = [way for way in going if way.end is None]
         if going:
             orders = [way.order for way in going]
             view = self._chain.look(
@@ -97,11 +106,28 @@ class Orders:
             )
             for way in going:
                 way.go(partial(self._require_now, view))
-            going = [way for way in going if way.end is None]
-            works = [partial(self._take, way, view.accounts[way.order.customer]) for way in going]
-            for way, taken in zip(going, self._store.each_together(works), strict=True):
-                way.end = taken if isinstance(taken, Placed) else _ours(taken)
+            self._store_each([way for way in going if way.end is None], view)
         return [way.told() for way in ways]
+
+    def _store_each(self, ways: Sequence[Way], view: ChainView) -> None:
+        """Their ends. Those that replace another order may have to be undone, and come alone."""
+        parts: list[list[Way]] = []
+        for replaces, run in groupby(ways, key=lambda way: way.given.request.replaces is not None):
+            together = list(run)
+            parts += [[way] for way in together] if replaces else [together]
+        works = [partial(self._take, part, view) for part in parts]
+        for part, taken in zip(parts, self._store.each_together(works), strict=True):
+            if not isinstance(taken, Raised):
+                for way, end in zip(part, taken, strict=True):
+                    way.end = end
+            elif isinstance(taken.error, PrixfixeError):
+                for way in part:
+                    way.end = taken.error
+            elif len(part) == 1:
+                raise taken.error
+            else:  # by one of them: the others shall not suffer
+                for way in part:
+                    self._store_each([way], view)
 
     def _require_authority(self, caller: str | None, way: Way) -> None:
         """The customer's signature; and a session where the order ends another one, as for a cancel."""
@@ -114,19 +140,25 @@ class Orders:
                 hint="sign in with the key that signed both orders",
             )
 
-    def _look_up(self, connection: Connection, way: Way) -> None:
+    def _look_up(self, connection: Connection, known: _Known, way: Way) -> None:
         """Its quote and terms; the end of the way when it was here before."""
         request = way.given.request
-        if _exists(connection, way.job):
+        if way.job in known.jobs:
             require_same_key(connection, way)
             way.end = Placed(way.job, new=False)
             return
-        way.quote = quote = _quote(connection, request.quote)
+        if request.quote not in known.quotes:
+            raise NotFound(
+                f"there is no quote {request.quote[:64]!r}; nothing was charged",
+                code="quote-unknown",
+                hint="ask for a new quote",
+            )
+        quote, terms = known.quotes[request.quote]
+        way.quote, way.terms = quote, terms
         require_as_quoted(request.order, quote, self._domain.verifying_contract)
-        _require_inputs(connection, quote, request.order.customer)
-        way.terms = _terms(connection, quote)
+        known.files.require(quote, request.order.customer)
         if way.given.providers is not None:
-            way.terms = replace(way.terms, providers=way.given.providers)
+            way.terms = replace(terms, providers=way.given.providers)
         if quote.expires_at < (now := int(self._clock())):
             raise QuoteExpired(
                 f"the quote's time was over at {quote.expires_at}, and the service's clock says {now}; "
@@ -147,32 +179,52 @@ class Orders:
                 hint="ask for a new quote and sign it: orders of older eras cannot be paid",
             )
 
-    def _take(self, way: Way, account: AccountView, connection: Connection) -> Placed:
-        """Store it, in the place of another one where it says so."""
-        order, request = way.order, way.given.request
-        if _exists(connection, way.job):
-            return Placed(way.job, new=False)
-        if request.replaces is not None:
-            make_way(connection, request.replaces, order, way.job)
-        require_room(connection, self._settings, order)
-        self._require_balance(connection, account, order)
-        if way.given.key is not None:
-            remember_key(connection, way, int(self._clock()))
-        job_placed(
-            connection,
-            job=way.job,
-            quote=way.quoted.id,
-            order=order,
-            signature=request.signature,
-            manifest=way.quoted.manifest.model_dump(mode="json"),
-            terms=way.agreed,
-        )
-        names = [file.sha256 for file in way.quoted.manifest.files]
-        if len(known_sizes(connection, names)) < len(set(names)):
-            _require_inputs(connection, way.quoted, order.customer)  # deleted since it was looked at
-        offer_id = None if isinstance(order, Bid) else format_bytes32(order.bundle)
-        self._keeping.keep(connection, names, order.deliver_by, offer_id)
-        return Placed(way.job, new=True)
+    def _take(
+        self, ways: Sequence[Way], view: ChainView, connection: Connection
+    ) -> list[Placed | PrixfixeError]:
+        """Store those that may be; what becomes of each. One that replaces another comes alone, and what it
+        raises undoes what it did."""
+        here = _here(connection, [way.job for way in ways])
+        files = Files.of(connection, [(way.quoted, way.order.customer) for way in ways])
+        loads: dict[str, Load] = {}
+        taken: list[Way] = []
+        ends: list[Placed | PrixfixeError] = []
+        for way in ways:
+            if way.job in here:
+                ends.append(Placed(way.job, new=False))
+                continue
+            try:
+                self._require_room(connection, way, view, loads)
+                files.require(way.quoted, way.order.customer)  # deleted since it was looked at
+                if way.given.key is not None:
+                    remember_key(connection, way, int(self._clock()))
+            except PrixfixeError as error:
+                if way.given.request.replaces is not None:
+                    raise
+                ends.append(error)
+                continue
+            here.add(way.job)
+            loads[way.order.customer].add(way.order)
+            taken.append(way)
+            ends.append(Placed(way.job, new=True))
+        jobs_placed(connection, [_placement(way) for way in taken])
+        for way in taken:
+            names = [file.sha256 for file in way.quoted.manifest.files]
+            self._keeping.keep(connection, names, way.order.deliver_by, _offer_id(way.order))
+        return ends
+
+    def _require_room(
+        self, connection: Connection, way: Way, view: ChainView, loads: dict[str, Load]
+    ) -> None:
+        """The account may order so much, and can pay it. loads: what is known of accounts already."""
+        order, old = way.order, way.given.request.replaces
+        if old is not None:
+            make_way(connection, old, order, way.job)
+        if order.customer not in loads:
+            loads[order.customer] = load_of(connection, order.customer)
+        load = loads[order.customer]
+        require_room(load, self._settings, order)
+        self._require_balance(load.waiting, view.accounts[order.customer], order)
 
     def _require_signature(self, digest: bytes, request: wire.JobRequest) -> None:
         try:
@@ -214,8 +266,7 @@ class Orders:
                 hint="ask for a new quote; what was uploaded is kept",
             )
 
-    def _require_balance(self, connection: Connection, account: AccountView, order: Order) -> None:
-        waiting = waiting_money(connection, order.customer)
+    def _require_balance(self, waiting: Money, account: AccountView, order: Order) -> None:
         # While earnings wait in a dispute window the contract keeps the surety back.
         kept = self._surety if account.held else Money(0)
         needed = order.total + waiting + kept
@@ -243,29 +294,45 @@ def require_as_quoted(order: Order, quote: wire.Quote | wire.BidQuote, contract:
         )
 
 
-def waiting_money(connection: Connection, customer: str) -> Money:
-    """What the customer's unmatched lots will cost: promised, and still in the account."""
-    query = (
-        select(func.coalesce(func.sum(lots.c["count"] * jobs.c.price), 0))
-        .select_from(lots.join(jobs, jobs.c.id == lots.c.job))
-        .where(
-            jobs.c.customer == customer,
-            jobs.c.state.in_(("queued", "running")),
-            lots.c.state.in_(WAITING_LOTS),
-        )
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the store says of orders that came together. jobs: those that were here before. quotes: by id,
+    each with the terms that it gives its orders."""
+
+    jobs: set[str]
+    quotes: dict[str, tuple[wire.Quote | wire.BidQuote, OrderTerms]]
+    files: Files
+
+
+def _known(connection: Connection, ways: Sequence[Way]) -> _Known:
+    ids = list({way.given.request.quote for way in ways})
+    quoted = {row.id: quote_of(row.quote) for row in connection.execute(_QUOTES, {"ids": ids})}
+    asked = {(way.given.request.quote, way.order.customer) for way in ways}
+    return _Known(
+        jobs=_here(connection, [way.job for way in ways]),
+        quotes={name: (quote, _terms(connection, quote)) for name, quote in quoted.items()},
+        files=Files.of(connection, [(quoted[name], customer) for name, customer in asked if name in quoted]),
     )
-    return Money(int(connection.execute(query).scalar_one()))
 
 
-def _ours(raised: Raised) -> PrixfixeError:
-    """What a work raised, if it is an answer; else it is raised again."""
-    if isinstance(raised.error, PrixfixeError):
-        return raised.error
-    raise raised.error
+def _here(connection: Connection, wanted: Sequence[str]) -> set[str]:
+    """Those of the jobs that were placed already."""
+    return set(connection.execute(_HERE, {"ids": list(wanted)}).scalars())
 
 
-def _exists(connection: Connection, job: str) -> bool:
-    return connection.execute(select(jobs.c.id).where(jobs.c.id == job)).first() is not None
+def _placement(way: Way) -> Placement:
+    return Placement(
+        job=way.job,
+        quote=way.quoted.id,
+        order=way.order,
+        signature=way.given.request.signature,
+        manifest=way.quoted.manifest.model_dump(mode="json"),
+        terms=way.agreed,
+    )
+
+
+def _offer_id(order: Order) -> str | None:
+    return None if isinstance(order, Bid) else format_bytes32(order.bundle)
 
 
 def quote_of(stored: Mapping[str, Any]) -> wire.Quote | wire.BidQuote:
@@ -283,49 +350,10 @@ def _terms(connection: Connection, quote: wire.Quote | wire.BidQuote) -> OrderTe
             whole=quote.whole,
             providers=quote.providers,
         )
-    archive = select(bundles.c.image_archive).where(
-        bundles.c.id == quote.bundle, bundles.c.version == quote.version
-    )
+    of = {"bundle": quote.bundle, "version": quote.version}
     return OrderTerms(
         kind="bundle",
         product=quote.offer.product,
         replicas=quote.replicas,
-        image_archive=connection.execute(archive).scalar_one(),
+        image_archive=connection.execute(_ARCHIVE, of).scalar_one(),
     )
-
-
-def _quote(connection: Connection, quote: str) -> wire.Quote | wire.BidQuote:
-    stored = connection.execute(select(quotes.c.quote).where(quotes.c.id == quote)).scalar_one_or_none()
-    if stored is None:
-        raise NotFound(
-            f"there is no quote {quote[:64]!r}; nothing was charged",
-            code="quote-unknown",
-            hint="ask for a new quote",
-        )
-    return quote_of(stored)
-
-
-def _require_inputs(connection: Connection, quote: wire.Quote | wire.BidQuote, customer: str) -> None:
-    """Everything that the job reads, its image's archive too, is here, and the customer has shown that it has
-    the bytes."""
-    names = {file.sha256: file.name for file in quote.manifest.files}
-    if isinstance(quote, wire.BidQuote) and quote.image_archive is not None:
-        names[quote.image_archive] = "the image's archive"
-    sizes, own = known_sizes(connection, list(names)), owned(connection, list(names), customer)
-    missing = [sha256 for sha256 in names if sha256 not in sizes or sha256 not in own]
-    if missing:
-        raise Conflict(
-            f"not uploaded yet: {', '.join(names[sha256] for sha256 in missing)}; nothing was charged",
-            code="inputs-missing",
-            hint="upload each (PUT /v1/blobs/{sha256}) and send the same order again",
-            retryable=True,
-            missing=missing,
-        )
-    for file in quote.manifest.files:
-        if sizes[file.sha256] != file.size:
-            raise InvalidInput(
-                f"input {file.name} has {sizes[file.sha256]} bytes, the quote says {file.size}",
-                code="input-size",
-                hint="ask for a quote with the file's true size",
-                file=file.name,
-            )

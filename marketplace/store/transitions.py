@@ -87,7 +87,41 @@ class OrderTerms:
     providers: tuple[str, ...] | None = None
 
 
+# Made once: making a statement takes longer than running it.
+_FIRST_STAGE: Final = "waiting for a worker"
+_NEWEST_JOB: Final = select(func.coalesce(func.max(jobs.c.number), 0))
+_PLACE: Final = insert(jobs)
+_PLACE_LOTS: Final = insert(lots).values(
+    job=bindparam("job"), lot=bindparam("lot"), count=bindparam("count"), state="free"
+)
+# The database counts: an order may have tens of thousands of tasks.
+_POSITIONS: Final = select(literal(0).label("position")).cte("positions", recursive=True)
+_COUNTED: Final = _POSITIONS.union_all(
+    select(_POSITIONS.c.position + 1).where(_POSITIONS.c.position + 1 < bindparam("number", type_=Integer))
+)
+_PLACE_TASKS: Final = insert(tasks).from_select(
+    ["job", "position", "lot", "state"],
+    select(
+        bindparam("job", type_=tasks.c.job.type),
+        _COUNTED.c.position,
+        _COUNTED.c.position // bindparam("size", type_=Integer),
+        literal("queued"),
+    ),
+)
+
 # --- jobs ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An order that was taken. job: the order's digest. quote: id of the one that it accepts."""
+
+    job: str
+    quote: str
+    order: Order
+    signature: str
+    manifest: dict[str, Any]
+    terms: OrderTerms
 
 
 def job_placed(
@@ -99,54 +133,60 @@ def job_placed(
     signature: str,
     manifest: dict[str, Any],
     terms: OrderTerms,
-) -> int:
-    """A new job: queued, its lots free, its tasks queued. Gives its number. `job` is the order's digest."""
-    newest = select(func.coalesce(func.max(jobs.c.number), 0))
-    number = int(connection.execute(newest).scalar_one()) + 1
+) -> None:
+    """As `jobs_placed`, of one."""
+    jobs_placed(connection, [Placement(job, quote, order, signature, manifest, terms)])
+
+
+def jobs_placed(connection: Connection, placed: Sequence[Placement]) -> None:
+    """New jobs: queued, their lots free, their tasks queued."""
+    if not placed:
+        return
+    newest, now = int(connection.execute(_NEWEST_JOB).scalar_one()), int(time.time())
+    connection.execute(_PLACE, [_job_row(each, newest + at, now) for at, each in enumerate(placed, start=1)])
     connection.execute(
-        insert(jobs).values(
-            id=job,
-            number=number,
-            customer=order.customer,
-            quote=quote,
-            kind=terms.kind,
-            order=order.to_json(),
-            signature=signature,
-            manifest=manifest,
-            image=manifest["image"],
-            image_archive=terms.image_archive,
-            offer_id=format_bytes32(order.bundle) if isinstance(order, Purchase) else None,
-            product=format_bytes32(terms.product),
-            price=order.price,
-            replicas=terms.replicas,
-            whole=terms.whole,
-            providers=None if terms.providers is None else list(terms.providers),
-            state="queued",
-            stage="waiting for a worker",
-            charged=0,
-            expiry=order.expiry,
-            deliver_by=order.deliver_by,
-            created_at=int(time.time()),
-        )
-    )
-    sizes = [order.lot_size(index) for index in range(order.lots)]
-    connection.execute(
-        insert(lots),
+        _PLACE_LOTS,
         [
-            {"job": job, "lot": index, "count": size, "state": "free", "tries": 0, "not_before": 0.0}
-            for index, size in enumerate(sizes)
+            {"job": each.job, "lot": index, "count": each.order.lot_size(index)}
+            for each in placed
+            for index in range(each.order.lots)
         ],
     )
     connection.execute(
-        insert(tasks),
-        [
-            {"job": job, "position": position, "lot": position // order.lot, "state": "queued"}
-            for position in range(order.tasks)
-        ],
+        _PLACE_TASKS,
+        [{"job": each.job, "size": each.order.lot, "number": each.order.tasks} for each in placed],
     )
-    add_event(connection, job, "state", {"state": "queued", "stage": "waiting for a worker"})
+    for each in placed:
+        add_event(connection, each.job, "state", {"state": "queued", "stage": _FIRST_STAGE})
     notify(connection, "lots")
-    return number
+
+
+def _job_row(placed: Placement, number: int, now: int) -> dict[str, Any]:
+    order, terms = placed.order, placed.terms
+    return {
+        "id": placed.job,
+        "number": number,
+        "customer": order.customer,
+        "quote": placed.quote,
+        "kind": terms.kind,
+        "order": order.to_json(),
+        "signature": placed.signature,
+        "manifest": placed.manifest,
+        "image": placed.manifest["image"],
+        "image_archive": terms.image_archive,
+        "offer_id": format_bytes32(order.bundle) if isinstance(order, Purchase) else None,
+        "product": format_bytes32(terms.product),
+        "price": order.price,
+        "replicas": terms.replicas,
+        "whole": terms.whole,
+        "providers": None if terms.providers is None else list(terms.providers),
+        "state": "queued",
+        "stage": _FIRST_STAGE,
+        "charged": 0,
+        "expiry": order.expiry,
+        "deliver_by": order.deliver_by,
+        "created_at": now,
+    }
 
 
 def job_cancelled(connection: Connection, job: str, reason: Reason = _CANCELLED) -> None:
