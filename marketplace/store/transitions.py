@@ -19,7 +19,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox, states
 from marketplace.store.database import first_cool_down, notify
-from marketplace.store.events import Kind, add_event, add_events
+from marketplace.store.events import Kind, add_events
 from marketplace.store.moves import amend, move, move_each, moving
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
 from marketplace.store.terms import terms_of
@@ -156,8 +156,8 @@ def jobs_placed(connection: Connection, placed: Sequence[Placement]) -> None:
         _PLACE_TASKS,
         [{"job": each.job, "size": each.order.lot, "number": each.order.tasks} for each in placed],
     )
-    for each in placed:
-        add_event(connection, each.job, "state", {"state": "queued", "stage": _FIRST_STAGE})
+    first = {"state": "queued", "stage": _FIRST_STAGE}
+    add_events(connection, [(each.job, "state", first) for each in placed])
     notify(connection, "lots")
 
 
