@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Table, case, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from marketplace.store.tables import (
     asks,
@@ -57,10 +57,11 @@ def _counts(connection: Connection, now: float) -> Iterator[Family]:
 
 
 def _checks(connection: Connection, now: float) -> Iterator[Family]:
-    way = case((checks.c.canary.is_(None), "rerun"), else_="canary").label("way")
-    found = connection.execute(select(way, checks.c.state, func.count()).group_by(way, checks.c.state)).all()
+    rerun = checks.c.canary.is_(None)
+    found = connection.execute(select(rerun, checks.c.state, func.count()).group_by(rerun, checks.c.state))
     samples = tuple(
-        Sample(str(count), {"way": each, "state": state}) for each, state, count in sorted(map(tuple, found))
+        Sample(str(count), {"way": "rerun" if run else "canary", "state": state})
+        for run, state, count in sorted(map(tuple, found.all()))
     )
     yield Family("checks", "Paid results by how they are checked and what became of it.", samples)
 

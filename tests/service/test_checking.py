@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
+from marketplace import figures
+from marketplace.canaries import Wish, keep
 from marketplace.chain import AccountView
 from marketplace.checking import Checking
 from marketplace.store import checks as store_checks
@@ -232,9 +234,11 @@ def test_a_canary_is_bought_as_a_customers_order_for_the_provider_that_was_drawn
     assert found["manifest"].keys() == row_of(world, world.placed().id)["manifest"].keys()
 
 
+@pytest.mark.both_databases
 def test_a_draw_by_canary_is_told_without_what_was_bought(undisputed: World, tmp_path: Path) -> None:
     world = undisputed
-    added(world, tmp_path)
+    wish = Wish("echo", {"word": "known"}, [("k.csv", tmp_path / "known.csv")], 40, {"out.csv": "ab" * 32})
+    assert keep(world.store, world.services.blobs, wish).number == 1
     deal = paid(world)
     with world.store.write() as connection:
         (trade,) = store_checks.unchecked(connection, 0, 0)
@@ -246,6 +250,16 @@ def test_a_draw_by_canary_is_told_without_what_was_bought(undisputed: World, tmp
         )
     told = Verification.model_validate(world.http.get("/v1/verification").json())
     assert (told.checks, told.canaries) == ({}, {"wanted": 1})
+    with world.store.read() as connection:
+        (shown,) = [each for each in figures.read(connection, 0.0, 1.0) if each.name == "checks"]
+        assert [(each.value, each.labels) for each in shown.samples] == [
+            ("1", {"way": "canary", "state": "wanted"})
+        ]
+        assert list(store_checks.to_challenge(connection, 0)) == []
+        assert store_checks.without_record(connection) == frozenset()
+        check = store_checks.wanted(connection)[0]
+        bought = store_checks.sung(connection, check, store_checks.canary_for(connection, check))
+    assert [each.unlike for each in bought or ()] == [("out.csv",)]
     world.chain.time = (CHAIN_TIME // DAY + 1) * DAY + 2 * 600 + 1
     items = world.http.get(f"/v1/verification/{CHAIN_TIME // DAY}").json()["items"]
     (draw,) = map(Draw.model_validate, items)
