@@ -121,4 +121,4 @@ def _fail_over(start: Start, tables: Service) -> None:
     tables.order()
     until(lambda: tables.rows(deals), "the deal", FAIL_OVER_SECONDS)
     other.send_signal(signal.SIGTERM)
-    assert other.wait(20) == 0
+    assert other.wait(60) == 0

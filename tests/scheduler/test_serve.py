@@ -119,11 +119,11 @@ def test_a_service_killed_at_any_moment_goes_on_where_it_was(
         facts(process)
         tables.beat(worker)
         if happens == "matched":
-            until(lambda: tables.rows(deals), "the deal", 30)
+            until(lambda: tables.rows(deals), "the deal", 60)
         if happens == "reported":
             tables.report(worker)
         if happens == "settled":
-            until(lambda: tables.job(job)["state"] == "settled", "the settlement", 30)
+            until(lambda: tables.job(job)["state"] == "settled", "the settlement", 60)
         os.kill(process.pid, signal.SIGKILL)
         process.wait(20)
 

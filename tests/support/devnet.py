@@ -31,7 +31,7 @@ LYING_WORKER = ROOT / "tests" / "support" / "lying_worker.py"
 T = TypeVar("T")
 
 
-def wait_for(question: Callable[[], T], seconds: float = 30, what: str = "it") -> T:
+def wait_for(question: Callable[[], T], seconds: float = 60, what: str = "it") -> T:
     """The first truthy answer; a missed deadline fails and says what was waited for."""
     deadline = time.monotonic() + seconds
     while True:
@@ -142,7 +142,7 @@ class Devnet:
             if not alive(record):
                 self.start(record.name)
         with self.client() as client:
-            wait_for(lambda: _quietly(client.health), 30, "the service's health")
+            wait_for(lambda: _quietly(client.health), 60, "the service's health")
 
     def quote(
         self,
@@ -179,9 +179,8 @@ class Devnet:
     def running_on(self, client: Client, job: str) -> str:
         """The name of the worker process that runs the job, as soon as one does."""
         stage = wait_for(
-            lambda: client.job(job).stage if client.job(job).stage.startswith("running on w") else "",
-            30,
-            "the start of the job",
+            lambda: stage if (stage := client.job(job).stage).startswith("running on w") else "",
+            what="the start of the job",
         )
         return f"worker-{stage.removeprefix('running on w').split()[0]}"
 

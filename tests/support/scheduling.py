@@ -59,7 +59,7 @@ NEWCOMER_CAP = 20_000_000
 OUTPUTS = OutputManifest((OutputFile("out.csv", "ab" * 32, 10),))
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """The first true value of `condition`, or a failure that says what was waited for."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

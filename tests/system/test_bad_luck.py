@@ -31,7 +31,7 @@ def test_the_deadline_refunds_by_itself_when_no_worker_is_left(devnet: Devnet) -
         for name in {"worker-1", "worker-2", "worker-3", running}:
             devnet.kill(name)
         assert devnet.account().free == before - PRICE
-        wait_for(lambda: devnet.account().free == before, 30, "the refund")
+        wait_for(lambda: devnet.account().free == before, 60, "the refund")
         devnet.chain.advance(200)  # past what the customer would accept
         ended = client.wait(job.id)
     assert (ended.state, ended.charged) == ("refunded", Money(0))

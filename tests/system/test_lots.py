@@ -60,7 +60,7 @@ def test_tasks_of_a_bid_run_in_lots_on_several_workers_and_survive_one(
     with devnet.client() as client:
         quote = ask_quote(devnet, client, image, tmp_path)
         job = client.buy(client.order(quote))
-        wait_for(lambda: "task 0 of 7" in client.log(job), 30, "the first task's log")
+        wait_for(lambda: "task 0 of 7" in client.log(job), 60, "the first task's log")
         line = next(line for line in client.log(job).splitlines() if line.startswith("--- task 0 on w"))
         devnet.kill(f"worker-{line.removeprefix('--- task 0 on w').split(':')[0]}")
         ended = client.wait(job.id)

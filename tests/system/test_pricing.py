@@ -89,10 +89,10 @@ def test_a_provider_changes_its_price_while_the_worker_runs_and_sees_what_it_ear
     address = ADDRESSES[int(key.removeprefix("dev:"))]
     before = asks_of(devnet, address)
     says(devnet, "worker", "price", "--data", data, "--fixed", "0.123456")
-    wait_for(lambda: set(asks_of(devnet, address)) == {"123456"}, 20, "the new price")
+    wait_for(lambda: set(asks_of(devnet, address)) == {"123456"}, 60, "the new price")
     assert "fixed" in types(devnet, "worker", "price", "--data", data).stdout
     says(devnet, "worker", "price", "--data", data, "--reset")
-    wait_for(lambda: asks_of(devnet, address) == before, 20, "the old price")
+    wait_for(lambda: asks_of(devnet, address) == before, 60, "the old price")
 
     income = {}
     for record in devnet.state.processes:

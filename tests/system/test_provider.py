@@ -35,7 +35,7 @@ def test_from_nothing_to_first_earnings_in_three_commands(shared_devnet: Devnet,
     try:
         assert running.stdout is not None
         assert "ready" in running.stdout.readline()
-        wait_for(lambda: (tmp_path / "prixfixe-worker" / "quoted.json").exists(), 20, "an ask")
+        wait_for(lambda: (tmp_path / "prixfixe-worker" / "quoted.json").exists(), 60, "an ask")
         shared_devnet.run("ok", 3)
         told = shared_devnet.types("worker", "earnings", "--json", cwd=tmp_path)
     finally:

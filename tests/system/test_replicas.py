@@ -131,7 +131,7 @@ def test_a_restart_in_the_middle_of_a_round_loses_nothing(devnet: Devnet, victim
     before = devnet.account().free
     with devnet.client() as client:
         job = devnet.buy(client, "wait", 3, replicas=3)
-        wait_for(lambda: client.job(job.id).stage.count("w") >= 3, 20, "three workers at it")
+        wait_for(lambda: client.job(job.id).stage.count("w") >= 3, 60, "three workers at it")
     devnet.kill(victim)
     devnet.start(victim)
     devnet.heal()

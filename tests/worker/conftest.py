@@ -108,7 +108,7 @@ class Stage:
         self.service.assign(given)
         return given
 
-    def report_of(self, given: wire.Assignment, timeout: float = 30.0) -> LotReport:
+    def report_of(self, given: wire.Assignment, timeout: float = 60.0) -> LotReport:
         self.service.until(lambda: given.attempt in self.service.reports, timeout)
         return self.service.reports[given.attempt]
 
@@ -138,7 +138,7 @@ class Stage:
         thread = threading.Thread(target=run, name="daemon")
         thread.start()
         try:
-            assert ready.wait(30), "the worker did not come up"
+            assert ready.wait(60), "the worker did not come up"
             if failed:
                 raise failed[0]
             yield daemon

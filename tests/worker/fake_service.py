@@ -46,7 +46,7 @@ class FakeService:
     condition: threading.Condition = field(default_factory=threading.Condition)
     closing: bool = False
 
-    def until(self, happened: Callable[[], Any], timeout: float = 20.0) -> None:
+    def until(self, happened: Callable[[], Any], timeout: float = 60.0) -> None:
         """Wait for something that the worker does; AssertionError when it does not."""
         with self.condition:
             assert self.condition.wait_for(happened, timeout), "the worker did not do it in time"

@@ -100,7 +100,7 @@ class TestAsks:
         product = stage.buy("true").definition.limits.product
         stage.service.products = (product,)
         with stage.worker():
-            stage.service.until(lambda: product.to_bytes() in stage.service.asks, 5)
+            stage.service.until(lambda: product.to_bytes() in stage.service.asks, 60)
             signed = stage.service.asks[product.to_bytes()]
             domain = stage.market.client.domain
             assert recover(signed.ask.digest(domain), parse_signature(signed.signature)) == WORKER.address
@@ -119,7 +119,7 @@ class TestAsks:
     def test_a_draining_worker_says_so(self, stage: Stage) -> None:
         with stage.worker() as daemon:
             daemon.stop()
-            stage.service.until(lambda: stage.service.beats and stage.service.beats[-1].draining, 5)
+            stage.service.until(lambda: stage.service.beats and stage.service.beats[-1].draining, 60)
 
 
 class TestAFullDisk:
@@ -132,15 +132,15 @@ class TestAFullDisk:
         stage.service.products = (stage.buy("true").definition.limits.product,)
         try:
             with stage.worker(data=data, scratch="watched"):
-                stage.service.until(lambda: bool(stage.service.asks), 5)
+                stage.service.until(lambda: bool(stage.service.asks), 60)
                 filler = data / "filler"
                 filler.write_bytes(bytes(110 * 2**20))
-                stage.service.until(lambda: stage.service.beats[-1].trouble is not None, 5)
+                stage.service.until(lambda: stage.service.beats[-1].trouble is not None, 60)
                 assert stage.service.beats[-1].draining
                 assert "MiB left" in str(stage.service.beats[-1].trouble)
                 given = stage.assign("true")
                 count = len(stage.service.beats)
-                stage.service.until(lambda: len(stage.service.beats) > count + 5, 5)
+                stage.service.until(lambda: len(stage.service.beats) > count + 5, 60)
                 assert given.attempt not in stage.service.started
                 filler.unlink()
                 assert stage.report_of(given).status == 0
@@ -264,7 +264,7 @@ class TestBadLuck:
             given = stage.assign("sleep 60", max_seconds=60)
             stage.service.until(lambda: any(given.attempt in beat.running for beat in stage.service.beats))
             stage.service.stop.add(given.attempt)
-            stage.service.until(lambda: given.attempt not in stage.service.beats[-1].running, 15)
+            stage.service.until(lambda: given.attempt not in stage.service.beats[-1].running, 60)
         assert given.attempt not in stage.service.reports
 
     def test_a_drain_lets_the_running_task_end(self, stage: Stage) -> None:

@@ -50,13 +50,13 @@ def test_a_task_is_refused_and_the_worker_asks_again_when_its_engine_is_back(
         given = stage.assign("sleep 50", max_seconds=120)
         stage.service.until(lambda: any(given.attempt in beat.running for beat in stage.service.beats))
         own_engine.kill()
-        stage.service.until(lambda: "engine" in str(stage.service.beats[-1].trouble), 30)
+        stage.service.until(lambda: "engine" in str(stage.service.beats[-1].trouble), 60)
         assert stage.service.beats[-1].draining
         assert [state["name"] for state in read_states(stage.settings.data)] == ["engine-away"]
         stage.service.asks.clear()
         own_engine.start()
         report = stage.report_of(given, 60)
         assert (report.result.done, report.reason is not None and report.reason.fault) == (0, "provider")
-        stage.service.until(lambda: stage.service.asks and not stage.service.beats[-1].draining, 30)
+        stage.service.until(lambda: stage.service.asks and not stage.service.beats[-1].draining, 60)
         assert read_states(stage.settings.data) == []
         assert stage.report_of(stage.assign("echo x > /job/outputs/x")).status == 0

@@ -38,7 +38,7 @@ def kill(hands: Hands) -> None:
     """End the runner, and wait until another is in its place."""
     before = hands.pid
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: hands.pid != before, 20, "the start of a new runner")
+    wait_for(lambda: hands.pid != before, 60, "the start of a new runner")
 
 
 def memory(pid: int) -> Iterator[bytes]:
@@ -119,7 +119,7 @@ class TestWhenItDies:
         folder = held.folder.parent
         assert len(list(folder.iterdir())) == 2
         kill(hands)
-        wait_for(lambda: list(folder.iterdir()) == [held.folder], 20, "the sweep")
+        wait_for(lambda: list(folder.iterdir()) == [held.folder], 60, "the sweep")
         hands.release(held.folder)
 
     def test_an_output_that_is_being_read_is_read_on_where_it_was(self, hands: Hands, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_each_task_runs_for_itself_and_what_succeeded_is_paid_in_one_result(stag
         given = stage.assign(script, data=b"a\n1\n", tasks=5, lot=3, lot_index=1, slots=2)
         assert given.tasks == (3, 4)
         report = stage.report_of(given)
-        stage.service.until(lambda: len(stage.service.ended.get(given.attempt, {})) == 2, 5)
+        stage.service.until(lambda: len(stage.service.ended.get(given.attempt, {})) == 2, 60)
     good, bad = report.tasks
     assert (good.status, [file.path for file in good.outputs.files]) == (0, ["3 of 5"])
     assert (bad.status, bad.exit_code, bad.outputs.files) == (1, 3, ())
