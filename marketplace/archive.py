@@ -24,7 +24,7 @@ from marketplace.store.tables import attempts, blobs, bundles, deals, jobs, offe
 
 _JOB: Final = (
     *("id", "number", "customer", "quote", "kind", "order", "signature", "manifest", "image"),
-    *("image_archive", "offer_id", "product", "replicas", "whole", "providers", "created_at"),
+    *("image_archive", "offer_id", "product", "replicas", "whole", "providers", "created_at", "channel"),
 )
 _ATTEMPT: Final = (
     *("worker", "state", "status", "seconds", "tasks", "result", "signature", "commitment", "reason"),

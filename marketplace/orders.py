@@ -110,11 +110,12 @@ class Orders:
         return [way.told() for way in ways]
 
     def _store_each(self, ways: Sequence[Way], view: ChainView) -> None:
-        """Their ends. Those that replace another order may have to be undone, and come alone."""
+        """Their ends. Those that replace another order may have to be undone, and come alone, as those with
+        limits of their own, which must see what was stored before them."""
         parts: list[list[Way]] = []
-        for replaces, run in groupby(ways, key=lambda way: way.given.request.replaces is not None):
+        for alone, run in groupby(ways, key=_comes_alone):
             together = list(run)
-            parts += [[way] for way in together] if replaces else [together]
+            parts += [[way] for way in together] if alone else [together]
         works = [partial(self._take, part, view) for part in parts]
         for part, taken in zip(parts, self._store.each_together(works), strict=True):
             if not isinstance(taken, Raised):
@@ -158,7 +159,9 @@ class Orders:
         require_as_quoted(request.order, quote, self._domain.verifying_contract)
         known.files.require(quote, request.order.customer)
         if way.given.providers is not None:
-            way.terms = replace(terms, providers=way.given.providers)
+            way.terms = terms = replace(terms, providers=way.given.providers)
+        if way.given.channel is not None:
+            way.terms = replace(terms, channel=way.given.channel)
         if quote.expires_at < (now := int(self._clock())):
             raise QuoteExpired(
                 f"the quote's time was over at {quote.expires_at}, and the service's clock says {now}; "
@@ -224,6 +227,8 @@ class Orders:
             loads[order.customer] = load_of(connection, order.customer)
         load = loads[order.customer]
         require_room(load, self._settings, order)
+        if way.given.within is not None:
+            way.given.within(connection, order)
         self._require_balance(load.waiting, view.accounts[order.customer], order)
 
     def _require_signature(self, digest: bytes, request: wire.JobRequest) -> None:
@@ -282,6 +287,10 @@ class Orders:
                 balance=str(account.free),
                 missing=str(short.units),
             )
+
+
+def _comes_alone(way: Way) -> bool:
+    return way.given.request.replaces is not None or way.given.within is not None
 
 
 def require_as_quoted(order: Order, quote: wire.Quote | wire.BidQuote, contract: str) -> None:

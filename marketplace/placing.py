@@ -20,11 +20,14 @@ from prixfixe.protocol.orders import Order
 @dataclass(frozen=True, slots=True)
 class Placing:
     """An order as it came. key: its idempotency key. providers: to whom the service itself gives it; None:
-    to those that its terms admit."""
+    to those that its terms admit. within: asked in the transaction that stores it, and may refuse. channel:
+    by which its customer came, where the service keeps the account."""
 
     request: wire.JobRequest
     key: str | None = None
     providers: tuple[str, ...] | None = None
+    within: Callable[[Connection, Order], None] | None = None
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from prixfixe.protocol.orders import order_from_json
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.quotes import receipt_digest
 from prixfixe.protocol.receipt import (
+    DIRECT,
     Receipt,
     ReceiptDispute,
     ReceiptLeg,
@@ -80,6 +81,7 @@ class Receipts:
             quoted=quote.total,
             charged=Money(job["charged"]),
             reason=None if job["reason"] is None else wire.Reason.model_validate(exact(job["reason"])),
+            channel=job["channel"] or DIRECT,
             signature=_UNSIGNED,
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from marketplace.accounts.managed import Managed
+from marketplace.accounts.managed import Door, Managed
 from marketplace.accounts.passwords import Passwords
 from marketplace.assignments import Assignments
 from marketplace.batches import Batches
@@ -130,6 +130,9 @@ class Services:
         live = LiveAsks(terms, clock, newcomers.under_way)
         keeping = Keeping(settings.retention_days, policy.window)
         quoting = Quoting(store, settings, chain, issued, terms, live, clock)
+        quotes, bid_quotes = Quotes(quoting), BidQuotes(quoting)
+        orders = Orders(store, settings, chain, domain, policy.grace, policy.surety, keeping, clock)
+        door = Door(settings, store, chain, domain, policy.surety, quotes, bid_quotes, orders, clock)
         return Services(
             settings=settings,
             market=market,
@@ -153,9 +156,9 @@ class Services:
                 clock,
             ),
             bundles=Bundles(store, chain, desk, policy.grace, clock),
-            quotes=Quotes(quoting),
-            bid_quotes=BidQuotes(quoting),
-            orders=Orders(store, settings, chain, domain, policy.grace, policy.surety, keeping, clock),
+            quotes=quotes,
+            bid_quotes=bid_quotes,
+            orders=orders,
             jobs=Jobs(store, blobs, logs),
             cases=cases,
             workers=workers,
@@ -177,7 +180,7 @@ class Services:
             income=Income(store, chain, policy.window),
             batches=Batches(store, blobs, chain, trades, clock),
             book=Book(store, LiveDepth(terms, live, clock), chain, domain, workers, clock),
-            managed=None if seed is None else Managed.build(settings, store, seed, passwords, clock),
+            managed=None if seed is None else Managed.build(door, seed, passwords),
             closing=threading.Event(),
         )
 

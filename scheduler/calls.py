@@ -15,7 +15,7 @@ from prixfixe.chain import artefacts
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.deals import Deal, Due, Leg, Offer
 from prixfixe.protocol.disputes import Claim
-from prixfixe.protocol.orders import Ask, Bid, Order, SignedAsk, order_from_json
+from prixfixe.protocol.orders import Ask, Bid, Order, SignedAsk, Withdraw, order_from_json
 from prixfixe.protocol.signatures import parse_signature
 from prixfixe.protocol.typed_data import parse_bytes32
 
@@ -61,6 +61,9 @@ def calls_data(connection: Connection, rows: Sequence[RowMapping]) -> list[bytes
                 found.append(_match(signed[job], states[given["job"], given["lot"]], given))
             elif call in _ENDS:
                 found.append(_end_of_deal(open_deals.get((given["deal"], given["opening"])), call, given))
+            elif call == "withdraw":
+                signed_word = Withdraw.from_json(given["order"]), parse_signature(given["signature"])
+                found.append(_encode("withdrawBySig", *signed_word))
             else:
                 found.append((_clear if call == "clear" else _challenge)(connection, given))
         except (NotNeeded, InvalidInput) as reason:

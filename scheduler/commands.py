@@ -12,6 +12,7 @@ import click
 from prixfixe.cli.failures import set_json
 from prixfixe.cli.options import log_format_option
 from prixfixe.logs import LogFormat
+from scheduler.account_commands import accounts, credit
 from scheduler.admin_options import data_option, database_option
 from scheduler.canary_commands import canary
 
@@ -175,6 +176,8 @@ def admin() -> None:
 
 
 admin.add_command(canary)
+admin.add_command(credit)
+admin.add_command(accounts)
 
 
 @admin.command()

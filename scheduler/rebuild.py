@@ -187,6 +187,7 @@ class Rebuilder(Indexer):
                 image_archive=row["image_archive"],
                 whole=row["whole"],
                 providers=None if row["providers"] is None else tuple(row["providers"]),
+                channel=row.get("channel"),  # orders of before have none
             ),
         )
         own = {"number": row["number"], "created_at": row["created_at"]}

@@ -12,6 +12,10 @@ from prixfixe.chain.client import MarketClient
 from prixfixe.chain.transactions import SignedTransaction, Transaction, TransactionReceipt
 from prixfixe.errors import ChainError, Unavailable
 from prixfixe.keys import Signer
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.tokens import deposit_nonce
+from prixfixe.protocol.typed_data import parse_bytes32
+from scheduler.calls import NotNeeded
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,18 @@ class Sender:
             priority_fee=priority_fee,
         )
         return Prepared(transaction, int(mined, 16), int(block["gasLimit"], 16))
+
+    def deposit(self, arguments: Mapping[str, Any]) -> bytes:
+        """The call data of a top-up: the operator's own money, by an authorisation that the token takes once
+        (EIP-3009). NotNeeded when it took it already, and for a token that has no such thing."""
+        account, salt = arguments["account"], parse_bytes32(arguments["salt"])
+        if not self._market.takes_authorisations():
+            raise NotNeeded("the token takes no authorisations (EIP-3009)")
+        if self._market.is_authorisation_used(self.address, deposit_nonce(account, salt)):
+            raise NotNeeded("it is deposited already")
+        amount = Money(arguments["amount"])
+        word, signature, _ = self._market.authorise_deposit(self._signer, account, amount, salt=salt)
+        return self._market.deposit_call(account, word, signature, salt)
 
     def refusals(self, calls: Sequence[bytes], block: str = "pending") -> list[ChainError | None]:
         """Of each call why the contract would refuse it after `block`; None when it would not."""

@@ -8,40 +8,88 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from marketplace.accounts.balances import Balances
+from marketplace.accounts.identity import Identity
 from marketplace.accounts.keys import ApiKeys
+from marketplace.accounts.limits import Spending
+from marketplace.accounts.ordering import Ordering
 from marketplace.accounts.passwords import Passwords
 from marketplace.accounts.people import People
+from marketplace.accounts.statement import Statements
 from marketplace.accounts.teams import Teams
+from marketplace.accounts.top_ups import listed
+from marketplace.accounts.withdrawals import Withdrawals
+from marketplace.bid_quotes import BidQuotes
+from marketplace.chain import ChainReader
+from marketplace.orders import Orders
+from marketplace.quotes import Quotes
 from marketplace.settings import ServiceSettings
 from marketplace.store.account_tables import accounts
 from marketplace.store.database import Store
 from prixfixe.errors import ConfigurationError
+from prixfixe.protocol.accounts import TopUp
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.typed_data import Domain
 from prixfixe.seeds import Seed
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What of the market everybody's orders go through, and managed accounts' too."""
+
+    settings: ServiceSettings
+    store: Store
+    chain: ChainReader
+    domain: Domain
+    surety: Money
+    quotes: Quotes
+    bid_quotes: BidQuotes
+    orders: Orders
+    clock: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)
 class Managed:
     """Use cases of managed accounts."""
 
+    store: Store
     people: People
     keys: ApiKeys
     teams: Teams
+    spending: Spending
+    balances: Balances
+    ordering: Ordering
+    statements: Statements
+    withdrawals: Withdrawals
 
     @staticmethod
-    def build(
-        settings: ServiceSettings,
-        store: Store,
-        seed: Seed,
-        passwords: Passwords | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> Managed:
+    def build(market: Door, seed: Seed, passwords: Passwords | None = None) -> Managed:
         """ConfigurationError when the store's accounts were derived from another seed."""
+        store, clock = market.store, market.clock
         _require_same_seed(store, seed)
+        spending = Spending(store, clock)
+        balances = Balances(store, market.chain, spending, market.surety)
+        ordering = Ordering(
+            store, market.domain, seed, market.quotes, market.bid_quotes, market.orders, spending, clock
+        )
+        delay = market.settings.withdrawal_delay_seconds
         return Managed(
-            people=People(store, seed, settings.session_seconds, passwords, clock),
+            store=store,
+            people=People(store, seed, market.settings.session_seconds, passwords, clock),
             keys=ApiKeys(store, clock),
             teams=Teams(store, clock),
+            spending=spending,
+            balances=balances,
+            ordering=ordering,
+            statements=Statements(store, market.chain),
+            withdrawals=Withdrawals(store, market.chain, market.domain, seed, balances, delay, clock),
         )
+
+    def top_ups(self, identity: Identity) -> tuple[TopUp, ...]:
+        """What the operator received for the account, newest first."""
+        identity.require("read")
+        with self.store.read() as connection:
+            return listed(connection, identity.account)
 
 
 def _require_same_seed(store: Store, seed: Seed) -> None:

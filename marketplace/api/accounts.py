@@ -33,7 +33,8 @@ def sign_up(
     _count_passwords(services, body.email, request, response)
     session = managed.people.sign_up(body)
     keep_session(services, response, session)
-    return wire.Opened(signed_in=session.signed_in, standing=None)
+    standing = None if body.withdraw_to is None else managed.withdrawals.standing(session.identity)
+    return wire.Opened(signed_in=session.signed_in, standing=standing)
 
 
 @router.post("/session")

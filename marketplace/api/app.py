@@ -19,6 +19,7 @@ from marketplace.api import (
     jobs,
     market,
     problems,
+    purse,
     quotes,
     sessions,
     trades,
@@ -31,7 +32,7 @@ from marketplace.api.timing import Timing, request_times
 from marketplace.services import Services
 
 _MARKET = (quotes, jobs, cases, trades, desk, batches, book, verification)
-_ROUTERS = (market, sessions, accounts, bundles, blobs, uploads, *_MARKET, workers)
+_ROUTERS = (market, sessions, accounts, purse, bundles, blobs, uploads, *_MARKET, workers)
 
 
 def create_app(services: Services) -> FastAPI:

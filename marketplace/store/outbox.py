@@ -3,11 +3,12 @@
 The relayer sends the rows in the order of their ids. A row names its deal or lot and holds what cannot be
 read elsewhere; what may change until it is sent (a deal's `due`) is read from the tables when it is.
 `purpose` says the wish: `match:<job>:<lot>:<n>`, `clear:<batch>:<part>:<n>`, and `settle`, `expire`,
-`hasten`, `challenge` with `:<deal>:<opening>:<n>`, where n counts the rows of that wish, of which at most
-one is pending or sent."""
+`hasten`, `challenge` with `:<deal>:<opening>:<n>`, and for managed accounts `deposit:<invoice>:<n>` and
+`withdraw:<id>:<n>`, where n counts the rows of that wish, of which at most one is pending or sent."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias
@@ -20,9 +21,10 @@ from marketplace.store.database import notify, tell
 from marketplace.store.moves import move, move_each
 from marketplace.store.tables import deals, transactions
 from prixfixe.protocol.disputes import Claim
+from prixfixe.protocol.orders import Withdraw
 from prixfixe.protocol.typed_data import format_bytes32
 
-Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten", "challenge"]
+Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten", "challenge", "deposit", "withdraw"]
 
 IN_FLIGHT = ("pending", "sent")
 # Made once: making a statement takes longer than running it. A range instead of LIKE uses the unique index on
@@ -87,6 +89,30 @@ def queue_challenge(
     """A `challenge` of a settled deal, with the operator's bond; False when one is under way."""
     wish = {"claim": claim.to_json(), "proof": [format_bytes32(each) for each in proof]}
     return _queue(connection, "challenge", f"{deal}:{opening}", {"deal": deal, "opening": opening} | wish)
+
+
+def queue_deposit(connection: Connection, invoice: str, account: str, amount: int) -> bool:
+    """A deposit of the operator's money for an account; False when one for this invoice is under way. Its
+    authorisation at the token is the invoice's, so that the chain takes it once, however often it is
+    sent."""
+    salt = "0x" + hashlib.sha256(f"top-up {invoice}".encode()).hexdigest()
+    return _queue(connection, "deposit", invoice, {"account": account, "amount": amount, "salt": salt})
+
+
+def queue_withdraw(connection: Connection, withdrawal: str, order: Withdraw, signature: bytes) -> bool:
+    """A signed withdrawal of a managed account; False when it is under way."""
+    wish = {"account": order.account, "order": order.to_json(), "signature": "0x" + signature.hex()}
+    return _queue(connection, "withdraw", withdrawal, wish)
+
+
+def last_deposit(connection: Connection, invoice: str) -> RowMapping | None:
+    """The newest deposit for an invoice, whatever its state."""
+    return _last(connection, "deposit", invoice)
+
+
+def last_withdraw(connection: Connection, withdrawal: str) -> RowMapping | None:
+    """The newest row of a withdrawal, whatever its state."""
+    return _last(connection, "withdraw", withdrawal)
 
 
 def job_of(connection: Connection, deal: str, opening: int) -> str | None:
@@ -225,6 +251,8 @@ def _named(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[
     for each in rows:
         if "fills" in each:
             named.append({"batch": each["batch"], "jobs": sorted({fill["job"] for fill in each["fills"]})})
+        elif "account" in each:
+            named.append({"account": each["account"]})
         elif "deal" in each:
             named.append({"job": known.get((each["deal"], each["opening"])), "deal": each["deal"]})
         else:

@@ -77,7 +77,7 @@ _UNSTARTED: Final = ("assigned", "lost")  # attempts that do not keep their cust
 class OrderTerms:
     """What a job needs beside the signed order. kind: of `tables.JOB_KINDS`. product: 32 bytes. replicas:
     legs of each deal. image_archive: blob that holds the image; None: it comes from its registry. whole,
-    providers: as in `market.book.Buy`."""
+    providers: as in `market.book.Buy`. channel: by which its customer came; None: nobody said."""
 
     kind: str
     product: bytes
@@ -85,6 +85,7 @@ class OrderTerms:
     image_archive: str | None = None
     whole: bool = False
     providers: tuple[str, ...] | None = None
+    channel: str | None = None
 
 
 # Made once: making a statement takes longer than running it.
@@ -186,6 +187,7 @@ def _job_row(placed: Placement, number: int, now: int) -> dict[str, Any]:
         "expiry": order.expiry,
         "deliver_by": order.deliver_by,
         "created_at": now,
+        "channel": terms.channel,
     }
 
 

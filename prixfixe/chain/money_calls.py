@@ -88,13 +88,15 @@ class MoneyCalls(TokenReads):
     ) -> Outcome:
         """Sends an authorisation of somebody else (`authorise_deposit`): its money reaches `account` and no
         other. signer: who pays for the gas."""
-        v, r, s = _parts(signature)
-        return self.send(
-            signer,
-            "depositWithAuthorization",
-            *(account, word.from_, word.value, salt, word.valid_after, word.valid_before),
-            *(v, r, s),
-        )
+        data = self.deposit_call(account, word, signature, salt)
+        return self._send(signer, self.contract, data, "depositWithAuthorization")
+
+    def deposit_call(
+        self, account: str, word: ReceiveWithAuthorization, signature: bytes, salt: bytes
+    ) -> bytes:
+        """The call data of `deposit_with_authorization`, for who sends it otherwise."""
+        given = (account, word.from_, word.value, salt, word.valid_after, word.valid_before)
+        return self.encode_call("depositWithAuthorization", *given, *_parts(signature))
 
     def withdraw(self, signer: Signer, to: str, amount: Money) -> Outcome:
         """Moves `amount` from the signer's free money to the wallet `to`."""

@@ -74,6 +74,10 @@ class TokenReads(MarketSender):
             return False
         return True
 
+    def is_authorisation_used(self, owner: str, nonce: bytes) -> bool:
+        """Whether the token has taken an authorisation (EIP-3009), or its owner took it back."""
+        return bool(self._ask_token("authorizationState", owner, nonce))
+
     def _ask_token(self, name: str, *arguments: Any, block: int | str = "latest") -> Any:
         function = _FUNCTIONS[name]
         return function.decode_result(

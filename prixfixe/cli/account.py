@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prixfixe.cli.account_managed import leave, statement
 from prixfixe.cli.account_sign import sign_bump, sign_cancel, sign_withdraw
 from prixfixe.cli.options import (
     MoneyType,
@@ -43,6 +44,8 @@ def account() -> None:
     """
 
 
+account.add_command(statement)
+account.add_command(leave)
 account.add_command(sign_withdraw)
 account.add_command(sign_bump)
 account.add_command(sign_cancel)

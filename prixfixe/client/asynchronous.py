@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
@@ -51,6 +51,9 @@ from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reputation import Reputation
 from prixfixe.protocol.secrets import Seal
 
+if TYPE_CHECKING:
+    from prixfixe.protocol import accounts
+
 T = TypeVar("T")
 
 
@@ -62,10 +65,11 @@ class AsyncClient:
         context: Context | str | None = None,
         *,
         signer: Signer | Callable[[], Signer] | None = None,
+        api_key: str | None = None,
         keep_sessions: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.operations = make_operations(context, signer, keep_sessions=keep_sessions)
+        self.operations = make_operations(context, signer, keep_sessions=keep_sessions, api_key=api_key)
         self._http = httpx.AsyncClient(transport=transport, **http_options(self.context))
 
     @classmethod
@@ -96,6 +100,14 @@ class AsyncClient:
     async def bundle(self, name: str, version: str | None = None) -> wire.BundleListing:
         """One bundle; its newest version when none is named."""
         return await self.run(self.operations.bundle(name, version))
+
+    async def account(self) -> accounts.Account:
+        """As `Client.account`."""
+        return await self.run(self.operations.account())
+
+    async def statement(self, since: int | None = None, until: int | None = None) -> accounts.Statement:
+        """As `Client.statement`."""
+        return await self.run(self.operations.statement(since, until))
 
     async def quote(
         self,

@@ -37,7 +37,8 @@ class Conversation:
     """One customer on one market.
 
     signer: called at most once, when something must be signed; it may ask for a password. address: who the
-    customer is, when that is known without the signer.
+    customer is, when that is known without the signer. api_key: of a managed account, for which the service
+    signs; there is no signer then.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Conversation:
         signer: Callable[[], Signer] | None,
         address: str | None = None,
         sessions: SessionFile | None = None,
+        api_key: str | None = None,
     ) -> None:
+        self._api_key = api_key
         self.context = context
         self.domain = Domain(context.chain_id, context.contract)
         self._open_signer = signer
@@ -77,6 +80,11 @@ class Conversation:
 
     def address(self) -> Operation[str]:
         """The customer's address."""
+        if self._address is None and self._api_key is not None:
+            from prixfixe.protocol import accounts  # late: few customers have one
+
+            account = yield from self.ask_signed_in(accounts.Account, Request("GET", "/v1/account"))
+            self._address = account.address
         if self._address is None:
             self._address = (yield from self.signer()).address
         return self._address
@@ -97,6 +105,8 @@ class Conversation:
         """The header of a session that has time left; signs in when there is none."""
         # First of all: a key signs nothing for a market that is not the expected one.
         market = yield from self.market()
+        if self._api_key is not None:
+            return {"Authorization": f"Bearer {self._api_key}"}
         address = yield from self.address()
         if self._session is None and self._sessions is not None:
             self._session = self._sessions.get(address)
@@ -138,7 +148,7 @@ class Conversation:
         for attempt in (1, 2):
             header = yield from self.authorization()
             answer: Answer = yield from self.exchange(_with_headers(call, header))
-            if answer.status != 401 or attempt == 2:
+            if answer.status != 401 or attempt == 2 or self._api_key is not None:
                 break
             self._session = None
             if self._sessions is not None:

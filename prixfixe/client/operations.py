@@ -28,6 +28,7 @@ from prixfixe.client.conversation import items_of, parsed
 from prixfixe.client.dispute import Verdict
 from prixfixe.client.files import is_there, named_input, require_free_target
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
+from prixfixe.client.managed import ManagedAccount
 from prixfixe.client.prices import Prices
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
 from prixfixe.client.refund import Returned, expire_late, lot_states
@@ -44,7 +45,7 @@ from prixfixe.protocol.secrets import Seal, SealedSecrets
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 
 
-class Operations(Again, Prices, Books):
+class Operations(Again, Prices, Books, ManagedAccount):
     """All operations of one customer on one market."""
 
     def __init__(
@@ -53,8 +54,9 @@ class Operations(Again, Prices, Books):
         signer: Callable[[], Signer] | None,
         address: str | None = None,
         sessions: SessionFile | None = None,
+        api_key: str | None = None,
     ) -> None:
-        super().__init__(context, signer, address, sessions)
+        super().__init__(context, signer, address, sessions, api_key)
         # Files that quotes were given as paths, by the quote's id.
         self._sources: dict[str, tuple[tuple[InputFile, Path], ...]] = {}
 
@@ -161,7 +163,10 @@ class Operations(Again, Prices, Books):
 
     def buy(self, wanted: KeptOrder | wire.Quote | wire.BidQuote) -> Operation[wire.Job]:
         """Send an order, of a quote once it is signed. The same order is the same job, so it is sent again
-        after a lost answer."""
+        after a lost answer. With an API key the service signs for a quote."""
+        if self._api_key is not None and not isinstance(wanted, KeptOrder):
+            yield from self.send_inputs(wanted)
+            return (yield from self.buy_managed(wanted))
         order = yield from self._signed(wanted)
         self._require_ours(order)
         request = Request("POST", "/v1/jobs", body=_body(order))

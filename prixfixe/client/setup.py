@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,14 +23,24 @@ EVENTS_READ_SECONDS = 45.0
 # service.
 SILENCE_SECONDS = 90.0
 RECONNECT_SECONDS = 0.5
+API_KEY_VARIABLE = "PRIXFIXE_API_KEY"
 
 
 def make_operations(
-    context: Context | str | None, signer: Signer | Callable[[], Signer] | None, *, keep_sessions: bool
+    context: Context | str | None,
+    signer: Signer | Callable[[], Signer] | None,
+    *,
+    keep_sessions: bool,
+    api_key: str | None = None,
 ) -> Operations:
-    """The operations of a context's customer."""
+    """The operations of a context's customer; of a managed account's with an API key, given or in
+    PRIXFIXE_API_KEY."""
     if not isinstance(context, Context):
         context = resolve_context(context)
+    if api_key is None and signer is None:
+        api_key = os.environ.get(API_KEY_VARIABLE) or None
+    if api_key is not None:
+        return Operations(context, None, api_key=api_key)
     opener: Callable[[], Signer] | None
     address: str | None = None
     if signer is None:

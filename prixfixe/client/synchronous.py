@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
@@ -50,6 +50,9 @@ from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reputation import Reputation
 from prixfixe.protocol.secrets import Seal
 
+if TYPE_CHECKING:
+    from prixfixe.protocol import accounts
+
 T = TypeVar("T")
 
 
@@ -62,18 +65,19 @@ class Client:
             client.download(job, "results/")
 
     context: a Context, the name of one, or None for the current one. signer: who signs; by default the
-    context's key. Errors are those of `prixfixe.errors`.
-    """
+    context's key. api_key: of a managed account, for which the service signs; also in PRIXFIXE_API_KEY.
+    Errors are those of `prixfixe.errors`."""
 
     def __init__(
         self,
         context: Context | str | None = None,
         *,
         signer: Signer | Callable[[], Signer] | None = None,
+        api_key: str | None = None,
         keep_sessions: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.operations = make_operations(context, signer, keep_sessions=keep_sessions)
+        self.operations = make_operations(context, signer, keep_sessions=keep_sessions, api_key=api_key)
         self._http = httpx.Client(transport=transport, **http_options(self.context))
 
     @classmethod
@@ -105,6 +109,14 @@ class Client:
     def bundle(self, name: str, version: str | None = None) -> wire.BundleListing:
         """One bundle; its newest version when none is named."""
         return self.run(self.operations.bundle(name, version))
+
+    def account(self) -> accounts.Account:
+        """The managed account of an API key: its balance and limits."""
+        return self.run(self.operations.account())
+
+    def statement(self, since: int | None = None, until: int | None = None) -> accounts.Statement:
+        """Every movement of a managed account on the chain, between these seconds of its clock."""
+        return self.run(self.operations.statement(since, until))
 
     def quote(
         self,

@@ -6,6 +6,7 @@ of the whole document without its signature, so that every field of it is bound 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,11 @@ def order_of(quote: wire.Quote | wire.BidQuote, contract: str, *, expiry: int, n
         quorum = quorum_of(quote.replicas)
         return Bid(product=quote.product.to_bytes(), quorum=quorum, matcher=contract, **shared)
     return Purchase(bundle=parse_bytes32(quote.offer_id, name="offer_id"), **shared)
+
+
+def nonce_of(quote: wire.Quote | wire.BidQuote) -> int:
+    """The nonce of the order that a service signs for a managed account: a quote has one such order."""
+    return int.from_bytes(hashlib.sha256(quote.id.encode("utf-8", "replace")).digest()[:8], "big")
 
 
 def not_as_quoted(order: Order, quote: wire.Quote | wire.BidQuote, contract: str) -> list[str]:

@@ -8,7 +8,7 @@ offline and against a chain that the verifier chose.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -119,6 +119,9 @@ class ReceiptLot(Message):
         return self.deal.total - self.deal.given_back(min(self.done, self.deal.count), self.signed)
 
 
+DIRECT: Final = "direct"  # a customer who came by itself
+
+
 class Receipt(Message):
     version: Literal[1] = 1
     job: Word  # the order's digest
@@ -134,7 +137,7 @@ class Receipt(Message):
     quoted: MoneyField
     charged: MoneyField
     reason: Reason | None
-    channel: str = "direct"
+    channel: str = DIRECT  # by which the customer of a managed account came
     # By the operator over all of the above (`prixfixe.protocol.quotes.receipt_digest`): what no other
     # signature binds, such as the reason and the times, cannot be altered either. It proves no money; the
     # chain does.

@@ -14,7 +14,7 @@ from tests.support.service import CHAIN_ID, CONTRACT, HOST, InProcess, World
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty PRIXFIXE_HOME, and no setting of the developer's own."""
-    for name in ("SERVICE", "RPC", "CHAIN_ID", "CONTRACT", "KEY", "CONTEXT", "PASSWORD_FILE"):
+    for name in ("SERVICE", "RPC", "CHAIN_ID", "CONTRACT", "KEY", "API_KEY", "CONTEXT", "PASSWORD_FILE"):
         monkeypatch.delenv(f"PRIXFIXE_{name}", raising=False)
     folder = tmp_path / "home"
     monkeypatch.setenv("PRIXFIXE_HOME", str(folder))

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from marketplace.accounts.managed import Managed
 from marketplace.accounts.passwords import Passwords
+from marketplace.services import Services
 from marketplace.store.account_tables import accounts, api_keys, invites, people, person_sessions
 from prixfixe.errors import ConfigurationError
 from prixfixe.protocol.accounts import SignIn
 from prixfixe.seeds import LocalSeed
 from tests.support.accounts import PASSWORD, Person
-from tests.support.service import CHAIN_ID, CUSTOMER, SEED, World, quick_passwords
+from tests.support.service import CHAIN_ID, CUSTOMER, MARKET, OPERATOR, SEED, World
 
 GUESSED = "0" * 32
 Introduce = Callable[[str], Person]
@@ -112,7 +112,7 @@ def test_a_service_without_a_seed_keeps_no_accounts(tmp_path: Path) -> None:
 def test_accounts_of_another_seed_stop_the_start(world: World, ada: Person) -> None:
     other = LocalSeed(b"\x05" * 32, chain_id=CHAIN_ID)
     with pytest.raises(ConfigurationError) as refused:
-        Managed.build(world.services.settings, world.store, other, quick_passwords())
+        Services.build(world.services.settings, MARKET, world.store, world.chain, OPERATOR, seed=other)
     assert refused.value.code == "another-seed"
 
 

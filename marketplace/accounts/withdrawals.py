@@ -1,0 +1,231 @@
+"""Money out of a managed account: to one address that its owner fixed, and to no other.
+
+Another address counts only after a delay, so that whoever gets into an account takes nothing before its owner
+notices. The standing withdrawal needs no operator at all: it is signed withdrawals of 1, 2, 4, ... units to
+that address, of which some together are any balance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.engine import RowMapping
+
+from marketplace.accounts.balances import Balances
+from marketplace.accounts.identity import Identity, new_id
+from marketplace.chain import ChainReader
+from marketplace.store import outbox
+from marketplace.store.account_tables import accounts, top_ups, withdrawals
+from marketplace.store.database import Store
+from prixfixe.errors import Conflict, InsufficientFunds, InvalidInput
+from prixfixe.keys import sign_typed
+from prixfixe.protocol import accounts as wire
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Withdraw
+from prixfixe.protocol.signed_calls import SignedCall
+from prixfixe.protocol.typed_data import Domain
+from prixfixe.seeds import Seed
+
+# 2^42 - 1 units, $4.4 million, in 42 steps.
+STEPS: Final = 42
+_STANDING_SECONDS: Final = 2 * 365 * 86_400
+_GOOD_SECONDS: Final = 86_400  # a withdrawal that is not mined by then is asked for anew
+
+
+class Withdrawals:
+    """Of managed accounts. delay: seconds of the chain's clock until another address counts."""
+
+    def __init__(
+        self,
+        store: Store,
+        chain: ChainReader,
+        domain: Domain,
+        seed: Seed,
+        balances: Balances,
+        delay: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._chain = chain
+        self._domain = domain
+        self._seed = seed
+        self._balances = balances
+        self._delay = delay
+        self._clock = clock
+
+    def fix(self, identity: Identity, address: str) -> wire.WithdrawalAddress:
+        """Where money may leave to: at once for an account that never had any and names its first, else
+        after the delay. Naming the present address again takes a change back."""
+        identity.require("manage")
+        if address == identity.address:
+            raise InvalidInput("money does not leave an account to the account itself", code="own-address")
+        now = self._chain.look().time
+        with self._store.write() as connection:
+            row = self._current(connection, identity, now)
+            if row["withdraw_to"] == address:
+                values: dict[str, Any] = {"next_withdraw_to": None, "next_withdraw_at": None}
+            elif row["withdraw_to"] is None and not _had_money(connection, identity.account):
+                values = {"withdraw_to": address}
+            else:
+                values = {"next_withdraw_to": address, "next_withdraw_at": now + self._delay}
+            connection.execute(update(accounts).where(accounts.c.number == identity.account).values(values))
+            return _shown_address(self._current(connection, identity, now))
+
+    def address(self, identity: Identity) -> wire.WithdrawalAddress:
+        """Where money may leave to now, and what takes its place."""
+        identity.require("read")
+        now = self._chain.look().time
+        with self._store.write() as connection:
+            return _shown_address(self._current(connection, identity, now))
+
+    def standing(self, identity: Identity) -> wire.StandingWithdrawal:
+        """For the owner to keep: the same one for as long as the address is, within a month. Conflict while
+        there is no address."""
+        identity.require("manage")
+        now = self._chain.look().time
+        with self._store.write() as connection:
+            to = self._to(connection, identity, now)
+        month = 30 * 86_400
+        deadline = now // month * month + _STANDING_SECONDS
+        signer = self._seed.signer(identity.account)
+        start = hashlib.sha256(f"standing {to} {deadline}".encode()).digest()
+        calls = []
+        for step in range(STEPS):
+            order = Withdraw(
+                account=identity.address,
+                to=to,
+                amount=1 << step,
+                fee=0,
+                nonce=int.from_bytes(start[:8], "big"),
+                deadline=deadline,
+            )
+            calls.append(SignedCall(self._domain, order, sign_typed(signer, order, self._domain)).to_json())
+        return wire.StandingWithdrawal(account=identity.address, to=to, deadline=deadline, calls=tuple(calls))
+
+    def withdraw(self, identity: Identity, amount: Money, key: str) -> wire.Withdrawal:
+        """Send money to the fixed address; the same key is the same withdrawal. Conflict while there is no
+        address, InsufficientFunds for more than is spendable."""
+        identity.require("manage")
+        if amount.require_uint64() == 0:
+            raise InvalidInput("a withdrawal of nothing", code="invalid-request")
+        with self._store.read() as connection:
+            known = self._known(connection, identity, key, amount)
+        if known is not None:
+            return known
+        now = self._chain.look().time
+        with self._store.write() as connection:
+            to = self._to(connection, identity, now)
+        spendable = self._balances.of(identity).spendable
+        if amount > spendable:
+            raise InsufficientFunds(
+                f"{amount} is more than the {spendable} that the account can spend",
+                hint="what is promised to orders comes back when they are cancelled",
+                balance=str(spendable.units),
+            )
+        order = Withdraw(
+            account=identity.address,
+            to=to,
+            amount=amount.units,
+            fee=0,
+            nonce=secrets.randbits(64),
+            deadline=now + _GOOD_SECONDS,
+        )
+        signature = sign_typed(self._seed.signer(identity.account), order, self._domain)
+        with self._store.write() as connection:
+            known = self._known(connection, identity, key, amount)
+            if known is not None:
+                return known
+            if self._to(connection, identity, now) != to:
+                raise Conflict("the withdrawal address changed meanwhile", retryable=True)
+            name = new_id()
+            connection.execute(
+                insert(withdrawals).values(
+                    id=name,
+                    account=identity.account,
+                    key=key,
+                    to=to,
+                    amount=amount.units,
+                    asked_by=identity.name,
+                    created_at=int(self._clock()),
+                )
+            )
+            outbox.queue_withdraw(connection, name, order, signature)
+            made = self._known(connection, identity, key, amount)
+            assert made is not None  # just stored
+            return made
+
+    def listed(self, identity: Identity) -> tuple[wire.Withdrawal, ...]:
+        """Newest first."""
+        identity.require("read")
+        query = (
+            select(withdrawals)
+            .where(withdrawals.c.account == identity.account)
+            .order_by(withdrawals.c.created_at.desc(), withdrawals.c.id)
+        )
+        with self._store.read() as connection:
+            return tuple(_shown(connection, row) for row in connection.execute(query).mappings().all())
+
+    def _known(
+        self, connection: Connection, identity: Identity, key: str, amount: Money
+    ) -> wire.Withdrawal | None:
+        query = select(withdrawals).where(withdrawals.c.account == identity.account, withdrawals.c.key == key)
+        row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            return None
+        if row["amount"] != amount.units:
+            raise Conflict(
+                "the idempotency key was used for another withdrawal",
+                code="idempotency-key-reused",
+                hint="use a new key for a new withdrawal",
+            )
+        return _shown(connection, row)
+
+    def _to(self, connection: Connection, identity: Identity, now: int) -> str:
+        to = self._current(connection, identity, now)["withdraw_to"]
+        if to is None:
+            raise Conflict(
+                "the account has no withdrawal address",
+                code="no-withdrawal-address",
+                hint="fix one: PUT /v1/account/withdrawal-address",
+            )
+        return str(to)
+
+    def _current(self, connection: Connection, identity: Identity, now: int) -> RowMapping:
+        """The account's row; an address whose time has come has taken its place."""
+        due = (accounts.c.number == identity.account, accounts.c.next_withdraw_at <= now)
+        connection.execute(
+            update(accounts)
+            .where(*due)
+            .values(withdraw_to=accounts.c.next_withdraw_to, next_withdraw_to=None, next_withdraw_at=None)
+        )
+        query = select(accounts).where(accounts.c.number == identity.account)
+        return connection.execute(query).mappings().one()
+
+
+def _had_money(connection: Connection, account: int) -> bool:
+    return (
+        connection.execute(select(top_ups.c.invoice).where(top_ups.c.account == account)).first() is not None
+    )
+
+
+def _shown_address(row: RowMapping) -> wire.WithdrawalAddress:
+    return wire.WithdrawalAddress(
+        address=row["withdraw_to"], next=row["next_withdraw_to"], next_at=row["next_withdraw_at"]
+    )
+
+
+def _shown(connection: Connection, row: RowMapping) -> wire.Withdrawal:
+    sent = outbox.last_withdraw(connection, row["id"])
+    return wire.Withdrawal(
+        id=row["id"],
+        to=row["to"],
+        amount=Money(row["amount"]),
+        at=row["created_at"],
+        state="pending" if sent is None else sent["state"],
+        transaction=None if sent is None else sent["hash"],
+    )
