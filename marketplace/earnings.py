@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,17 +12,21 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
+from marketplace.resting import busy_slots
 from marketplace.store.database import Store
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import attempts, cases, deals, offers, trades, workers
+from marketplace.store.trades import executed
+from marketplace.trades import trade_of
 from prixfixe.errors import NotFound
 from prixfixe.protocol.deals import Fact
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.prices import Earnings, EarningsLine
+from prixfixe.protocol.prices import Earnings, EarningsLine, Trade
 from prixfixe.protocol.product import Product
 
 DAY_SECONDS: Final = 86_400
 MOST_TRADES: Final = 20_000  # added up for one answer, the newest
+MOST_SHOWN: Final = 20  # trades of a provider
 
 
 @dataclass(slots=True)
@@ -35,13 +40,35 @@ class _Sum:
     fees: int = 0
 
 
-class Income:
-    """Reads for a worker's key and its provider. window: the contract's, seconds."""
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A provider as anyone may see it. earned: what its settled lots of the time paid; trades: the newest of
+    them; live, busy, slots: its workers that answer now, and their places."""
 
-    def __init__(self, store: Store, chain: ChainReader, window: int) -> None:
+    earned: Money
+    trades: tuple[Trade, ...]
+    live: int
+    busy: int
+    slots: int
+
+
+class Income:
+    """Reads of what is earned. window: the contract's, seconds. silence_seconds: after which a worker is
+    lost."""
+
+    def __init__(
+        self,
+        store: Store,
+        chain: ChainReader,
+        window: int,
+        silence_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._chain = chain
         self._window = window
+        self._silence_seconds = silence_seconds
+        self._clock = clock
 
     def earnings(self, key: str, asker: str, days: int) -> Earnings:
         """The newest `days` days. NotFound for a stranger."""
@@ -64,6 +91,29 @@ class Income:
             until=now,
             lines=tuple(_line(of, sums[of]) for of in sorted(sums, key=lambda of: of[0], reverse=True)),
             more=len(rows) > MOST_TRADES,
+        )
+
+    def activity(self, provider: str, days: int) -> Activity:
+        """The newest `days` days of a provider's workers, for anyone: all of it is on the chain, but for
+        which of them answer."""
+        since = max(self._chain.look().time - days * DAY_SECONDS, 0)
+        with self._store.read() as connection:
+            named = select(workers.c.key, workers.c.resources, workers.c.heartbeat_at)
+            known = connection.execute(named.where(workers.c.provider == provider)).all()
+            keys = [row.key for row in known]
+            place = (trades.c.block.desc(), trades.c.log_index.desc(), trades.c.leg)
+            paid = executed().where(
+                trades.c.worker.in_(keys), trades.c.provider == provider, trades.c.time >= since
+            )
+            rows = connection.execute(paid.order_by(*place).limit(MOST_TRADES)).mappings().all()
+            taken = busy_slots(connection)
+        live = [row for row in known if self._clock() - row.heartbeat_at <= self._silence_seconds]
+        return Activity(
+            earned=Money(sum(row["price"] * row["tasks"] for row in rows)),
+            trades=tuple(trade_of(row) for row in rows[:MOST_SHOWN]),
+            live=len(live),
+            busy=sum(taken[row.key] for row in live),
+            slots=sum(row.resources["slots"] for row in live),
         )
 
     def _add(self, total: _Sum, row: RowMapping, now: int, fees: dict[tuple[str, int], int]) -> None:

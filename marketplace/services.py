@@ -177,7 +177,7 @@ class Services:
                 chain,
                 CheckPolicy(bool(settings.checkers), settings.check_rule, arbiter_fee, policy.window),
             ),
-            income=Income(store, chain, policy.window),
+            income=Income(store, chain, policy.window, settings.silence_seconds, clock),
             batches=Batches(store, blobs, chain, trades, clock),
             book=Book(store, LiveDepth(terms, live, clock), chain, domain, workers, clock),
             managed=None if seed is None else Managed.build(door, seed, passwords),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, select, tuple_
+from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
 from marketplace.store.database import Store
@@ -58,23 +59,7 @@ class Trades:
             query = query.where(tuple_(*place) < tuple(int(part) for part in found.groups()))
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
-        items = [
-            Trade(
-                deal=row["deal"],
-                leg=row["leg"],
-                product=Product.from_bytes(bytes.fromhex(row["product"][2:])),
-                kind=row["kind"],
-                price=Money(row["price"]),
-                tasks=row["tasks"],
-                provider=row["provider"],
-                customer=row["customer"],
-                bundle=row["bundle"],
-                batch=row["batch"],
-                block=row["block"],
-                time=row["time"],
-            )
-            for row in rows[:limit]
-        ]
+        items = [trade_of(row) for row in rows[:limit]]
         last = rows[limit - 1] if len(rows) > limit else None
         return items, None if last is None else f"{last['block']}-{last['log_index']}-{last['leg']}"
 
@@ -116,6 +101,24 @@ class Trades:
         with self._lock:
             self._kept[code] = (position.hash, made)
         return made
+
+
+def trade_of(row: RowMapping) -> Trade:
+    """A row of the tape."""
+    return Trade(
+        deal=row["deal"],
+        leg=row["leg"],
+        product=Product.from_bytes(bytes.fromhex(row["product"][2:])),
+        kind=row["kind"],
+        price=Money(row["price"]),
+        tasks=row["tasks"],
+        provider=row["provider"],
+        customer=row["customer"],
+        bundle=row["bundle"],
+        batch=row["batch"],
+        block=row["block"],
+        time=row["time"],
+    )
 
 
 def _position(connection: Connection) -> _Position:

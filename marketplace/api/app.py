@@ -14,10 +14,10 @@ from marketplace.api import (
     book,
     bundles,
     cases,
-    console,
     desk,
     jobs,
     market,
+    pages,
     problems,
     purse,
     quotes,
@@ -49,6 +49,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     problems.install(app)
+    pages.install(app)
     app.router.routes.extend(_routes())
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
     app.add_middleware(problems.Faults)
@@ -64,5 +65,5 @@ def _routes() -> list[BaseRoute]:
     parent = APIRouter(redirect_slashes=False)
     for module in _ROUTERS:
         parent.include_router(module.router, prefix="/v1")
-    parent.include_router(console.router)
+    parent.include_router(pages.router)
     return parent.routes

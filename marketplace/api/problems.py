@@ -50,7 +50,7 @@ def install(app: FastAPI) -> None:
     """Answer every error of a route with a problem."""
     app.add_exception_handler(PrixfixeError, _ours)
     app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, unknown)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -82,7 +82,8 @@ def _field(location: Sequence[Any]) -> str:
     return ".".join(parts) or "body"
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def unknown(request: Request, error: Exception) -> Response:
+    """What no route answers."""
     assert isinstance(error, HTTPException)
     path = request.url.path
     told: Mapping[int, tuple[str, str]] = {

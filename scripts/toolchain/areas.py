@@ -60,6 +60,7 @@ KNOWN = (
     _folder("system", "the main job through every real part and every way to fail", engine=True, lane=1),
     _folder("faults", "everything dies in turn; the full size when it is named", lane=1),
     _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, lane=1),
+    _folder("browser", "every page in Chromium: clean, accessible, nothing from elsewhere", lane=1),
     _folder("office", "the same tables through LibreOffice, installed when this area is named"),
     _folder("scripts", "set-up, lock files, these scripts", lane=1),
     _folder("docs", "documentation that says what is so"),

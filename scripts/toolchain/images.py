@@ -51,7 +51,9 @@ def stage() -> None:
     for package in PACKAGES:
         shutil.rmtree(SITE / package, ignore_errors=True)
         shutil.copytree(ROOT / package, SITE / package, ignore=shutil.ignore_patterns("__pycache__"))
+    # As pyproject.toml's force-include puts them into the wheel.
     shutil.copy2(ROOT / "CHANGELOG.md", SITE / "worker")
+    shutil.copytree(ROOT / "docs", SITE / "marketplace" / "console" / "docs")
     _entry_points()
     shutil.copy2(os.path.realpath(TOOLS / "bin" / "anvil"), STAGE / "anvil")
 

@@ -33,7 +33,7 @@ examples:
   scripts/setup --with analysis  the same for slither and halmos
   scripts/setup --with celery    the same for Celery, and Redis: what `scripts/bench throughput` compares with
 """
-OPTIONAL = ("ape", "compose", "analysis", "office", "celery")
+OPTIONAL = ("ape", "compose", "browser", "analysis", "office", "celery")
 ON_REQUEST = ("office", "celery")
 """What `scripts/test` sets up only when the area is named: large, and its tests skip themselves without."""
 
@@ -52,6 +52,8 @@ def packages(extras: Sequence[str] = ()) -> list[Package]:
     ]
     if "compose" in extras:
         wanted.append(Package("docker-compose", "brings up docker-compose.yml", _has_compose))
+    if "browser" in extras:
+        wanted.append(Package("chromium", "opens every page", lambda: system.on_path("chromium")))
     if "office" in extras:
         wanted.append(
             Package(

@@ -1,63 +1,251 @@
-"""The page of a product: it shows what the market says, and nothing that somebody wrote becomes markup."""
+"""The pages: they show what the market says, in two languages, and nothing that somebody wrote becomes
+markup."""
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
-from marketplace.console.market import page
-from prixfixe.protocol.book import Book
+import httpx
+import pytest
+
+from marketplace.api.pages import router
+from marketplace.console import charts, documents
+from marketplace.console.assets import ASSETS
+from marketplace.console.languages import ENGLISH, LANGUAGES, chosen, placeholders
+from marketplace.console.rendering import render
 from prixfixe.protocol.prices import Trade
 from tests.service.test_trades import CODE, PRODUCT, address, index, paid
-from tests.support.service import World
+from tests.support.service import CUSTOMER, PROVIDER, WORKER, World, manifest_of, settle_on_chain, success
+
+ROOT = Path(__file__).parents[2]
+EVIL = "<img src=x onerror=alert(1)>'\""
+PERSON = {"Accept": "text/html,application/xhtml+xml"}
 
 
-def shown(world: World) -> ElementTree.Element:
-    """The page, which is well-formed after its doctype."""
-    answer = world.http.get(f"/market/{PRODUCT.name}")
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-    assert "<script" not in answer.text
-    text = answer.text.removeprefix("<!doctype html>")
-    for void in ('<meta charset="utf-8">', '<meta name="viewport" content="width=device-width">'):
-        text = text.replace(void, "")
-    return ElementTree.fromstring(text)
+class Seen(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(document)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
 
 
-def test_an_empty_market_says_so(world: World) -> None:
-    world.publish()
-    text = "".join(shown(world).itertext())
-    assert PRODUCT.name in text
-    assert "Nothing rests." in text
-    assert "Nothing was paid yet." in text
+def page(world: World, path: str, status: int = 200, **headers: str) -> Seen:
+    answer = world.http.get(path, headers={**PERSON, **headers})
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+    return Seen(answer.text)
 
 
-def test_trades_and_asks_are_drawn(world: World) -> None:
+def pages(world: World) -> list[str]:
+    """Every page that needs no value of its own, and one of each that does."""
+    plain = [route.path for route in router.routes if "{" not in route.path and route.path != "/prices"]
+    named = ["/bundles/echo", f"/market/{PRODUCT.name}", f"/providers/{PROVIDER.address}", "/docs/market"]
+    return [*dict.fromkeys(plain), *named]
+
+
+@pytest.fixture
+def busy(world: World) -> World:
+    """Something to see on every page."""
     world.publish()
     world.register()
     world.beat([world.ask(price=700, kinds=3)])
     job = world.placed()
     paid(world, job.id, [(100 + 10 * at, address(at + 1), address(at % 2 + 50), 1, at) for at in range(9)])
-    found = shown(world)
-    assert len(found.findall(".//circle")) == 9
-    assert [each.get("class") for each in found.findall(".//polygon")] == ["ask"]
-    assert "P50 $0.00014" in "".join(found.itertext())
+    return world
+
+
+@pytest.fixture
+def receipt(world: World) -> bytes:
+    """Of a job that was delivered and paid."""
+    world.publish()
+    job = world.placed()
+    assignment = world.running(job)
+    world.upload(WORKER, b"done")
+    report = success(assignment.deal, manifest_of(out_csv=b"done"))
+    world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
+    settle_on_chain(world, assignment.deal, report)
+    return world.http.get(f"/v1/jobs/{job.id}/receipt", headers=world.sign_in(CUSTOMER)).content
+
+
+def test_every_page_opens_in_both_languages_and_loads_nothing_from_elsewhere(busy: World) -> None:
+    for path in pages(busy):
+        for code, language in LANGUAGES.items():
+            seen = page(busy, path, Cookie=f"language={code}")
+            assert dict(seen.tags[0][1])["lang"] == language.tag, path
+            for tag, values in seen.tags:
+                assert not any(name.startswith("on") or name == "style" for name in values), (path, values)
+                if tag in ("script", "link", "img", "form"):
+                    place = values.get("src") or values.get("href") or values.get("action") or ""
+                    assert place.startswith("/"), (path, values)
+                    assert not place.startswith("//"), (path, values)
+        assert len(busy.http.get(path, headers=PERSON).content) < 200_000, path
+
+
+def test_both_languages_have_every_text_with_the_same_values() -> None:
+    for language in LANGUAGES.values():
+        assert language.words.keys() == ENGLISH.words.keys(), language.code
+        for key, text in language.words.items():
+            assert placeholders(text) == placeholders(ENGLISH.words[key]), (language.code, key)
+
+
+def test_no_text_is_there_for_nobody() -> None:
+    """Every key is in a template, or is one of a list of outcomes, states or grades."""
+    folder = ROOT / "marketplace" / "console"
+    written = "".join(file.read_text() for file in [*folder.rglob("*.html"), *folder.glob("*.py")])
+    listed = ("index.", "grade.", "refunds.", "determinism.", "nav.", "providers.", "checked.")
+    unused = [key for key in ENGLISH.words if f'"{key}"' not in written and f"'{key}'" not in written]
+    assert [key for key in unused if not key.startswith(listed)] == []
+
+
+@pytest.mark.parametrize(
+    ("cookie", "accept", "code"),
+    [
+        (None, None, "en"),
+        (None, "fr-FR, zh-CN;q=0.8, en;q=0.5", "zh"),
+        ("en", "zh-CN", "en"),
+        ("xx", "de", "en"),
+        (None, "," * 10_000, "en"),
+    ],
+)
+def test_the_language_is_the_readers(cookie: str | None, accept: str | None, code: str) -> None:
+    assert chosen(cookie, accept).code == code
+
+
+@pytest.mark.parametrize(
+    ("back", "place"),
+    [
+        ("/market", "/market"),
+        ("https://elsewhere.example/", "/"),
+        ("//elsewhere.example/", "/"),
+        ("/\\elsewhere.example", "/"),
+        ("/a\r\nSet-Cookie: x=1", "/"),
+        ("", "/"),
+    ],
+)
+def test_choosing_a_language_leads_back_and_never_elsewhere(world: World, back: str, place: str) -> None:
+    answer = world.http.get("/language/zh", params={"back": back})
+    assert (answer.status_code, answer.headers["location"]) == (303, place)
+    assert answer.headers["set-cookie"].startswith("language=zh;")
+    assert page(world, "/language/xx", 422).text.count("xx")
+
+
+def test_assets_are_named_by_their_digest_and_kept_for_good(world: World) -> None:
+    for asset in ASSETS.values():
+        answer = world.http.get(asset.path)
+        assert (answer.status_code, answer.content) == (200, asset.content)
+        assert "immutable" in answer.headers["cache-control"]
+    assert world.http.get("/assets/console-0000000000000000.css").status_code == 404
+    assert world.http.get("/assets/..%2f..%2fpages.py").status_code == 404
+
+
+def test_our_copy_of_a_library_is_what_the_lock_names() -> None:
+    published = ROOT / "node_modules" / "htmx.org" / "dist" / "htmx.min.js"
+    assert ASSETS["htmx.min.js"].content == published.read_bytes()
+
+
+def test_the_calculator_says_what_a_quote_says(world: World) -> None:
+    world.publish()
+    for units, total in ((1, "$4.00"), (100, "$4.00"), (101, "$9.00"), (10_000, "$9.00")):
+        shown = page(world, f"/prices?bundle=echo&units={units:,}&replicas=1")
+        assert total in shown.text
+        assert str(world.quote(units=units).total) == total
+    assert "10,000" in page(world, "/prices?bundle=echo&units=10001").text  # the limit
+    assert "no number" in page(world, "/prices?bundle=echo&units=many").text
+    assert "not sold with 3" in page(world, "/prices?bundle=echo&units=5&replicas=3").text
+    assert {tag for tag, _ in page(world, f"/prices?bundle=echo&units={EVIL}").tags} == {"p"}
+
+
+def test_a_bundles_page_names_its_parameters_and_promises(world: World) -> None:
+    world.publish()
+    seen = page(world, "/bundles/echo")
+    for told in ("word", "times", "must be given", "10 min", "$4.00", "$9.00", "30 days"):
+        assert told in seen.text, told
+    assert "no bundle" in page(world, "/bundles/nothing", 404).text.lower()
+
+
+def test_an_empty_market_says_so(world: World) -> None:
+    world.publish()
+    text = page(world, f"/market/{PRODUCT.name}").text
+    assert PRODUCT.name in text
+    assert "Nothing rests." in text
+    assert "Nothing was paid yet." in text
+
+
+def test_trades_and_asks_are_drawn(busy: World) -> None:
+    seen = page(busy, f"/market/{PRODUCT.name}")
+    assert len([tag for tag, _ in seen.tags if tag == "circle"]) == 9
+    assert [values["class"] for tag, values in seen.tags if tag == "polygon"] == ["ask"]
+    assert "P50 $0.00014" in seen.text
+
+
+def test_a_provider_sees_its_record_pay_and_places(busy: World) -> None:
+    seen = page(busy, f"/providers/{PROVIDER.address}")
+    assert "1 live, 0 of 2 places busy" in seen.text
+    assert page(busy, "/providers/0x123", 422).text.count("Prixfixe")
+    assert "0 live" in page(busy, f"/providers/{CUSTOMER.address}").text
 
 
 def test_what_somebody_wrote_is_text(world: World) -> None:
-    world.publish()
-    found = index(world)
-    evil = "<img src=x onerror=alert(1)>"
+    world.publish(title=EVIL, summary=EVIL, audience=EVIL)
+    for path in ("/", "/bundles/echo", "/pricing"):
+        answer = world.http.get(path, headers=PERSON)
+        assert "<img" not in answer.text, path
     trade = Trade.model_construct(
-        deal="0x", leg=0, product=PRODUCT, kind=evil, price=evil, tasks=1, provider=evil, customer=evil,
+        deal="0x", leg=0, product=PRODUCT, kind=EVIL, price=EVIL, tasks=1, provider=EVIL, customer=EVIL,
         bundle=None, batch=None, block=1, time=1,
     )  # fmt: skip
-    answer = world.http.get(f"/v1/book/{CODE}")
-    book = Book.model_validate(answer.json())
-    trade = trade.model_copy(update={"price": type("Evil", (), {"units": 5, "__str__": lambda _: evil})()})
-    document = page(book, found, [trade])
-    assert "<img" not in document
-    assert "&lt;img" in document
+    table = render("trades.html", ENGLISH, trades=[trade])
+    assert "<img" not in table
+    assert "&lt;img" in table
+    evil: Any = trade.model_copy(
+        update={"price": type("Evil", (), {"units": 5, "__str__": lambda _: EVIL})()}
+    )
+    drawn = charts.points([evil], index(world), ENGLISH)
+    assert "<img" not in str(drawn)
+    assert page(world, f"/{EVIL}", 404).text.count(EVIL) == 1
 
 
-def test_a_product_that_is_none_is_refused(world: World) -> None:
-    assert world.http.get("/market/nonsense").status_code == 422
+def test_who_asks_for_no_page_is_answered_with_a_problem(world: World) -> None:
+    for path, headers in (("/v1/nothing", PERSON), ("/nothing", {"Accept": "application/json"})):
+        answer = world.http.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert page(world, "/market/nonsense", 422).text.count("nonsense")
+
+
+def test_a_receipt_is_checked_and_an_altered_one_is_refused(world: World, receipt: bytes) -> None:
+    for answer in (
+        world.http.post("/receipts", content=receipt, headers={"Content-Type": "application/json"}),
+        world.http.post("/receipts", data={"receipt": receipt.decode()}),
+    ):
+        assert answer.status_code == 200
+        assert "Every check that was made holds." in Seen(answer.text).text
+        assert "What was not checked" in answer.text
+    altered = receipt.replace(b'"outcome":"settled"', b'"outcome":"refunded"')
+    for body in (altered, b"", b"{", b"[" * 5000, b"\xff\xfe", b"x" * 100_000):
+        refused: httpx.Response = world.http.post("/receipts", content=body)
+        assert refused.status_code in (200, 422), refused.text
+        assert "Every check that was made holds." not in refused.text
+
+
+def test_documents_are_pages_and_their_links_lead_somewhere(world: World) -> None:
+    known = {f"/docs/{name}" for name in documents.documents()}
+    assert {"/docs/market", "/docs/decisions/0001-function-names", "/docs/bundles/pivot"} <= known
+    for name in documents.documents():
+        for link in re.findall(r'href="([^"]*)"', str(documents.body(name))):
+            if link.startswith("/docs/"):
+                assert link.partition("#")[0] in known, (name, link)
+    assert page(world, "/docs/../../pyproject.toml", 404)
+    assert page(world, "/docs/nothing", 404)
+    assert CODE.startswith("0x")

@@ -192,7 +192,7 @@ class World:
         if signer.address not in self._tokens:
             nonce = self.http.get("/v1/sessions/nonce").json()
             text = SignIn.now(
-                nonce["domain"], signer.address, f"http://{HOST}", CHAIN_ID, nonce["nonce"]
+                nonce["domain"], signer.address, f"http://{nonce['domain']}", CHAIN_ID, nonce["nonce"]
             ).compose()
             signature = signer.sign_digest(message_digest(text))
             answer = self.http.post(

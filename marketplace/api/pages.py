@@ -1,0 +1,288 @@
+"""Pages for people: prices, bundles, the market, providers, receipts, documents. What needs an account is not
+here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from marketplace.api import problems
+from marketplace.api.access import ServicesDep
+from marketplace.api.shares import share_of_address
+from marketplace.console import charts, documents
+from marketplace.console.assets import asset_at
+from marketplace.console.languages import COOKIE, LANGUAGES, Language, chosen
+from marketplace.console.parameters import parameters
+from marketplace.console.rendering import HEADERS, render
+from marketplace.services import Services
+from prixfixe.client.verification import parse_receipt, verify
+from prixfixe.errors import InvalidInput, PrixfixeError
+from prixfixe.protocol.bundle import BundleDefinition, parse
+from prixfixe.protocol.fields import Address
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.product import Product
+
+_LEVELS: Final = 200
+_TRADES: Final = 300
+_SHOWN: Final = 20
+_DAYS: Final = 30
+_YEAR: Final = 365 * 86_400
+_OUTCOMES: Final = ("paid", "unsigned", "refused", "expired", "guilty")
+
+
+def language_of(request: Request) -> Language:
+    return chosen(request.cookies.get(COOKIE), request.headers.get("accept-language"))
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A document in the reader's language."""
+    path = request.url.path
+    document = render(template, language_of(request), path, **values)
+    return HTMLResponse(document, status_code=status, headers=dict(HEADERS))
+
+
+def _error_page(request: Request, error: PrixfixeError) -> Response:
+    told = problems.problem_response(error)
+    return page(request, "error.html", told.status_code, error=error)
+
+
+class _Page(APIRoute):
+    """Answers errors with a page."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                return _error_page(request, InvalidInput(f"{first['loc'][-1]}: {first['msg']}"))
+            except PrixfixeError as error:
+                return _error_page(request, error)
+
+        return handle
+
+
+router = APIRouter(include_in_schema=False, route_class=_Page)
+
+
+def install(app: FastAPI) -> None:
+    """A page also for what no route answers, when a person asked."""
+    app.add_exception_handler(HTTPException, _unknown)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    wants = "text/html" in request.headers.get("accept", "")
+    if not wants or request.url.path.startswith("/v1/") or error.status_code != 404:
+        return await problems.unknown(request, error)
+    missing = PrixfixeError(
+        f"there is nothing at {request.url.path[:200]}", code="unknown-route", fault="customer"
+    )
+    return page(request, "error.html", 404, error=missing)
+
+
+@router.get("/assets/{name}")
+async def asset(name: str) -> Response:
+    """A style or a script; its name holds its digest."""
+    found = asset_at(f"/assets/{name}")
+    headers = {
+        "Cache-Control": f"public, max-age={_YEAR}, immutable",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+@router.get("/language/{code}")
+async def language(request: Request, code: str, back: str = "/") -> Response:
+    """Remember a language, and go back to where it was chosen: a path of this service and nowhere else."""
+    if code not in LANGUAGES:
+        raise InvalidInput(f"there is no language {code[:20]!r}", hint=f"choose from: {', '.join(LANGUAGES)}")
+    inside = back.startswith("/") and back[1:2] not in ("/", "\\") and back.isprintable()
+    answer = RedirectResponse(back if inside else "/", status_code=303)
+    answer.set_cookie(COOKIE, code, max_age=_YEAR, httponly=True, samesite="lax")
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the calculator was given."""
+
+    bundle: str
+    units: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    total: Money
+    units: int
+    unit: str
+    tier: str
+
+
+Text = Annotated[str, Query(max_length=64)]
+
+
+@router.get("/")
+def prices(
+    request: Request, services: ServicesDep, bundle: Text = "", units: Text = "", replicas: int = 1
+) -> Response:
+    """What is sold, with a calculator, and what machine time costs."""
+    sold = _sold(services)
+    asked = _Asked(bundle, units, replicas)
+    values: dict[str, Any] = {
+        "bundles": sold,
+        "replicas": sorted({number for each in sold for number in each.replicas}),
+        "asked": asked,
+        "indexes": services.trades.indexes(),
+    }
+    return page(request, "prices.html", **values, **_calculated(sold, asked))
+
+
+@router.get("/prices")
+def price(
+    request: Request, services: ServicesDep, bundle: Text = "", units: Text = "", replicas: int = 1
+) -> Response:
+    """The calculator's answer alone."""
+    return page(request, "price.html", **_calculated(_sold(services), _Asked(bundle, units, replicas)))
+
+
+def _sold(services: Services) -> list[BundleDefinition]:
+    """The newest version of each bundle that is sold."""
+    newest: dict[str, BundleDefinition] = {}
+    for listing in services.bundles.listings():
+        if not listing.retired and listing.id not in newest:
+            newest[listing.id] = parse(listing.definition)
+    return list(newest.values())
+
+
+def _calculated(sold: list[BundleDefinition], asked: _Asked) -> dict[str, Any]:
+    """As a quote computes it: the tier that the units fall into, times the replicas."""
+    typed = asked.units.translate({ord(each): None for each in ",. '_\u00a0\u202f"})
+    definition = next((each for each in sold if each.id == asked.bundle), sold[0] if sold else None)
+    if not typed or definition is None:
+        return {}
+    try:
+        if not (typed.isascii() and typed.isdigit()):
+            raise InvalidInput(f"{asked.units!r} is no number of {definition.unit}")
+        tier = definition.tier_for(int(typed))
+        count = definition.require_replicas(asked.replicas)
+    except PrixfixeError as error:
+        return {"fault": error}
+    return {"price": _Priced(tier.price * count, int(typed), definition.unit, tier.name)}
+
+
+@router.get("/bundles/{bundle}")
+def bundle_page(
+    request: Request, services: ServicesDep, bundle: str, version: Text | None = None
+) -> Response:
+    """What a bundle does, costs and promises, from its definition."""
+    listing = services.bundles.listing(bundle, version)
+    definition = parse(listing.definition)
+    return page(
+        request,
+        "bundle.html",
+        definition=definition,
+        retired=listing.retired,
+        digest=listing.definition_digest,
+        parameters=parameters(definition.parameters),
+        versions=[each for each in services.bundles.listings() if each.id == bundle],
+    )
+
+
+@router.get("/pricing")
+def pricing(request: Request, services: ServicesDep) -> Response:
+    """Every version and offer that was ever listed."""
+    return page(request, "pricing.html", listings=services.bundles.listings())
+
+
+@router.get("/market")
+def market(request: Request, services: ServicesDep) -> Response:
+    """Every product, with its index."""
+    return page(request, "market.html", indexes=services.trades.indexes())
+
+
+@router.get("/market/{product:path}")
+def product_page(request: Request, services: ServicesDep, product: str) -> Response:
+    """Depth, trades and price index of a product, drawn."""
+    chosen_product = Product.read(product)
+    trades, _ = services.trades.page(chosen_product, None, _TRADES)
+    index = services.trades.index(chosen_product)
+    book = services.book.book(chosen_product, _LEVELS)
+    spoken = language_of(request)
+    return page(
+        request,
+        "product.html",
+        book=book,
+        index=index,
+        depth=charts.depth(book.bids, book.asks, spoken),
+        points=charts.points(trades, index, spoken),
+        trades=trades[:_SHOWN],
+    )
+
+
+@router.get("/providers")
+def providers(request: Request, services: ServicesDep) -> Response:
+    """What the chain says of each provider."""
+    return page(request, "providers.html", records=services.reputations.records(), outcomes=_OUTCOMES)
+
+
+@router.get("/providers/{provider}")
+def provider_page(request: Request, services: ServicesDep, provider: Address) -> Response:
+    """One provider's record, pay and machines."""
+    found = services.income.activity(provider, _DAYS)
+    (record,) = services.reputations.records(provider).items
+    return page(request, "provider.html", record=record, found=found, outcomes=_OUTCOMES)
+
+
+@router.get("/receipts")
+def receipts(request: Request) -> Response:
+    """Where a receipt is checked."""
+    return page(request, "receipts.html", text="")
+
+
+@router.post("/receipts", dependencies=[share_of_address("quotes")])
+async def check_receipt(request: Request, services: ServicesDep) -> Response:
+    """Check one: JSON as it was issued, or a form with its text."""
+    body = await request.body()
+    text = body
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        text = parse_qs(body.decode("ascii", "replace"), max_num_fields=4).get("receipt", [""])[0].encode()
+    shown = text.decode("utf-8", "replace") if text is not body else ""
+    market = services.market
+    try:
+        receipt = await run_in_threadpool(parse_receipt, text.strip())
+        found = await run_in_threadpool(
+            verify,
+            receipt,
+            chain_id=market.chain_id,
+            contract=market.contract,
+            operator=market.operator,
+        )
+    except PrixfixeError as error:
+        return page(request, "receipts.html", 422, text=shown, fault=error)
+    return page(request, "receipts.html", text=shown, receipt=receipt, found=found)
+
+
+@router.get("/docs")
+def documents_page(request: Request) -> Response:
+    """The documents of this version."""
+    return page(request, "documents.html", pages=list(documents.documents().values()))
+
+
+@router.get("/docs/{name:path}")
+def document_page(request: Request, name: str) -> Response:
+    """One document."""
+    document = documents.document(name)
+    return page(request, "document.html", document=document, body=documents.body(name))

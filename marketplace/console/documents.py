@@ -1,0 +1,99 @@
+"""The documents of this version, as pages: Markdown without raw HTML, links between them made to fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+
+from prixfixe.errors import NotFound
+
+_HERE: Final = Path(__file__).resolve().parent
+# In an installed package they lie beside this file, in a checkout above it.
+_FOLDERS: Final = (_HERE / "docs", _HERE.parents[1] / "docs")
+_FIRST: Final = ("submit", "market", "prices", "worker", "limitations", "verification", "testing")
+_LINK: Final = re.compile(r"(?:\.\./)*(?P<page>[A-Za-z0-9_./-]+)\.md(?P<place>#[A-Za-z0-9_-]*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """name: path below docs/ without its ending, as the page's address has it."""
+
+    name: str
+    title: str
+    text: str
+
+
+@cache
+def documents() -> Mapping[str, Document]:
+    """Every document by name, those for users first."""
+    folder = next((each for each in _FOLDERS if each.is_dir()), None)
+    found = {} if folder is None else {each.name: each for each in _read(folder)}
+    order = [*(name for name in _FIRST if name in found), *(name for name in found if name not in _FIRST)]
+    return {name: found[name] for name in order}
+
+
+def document(name: str) -> Document:
+    """NotFound for a name that is none."""
+    try:
+        return documents()[name]
+    except KeyError:
+        raise NotFound(
+            f"there is no document {name[:80]!r}", code="unknown-route", hint="/docs lists them"
+        ) from None
+
+
+@cache
+def body(name: str) -> Markup:
+    """The page of a document: its headings can be linked to."""
+    return Markup(_markdown().render(document(name).text, {"page": name}))
+
+
+def _read(folder: Path) -> Iterator[Document]:
+    for file in sorted(folder.rglob("*.md")):
+        text = file.read_text(encoding="utf-8")
+        title = next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), file.stem)
+        yield Document(file.relative_to(folder).with_suffix("").as_posix(), title, text)
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.core.ruler.push("places", _place)
+    return parser
+
+
+def _place(state: Any) -> None:
+    """Give headings the names that links use, and links to documents the addresses of their pages."""
+    page: str = state.env.get("page", "")
+    above = page.rpartition("/")[0]
+    tokens: list[Token] = state.tokens
+    for at, token in enumerate(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", _slug(tokens[at + 1].content))
+        if token.type == "fence":
+            token.attrSet("tabindex", "0")
+        for child in token.children or ():
+            if child.type == "link_open":
+                child.attrSet("href", _address(str(child.attrGet("href") or ""), above))
+
+
+def _slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+def _address(link: str, above: str) -> str:
+    found = _LINK.fullmatch(link)
+    if found is None or "://" in link:
+        return link
+    up = link.count("../")
+    parts = [part for part in above.split("/") if part]
+    parts = parts[: len(parts) - up] if up else parts
+    return "/docs/" + "/".join([*parts, found["page"]]) + (found["place"] or "")

@@ -1,0 +1,62 @@
+"""Pages: Jinja templates in the reader's language. Every value is escaped, whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from marketplace.console.assets import ASSETS
+from marketplace.console.languages import LANGUAGES, Language
+
+# What a browser may do with a page: load our own files and talk to the service that it came from.
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Accept-Language, Cookie",
+}
+
+
+def moment(seconds: int) -> str:
+    """A time of the chain for people, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: int) -> str:
+    """`90 s`, `10 min`, `1 h`: what divides evenly."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_environment.globals["asset"] = lambda name: ASSETS[name].path
+_environment.globals["languages"] = tuple(LANGUAGES.values())
+_environment.filters |= {"moment": moment, "duration": duration, "count": count}
+
+
+def render(template: str, language: Language, path: str = "/", **values: Any) -> str:
+    """The document, or a fragment of one. path: of the page, to come back to when the language changes."""
+    found = _environment.get_template(template)
+    return found.render(t=language.text, language=language, path=path, **values)

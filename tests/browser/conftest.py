@@ -1,0 +1,114 @@
+"""A real browser, and what it complained of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from tests.support.service import World
+from tests.support.serving import served
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+# Chromium of the distribution as root in a container, with nothing of its own that calls home.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    found = shutil.which("chromium")
+    if found is None:
+        if "PRIXFIXE_TEST_WHOLE" in os.environ:
+            pytest.fail("there is no chromium: apt-get install chromium")
+        pytest.skip("there is no chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(autouse=True)
+def _database(database: str) -> None:
+    """Every test here has a store."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
+    """A service on a port; itself and its address."""
+    with served(tmp_path / "service") as (world, url):
+        world.http.close()
+        # Over the port as well: the browser's driver has this thread's event loop.
+        world.http = httpx.Client(base_url=url)
+        yield world, url
+
+
+@pytest.fixture
+def world(place: tuple[World, str]) -> World:
+    return place[0]
+
+
+@dataclass
+class Visit:
+    """A page of the service at one width, and everything about it that nobody should see."""
+
+    page: Page
+    url: str
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda said: self._complain(said.type == "error", f"console: {said.text}"))
+        self.page.on("pageerror", lambda error: self._complain(True, f"script: {error}"))
+        self.page.on("requestfailed", lambda asked: self._complain(True, f"failed: {asked.url}"))
+        self.page.on("request", self._requested)
+
+    def _complain(self, bad: bool, text: str) -> None:
+        if bad:
+            self.complaints.append(text)
+
+    def _requested(self, asked: Request) -> None:
+        outside = urlsplit(asked.url).netloc != urlsplit(self.url).netloc
+        self._complain(outside, f"outside: {asked.url}")
+
+    def open(self, path: str) -> None:
+        self.page.goto(f"{self.url}{path}", wait_until="load")
+
+    def faults(self) -> list[str]:
+        """Complaints, what axe finds, and whether the page is wider than the window."""
+        # The page's own policy admits no script but the service's files: axe comes in from beside it.
+        found = self.page.evaluate(
+            f"{AXE.read_text()};axe.run().then(done => done.violations.map("
+            "rule => rule.id + ': ' + rule.nodes.map(node => node.html).slice(0, 3).join(' | ')))"
+        )
+        wide = self.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        return [*self.complaints, *found, *([f"{wide} pixels too wide"] if wide > 0 else [])]
+
+    def keep(self, name: str) -> None:
+        """A screenshot, to be looked at: in PRIXFIXE_SCREENSHOTS, where that is named."""
+        if folder := os.environ.get("PRIXFIXE_SCREENSHOTS"):
+            self.page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+
+@pytest.fixture(params=WIDTHS, ids=list(WIDTHS))
+def visit(request: pytest.FixtureRequest, chromium: Browser, place: tuple[World, str]) -> Iterator[Visit]:
+    width, height = WIDTHS[request.param]
+    context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-US")
+    yield Visit(context.new_page(), place[1])
+    context.close()

@@ -1,0 +1,64 @@
+"""Every page in a real browser, wide and narrow: nothing on the console, nothing from elsewhere, nothing that
+a screen reader stumbles over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from marketplace.console.languages import LANGUAGES
+from tests.browser.conftest import Visit
+from tests.service.test_console import busy, pages, receipt
+from tests.support.service import World
+
+__all__ = ["busy", "receipt"]
+
+
+def test_every_page_is_clean_in_both_languages(visit: Visit, busy: World) -> None:
+    faults = {}
+    width = visit.page.viewport_size["width"] if visit.page.viewport_size else 0
+    for code in LANGUAGES:
+        visit.open(f"/language/{code}?back=/docs")
+        for path in pages(busy):
+            visit.complaints.clear()
+            visit.open(path)
+            visit.keep(f"{width}-{code}-{path.strip('/').replace('/', '-') or 'prices'}")
+            if found := visit.faults():
+                faults[f"{code} {path}"] = found
+    assert faults == {}
+
+
+def test_the_price_follows_what_is_typed_without_a_new_page(visit: Visit, busy: World) -> None:
+    visit.open("/")
+    visit.page.get_by_label("How many").fill("101")
+    expect(visit.page.locator("#price")).to_contain_text("$9.00")
+    visit.page.get_by_label("How many").fill("100,000")
+    expect(visit.page.locator("#price")).to_contain_text("takes: 10,000")
+    assert visit.faults() == []
+
+
+def test_a_receipt_is_checked_by_choosing_its_file(
+    visit: Visit, world: World, receipt: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "receipt.json"
+    file.write_bytes(receipt)
+    visit.open("/receipts")
+    visit.page.get_by_label("Receipt file").set_input_files(file)
+    expect(visit.page.locator("#checked")).to_contain_text("Every check that was made holds.")
+    visit.keep("checked")
+    assert visit.faults() == []
+    altered = json.loads(receipt)
+    altered["charged"] = "1"
+    file.write_text(json.dumps(altered))
+    visit.page.get_by_label("Receipt file").set_input_files(file)
+    expect(visit.page.locator("#checked")).to_contain_text("altered")
+
+
+def test_the_keyboard_reaches_the_content_first(visit: Visit, busy: World) -> None:
+    visit.open("/")
+    visit.page.keyboard.press("Tab")
+    expect(visit.page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.locator("main")).to_be_focused()
