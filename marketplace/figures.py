@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from marketplace.store.states import CHECK
 from marketplace.store.tables import (
     asks,
     attempts,
@@ -59,9 +60,11 @@ def _counts(connection: Connection, now: float) -> Iterator[Family]:
 def _checks(connection: Connection, now: float) -> Iterator[Family]:
     rerun = checks.c.canary.is_(None)
     found = connection.execute(select(rerun, checks.c.state, func.count()).group_by(rerun, checks.c.state))
+    counts = {(bool(run), state): count for run, state, count in found}
     samples = tuple(
-        Sample(str(count), {"way": "rerun" if run else "canary", "state": state})
-        for run, state, count in sorted(map(tuple, found.all()))
+        Sample(str(counts.get((run, state), 0)), {"way": "rerun" if run else "canary", "state": state})
+        for run in (True, False)
+        for state in CHECK.states
     )
     yield Family("checks", "Paid results by how they are checked and what became of it.", samples)
 

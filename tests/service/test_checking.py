@@ -252,8 +252,8 @@ def test_a_draw_by_canary_is_told_without_what_was_bought(undisputed: World, tmp
     assert (told.checks, told.canaries) == ({}, {"wanted": 1})
     with world.store.read() as connection:
         (shown,) = [each for each in figures.read(connection, 0.0, 1.0) if each.name == "checks"]
-        assert [(each.value, each.labels) for each in shown.samples] == [
-            ("1", {"way": "canary", "state": "wanted"})
+        assert [each.labels for each in shown.samples if each.value != "0"] == [
+            {"way": "canary", "state": "wanted"}
         ]
         assert list(store_checks.to_challenge(connection, 0)) == []
         assert store_checks.without_record(connection) == frozenset()
