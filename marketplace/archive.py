@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, select
+from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import clear_when_full, flush_folder
 from marketplace.store.settling import PAID_STATES
@@ -52,15 +53,20 @@ class Archive:
             if (found := _load(path)) is not None:
                 yield found
 
-    def put_order(self, connection: Connection, job: str) -> None:
-        self._put(self._order(job), order_document(connection, job))
+    def put_orders(self, connection: Connection, of: Sequence[str]) -> None:
+        for job, document in order_documents(connection, of).items():
+            self._put(self._order(job), document)
 
-    def put_result(self, connection: Connection, deal: str, opening: int) -> bool:
-        """False when somebody was paid who has not reported yet."""
-        document = result_document(connection, deal, opening)
-        if document is not None:
-            self._put(self._result(deal, opening), document)
-        return document is not None
+    def put_results(self, connection: Connection, of: Sequence[str]) -> set[str]:
+        """Of these deals what each opening that ended brought; the deals of which somebody was paid who has
+        not reported yet."""
+        held = set()
+        for (deal, opening), document in result_documents(connection, of).items():
+            if document is None:
+                held.add(deal)
+            else:
+                self._put(self._result(deal, opening), document)
+        return held
 
     def put_bundle(self, connection: Connection, bundle: str, version: str) -> None:
         path = self._folder / "bundles" / f"{bundle}-{version}.json"
@@ -99,28 +105,45 @@ class Archive:
             flush_folder(path.parent)
 
 
-def order_document(connection: Connection, job: str) -> dict[str, Any]:
-    """Of an order: job, quote, and the row of its image."""
-    row = connection.execute(select(jobs).where(jobs.c.id == job)).mappings().one()
+def order_documents(connection: Connection, of: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Of each order: job, quote, and the row of its image."""
+    rows = connection.execute(select(jobs).where(jobs.c.id.in_(of))).mappings().all()
+    named = {row["quote"] for row in rows}
+    quoted = {
+        row["id"]: dict(row)
+        for row in connection.execute(select(quotes).where(quotes.c.id.in_(named))).mappings()
+    }
+    images = {name: _image(connection, name) for name in {row["image_archive"] for row in rows}}
     return {
-        "job": {name: row[name] for name in _JOB},
-        "quote": _row(connection, quotes, id=row["quote"]),
-        "image": _image(connection, row["image_archive"]),
+        row["id"]: {
+            "job": {name: row[name] for name in _JOB},
+            "quote": quoted[row["quote"]],
+            "image": images[row["image_archive"]],
+        }
+        for row in rows
     }
 
 
-def result_document(connection: Connection, deal: str, opening: int) -> dict[str, Any] | None:
-    """Of a deal that has ended: what its workers reported. None when one was paid that has not reported."""
-    row = _row(connection, deals, id=deal, opening=opening)
-    found = connection.execute(
-        select(attempts)
-        .where(attempts.c.deal == deal, attempts.c.opening == opening)
-        .order_by(attempts.c.worker)
-    )
-    told = [{name: each[name] for name in _ATTEMPT} for each in found.mappings() if each["tasks"] is not None]
-    if row["state"] in PAID_STATES and not any(_says(each, row) for each in told):
-        return None
-    return {"deal": deal, "opening": opening, "attempts": told}
+def result_documents(
+    connection: Connection, of: Sequence[str]
+) -> dict[tuple[str, int], dict[str, Any] | None]:
+    """By deal and opening, of those that have ended: what its workers reported. None when one was paid that
+    has not reported."""
+    told: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    reported = select(attempts).where(attempts.c.deal.in_(of)).order_by(attempts.c.worker)
+    for each in connection.execute(reported).mappings():
+        if each["tasks"] is not None:
+            kept = {name: each[name] for name in _ATTEMPT}
+            told.setdefault((each["deal"], each["opening"]), []).append(kept)
+    columns = (deals.c.id, deals.c.opening, deals.c.state, deals.c.root)
+    ended = select(*columns).where(deals.c.id.in_(of), deals.c.state != "open")
+    documents: dict[tuple[str, int], dict[str, Any] | None] = {}
+    for row in connection.execute(ended).mappings():
+        key = row["id"], row["opening"]
+        mine = told.get(key, [])
+        unknown = row["state"] in PAID_STATES and not any(_says(each, row) for each in mine)
+        documents[key] = None if unknown else {"deal": key[0], "opening": key[1], "attempts": mine}
+    return documents
 
 
 def bundle_document(connection: Connection, bundle: str, version: str) -> dict[str, Any]:
@@ -142,7 +165,7 @@ def _row(connection: Connection, table: Table, **key: Any) -> dict[str, Any]:
     return dict(connection.execute(select(table).where(*where)).mappings().one())
 
 
-def _says(attempt: Mapping[str, Any], deal: Mapping[str, Any]) -> bool:
+def _says(attempt: Mapping[str, Any], deal: RowMapping) -> bool:
     return attempt["result"] is not None and attempt["result"]["root"] == deal["root"]
 
 

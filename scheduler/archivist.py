@@ -14,13 +14,14 @@ from sqlalchemy import func, select
 
 from marketplace.archive import Archive
 from marketplace.store.database import Store
-from marketplace.store.tables import bundles, chain_events, deals, jobs
+from marketplace.store.tables import bundles, chain_events, jobs
 from scheduler.duty import Duty
 
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 2.0
 _AT_ONCE: Final = 500
+_RESULTS_AT_ONCE: Final = 20  # each may name the outputs of thousands of tasks
 _TURNING_BLOCKS: Final = 64  # a re-organisation may put another event where one was read
 _PATIENCE_SECONDS: Final = 86_400.0  # for who settled by itself and has not reported yet
 _ENDS: Final = ("Settled", "Refused", "Expired")
@@ -65,8 +66,7 @@ class Archivist(Duty):
             newer = select(jobs.c.id, jobs.c.number).where(jobs.c.number > last)
             with self.store.read() as connection:
                 found = connection.execute(newer.order_by(jobs.c.number).limit(_AT_ONCE)).all()
-                for row in found:
-                    self._archive.put_order(connection, row.id)
+                self._archive.put_orders(connection, [row.id for row in found])
             if not found:
                 break
             last = int(found[-1].number)
@@ -86,28 +86,23 @@ class Archivist(Duty):
         )
         with self.store.read() as connection:
             rows = connection.execute(ended).all()
+        new = [row for row in rows if (row.block_hash, row.log_index) not in self._done]
         held: int | None = None
-        for row in rows:
-            if (row.block_hash, row.log_index) in self._done:
-                continue
+        for at in range(0, len(new), _RESULTS_AT_ONCE):
             if self.should_stop():
                 return block
-            if self._put(row.data["deal"]) or time.time() - row.time > _PATIENCE_SECONDS:
-                self._done.add((row.block_hash, row.log_index))
-            elif held is None:
-                held = int(row.block) - 1
+            some = new[at : at + _RESULTS_AT_ONCE]
+            with self.store.read() as connection:
+                missing = self._archive.put_results(connection, [row.data["deal"] for row in some])
+            for row in some:
+                if row.data["deal"] not in missing or time.time() - row.time > _PATIENCE_SECONDS:
+                    self._done.add((row.block_hash, row.log_index))
+                elif held is None:
+                    held = int(row.block) - 1
         up_to = max(block, min(newest - _TURNING_BLOCKS, newest if held is None else held))
         if up_to > block:
             self._forget(up_to)
         return up_to
-
-    def _put(self, deal: str) -> bool:
-        with self.store.read() as connection:
-            openings = connection.execute(
-                select(deals.c.opening).where(deals.c.id == deal, deals.c.state != "open")
-            ).scalars()
-            written = [self._archive.put_result(connection, deal, opening) for opening in openings]
-        return all(written)
 
     def _forget(self, block: int) -> None:
         """Events up to `block` are not asked for again."""

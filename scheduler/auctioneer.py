@@ -52,6 +52,7 @@ class Auctioneer(Duty):
 
     name = "auctioneer"
     topics = ("lots", "asks")
+    spacing_seconds = 0.05
 
     def __init__(
         self,

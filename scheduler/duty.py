@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_BACK_OFF_SECONDS: Final = 0.2
 _LAST_BACK_OFF_SECONDS: Final = 5.0
+_MOST_SPACING: Final = 10  # times what a duty spaces its runs by, on a slow machine
 _ELECTION_SECONDS: Final = 1.0  # between looks whether a duty that another process leads is free
 RUN_TIMES: Final = Histogram(
     "duty_run_seconds", "Runs of the duties in this process.", (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
@@ -40,17 +41,21 @@ class DutyHealth:
 
 
 class Duty:
-    """Base of the duties. A subclass gives `name`, `topics` and `run_once`.
+    """Base of the duties. A subclass gives `name`, `topics`, `run_once`, and `spacing_seconds` when it does
+    many things for little more than one.
 
     Of all processes on one database one leads a duty and does it; the others stand by.
 
     One thread calls `run_once` at the start, after each notification of a topic, and after the seconds that
-    it returned. An exception is logged with its reason and tried again later, each time waiting longer; a
-    part that is out of reach is logged once until it is back.
+    it returned. What wakes it right after it was woken waits for the rest of `spacing_seconds`, or as long
+    again as the run took, and one run does it all; the first after a rest is done at once. An exception is
+    logged with its reason and tried again later, each time waiting longer; a part that is out of reach is
+    logged once until it is back.
     """
 
     name: str = "duty"
     topics: tuple[str, ...] = ()
+    spacing_seconds: float = 0.0
 
     def __init__(self, store: Store) -> None:
         self.store: Final = store
@@ -108,7 +113,7 @@ class Duty:
         return f"stop:{self.name}:{id(self)}"
 
     def _loop(self) -> None:
-        failures = 0
+        failures, woken = 0, False
         try:
             while True:
                 # Before the look: a stop that comes in between wakes the wait.
@@ -134,9 +139,19 @@ class Duty:
                     failures = 0
                     RUN_TIMES.observe(time.perf_counter() - began, duty=self.name)
                     self._went_well()
-                    self.store.wait([*self.topics, self._stop_topic], max(pause, 0.0), since=mark)
+                    took = time.perf_counter() - began
+                    again = self.store.wait([*self.topics, self._stop_topic], max(pause, 0.0), since=mark)
+                    if woken and again:
+                        rest = began + self._spacing(took) - time.perf_counter()
+                        self.store.wait([self._stop_topic], max(rest, 0.0), since=mark)
+                    woken = bool(again)
         finally:
             self.store.leading.release(self.name)
+
+    def _spacing(self, took: float) -> float:
+        """Seconds from the beginning of a run that took so long to the next. On a machine that has much else
+        to do it grows with the runs, so that more is done in each."""
+        return max(self.spacing_seconds, min(2 * took, _MOST_SPACING * self.spacing_seconds))
 
     def _is_leading(self) -> bool:
         try:

@@ -87,6 +87,7 @@ class Indexer(Duty):
 
     name = "indexer"
     topics = ("head",)
+    spacing_seconds = 0.05
 
     def __init__(self, store: Store, market: MarketClient, settings: IndexerSettings) -> None:
         super().__init__(store)

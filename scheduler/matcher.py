@@ -36,6 +36,7 @@ class Matcher(Duty):
 
     name = "matcher"
     topics = ("lots", "asks")
+    spacing_seconds = 0.05
 
     def __init__(
         self,

@@ -51,6 +51,7 @@ class Reaper(Duty):
 
     name = "reaper"
     topics = ("chain",)
+    spacing_seconds = 0.2
 
     def __init__(self, store: Store, chain: ChainReader, settings: ReaperSettings) -> None:
         super().__init__(store)

@@ -61,6 +61,7 @@ class Relayer(Duty):
 
     name = "relayer"
     topics = ("transactions",)
+    spacing_seconds = 0.05
 
     def __init__(
         self, store: Store, market: MarketClient, signer: Signer, settings: RelayerSettings | None = None
@@ -87,13 +88,14 @@ class Relayer(Duty):
         self._look_after_sent()
         company: float | None = None
         while not self.should_stop():
-            ready, company = gather(self._pending(), time.time(), self._settings.company)
-            if not ready:
-                break
+            pending = self._pending()
+            ready, company = gather(pending, time.time(), self._settings.company)
             for group in ready:
                 if self.should_stop():
                     break
                 self._send(group)
+            if not ready or len(pending) < self._settings.batch:
+                break  # what came meanwhile wakes it again, and leaves with what comes next
         pause = self._pause()
         return pause if company is None else min(pause, company)
 

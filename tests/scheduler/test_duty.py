@@ -67,6 +67,19 @@ def test_a_duty_runs_at_the_start_and_after_each_notification(store: Store) -> N
     assert duty.runs == 2
 
 
+def test_what_wakes_a_duty_again_and_again_is_done_in_one_run(store: Store) -> None:
+    duty = Counting(store)
+    duty.spacing_seconds = 3600.0
+    duty.start()
+    until(lambda: duty.runs == 1, "the first run")
+    store.wake("work")
+    until(lambda: duty.runs == 2, "the run after a rest, which waits for nothing")
+    for _ in range(3):
+        store.wake("work")
+    assert duty.runs == 2, "they wait for one another"
+    assert stop_all([duty], 5.0) == [], "a stop does not"
+
+
 def test_a_duty_that_fails_says_why_and_works_again_by_itself(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
