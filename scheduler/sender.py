@@ -20,6 +20,8 @@ from scheduler.calls import NotNeeded
 log = logging.getLogger(__name__)
 
 _GAS_MARGIN_PERCENT: Final = 30
+# What is given back at the end has to be there before: at most a fifth of what was used (EIP-3529).
+_REFUND_PERCENT: Final = 25
 _FEE_QUESTIONS: Final = (("eth_getBlockByNumber", ("latest", False)), ("eth_maxPriorityFeePerGas", ()))
 _TYPICAL_GAS: Final = 150_000  # a match or a settlement of one lot
 
@@ -52,11 +54,23 @@ class Sender:
         return transaction.sign(self._signer)
 
     def prepare(self, data: bytes) -> Prepared:
-        """A call of the market with the present fees. ChainError when it would revert."""
-        estimate = ("eth_estimateGas", [self._call(data), "pending"])
-        mined, balance, gas, block, tip = self._market.rpc.batch(
-            [*self._own_questions(), estimate, *_FEE_QUESTIONS]
+        """A call of the market with the present fees. ChainError when it would revert.
+
+        Its gas is what one run of it uses: an estimate looks for the least that is enough in a score of runs,
+        which for a call of many takes the node longer than all the rest. A node that does not tell, or says
+        that it fails, is asked for the estimate, whose refusal says why.
+        """
+        once = ("eth_createAccessList", [self._call(data), "pending"])
+        mined, balance, used, block, tip = self._market.rpc.outcomes(
+            [*self._own_questions(), once, *_FEE_QUESTIONS]
         )
+        for answer in (mined, balance, block, tip):
+            if isinstance(answer, ChainError):
+                raise answer
+        if isinstance(used, ChainError) or used.get("error") is not None:
+            gas = int(self._market.rpc.call("eth_estimateGas", self._call(data), "pending"), 16)
+        else:
+            gas = int(used["gasUsed"], 16) * (100 + _REFUND_PERCENT) // 100
         max_fee, priority_fee = _fees(block, tip)
         self._look_at_funds(int(balance, 16), max_fee)
         transaction = Transaction(
@@ -64,7 +78,7 @@ class Sender:
             nonce=0,
             to=self._market.contract,
             data=data,
-            gas=int(gas, 16) * (100 + _GAS_MARGIN_PERCENT) // 100,
+            gas=gas * (100 + _GAS_MARGIN_PERCENT) // 100,
             max_fee=max_fee,
             priority_fee=priority_fee,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,25 @@ def test_a_relayer_killed_before_its_bytes_left_sends_them_after_its_restart(
     assert (row["state"], row["nonce"]) == ("confirmed", stored["nonce"])
     assert again.lot(job)["state"] == "open"
     again.close()
+
+
+def test_a_node_that_runs_no_call_for_its_gas_is_asked_for_an_estimate(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ready_worker()
+    job = match_is_queued(service)
+    rpc = service.market.client.rpc
+    really = rpc.outcomes
+
+    def without_it(calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        return really(
+            [(method.replace("eth_createAccessList", "eth_other"), given) for method, given in calls]
+        )
+
+    monkeypatch.setattr(rpc, "outcomes", without_it)
+    service.relay()
+    service.indexer.run_once()
+    assert service.lot(job)["state"] == "open"
 
 
 def test_a_relayer_killed_after_its_bytes_left_finds_the_receipt_and_sends_nothing(
