@@ -62,7 +62,7 @@ KNOWN = (
     _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, lane=1),
     _folder("browser", "every page in Chromium: clean, accessible, nothing from elsewhere", lane=1),
     _folder("office", "the same tables through LibreOffice, installed when this area is named"),
-    _folder("scripts", "set-up, lock files, these scripts", lane=1),
+    _folder("scripts", "set-up, lock files, these scripts", lane=2),
     _folder("docs", "documentation that says what is so"),
     Area("ape", "deploy script and console under ape, in its own environment", runner="ape"),
     # Its environment takes as long to set up as many tests take to run, and sources change seldom.
