@@ -19,7 +19,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.blobs import clear_when_full, flush_folder
+from marketplace.blob_stores import flush_folder
+from marketplace.blobs import clear_when_full
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import attempts, blobs, bundles, deals, jobs, offers, quotes
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.auctions import AuctionRules, rules_of
-from marketplace.blobs import Blobs
+from marketplace.blobs import Blob, Blobs
 from marketplace.chain import ChainReader
 from marketplace.store.database import Store
 from marketplace.store.tables import batches, product_rules
@@ -77,13 +76,13 @@ class Batches:
         following = str(rows[limit - 1]["position"]) if len(rows) > limit else None
         return [summary_of(row) for row in rows[:limit]], following
 
-    def publication(self, digest: str) -> Path:
+    def publication(self, digest: str) -> Blob:
         """The file of a batch; NotFound when there is no such batch."""
         with self._store.read() as connection:
             known = connection.execute(select(batches.c.digest).where(batches.c.digest == digest)).first()
         if known is None:
             raise NotFound(f"there is no batch {digest}", hint="see `prixfixe market batches`")
-        return self._blobs.path(digest[2:])
+        return self._blobs.find(digest[2:])
 
     def products(self) -> list[ProductListing]:
         """Everything that is offered, asked for, was paid for, or has terms of its own."""

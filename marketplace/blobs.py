@@ -1,20 +1,22 @@
-"""Blobs: files named by their SHA-256, in folders of two levels. Streamed, never held in memory.
+"""Blobs: files named by their SHA-256, in a folder or an object store. Streamed, never held in memory.
 
-A file is written under another name in the same file system while its digest is computed, flushed, and only
-then renamed to its own name; the row that makes it known comes last. So a name in the tables always has its
-whole file, a cut or wrong upload leaves nothing, and two uploads of the same bytes cannot disturb each other.
+A file is written under another name in the service's folder while its digest is computed, flushed, and only
+then put into the store under its own name; the row that makes it known comes last. So a name in the tables
+always has its whole file, a cut or wrong upload leaves nothing, and two uploads of the same bytes cannot
+disturb each other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +24,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import Connection, bindparam, select
 
+from marketplace.blob_stores import BlobStore, FolderStore, Stored, not_there
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, blob_owners, blobs, bundles, jobs, workers
 from marketplace.store.upsert import insert_missing
@@ -49,11 +52,24 @@ class Blob:
 
     sha256: str
     size: int
-    path: Path
+    kept: BlobStore
+
+    @property
+    def path(self) -> Path | None:
+        """As a file of this machine, when it is one."""
+        return self.kept.path(self.sha256)
+
+    def pieces(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start` up to `end`, or to the last one."""
+        return self.kept.read(self.sha256, start, self.size if end is None else end)
+
+    def read(self) -> bytes:
+        """All of a small one."""
+        return b"".join(self.pieces())
 
 
 class Blobs:
-    """The blob store in a folder, and who may read what."""
+    """The blobs of a service, and who may read what."""
 
     def __init__(
         self,
@@ -62,8 +78,12 @@ class Blobs:
         max_bytes: int,
         clock: Callable[[], float] = time.time,
         also_readable: Callable[[Connection, str, str], bool] = lambda connection, sha256, reader: False,
+        kept: BlobStore | None = None,
     ) -> None:
-        """also_readable: whether a reader whom `may_read` refuses may read a blob after all."""
+        """folder: where files are written until they are whole; shared by all processes of the service.
+        also_readable: whether a reader whom `may_read` refuses may read a blob after all. kept: where whole
+        ones lie; None: in the folder."""
+        self.kept: Final = FolderStore(folder) if kept is None else kept
         self._store = store
         self._folder = folder
         self._incoming = folder / _INCOMING
@@ -80,15 +100,16 @@ class Blobs:
             raise storage_full()
         return Upload(self, sha256, owner, self._incoming)
 
-    def names(self) -> Iterator[tuple[str, int]]:
-        """Digest and bytes of every file that is there, known or not."""
-        for folder in sorted(self._folder.glob("[0-9a-f][0-9a-f]")):
-            for file in sorted(folder.iterdir()):
-                yield folder.name + file.name, file.stat().st_size
+    def names(self) -> Iterator[Stored]:
+        """Every file that is there, known or not."""
+        return self.kept.names()
 
-    def path(self, sha256: str) -> Path:
-        """Where the blob lies, whether or not it is there."""
-        return self._folder / sha256[:2] / sha256[2:]
+    def find(self, sha256: str) -> Blob:
+        """The blob, whoever asks. NotFound when it is not there."""
+        size = self.kept.size(sha256)
+        if size is None:
+            raise not_there(sha256)
+        return Blob(sha256, size, self.kept)
 
     def open(self, sha256: str, reader: str) -> Blob:
         """The blob, when `reader` may read it. NotFound otherwise: who may not read it does not learn that it
@@ -99,7 +120,7 @@ class Blobs:
                 f"there is no blob {sha256} that {reader} may read",
                 hint="upload it first (PUT of the same address)",
             )
-        return Blob(sha256, size, self.path(sha256))
+        return Blob(sha256, size, self.kept)
 
     def size_for(self, sha256: str, reader: str) -> int | None:
         """Bytes of the blob when `reader` may read it, else None."""
@@ -110,8 +131,8 @@ class Blobs:
             if size is None:
                 return None
             known = may_read(connection, sha256, reader) or self._also_readable(connection, sha256, reader)
-        # A file that the disk has lost is not there for anybody: it can be sent again, or is missed.
-        return int(size) if known and self.path(sha256).is_file() else None
+        # A file that the store has lost is not there for anybody: it can be sent again, or is missed.
+        return int(size) if known and self.kept.size(sha256) is not None else None
 
     def sweep(self, older_than: float = _STALE_SECONDS) -> int:
         """Remove what uploads that died left behind, when nothing was written to it for `older_than`
@@ -125,17 +146,41 @@ class Blobs:
         return removed
 
     def keep(self, file: Path, sha256: str, size: int, owner: str) -> bool:
-        """Move a complete, flushed file to its name and make it known; whether it was new."""
-        target = self.path(sha256)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(file, target)
-        flush_folder(target.parent)
-        row = {"sha256": sha256, "size": size, "created_at": int(self._clock())}
-        with self._store.write() as connection:
-            known = connection.execute(select(blobs.c.size).where(blobs.c.sha256 == sha256)).first()
-            insert_missing(connection, blobs, [row])
-            grant(connection, [sha256], owner)
+        """Put a complete, flushed file under its name and make it known; whether it was new. The file is gone
+        then. Unavailable when the store is away: the file is there still."""
+        with self._guarded(sha256, fcntl.LOCK_SH):
+            self.kept.put(file, sha256, size)
+            row = {"sha256": sha256, "size": size, "created_at": int(self._clock())}
+            with self._store.write() as connection:
+                known = connection.execute(select(blobs.c.size).where(blobs.c.sha256 == sha256)).first()
+                insert_missing(connection, blobs, [row])
+                grant(connection, [sha256], owner)
+        file.unlink(missing_ok=True)
         return known is None
+
+    def remove(self, names: Collection[str]) -> None:
+        """Delete files that are forgotten, unless they were sent again since."""
+        shelves: dict[str, list[str]] = {}
+        for name in names:
+            shelves.setdefault(name[:2], []).append(name)
+        for shelf in shelves.values():
+            with self._guarded(shelf[0], fcntl.LOCK_EX):
+                with self._store.read() as connection:
+                    known = known_sizes(connection, shelf)
+                self.kept.delete([name for name in shelf if name not in known])
+
+    @contextlib.contextmanager
+    def _guarded(self, sha256: str, how: int) -> Iterator[None]:
+        """Nobody deletes a file between its arrival and its row: who keeps shares this, who deletes is
+        alone. In no transaction, as the store may be slow."""
+        shelf = self._folder / sha256[:2]
+        shelf.mkdir(parents=True, exist_ok=True)
+        handle = os.open(shelf, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, how)
+            yield
+        finally:
+            os.close(handle)
 
     def require_size(self, size: int) -> None:
         """TooLarge above the market's limit."""
@@ -267,12 +312,3 @@ def digest_mismatch(size: int, found: str, sha256: str) -> InvalidInput:
         hint="the file changed while it was read, or on its way: hash it and upload it again",
         retryable=True,
     )
-
-
-def flush_folder(folder: Path) -> None:
-    """So that the rename itself survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

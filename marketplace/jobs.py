@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.blobs import Blobs
+from marketplace.blobs import Blob, Blobs
 from marketplace.ends import ends_of
 from marketplace.logs import Logs
 from marketplace.store.database import Store
@@ -40,10 +39,8 @@ _OVER: Final = ("settled", "refunded")
 class OutputFile:
     """A file of a finished job. name: the last part of its path, for saving it."""
 
-    path: Path
+    blob: Blob
     name: str
-    sha256: str
-    size: int
 
 
 class Jobs:
@@ -164,7 +161,7 @@ class Jobs:
                 hint="`prixfixe jobs deletions JOB` says what was deleted; order it again to have it anew",
             )
         name = path.rpartition("/")[2]
-        return OutputFile(self._blobs.path(found.sha256), name, found.sha256, found.size)
+        return OutputFile(self._blobs.find(found.sha256), name)
 
     def _joined(self, logs: list[tuple[str, str, str]]) -> Iterator[bytes]:
         for number, (attempt, state, worker) in enumerate(logs, 1):

@@ -53,6 +53,8 @@ TITLE: Final = "Prixfixe deletions"
 _DAY: Final = 86_400
 _WINDOWS: Final = 3  # of a dispute: the deal's own, a case's, and room
 _AT_ONCE: Final = 100  # files in one write
+_AGAIN_SECONDS: Final = 7 * _DAY  # before a process began to look
+_OVERLAP_SECONDS: Final = 3600  # clocks of several machines, and writes that took long
 _PART: Final = 500  # databases bound the number of parameters
 _OF_CANARIES: Final = (
     select(canary_files.c.sha256)
@@ -102,6 +104,7 @@ class Retention:
         self._signer = signer
         self._keeping = keeping
         self._clock = clock
+        self._since: int | None = None  # what was forgotten before that is deleted
 
     def sweep(self) -> tuple[int, int]:
         """Delete what is due; how many files and how many jobs' logs."""
@@ -123,6 +126,7 @@ class Retention:
         become free since. Conflict until nobody can dispute its results any more."""
         now, window = int(self._clock()), self._keeping.window
         chain_time = self._chain.look().time
+        self._blobs.kept.check()  # nothing is forgotten while it cannot be deleted
         with self._store.write() as connection:
             job_row(connection, job, customer)
             found = with_reruns(connection, job)
@@ -135,9 +139,9 @@ class Retention:
             logs = [row for each in found for row in _logs_forgotten(connection, each["id"], now)]
             forgotten = update(jobs).where(jobs.c.id.in_([row["id"] for row in found]))
             connection.execute(forgotten.where(jobs.c.forgotten_at.is_(None)).values(forgotten_at=now))
-        self._unlink([row.sha256 for row in gone])
         for row in logs:
             self._logs.remove(row.attempt, row.task)
+        self._blobs.remove([row.sha256 for row in gone])
         with self._store.read() as connection:
             kept = sorted(known_sizes(connection, dict.fromkeys(_digests(connection, job))))
         log.info("job %s is forgotten: %d files and %d logs", job, len(gone), len(logs))
@@ -151,6 +155,8 @@ class Retention:
             and_(kept_files.c.until.is_(None), blobs.c.created_at < now - self._keeping.days * _DAY),
         )
         removed, after, in_cases = 0, "", _InCases()
+        self._blobs.kept.check()
+        self._blobs.remove(self._forgotten(now - _AGAIN_SECONDS if self._since is None else self._since))
         while True:
             with self._store.write() as connection:
                 page = connection.execute(_files_due(due, after)).all()
@@ -158,20 +164,19 @@ class Retention:
                 gone = [row for row in page if row.sha256 not in kept]
                 _forget(connection, gone, now)
             # After the commit: were it undone, the table would name files that are not there.
-            self._unlink([row.sha256 for row in gone])
+            self._blobs.remove([row.sha256 for row in gone])
             removed += len(gone)
             if len(page) < _AT_ONCE:
+                self._since = now - _OVERLAP_SECONDS
                 return removed
             after = page[-1].sha256
 
-    def _unlink(self, names: Collection[str]) -> None:
-        """Remove files that are forgotten, unless they were sent again since."""
-        again = select(blobs.c.sha256).where(blobs.c.sha256.in_(names))
-        with self._store.write() as connection:
-            known = set(connection.execute(again).scalars())
-            for name in names:
-                if name not in known:
-                    self._blobs.path(name).unlink(missing_ok=True)
+    def _forgotten(self, since: int) -> Sequence[str]:
+        """Files that were forgotten lately: the process that did may have ended before it deleted them, or
+        the store was away just then."""
+        query = select(deletions.c.name).where(deletions.c.kind == "file", deletions.c.at >= since)
+        with self._store.read() as connection:
+            return connection.execute(query).scalars().all()
 
     def _sweep_logs(self) -> int:
         now = int(self._clock())

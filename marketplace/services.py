@@ -13,6 +13,7 @@ from marketplace.accounts.passwords import Passwords
 from marketplace.assignments import Assignments
 from marketplace.batches import Batches
 from marketplace.bid_quotes import BidQuotes
+from marketplace.blob_stores import open_blob_store
 from marketplace.blobs import Blobs
 from marketplace.book import Book
 from marketplace.bundles import Bundles
@@ -108,7 +109,8 @@ class Services:
         domain = Domain(market.chain_id, market.contract)
         policy = market.policy
         cases = Cases(store, policy.arbiter)
-        blobs = Blobs(store, settings.blobs, settings.max_blob_bytes, clock, cases.may_read)
+        kept = open_blob_store(settings.blobs, settings.blob_folder)
+        blobs = Blobs(store, settings.blob_folder, settings.max_blob_bytes, clock, cases.may_read, kept)
         unfinished = UploadLimits(
             settings.max_unfinished_bytes, settings.max_unfinished_uploads, settings.upload_seconds
         )
@@ -141,7 +143,7 @@ class Services:
             chain=chain,
             sessions=Sessions(store, settings, market.chain_id, clock),
             blobs=blobs,
-            uploads=Uploads(blobs, settings.blobs, unfinished, clock),
+            uploads=Uploads(blobs, settings.blob_folder, unfinished, clock),
             shares=Shares(
                 {
                     "quotes": settings.quotes_per_minute,

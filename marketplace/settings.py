@@ -39,7 +39,8 @@ class ServiceSettings:
     token, that may be under way with a provider without a record ($100). retention_days:
     for which files and logs of an order are kept after it is over, and files that nobody ordered with; a
     bundle's own promise comes before it. cool_down_seconds: without a new deal, for a worker that failed one
-    by its own fault; three times as long with each further failure in a row.
+    by its own fault; three times as long with each further failure in a row. blobs: address of the store of
+    files, s3://BUCKET/PREFIX; None: the data folder.
     """
 
     data: Path
@@ -47,6 +48,7 @@ class ServiceSettings:
     other_domains: tuple[str, ...] = ()
     name: str = "prixfixe"
     database: str | None = None
+    blobs: str | None = None
     max_blob_bytes: int = 8 * 2**30
     max_unfinished_bytes: int = 16 * 2**30
     max_unfinished_uploads: int = 32
@@ -121,7 +123,8 @@ class ServiceSettings:
         return Rule(self.check_least, self.check_trials)
 
     @property
-    def blobs(self) -> Path:
+    def blob_folder(self) -> Path:
+        """Where blobs are, or, when they are in another store, what is on its way there."""
         return self.data / "blobs"
 
     @property

@@ -18,3 +18,8 @@ database_option = click.option(
     envvar="PRIXFIXE_SERVICE_DATABASE",
     help="Address of the database, when it is not in --data.",
 )
+blobs_option = click.option(
+    "--blobs",
+    envvar="PRIXFIXE_SERVICE_BLOBS",
+    help="Where the service keeps files, when not in --data: s3://BUCKET/PREFIX.",
+)

@@ -2,7 +2,9 @@
 
 The database is copied first, by SQLite's own online copy, which is one moment of it; then the files, of
 which a later moment can only have more. Blobs never change, so a second backup into the same folder copies
-what is new. A restored folder that is older than the chain catches up by reading events."""
+what is new. Blobs in an object store stay there: it is looked what of those that the database names is
+missing, and a restore reads and checks each. A restored folder that is older than the chain catches up by
+reading events."""
 
 from __future__ import annotations
 
@@ -19,19 +21,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from marketplace.blob_stores import BlobStore, open_blob_store
 from marketplace.logs import log_name
 from prixfixe import __version__
 from prixfixe.errors import Conflict, InvalidInput, NotFound
 
 DATABASE: Final = "prixfixe.db"
 FACTS: Final = "backup.json"
-_FOLDERS: Final = ("blobs", "archive", "logs")
+_OWN_FOLDERS: Final = ("archive", "logs")
+_FOLDERS: Final = ("blobs", *_OWN_FOLDERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
     """What a backup holds. at: seconds since the epoch. block: up to which events were read; None before the
-    first. blobs, bytes: of the files that its tables name. missing: those of them that are not there."""
+    first. blobs, bytes: of the files that its tables name. missing: those of them that are not there.
+    elsewhere: address of the store that has the blobs, when it is not the backup."""
 
     version: str
     at: int
@@ -40,11 +45,13 @@ class Backup:
     blobs: int
     bytes: int
     missing: tuple[str, ...]
+    elsewhere: str | None = None
 
 
-def back_up(data: Path, to: Path) -> Backup:
-    """Copy what the service in `data` has to `to`, which is new or holds an earlier backup of it. NotFound
-    when there is no service in `data`."""
+def back_up(data: Path, to: Path, blobs: str | None = None) -> Backup:
+    """Copy what the service in `data` has to `to`, which is new or holds an earlier backup of it. blobs:
+    address of the object store that has its files, if one has. NotFound when there is no service in
+    `data`."""
     source = data / DATABASE
     if not source.exists():
         raise NotFound(
@@ -61,28 +68,38 @@ def back_up(data: Path, to: Path) -> Backup:
         closing(sqlite3.connect(fresh)) as copy,
     ):
         live.backup(copy)
-    for folder in _FOLDERS:
+    for folder in _FOLDERS if blobs is None else _OWN_FOLDERS:
         for file in _files(data / folder):
             _copy(file, to / folder / file.relative_to(data / folder), again=folder != "blobs")
     os.replace(fresh, to / DATABASE)
-    facts = _facts(to)
+    facts = _facts(to, blobs)
     (to / FACTS).write_text(json.dumps(asdict(facts), indent=2) + "\n")
     return facts
 
 
-def restore(backup: Path, data: Path) -> Backup:
+def restore(backup: Path, data: Path, blobs: str | None = None) -> Backup:
     """Make `data`, which must not exist or be empty, from a backup; every blob is read and checked against
-    its name. InvalidInput, with nothing copied, when one was altered; files that are missing are named and
-    missed only by who asks for them. Blobs and logs that the database does not name were deleted since an
-    earlier backup into the same folder: they stay there."""
+    its name, also in an object store: its address is `blobs`, and the backup says whether there is one;
+    Conflict when the two differ. InvalidInput, with nothing copied, when one was altered; files that are
+    missing are named and missed only by who asks for them. Blobs and logs that the database does not name
+    were deleted since an earlier backup into the same folder: they stay there."""
     if not (backup / FACTS).exists():
         raise NotFound(f"there is no backup in {backup}", hint="name the folder of `prixfixe admin backup`")
     if data.exists() and any(data.iterdir()):
         raise Conflict(f"{data} is not empty", code="not-empty", hint="name a new folder with --data")
+    elsewhere = json.loads((backup / FACTS).read_text()).get("elsewhere")
+    if (elsewhere is None) != (blobs is None):
+        raise Conflict(
+            f"the backup's blobs are {'in its folder' if elsewhere is None else 'at ' + elsewhere}",
+            code="other-blob-store",
+            hint="restore without --blobs, then copy them" if elsewhere is None else f"--blobs {elsewhere}",
+        )
     with closing(_read_only(backup / DATABASE)) as kept:
         if kept.execute("PRAGMA integrity_check").fetchone() != ("ok",):
             raise InvalidInput(f"{backup / DATABASE} is damaged", code="backup-altered")
         files = _named_files(backup, kept)
+        if blobs is not None:
+            _check(open_blob_store(blobs, data / "blobs"), kept)
         for file in files:
             name = file.parent.name + file.name
             if file.is_relative_to(backup / "blobs") and _digest(file) != name:
@@ -94,7 +111,25 @@ def restore(backup: Path, data: Path) -> Backup:
             _copy(file, data / file.relative_to(backup))
         with closing(sqlite3.connect(data / DATABASE)) as made:
             kept.backup(made)
-    return _facts(data)
+    return _facts(data, blobs)
+
+
+def _check(store: BlobStore, kept: sqlite3.Connection) -> None:
+    """InvalidInput when a blob that the database names is something else. One that is not there is missed by
+    who asks for it."""
+    for sha256, size in kept.execute("SELECT sha256, size FROM blobs ORDER BY sha256"):
+        digest = hashlib.sha256()
+        found = store.size(sha256)
+        if found is None:
+            continue
+        for piece in store.read(sha256, 0, found):
+            digest.update(piece)
+        if found != size or digest.hexdigest() != sha256:
+            raise InvalidInput(
+                f"the blob {sha256} is not what its name says",
+                code="blob-altered",
+                hint="delete it from the store; who has the file can send it again",
+            )
 
 
 def _named_files(backup: Path, kept: sqlite3.Connection) -> list[Path]:
@@ -113,13 +148,14 @@ def _read_only(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
 
 
-def _facts(folder: Path) -> Backup:
+def _facts(folder: Path, elsewhere: str | None) -> Backup:
     """What the database in a folder names, and what of it is there."""
     with closing(_read_only(folder / DATABASE)) as connection:
         named = connection.execute("SELECT sha256, size FROM blobs").fetchall()
         block = connection.execute("SELECT max(block) FROM cursor").fetchone()[0]
         jobs = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
-    missing = [sha256 for sha256, _ in named if not (folder / "blobs" / sha256[:2] / sha256[2:]).is_file()]
+    there = {each.sha256: each.size for each in open_blob_store(elsewhere, folder / "blobs").names()}
+    missing = [sha256 for sha256, size in named if there.get(sha256) != size]
     return Backup(
         __version__,
         int(time.time()),
@@ -128,6 +164,7 @@ def _facts(folder: Path) -> Backup:
         len(named),
         sum(size for _, size in named),
         tuple(sorted(missing)),
+        elsewhere,
     )
 
 

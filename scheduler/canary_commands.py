@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prixfixe.cli.failures import set_json
-from scheduler.admin_options import data_option, database_option
+from scheduler.admin_options import blobs_option, data_option, database_option
 
 if TYPE_CHECKING:
     from marketplace.store.canaries import Canary
@@ -54,6 +54,7 @@ def canary() -> None:
 @click.option("--dry-run", is_flag=True, help="Show what each purchase would cost, and keep nothing.")
 @data_option
 @database_option
+@blobs_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def add(
     bundle: str,
@@ -66,6 +67,7 @@ def add(
     dry_run: bool,
     data: Path,
     database: str | None,
+    blobs: str | None,
     as_json: bool,
 ) -> None:
     """Keep a task of BUNDLE whose answer is known.
@@ -94,7 +96,7 @@ def add(
             expected=pairs("--expect", expected),
             note=note,
         )
-        kept = keep(store, open_blobs(data, store), wish, dry_run=dry_run)
+        kept = keep(store, open_blobs(data, store, blobs), wish, dry_run=dry_run)
     finally:
         store.close()
     told = {

@@ -13,7 +13,7 @@ from prixfixe.cli.failures import set_json
 from prixfixe.cli.options import log_format_option
 from prixfixe.logs import LogFormat
 from scheduler.account_commands import accounts, credit
-from scheduler.admin_options import data_option, database_option
+from scheduler.admin_options import blobs_option, data_option, database_option
 from scheduler.canary_commands import canary
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ _RPC = click.option(
     help="Keep accounts for people without a wallet, with keys from this seed: a keystore's name or path, "
     "command:PROGRAM, or dev on a local chain. Also PRIXFIXE_SERVICE_ACCOUNTS. Never a seed itself.",
 )
+@click.option(
+    "--blobs",
+    help="Where files are kept: s3://BUCKET/PREFIX; by default in --data. Keys, region and endpoint come "
+    "from AWS_... variables or ~/.aws. Also PRIXFIXE_SERVICE_BLOBS.",
+)
 @click.option("--heartbeat", type=float, help="Seconds between the heartbeats of a worker.")
 @click.option(
     "--cool-down",
@@ -121,6 +126,7 @@ def serve(
     domains: tuple[str, ...],
     database: str | None,
     accounts: str | None,
+    blobs: str | None,
     heartbeat: float | None,
     cool_down: float | None,
     confirmations: int | None,
@@ -156,6 +162,7 @@ def serve(
             contract=contract,
             deployment=deployment,
             database=database,
+            blobs=blobs,
             domains=domains,
             accounts=accounts,
             heartbeat_seconds=heartbeat,
@@ -205,6 +212,7 @@ def status(data: Path, database: str | None, as_json: bool) -> None:
     help="The service's data folder, with its archive and blobs.",
 )
 @database_option
+@blobs_option
 @_RPC
 @click.option("--contract", help="Address of the market's contract.")
 @click.option(
@@ -219,6 +227,7 @@ def rebuild(
     context: click.Context,
     data: Path,
     database: str | None,
+    blobs: str | None,
     nodes: tuple[str, ...],
     contract: str | None,
     deployment: Path | None,
@@ -240,7 +249,7 @@ def rebuild(
     set_json(as_json)
     from scheduler.restoring import run
 
-    found = run(data, database, " ".join(nodes), contract, deployment, write=write)
+    found = run(data, database, blobs, " ".join(nodes), contract, deployment, write=write)
     click.echo(json.dumps(found.to_json()) if as_json else found.to_text())
     context.exit(0 if found.is_whole else 1)
 
@@ -271,16 +280,18 @@ def verification(data: Path, database: str | None, as_json: bool) -> None:
     required=True,
     help="Folder of the backup: a new one, or an earlier backup's, to which what is new is added.",
 )
+@blobs_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def backup(data: Path, to: Path, as_json: bool) -> None:
+def backup(data: Path, to: Path, blobs: str | None, as_json: bool) -> None:
     """Copy a service's database, archive, blobs and logs, also while it runs.
 
-    On PostgreSQL the database is pg_dump's to copy, before the folder.
+    On PostgreSQL the database is pg_dump's to copy, before the folder. Blobs in an object store are not
+    copied: the bucket is the backup's other half, and what of it the database names and is not there is said.
     """
     set_json(as_json)
     from scheduler.backup import back_up
 
-    _tell_backup(back_up(data, to), f"backed up to {to}", as_json)
+    _tell_backup(back_up(data, to, blobs), f"backed up to {to}", as_json)
 
 
 @admin.command()
@@ -292,16 +303,18 @@ def backup(data: Path, to: Path, as_json: bool) -> None:
     help="Folder of the backup.",
 )
 @data_option
+@blobs_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def restore(source: Path, data: Path, as_json: bool) -> None:
-    """Make a service's data folder from a backup; every blob is checked against its name.
+def restore(source: Path, data: Path, blobs: str | None, as_json: bool) -> None:
+    """Make a service's data folder from a backup; every blob is read and checked against its name, also those
+    in an object store.
 
     `prixfixe serve --data DIR` goes on from there: what the chain did since is read from its events.
     """
     set_json(as_json)
     from scheduler.backup import restore as make
 
-    _tell_backup(make(source, data), f"restored to {data}", as_json)
+    _tell_backup(make(source, data, blobs), f"restored to {data}", as_json)
 
 
 def _tell_backup(found: Backup, done: str, as_json: bool) -> None:

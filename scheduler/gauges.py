@@ -60,6 +60,7 @@ class Gauges:
         self._began = time.time()
         self._tables = Cached(self._ask_tables)
         self._chain = Cached(self._ask_chain)
+        self._blobs = Cached(self._ask_blobs)
 
     def families(self) -> Iterable[Family]:
         """What a scrape shows."""
@@ -74,6 +75,7 @@ class Gauges:
         tables, chain = self._tables.get(), self._chain.get()
         yield number("store_up", "Whether the store answers.", bool(tables))
         yield number("chain_up", "Whether the chain's node answers.", bool(chain))
+        yield from self._blobs.get() or [_blob_store_up(False)]
         yield from tables
         yield from chain
         yield from self._of_duties()
@@ -120,6 +122,10 @@ class Gauges:
         samples = tuple(Sample(str(int(name in led)), {"duty": name}) for name in self._names)
         return [*found, Family("duty_led", "Whether any process leads the duty.", samples)]
 
+    def _ask_blobs(self) -> list[Family]:
+        self._services.blobs.kept.check()
+        return [_blob_store_up(True)]
+
     def _ask_chain(self) -> list[Family]:
         contract, operator = self._market.contract, self._services.market.operator
         view = self._services.chain.look(accounts=[contract])
@@ -134,6 +140,10 @@ class Gauges:
             dollars("treasury_dollars", "Of that, the treasury's free money.", Money(treasury.free)),
             number("overdue_seconds", "By how much the oldest open deal is past its deadline.", overdue),
         ]
+
+
+def _blob_store_up(answers: bool) -> Family:
+    return number("blob_store_up", "Whether the store of the files answers.", answers)
 
 
 def _of_process(data: Path, began: float) -> Iterator[Family]:

@@ -39,7 +39,7 @@ from marketplace.store.upsert import insert_missing
 from prixfixe.chain import events
 from prixfixe.chain.client import MarketClient
 from prixfixe.chain.events import MarketEvent
-from prixfixe.errors import PrixfixeError
+from prixfixe.errors import NotFound, PrixfixeError
 from prixfixe.market.batch import Batch
 from prixfixe.protocol.canonical import canonical_digest
 from prixfixe.protocol.hashing import sha256_hex
@@ -135,8 +135,8 @@ class Rebuilder(Indexer):
             connection,
             blobs,
             [
-                {"sha256": name, "size": size, "created_at": int(self._stored.path(name).stat().st_mtime)}
-                for name, size in self._stored.names()
+                {"sha256": each.sha256, "size": each.size, "created_at": each.at}
+                for each in self._stored.names()
             ],
         )
 
@@ -150,7 +150,7 @@ class Rebuilder(Indexer):
         """The row of an image that is named; the file itself may be gone, which is said."""
         if row is None:
             return
-        if not self._stored.path(row["sha256"]).is_file():
+        if self._stored.kept.size(row["sha256"]) is None:
             self._miss("the image", row["sha256"])
         insert_missing(connection, blobs, [dict(row)])
 
@@ -222,8 +222,10 @@ class Rebuilder(Indexer):
         name = digest.hex()
         if connection.execute(select(batches.c.digest).where(batches.c.digest == "0x" + name)).first():
             return
-        path = self._stored.path(name)
-        content = path.read_bytes() if path.is_file() else b""
+        try:
+            content = self._stored.find(name).read()
+        except NotFound:
+            content = b""
         if sha256_hex(content) != name:
             self._miss("the publication of the batch", "0x" + name)
             return

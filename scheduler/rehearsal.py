@@ -210,7 +210,7 @@ class _Worker:
         return matrix.for_task(manifest, rows[index])
 
     def _blob(self, sha256: str) -> bytes:
-        return self._services.blobs.open(sha256, WORKER.address).path.read_bytes()
+        return self._services.blobs.open(sha256, WORKER.address).read()
 
     def _report(self, assignment: wire.Assignment, tasks: list[TaskReport]) -> LotReport:
         deal = assignment.deal

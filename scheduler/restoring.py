@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from marketplace.archive import Archive
+from marketplace.blob_stores import open_blob_store
 from marketplace.blobs import Blobs
 from marketplace.store.database import Store
 from marketplace.store.tables import chain_events, cursor, jobs
@@ -71,13 +72,15 @@ class Rebuilt:
 def run(
     data: Path,
     database: str | None,
+    blobs: str | None,
     rpc: str,
     contract: str | None,
     deployment: Path | None,
     *,
     write: bool,
 ) -> Rebuilt:
-    """What the command does. NotFound without a store to compare, Conflict with one that is not empty."""
+    """What the command does. blobs: address of the store of files; None: they are in `data`. NotFound without
+    a store to compare, Conflict with one that is not empty."""
     file = data / "prixfixe.db"
     if database is None and not write and not file.exists():
         raise NotFound(
@@ -91,10 +94,12 @@ def run(
             closing.enter_context(checks.lock_folder(data, shared=database is not None))
         store = Store(database) if database is not None else Store.at(file)
         closing.callback(store.close)
-        return (restore if write else prove)(store, client, start, data)
+        return (restore if write else prove)(store, client, start, data, blobs)
 
 
-def prove(store: Store, market: MarketClient, start_block: int, data: Path) -> Rebuilt:
+def prove(
+    store: Store, market: MarketClient, start_block: int, data: Path, blobs: str | None = None
+) -> Rebuilt:
     """Make all that can be made from chain and archive in a store of its own, and compare it with this one,
     as of the block that this one has read. NotFound when it has read none."""
     with store.read() as connection:
@@ -112,7 +117,7 @@ def prove(store: Store, market: MarketClient, start_block: int, data: Path) -> R
         fresh = Store.at(Path(folder) / "rebuilt.db")
         try:
             fresh.migrate()
-            rebuilder = _rebuilder(fresh, market, start_block, data, position)
+            rebuilder = _rebuilder(fresh, market, start_block, data, blobs, position)
             rebuilder.rebuild()
             with fresh.read() as connection:
                 rebuilt = facts(connection)
@@ -123,7 +128,9 @@ def prove(store: Store, market: MarketClient, start_block: int, data: Path) -> R
     return Rebuilt(position, len(rebuilt), tuple(differences(present, rebuilt)), tuple(missing))
 
 
-def restore(store: Store, market: MarketClient, start_block: int, data: Path) -> Rebuilt:
+def restore(
+    store: Store, market: MarketClient, start_block: int, data: Path, blobs: str | None = None
+) -> Rebuilt:
     """Fill a store that was lost. Conflict when it holds anything of a market."""
     store.migrate()
     with store.read() as connection:
@@ -134,7 +141,7 @@ def restore(store: Store, market: MarketClient, start_block: int, data: Path) ->
                     code="store-not-empty",
                     hint="move it away first (`prixfixe.db` in the data folder), or name an empty --database",
                 )
-    rebuilder = _rebuilder(store, market, start_block, data, None)
+    rebuilder = _rebuilder(store, market, start_block, data, blobs, None)
     rebuilder.rebuild()
     ended = rebuilder.end_waiting()
     with store.read() as connection:
@@ -144,9 +151,10 @@ def restore(store: Store, market: MarketClient, start_block: int, data: Path) ->
 
 
 def _rebuilder(
-    store: Store, market: MarketClient, start_block: int, data: Path, up_to: int | None
+    store: Store, market: MarketClient, start_block: int, data: Path, blobs: str | None, up_to: int | None
 ) -> Rebuilder:
-    stored = Blobs(store, data / "blobs", 2**63)
+    folder = data / "blobs"
+    stored = Blobs(store, folder, 2**63, kept=open_blob_store(blobs, folder))
     return Rebuilder(store, market, IndexerSettings(start_block), Archive(data / "archive"), stored, up_to)
 
 

@@ -83,6 +83,7 @@ class ServeOptions:
     contract: str | None = None
     deployment: Path | None = None
     database: str | None = None
+    blobs: str | None = None
     domains: tuple[str, ...] = ()
     accounts: str | None = None
     heartbeat_seconds: float | None = None
@@ -133,6 +134,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     services = Services.build(
         settings, described, store, reader, signer, arbiter_fee=policy.arbiter_fee, seed=seed
     )
+    services.blobs.kept.check()
     duties: Sequence[Duty] = ()
     if options.duties:
         duties = build_duties(options, services, client, reader, signer, policy, deployment)
@@ -281,6 +283,7 @@ def _settings(options: ServeOptions, port: int) -> ServiceSettings:
     given: dict[str, Any] = {
         "data": options.data,
         "database": options.database,
+        "blobs": options.blobs,
         "accounts": options.accounts,
     }
     if options.domains or "PRIXFIXE_SERVICE_DOMAIN" not in os.environ:

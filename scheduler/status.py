@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.blob_stores import open_blob_store
 from marketplace.blobs import Blobs
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
@@ -36,10 +37,11 @@ def open_store(data: Path, database: str | None = None) -> Store:
     return Store(database) if database is not None else Store.at(file)
 
 
-def open_blobs(data: Path, store: Store) -> Blobs:
-    """The blobs of a service in its folder."""
-    settings = ServiceSettings(data=data, domain="localhost")
-    return Blobs(store, settings.blobs, settings.max_blob_bytes)
+def open_blobs(data: Path, store: Store, address: str | None = None) -> Blobs:
+    """The blobs of a service in its folder, or at an address."""
+    settings = ServiceSettings(data=data, domain="localhost", blobs=address)
+    kept = open_blob_store(address, settings.blob_folder)
+    return Blobs(store, settings.blob_folder, settings.max_blob_bytes, kept=kept)
 
 
 @contextmanager

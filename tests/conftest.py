@@ -15,9 +15,10 @@ import pytest
 from marketplace.store.database import Store
 from prixfixe.devnet.anvil import LocalChain, running_anvil
 from prixfixe.late import recursion_limit_kept
-from tests.support import postgres
+from tests.support import postgres, s3
 from tests.support.market import LocalMarket, deploy_local_market
 from tests.support.postgres import PostgresServer
+from tests.support.s3 import Bucket, S3Server
 
 # How long one example takes, or is made, is the machine's matter, which other programs share. Everybody's run
 # has the same examples as the one before; new ones are looked for when an area is asked for by name.
@@ -63,6 +64,20 @@ def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL server for the whole session."""
     with postgres.running_postgres(postgres.require_programs()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One object store for the whole session. Ask for `bucket`, a place of the test's own in it."""
+    with s3.running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A place in an object store, which this process's environment names."""
+    s3.configure(monkeypatch, s3_server.url)
+    return Bucket(s3_server, s3_server.address())
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from starlette.responses import FileResponse
+from fastapi import APIRouter, Query, Request, Response
 
 from marketplace.api.access import Caller, JobId, ServicesDep
+from marketplace.api.files import file_response
 from prixfixe.protocol.book import ProductListing, TermsChange
 from prixfixe.protocol.product import Product
 
@@ -29,12 +29,12 @@ def page(
 
 
 @router.get("/batches/{digest}")
-def publication(services: ServicesDep, digest: JobId) -> FileResponse:
+def publication(services: ServicesDep, digest: JobId, request: Request) -> Response:
     """The publication of a batch: every order, exclusion, price and fill, in canonical JSON whose SHA-256 is
     the digest that the contract emitted."""
-    path = services.batches.publication(digest)
+    blob = services.batches.publication(digest)
     headers = {"ETag": f'"{digest}"', "Cache-Control": "public, max-age=31536000, immutable"}
-    return FileResponse(path, media_type="application/json", headers=headers)
+    return file_response(request, blob, "application/json", headers)
 
 
 @router.get("/products")

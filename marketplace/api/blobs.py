@@ -8,26 +8,17 @@ from typing import Protocol
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
-from starlette.responses import FileResponse
 
 from marketplace.api.access import BlobName, Caller, ServicesDep
+from marketplace.api.files import file_response
 from marketplace.api.shares import share_of_account
+from marketplace.blobs import Blob
 from prixfixe.errors import InvalidInput
 
 router = APIRouter(prefix="/blobs", tags=["blobs"])
 
 # Bytes handed to a thread at once: the hop costs as much as hashing a tenth of it.
 _PIECE_BYTES = 1 << 20
-
-# Bytes read of a file at once that is sent: each piece is a hop to a thread and back, so that in pieces of
-# 64 KiB sending takes twice the processor; in larger ones than these the receiver waits for the reading.
-_SENT_BYTES = 1 << 18
-
-
-class _SentFile(FileResponse):
-    """A file in larger pieces than the library's."""
-
-    chunk_size = _SENT_BYTES
 
 
 class Writable(Protocol):
@@ -52,16 +43,15 @@ async def upload(
 
 @router.head("/{sha256}", include_in_schema=False)
 @router.get("/{sha256}")
-def download(services: ServicesDep, caller: Caller, sha256: BlobName) -> FileResponse:
+def download(services: ServicesDep, caller: Caller, sha256: BlobName, request: Request) -> Response:
     """The bytes, for whoever put them there and for the worker that needs them. Ranges are served."""
-    blob = services.blobs.open(sha256, caller)
-    return file_response(str(blob.path), sha256)
+    return blob_response(request, services.blobs.open(sha256, caller))
 
 
-def file_response(path: str, sha256: str, name: str | None = None) -> FileResponse:
+def blob_response(request: Request, blob: Blob, name: str | None = None) -> Response:
     """A file that no browser interprets and every cache may keep by its digest."""
-    headers = {"ETag": f'"{sha256}"', "X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
-    return _SentFile(path, media_type="application/octet-stream", filename=name, headers=headers)
+    headers = {"ETag": f'"{blob.sha256}"', "X-Content-Type-Options": "nosniff", "Cache-Control": "private"}
+    return file_response(request, blob, "application/octet-stream", headers, name)
 
 
 async def receive(request: Request, incoming: Writable) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, StreamingResponse
+from starlette.responses import StreamingResponse
 
 from marketplace.api.access import (
     AttemptId,
@@ -17,7 +17,7 @@ from marketplace.api.access import (
     caller_for,
     written,
 )
-from marketplace.api.blobs import file_response
+from marketplace.api.blobs import blob_response
 from marketplace.api.events import MEDIA_TYPE, follow
 from marketplace.api.shares import count_address, share_of_address
 from marketplace.placing import Placed, Placing
@@ -165,10 +165,10 @@ def outputs(
 
 
 @router.get("/{job}/outputs/{path:path}")
-def output(services: ServicesDep, caller: Caller, job: JobId, path: str) -> FileResponse:
+def output(services: ServicesDep, caller: Caller, job: JobId, path: str, request: Request) -> Response:
     """One file."""
     found = services.jobs.output(job, path, caller)
-    return file_response(str(found.path), found.sha256, found.name)
+    return blob_response(request, found.blob, found.name)
 
 
 @router.get("/{job}/deletions")

@@ -51,9 +51,9 @@ def health(services: ServicesDep, request: Request, response: Response) -> dict[
 
 @router.get("/ready")
 def ready(services: ServicesDep, request: Request, response: Response) -> dict[str, Any]:
-    """Whether this process should be sent requests: the tables are its version's, the chain answers, somebody
-    leads each duty, and it is not stopping. 503 with what is missing otherwise; health is about the process
-    itself, and whether it should be started anew."""
+    """Whether this process should be sent requests: the tables are its version's, chain and blobs answer,
+    somebody leads each duty, and it is not stopping. 503 with what is missing otherwise; health is about the
+    process itself, and whether it should be started anew."""
     missing: list[str] = []
     led: dict[str, bool] = {}
     # Whoever composed the process says which duties a service has.
@@ -71,6 +71,10 @@ def ready(services: ServicesDep, request: Request, response: Response) -> dict[s
         services.chain.look()
     except PrixfixeError as error:
         missing.append(f"chain: {error.message}")
+    try:
+        services.blobs.kept.check()
+    except PrixfixeError as error:
+        missing.append(f"blobs: {error.message}")
     if services.closing.is_set():
         missing.append("process: it is stopping")
     if missing:

@@ -24,9 +24,11 @@ LOCKS = {
     "runtime.txt": (),
     "service.txt": ("service",),
     "postgres.txt": ("postgres",),
+    "s3.txt": ("s3",),
     "worker.txt": ("worker",),
     "tables.txt": ("tables",),
-    "image.txt": ("service", "postgres", "worker", "tables"),  # what the images of docker-compose.yml hold
+    # What the images of docker-compose.yml hold.
+    "image.txt": ("service", "postgres", "s3", "worker", "tables"),
 }
 HEADER = "# Written by scripts/lock from {source}. Install with: uv pip install --require-hashes -r {name}\n"
 

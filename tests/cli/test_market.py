@@ -99,7 +99,7 @@ def test_a_batch_is_replayed_from_a_file_and_a_node_alone(
         shown = types("market", "reputation", "--from-chain", *node).out
         assert shown.split("\n")[1].split()[:5] == [market.provider.address, "new", "100.0", "%", "1"]
         (row,) = service.rows(batches)
-        published = service.blobs.path(row["digest"][2:]).read_bytes()
+        published = service.blobs.find(row["digest"][2:]).read()
         file = tmp_path / "batch.json"
         file.write_bytes(published)
 

@@ -49,7 +49,7 @@ class Place:
 
     @property
     def arrived(self) -> bytes:
-        return self.world.services.blobs.open(NAME, CUSTOMER.address).path.read_bytes()
+        return self.world.services.blobs.open(NAME, CUSTOMER.address).read()
 
     def begun(self, content: bytes) -> None:
         """An earlier process sent so much."""

@@ -148,7 +148,7 @@ def closed(world: World) -> tuple[Batch | None, list[dict[str, Any]]]:
     if digest is None:
         assert not calls
         return None, []
-    content = services.blobs.path(digest[2:]).read_bytes()
+    content = services.blobs.find(digest[2:]).read()
     return Batch.from_json(json.loads(content)), [fill for call in calls for fill in call["fills"]]
 
 

@@ -29,7 +29,7 @@ def money(text: str) -> Money:
 
 def publications(service: Service) -> Iterator[Batch]:
     for row in service.rows(batches, batches.c.position):
-        content = service.blobs.path(row["digest"][2:]).read_bytes()
+        content = service.blobs.find(row["digest"][2:]).read()
         assert "0x" + sha256_hex(content) == row["digest"]
         yield Batch.from_json(json.loads(content))
 

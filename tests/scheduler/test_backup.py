@@ -4,6 +4,7 @@ there."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from scheduler.backup import back_up, restore
 from scheduler.commands import admin
 from tests.support.market import PRICE
 from tests.support.postgres import chosen
+from tests.support.s3 import Bucket
 from tests.support.scheduling import Service
 
 pytestmark = pytest.mark.chain
@@ -65,7 +67,7 @@ def test_a_restored_backup_serves_on(service: Service, tmp_path: Path) -> None:
     after = Service(service.market, tmp_path / "new")
     try:
         assert {row["sha256"] for row in after.rows(blobs)} >= {kept, later}
-        assert after.blobs.open(kept, service.market.customer.address).path.read_bytes() == b"a table"
+        assert after.blobs.open(kept, service.market.customer.address).read() == b"a table"
         assert [row["token_digest"] for row in after.rows(sessions)] == ["ab" * 32]
         worker = after.ready_worker()
         after.matcher.run_once()
@@ -101,7 +103,7 @@ def test_what_was_deleted_since_an_earlier_backup_does_not_come_back(
         connection.execute(delete(blob_owners).where(blob_owners.c.sha256 == deleted))
         connection.execute(delete(blobs).where(blobs.c.sha256 == deleted))
         connection.execute(delete(task_logs).where(task_logs.c.task == 1))
-    service.blobs.path(deleted).unlink()
+    service.blobs.kept.path(deleted).unlink()
     logs.remove(attempt, 1)
     back_up(service.data, backup)
 
@@ -126,3 +128,33 @@ def test_an_altered_backup_and_a_folder_in_use_are_refused(service: Service, tmp
     with pytest.raises(InvalidInput, match="is not what its name says"):
         restore(tmp_path / "b", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_blobs_in_a_bucket_stay_there_and_each_that_is_named_is_checked(
+    service: Service, bucket: Bucket, tmp_path: Path
+) -> None:
+    if chosen() is not None:
+        pytest.skip("on PostgreSQL it is pg_dump's to do")
+    kept, lost = _put(service, b"a table"), _put(service, b"a letter")
+    bucket.fill(service.blobs.kept)
+    shutil.rmtree(service.data / "blobs")
+    bucket.store().delete([lost])
+    backup, image = tmp_path / "b", "00" * 32
+
+    words = ["backup", "--data", str(service.data), "--to", str(backup), "--blobs", bucket.address]
+    told = CliRunner().invoke(admin, words)
+
+    assert told.exit_code == 0, told.output
+    assert f"missing: blob {lost}" in told.output
+    facts = json.loads((backup / "backup.json").read_text())
+    assert (facts["elsewhere"], set(facts["missing"])) == (bucket.address, {image, lost})
+    assert not (backup / "blobs").exists()
+    with pytest.raises(Conflict, match="blobs are at s3://"):
+        restore(backup, tmp_path / "new")
+    assert restore(backup, tmp_path / "new", bucket.address).missing == (image, lost)
+    altered = tmp_path / "altered"
+    altered.write_bytes(b"a fable")
+    bucket.store().put(altered, kept, 7)
+    with pytest.raises(InvalidInput, match="is not what its name says"):
+        restore(backup, tmp_path / "other", bucket.address)
+    assert not (tmp_path / "other").exists()

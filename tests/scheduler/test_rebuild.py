@@ -28,6 +28,7 @@ from scheduler.archivist import Archivist
 from scheduler.commands import admin
 from scheduler.restoring import Rebuilt, prove, restore
 from tests.support.market import DISPUTABLE, OFFER, PRICE
+from tests.support.s3 import Bucket
 from tests.support.scheduling import OUTPUTS, Service
 from tests.support.stores import migrated_store
 
@@ -38,8 +39,8 @@ def archived(service: Service) -> None:
     Archivist(service.store, Archive(service.data / "archive")).run_once()
 
 
-def proven(service: Service) -> Rebuilt:
-    return prove(service.store, service.client, service.market.deployment.block, service.data)
+def proven(service: Service, blobs: str | None = None) -> Rebuilt:
+    return prove(service.store, service.client, service.market.deployment.block, service.data, blobs)
 
 
 def documents(service: Service, kind: str) -> list[Path]:
@@ -49,7 +50,7 @@ def documents(service: Service, kind: str) -> list[Path]:
 def files_are_there(service: Service) -> None:
     """The output of every task, and the image."""
     for name, content in ((OUTPUTS.files[0].sha256, b"ten bytes."), ("00" * 32, b"image")):
-        path = service.blobs.path(name)
+        path = service.blobs.kept.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
@@ -117,7 +118,9 @@ def test_what_the_chain_and_the_archive_give_is_what_the_service_has(run: Servic
     assert run.rows(jobs)[-1]["state"] == "queued", "and nothing was changed"
 
 
-def test_published_batches_and_what_they_matched_are_rebuilt(service: Service) -> None:
+def test_published_batches_and_what_they_matched_are_rebuilt_from_a_folder_and_from_a_bucket(
+    service: Service, bucket: Bucket
+) -> None:
     first, second = service.ready_worker(), service.ready_worker(1, name="w2")
     service.bid(price=Money.parse("2.00"))
     service.bid(price=Money.parse("1.90"), nonce=2)
@@ -133,8 +136,11 @@ def test_published_batches_and_what_they_matched_are_rebuilt(service: Service) -
     archived(service)
     found = proven(service)
     assert (found.differences, found.missing) == ((), ())
-    service.blobs.path(batch["digest"][2:]).unlink()
-    found = proven(service)
+    bucket.fill(service.blobs.kept)
+    shutil.rmtree(service.data / "blobs")
+    assert proven(service, bucket.address) == found
+    bucket.store().delete([batch["digest"][2:]])
+    found = proven(service, bucket.address)
     assert [each.of for each in found.missing] == [batch["digest"]]
     assert {each.table for each in found.differences} == {"batches"}
 

@@ -33,7 +33,7 @@ def entries(lock: Path) -> dict[str, tuple[str, int]]:
 
 def test_there_is_a_lock_for_each_way_to_install() -> None:
     names = {lock.stem for lock in PROJECT}
-    extras = {"service", "worker", "tables", "postgres"}
+    extras = {"service", "worker", "tables", "postgres", "s3"}
     assert names == {"uv", "runtime", *extras, "image", "dev", "ape", "analysis", "celery"}
 
 

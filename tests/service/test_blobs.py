@@ -20,7 +20,7 @@ NAME = sha256_hex(CONTENT)
 
 
 def _files(world: World) -> list[Path]:
-    return [file for file in world.services.settings.blobs.rglob("*") if file.is_file()]
+    return [file for file in world.services.settings.blob_folder.rglob("*") if file.is_file()]
 
 
 def test_what_was_put_can_be_read_by_who_put_it(world: World) -> None:
@@ -94,7 +94,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(world: World, monkeypatch: pytes
 
 
 def test_a_file_that_cannot_fit_is_refused_before_it_is_read(world: World) -> None:
-    blobs = Blobs(world.store, world.services.settings.blobs, 2**62)
+    blobs = Blobs(world.store, world.services.settings.blob_folder, 2**62)
     with pytest.raises(StorageFull):
         blobs.upload(NAME, CUSTOMER.address, 2**61)
 
@@ -107,7 +107,7 @@ def test_an_upload_that_is_cut_leaves_nothing(world: World) -> None:
 
 
 def test_what_a_killed_process_left_is_swept_when_it_is_old(world: World) -> None:
-    folder = world.services.settings.blobs / ".incoming"
+    folder = world.services.settings.blob_folder / ".incoming"
     (folder / "dead").write_bytes(b"half")
     assert world.services.blobs.sweep() == 0
     world.clock.now += 7200
@@ -132,7 +132,7 @@ def test_the_same_file_from_many_at_once_is_one_blob_of_all(world: World) -> Non
     for thread in threads:
         thread.join()
     assert len(_files(world)) == 1
-    assert all(world.services.blobs.open(NAME, owner).path.read_bytes() == CONTENT for owner in owners)
+    assert all(world.services.blobs.open(NAME, owner).read() == CONTENT for owner in owners)
 
 
 def test_chunks_without_a_length_are_taken(world: World) -> None:

@@ -72,7 +72,7 @@ def test_a_blob_that_the_disk_has_lost_is_not_there(world: World, disputed: wire
 
     name = sha256_hex(RESULT)
     assert blob_of(world, name, ADMIN) == 200
-    world.services.blobs.path(name).unlink()
+    world.services.blobs.kept.path(name).unlink()
     assert blob_of(world, name, ADMIN) == 404
 
 

@@ -186,12 +186,12 @@ def test_a_canary_is_kept_with_its_files_and_priced_before_that(undisputed: Worl
     name = dry["inputs"][0]["sha256"]
     world.clock.now += 10**8
     world.services.retention.sweep()
-    assert world.services.blobs.path(name).read_bytes() == b"k,n\n", "it is kept while it is used"
+    assert world.services.blobs.find(name).read() == b"k,n\n", "it is kept while it is used"
     removed = CliRunner().invoke(admin, ["canary", "remove", "1", "--data", folder, "--json"]).output
     assert json.loads(removed) == {"removed": 1}
     assert "(removed)" in CliRunner().invoke(admin, listing).output
     world.services.retention.sweep()
-    assert not world.services.blobs.path(name).is_file()
+    assert not world.services.blobs.kept.path(name).is_file()
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_files_and_logs_go_after_the_promised_days_and_their_customer_has_it_sig
     _later(world, 3)
     assert world.services.retention.sweep() == (2, 1)
     assert (_status(world, TABLE), _status(world, RESULT)) == (404, 404)
-    assert not world.services.blobs.path(sha256_hex(RESULT)).exists()
+    assert not world.services.blobs.kept.path(sha256_hex(RESULT)).exists()
     told = _deletions(world, job)
     assert [(each.kind, each.size) for each in told.items] == [("file", 4), ("file", 4), ("log", 8)]
     assert [each.name for each in told.items[:2]] == [sha256_hex(TABLE), sha256_hex(RESULT)]
@@ -96,7 +96,7 @@ def test_the_image_of_a_bundle_and_a_file_that_was_ordered_with_again_stay(world
     files, _ = world.services.retention.sweep()
     assert files == 1  # the result
     assert _status(world, TABLE) == 200
-    assert world.services.blobs.path(sha256_hex(b"an image")).exists()
+    assert world.services.blobs.kept.path(sha256_hex(b"an image")).exists()
     assert _deletions(world, again).items == ()
 
 
@@ -139,7 +139,7 @@ def test_however_many_files_a_case_is_about_no_statement_names_more_than_a_page_
     event.listen(world.store.engine, "before_cursor_execute", count)
     assert world.services.retention.sweep() == (len(unused), 0)
     assert max(parameters) < len(named)
-    assert world.services.blobs.path(sha256_hex(RESULT)).exists()
+    assert world.services.blobs.kept.path(sha256_hex(RESULT)).exists()
 
 
 def test_a_sweep_that_the_database_undoes_leaves_every_file_and_log(
@@ -205,13 +205,13 @@ def test_a_customer_has_its_job_forgotten_once_nobody_can_dispute_it(world: Worl
     assert told.kept == ()
     assert told.deletions == _deletions(world, job), "signed as what a policy deletes"
     assert (_status(world, TABLE), _status(world, RESULT)) == (404, 404)
-    assert not world.services.blobs.path(sha256_hex(TABLE)).exists()
+    assert not world.services.blobs.kept.path(sha256_hex(TABLE)).exists()
     headers, place = world.sign_in(CUSTOMER), f"/v1/jobs/{job.id}"
     assert world.http.get(f"{place}/log", headers=headers).text == ""
     assert world.http.get(f"{place}/outputs/out.csv", headers=headers).json()["code"] == "job-forgotten"
     assert sha256_hex(RESULT) in world.http.get(f"{place}/receipt", headers=headers).text
     assert _forgotten(world, job) == told, "again is no error"
-    assert world.services.blobs.path(sha256_hex(b"an image")).exists()
+    assert world.services.blobs.kept.path(sha256_hex(b"an image")).exists()
 
 
 def test_what_another_order_names_stays_until_that_is_forgotten_too(world: World) -> None:

@@ -179,7 +179,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(world: World) -> None:
         yield b"half of it"
         raise ConnectionError
 
-    folder = world.services.settings.blobs
+    folder = world.services.settings.blob_folder
     with serving(world) as http:
         with pytest.raises(ConnectionError):
             http.put(

@@ -28,7 +28,7 @@ ME = CUSTOMER.address
 
 
 def files(world: World) -> list[Path]:
-    return [file for file in world.services.settings.blobs.rglob("*") if file.is_file()]
+    return [file for file in world.services.settings.blob_folder.rglob("*") if file.is_file()]
 
 
 def state(world: World, name: str = NAME, signer: LocalSigner = CUSTOMER) -> tuple[int, bool]:
@@ -80,7 +80,7 @@ def test_a_file_comes_in_parts_and_is_a_blob_when_it_is_whole(world: World) -> N
     last = patch(world, 70_000, CONTENT[70_000:], last=True, Upload_Length=str(SIZE))
     assert (last.status_code, last.json()) == (201, {"sha256": NAME, "size": SIZE})
     assert state(world) == (SIZE, True)
-    assert world.services.blobs.open(NAME, ME).path.read_bytes() == CONTENT
+    assert world.services.blobs.open(NAME, ME).read() == CONTENT
     assert len(files(world)) == 1
 
 
@@ -93,7 +93,7 @@ def test_whatever_was_cut_off_goes_on_where_it_stopped_also_in_a_new_process(wor
     with services.uploads.append(NAME, ME, cut, length=SIZE) as part:
         part.write(CONTENT[cut:])
         assert part.finish()
-    assert services.blobs.open(NAME, ME).path.read_bytes() == CONTENT
+    assert services.blobs.open(NAME, ME).read() == CONTENT
 
 
 def test_parts_may_come_to_any_of_the_processes_that_share_the_folder(world: World) -> None:
@@ -103,7 +103,7 @@ def test_parts_may_come_to_any_of_the_processes_that_share_the_folder(world: Wor
     assert first.uploads.state(NAME, ME).offset == 70_000
     send(first, 70_000, CONTENT[70_000:80_000])
     send(second, 80_000, CONTENT[80_000:], last=True)
-    assert first.blobs.open(NAME, ME).path.read_bytes() == CONTENT
+    assert first.blobs.open(NAME, ME).read() == CONTENT
 
 
 def test_a_body_that_is_cut_leaves_all_that_came(world: World) -> None:
@@ -238,7 +238,7 @@ def test_two_senders_of_one_file_take_turns_and_it_is_whole(world: World) -> Non
     for thread in threads:
         thread.join(30)
     assert done == ["done", "done"]
-    assert world.services.blobs.open(NAME, ME).path.read_bytes() == CONTENT
+    assert world.services.blobs.open(NAME, ME).read() == CONTENT
     assert len(files(world)) == 1
 
 
@@ -252,7 +252,7 @@ def test_a_connection_that_hangs_cannot_write_over_its_successor_nor_into_the_bl
         hanging.offset = SIZE  # as if it had kept up
         with pytest.raises(OffsetMismatch):
             hanging.write(b"late")
-    assert world.services.blobs.open(NAME, ME).path.read_bytes() == CONTENT
+    assert world.services.blobs.open(NAME, ME).read() == CONTENT
 
 
 Usage = namedtuple("Usage", "total used free")
@@ -306,7 +306,7 @@ def test_a_real_disk_that_is_full_is_said_in_time_and_the_upload_goes_on_later(t
             filler.unlink()
             part.write(content[part.offset :])
             assert part.finish()
-        assert world.services.blobs.open(sha256_hex(content), ME).path.read_bytes() == content
+        assert world.services.blobs.open(sha256_hex(content), ME).read() == content
         world.http.close()
         world.store.close()
     finally:
@@ -329,7 +329,7 @@ def test_what_an_account_leaves_half_sent_is_bounded(tmp_path: Path) -> None:
         part.write(bytes(4000))
     # Another account has its own share; and what lies idle makes room for what is new.
     assert patch(world, 0, b"x", name=names[3], signer=STRANGER).status_code == 204
-    os.utime(world.services.settings.blobs / ".parts" / ME.lower() / names[1], (0, 0))
+    os.utime(world.services.settings.blob_folder / ".parts" / ME.lower() / names[1], (0, 0))
     assert patch(world, 0, b"x", name=names[3]).status_code == 204
     assert [state(world, name)[0] for name in names] == [6000, 0, 2000, 1, 0]
     world.http.close()
@@ -341,7 +341,7 @@ def test_what_nobody_goes_on_with_is_forgotten(world: World) -> None:
     assert world.services.uploads.sweep() == 0
     world.clock.now += world.services.settings.upload_seconds + 60
     assert world.services.uploads.sweep() == 1
-    assert list((world.services.settings.blobs / ".parts").iterdir()) == []
+    assert list((world.services.settings.blob_folder / ".parts").iterdir()) == []
     send(world.services, 0, CONTENT, last=True)
     assert world.services.uploads.state(NAME, ME).complete
 

@@ -52,7 +52,7 @@ def world(tmp_path: Path) -> Iterator[tuple[World, str]]:
 
 
 def arrived(world: World) -> bytes:
-    return world.services.blobs.open(NAME, WORKER.address).path.read_bytes()
+    return world.services.blobs.open(NAME, WORKER.address).read()
 
 
 def test_a_large_output_arrives_once(world: tuple[World, str]) -> None:
