@@ -112,7 +112,7 @@ class Bench:
         self,
         script: str,
         *,
-        seconds: float = 20.0,
+        seconds: float = 60.0,
         memory_mib: int = 64,
         milli_vcpu: int = 500,
         disk_mib: int = 16,

@@ -108,7 +108,11 @@ def test_the_main_job_runs_through_a_composed_market_of_which_a_leader_was_kille
     ports = (composed.service, composed.second)
     wait_for(lambda: all(map(_ready, ports)), 180, "both API processes, and a leader of each duty")
     schedulers = ["scheduler-1", "scheduler-2"]
-    leader = next(name for name in schedulers if _leads_the_relayer(composed, name))
+    leader = wait_for(  # the engine's log may be a moment late
+        lambda: next((name for name in schedulers if _leads_the_relayer(composed, name)), ""),
+        60,
+        "the leader's line in the log",
+    )
     other = schedulers[1 - schedulers.index(leader)]
     composed.compose("kill", "-s", "KILL", leader)
     wait_for(lambda: _leads_the_relayer(composed, other), 60, "the other scheduler to take over")
