@@ -63,6 +63,29 @@ def credit(
     click.echo(f"invoice {shown.invoice}: the deposit of {shown.amount} {goes}{where}")
 
 
+@click.command("reset-password")
+@click.argument("email")
+@data_option
+@database_option
+@_json_option
+def reset_password(email: str, data: Path, database: str | None, as_json: bool) -> None:
+    """Give the person who signs in as EMAIL a new password, for one who has forgotten it.
+
+    It is printed this once; hand it over and have it changed. All sessions of the person end. Make sure first
+    of who is asking: the service cannot.
+    """
+    set_json(as_json)
+    from marketplace.accounts import resetting
+    from scheduler.status import open_store
+
+    store = open_store(data, database)
+    try:
+        password = resetting.reset_password(store, email)
+    finally:
+        store.close()
+    click.echo(json.dumps({"email": email, "password": password}) if as_json else password)
+
+
 @click.command()
 @data_option
 @database_option

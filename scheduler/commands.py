@@ -12,7 +12,7 @@ import click
 from prixfixe.cli.failures import set_json
 from prixfixe.cli.options import log_format_option
 from prixfixe.logs import LogFormat
-from scheduler.account_commands import accounts, credit
+from scheduler.account_commands import accounts, credit, reset_password
 from scheduler.admin_options import blobs_option, data_option, database_option
 from scheduler.canary_commands import canary
 
@@ -185,6 +185,7 @@ def admin() -> None:
 admin.add_command(canary)
 admin.add_command(credit)
 admin.add_command(accounts)
+admin.add_command(reset_password)
 
 
 @admin.command()

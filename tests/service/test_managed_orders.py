@@ -21,17 +21,20 @@ from marketplace.accounts.top_ups import credit
 from marketplace.chain import AccountView
 from marketplace.store import outbox
 from marketplace.store.tables import jobs, transactions
-from prixfixe.errors import Conflict, Forbidden, InvalidInput, NotFound
+from prixfixe.errors import Conflict, Forbidden, InvalidInput, NotFound, SignatureError
 from prixfixe.protocol import accounts as wire
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Purchase, Withdraw
+from prixfixe.protocol.quotes import receipt_digest
+from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.signed_calls import SignedCall
 from prixfixe.protocol.statements import as_csv
 from scheduler.commands import admin
-from tests.support.accounts import Person
-from tests.support.service import CHAIN_TIME, CUSTOMER, DOLLAR, DOMAIN, SEED, STRANGER, World
+from tests.support.accounts import PASSWORD, Person
+from tests.support.finished import deliver
+from tests.support.service import CHAIN_TIME, CUSTOMER, DOLLAR, DOMAIN, OPERATOR, SEED, STRANGER, World
 
 TABLE = b"a,b\n"
 ADDRESS = SEED.signer(1).address
@@ -419,6 +422,28 @@ def test_a_job_of_another_account_is_not_there(world: World, ada: Person) -> Non
 
 
 # ------------------------------------------------------------------------------------------- the operator
+
+
+def test_the_operator_replaces_a_forgotten_password(world: World, ada: Person) -> None:
+    at = ["--database", world.store.url]
+    password = CliRunner().invoke(admin, ["reset-password", ada.email.upper(), *at]).output.strip()
+    assert len(password) == 20
+    assert ada.call("GET", "/session").status_code == 401
+    assert ada.call("POST", "/session", {"email": ada.email, "password": PASSWORD}).status_code == 401
+    ada.sign_in(password=password)
+    refused = CliRunner().invoke(admin, ["reset-password", "nobody@example.com", *at])
+    assert isinstance(refused.exception, NotFound)
+
+
+def test_a_receipt_names_the_channel_under_the_operators_seal(world: World, ada: Person) -> None:
+    job = wire.Ordered.model_validate(order(ada, {"request": request(world)}).json()).job
+    deliver(world, job)
+    receipt = Receipt.model_validate(ada.browser.get(f"/v1/jobs/{job.id}/receipt").json())
+    assert receipt.channel == "fair-2026"
+    require_signer(receipt_digest(receipt, DOMAIN), parse_signature(receipt.signature), OPERATOR.address)
+    altered = receipt.model_copy(update={"channel": "direct"})
+    with pytest.raises(SignatureError):
+        require_signer(receipt_digest(altered, DOMAIN), parse_signature(receipt.signature), OPERATOR.address)
 
 
 def test_the_operator_credits_an_invoice_and_sees_the_accounts(world: World, ada: Person) -> None:
