@@ -30,7 +30,7 @@ def sign_up(
 ) -> wire.Opened:
     """Open an account: its key is held by the operator, and its money leaves to one address only. The
     browser that asked is signed in."""
-    _count_passwords(services, body.email, request, response)
+    count_passwords(services, body.email, request, response)
     session = managed.people.sign_up(body)
     keep_session(services, response, session)
     standing = None if body.withdraw_to is None else managed.withdrawals.standing(session.identity)
@@ -42,7 +42,7 @@ def sign_in(
     services: ServicesDep, managed: ManagedDep, body: wire.SignIn, request: Request, response: Response
 ) -> wire.SignedIn:
     """A new session, whatever cookie the browser brought."""
-    _count_passwords(services, body.email, request, response)
+    count_passwords(services, body.email, request, response)
     session = managed.people.sign_in(body, old=request.cookies.get(COOKIE))
     keep_session(services, response, session)
     return session.signed_in
@@ -82,7 +82,7 @@ def change_password(
     response: Response,
 ) -> wire.SignedIn:
     """Another password. Every session of the person ends, and a new one begins here."""
-    _count_passwords(services, managed.people.signed_in(token).email, request, response)
+    count_passwords(services, managed.people.signed_in(token).email, request, response)
     session = managed.people.change_password(token, body)
     keep_session(services, response, session)
     return session.signed_in
@@ -165,7 +165,7 @@ def accept_invite(
     return session.signed_in
 
 
-def _count_passwords(services: Services, email: str, request: Request, response: Response) -> None:
+def count_passwords(services: Services, email: str, request: Request, response: Response) -> None:
     """By the network address, and by the e-mail address whether there is such a person or not."""
     count_address(services, "passwords", request, response)
     services.shares.take("passwords", "person:" + digest_of(email.lower()))

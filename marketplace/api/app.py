@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 
 from marketplace.api import (
+    account_pages,
     accounts,
     batches,
     blobs,
@@ -66,4 +67,5 @@ def _routes() -> list[BaseRoute]:
     for module in _ROUTERS:
         parent.include_router(module.router, prefix="/v1")
     parent.include_router(pages.router)
+    parent.include_router(account_pages.router)
     return parent.routes

@@ -1,5 +1,4 @@
-"""Pages for people: prices, bundles, the market, providers, receipts, documents. What needs an account is not
-here."""
+"""Pages for everybody: prices, bundles, the market, providers, receipts, documents."""
 
 from __future__ import annotations
 
@@ -17,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from marketplace.api import problems
 from marketplace.api.access import ServicesDep
+from marketplace.api.managed import COOKIE as COOKIE_OF_SESSION
 from marketplace.api.shares import share_of_address
 from marketplace.console import charts, documents
 from marketplace.console.assets import asset_at
@@ -39,14 +39,25 @@ _YEAR: Final = 365 * 86_400
 _OUTCOMES: Final = ("paid", "unsigned", "refused", "expired", "guilty")
 
 
+def inside(place: str) -> str:
+    """A path of this service to go on to; the first page for anything else."""
+    own = place.startswith("/") and place[1:2] not in ("/", "\\") and place.isprintable()
+    return place if own and place.isascii() else "/"
+
+
 def language_of(request: Request) -> Language:
     return chosen(request.cookies.get(COOKIE), request.headers.get("accept-language"))
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A document in the reader's language."""
-    path = request.url.path
-    document = render(template, language_of(request), path, **values)
+    services: Services = request.app.state.services
+    enter = (
+        None
+        if services.managed is None
+        else ("account" if COOKIE_OF_SESSION in request.cookies else "sign_in")
+    )
+    document = render(template, language_of(request), request.url.path, enter=enter, **values)
     return HTMLResponse(document, status_code=status, headers=dict(HEADERS))
 
 
@@ -55,7 +66,7 @@ def _error_page(request: Request, error: PrixfixeError) -> Response:
     return page(request, "error.html", told.status_code, error=error)
 
 
-class _Page(APIRoute):
+class Page(APIRoute):
     """Answers errors with a page."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -73,7 +84,7 @@ class _Page(APIRoute):
         return handle
 
 
-router = APIRouter(include_in_schema=False, route_class=_Page)
+router = APIRouter(include_in_schema=False, route_class=Page)
 
 
 def install(app: FastAPI) -> None:
@@ -108,8 +119,7 @@ async def language(request: Request, code: str, back: str = "/") -> Response:
     """Remember a language, and go back to where it was chosen: a path of this service and nowhere else."""
     if code not in LANGUAGES:
         raise InvalidInput(f"there is no language {code[:20]!r}", hint=f"choose from: {', '.join(LANGUAGES)}")
-    inside = back.startswith("/") and back[1:2] not in ("/", "\\") and back.isprintable()
-    answer = RedirectResponse(back if inside else "/", status_code=303)
+    answer = RedirectResponse(inside(back), status_code=303)
     answer.set_cookie(COOKIE, code, max_age=_YEAR, httponly=True, samesite="lax")
     return answer
 

@@ -56,7 +56,10 @@ _environment.globals["languages"] = tuple(LANGUAGES.values())
 _environment.filters |= {"moment": moment, "duration": duration, "count": count}
 
 
-def render(template: str, language: Language, path: str = "/", **values: Any) -> str:
-    """The document, or a fragment of one. path: of the page, to come back to when the language changes."""
+def render(
+    template: str, language: Language, path: str = "/", enter: str | None = None, **values: Any
+) -> str:
+    """The document, or a fragment of one. path: of the page, to come back to when the language changes.
+    enter: "sign_in" or "account", where there are accounts for people."""
     found = _environment.get_template(template)
-    return found.render(t=language.text, language=language, path=path, **values)
+    return found.render(t=language.text, language=language, path=path, enter=enter, **values)

@@ -1,0 +1,19 @@
+// The page is loaded anew, without its frame, whenever something happened to the job.
+"use strict";
+document.addEventListener("DOMContentLoaded", () => {
+  const shown = document.getElementById("job");
+  if (shown.dataset.over === "yes") return;
+  const events = new EventSource(shown.dataset.events);
+  let waiting = false;
+  const renew = async () => {
+    waiting = false;
+    const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+    const part = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("job");
+    if (!part) return;
+    shown.replaceChildren(...part.childNodes);
+    if (part.dataset.over === "yes") events.close();
+  };
+  // What comes close together is looked at once.
+  const soon = () => { if (!waiting) { waiting = true; setTimeout(renew, 200); } };
+  for (const kind of ["state", "progress", "end"]) events.addEventListener(kind, soon);
+});

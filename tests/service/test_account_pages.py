@@ -1,0 +1,167 @@
+"""The pages of a managed account: in by e-mail and password, nobody else's, and out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.service.test_console import PERSON, Seen
+from tests.support.accounts import PASSWORD, Person
+from tests.support.service import HOST, InProcess, World
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+class Browser:
+    """Keeps cookies, and fills forms in."""
+
+    def __init__(self, world: World) -> None:
+        self.http = httpx.Client(transport=InProcess(world.app), base_url=f"http://{HOST}", headers=PERSON)
+
+    def open(self, path: str, status: int = 200) -> Seen:
+        answer = self.http.get(path)
+        assert answer.status_code == status, answer.text
+        return Seen(answer.text)
+
+    def send(self, path: str, fields: dict[str, str], **headers: str) -> httpx.Response:
+        return self.http.post(path, data={"page": "1", **fields}, headers=headers)
+
+    def sign_up(self, email: str = "ada@example.com", **more: str) -> httpx.Response:
+        return self.send("/sign-up", {"email": email, "password": PASSWORD, **more})
+
+    def csrf(self) -> str:
+        fields = [values for tag, values in self.open("/account").tags if tag == "input"]
+        return next(str(values["value"]) for values in fields if values["name"] == "csrf")
+
+
+@pytest.fixture
+def browser(world: World) -> Iterator[Browser]:
+    made = Browser(world)
+    yield made
+    made.http.close()
+
+
+def test_signing_up_leads_to_the_account_and_out_again(world: World, browser: Browser) -> None:
+    assert "Sign in" in browser.open("/").text
+    answer = browser.sign_up(name="Ada & Co")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account")
+    seen = browser.open("/account")
+    for told in ("Ada & Co", "ada@example.com", "an owner", "$0.00", "Nothing was ordered yet."):
+        assert told in seen.text, told
+    assert "Your account" in browser.open("/").text
+    out = browser.send("/sign-out", {"csrf": browser.csrf()})
+    assert (out.status_code, out.headers["location"]) == (303, "/")
+    assert browser.http.get("/account").headers["location"] == "/sign-in?next=/account"
+
+
+def test_signing_in_goes_on_to_where_one_wanted_to_be_and_nowhere_else(
+    world: World, browser: Browser
+) -> None:
+    browser.sign_up()
+    known = {"email": "ada@example.com", "password": PASSWORD}
+    for place, leads in (("/account?cursor=1", "/account?cursor=1"), ("//elsewhere.example", "/")):
+        browser.http.cookies.clear()
+        answer = browser.send("/sign-in", {**known, "next": place})
+        assert (answer.status_code, answer.headers["location"]) == (303, leads)
+
+
+def test_a_wrong_password_and_an_unknown_address_are_told_in_the_same_words(
+    world: World, browser: Browser
+) -> None:
+    browser.sign_up()
+    browser.http.cookies.clear()
+    told = [
+        browser.send("/sign-in", {"email": email, "password": "wrong horse battery"})
+        for email in ("ada@example.com", "eve@example.com")
+    ]
+    assert {answer.status_code for answer in told} == {401}
+    texts = {answer.text.replace("ada@", "eve@") for answer in told}
+    assert len(texts) == 1
+    assert "wrong horse battery" not in texts.pop()
+    assert not browser.http.cookies
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"email": "ada@example.com"},
+        {"email": "no address", "password": PASSWORD},
+        {"email": EVIL, "password": PASSWORD},
+        {"email": "ada@example.com", "password": "short"},
+        {"email": "ada@example.com", "password": PASSWORD, "withdraw_to": "0x123"},
+    ],
+)
+def test_a_form_with_a_mistake_comes_back_with_it(
+    world: World, browser: Browser, fields: dict[str, str]
+) -> None:
+    answer = browser.send("/sign-up", fields)
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+    assert PASSWORD not in answer.text
+    assert "<img" not in answer.text
+    assert not browser.http.cookies
+
+
+def test_no_other_site_signs_anybody_in_up_or_out(world: World, browser: Browser) -> None:
+    for path in ("/sign-up", "/sign-in", "/sign-out"):
+        fields = {"email": "ada@example.com", "password": PASSWORD}
+        answer = browser.send(path, fields, **{"Sec-Fetch-Site": "cross-site"})
+        assert answer.status_code == 403
+        assert not browser.http.cookies
+    browser.sign_up()
+    for csrf in ({}, {"csrf": "0" * 64}):
+        assert browser.send("/sign-out", csrf).status_code == 403
+    assert browser.open("/account")
+
+
+def test_what_is_no_form_is_refused(world: World, browser: Browser) -> None:
+    for kind, body in (
+        ("application/json", b"{}"),
+        ("application/x-www-form-urlencoded", "email=é".encode()),
+        ("application/x-www-form-urlencoded", b"&".join(b"a=%d" % at for at in range(50))),
+    ):
+        answer = browser.http.post("/sign-in", content=body, headers={"Content-Type": kind})
+        assert answer.status_code == 422, body
+
+
+def test_a_job_is_shown_to_its_account_and_to_nobody_else(world: World, browser: Browser) -> None:
+    world.publish()
+    strangers = world.placed()
+    browser.sign_up()
+    for path in (f"/account/jobs/{strangers.id}", "/account/jobs/0x" + "0" * 64):
+        seen = browser.open(path, 404)
+        assert "$4.00" not in seen.text
+    answer = browser.send(f"/account/jobs/{strangers.id}/cancel", {"csrf": browser.csrf()})
+    assert answer.status_code == 404
+    assert browser.open("/account/jobs/nothing", 422)
+    browser.http.cookies.clear()
+    assert browser.http.get(f"/account/jobs/{strangers.id}").status_code == 303
+
+
+def test_ones_own_job_is_listed_shown_and_cancelled(world: World, browser: Browser) -> None:
+    world.publish()
+    browser.sign_up()
+    ada = Person(world, "ada@example.com")
+    account = ada.sign_in().account
+    world.chain.accounts[account] = world.chain.accounts[next(iter(world.chain.accounts))]
+    key = ada.key("read", "order")
+    content = b"a,b\n"
+    name = world.quote(content).manifest.inputs[0].sha256
+    assert world.http.put(f"/v1/blobs/{name}", content=content, headers=key).status_code in (200, 201)
+    request = {name: value for name, value in world.quote_request(content).items() if name != "customer"}
+    ordered = world.http.post(
+        "/v1/account/orders", json={"request": request}, headers={**key, "Idempotency-Key": "once"}
+    )
+    assert ordered.status_code == 201, ordered.text
+    job = ordered.json()["job"]["id"]
+    assert job[:10] in browser.open("/account").text
+    seen = browser.open(f"/account/jobs/{job}")
+    assert "waiting" in seen.text
+    assert "Cancel what has not begun" in seen.text
+    assert browser.send(f"/account/jobs/{job}/cancel", {}).status_code == 403
+    assert browser.send(f"/account/jobs/{job}/cancel", {"csrf": browser.csrf()}).status_code == 303
+    assert "money back" in browser.open(f"/account/jobs/{job}").text
+    ada.close()
