@@ -203,9 +203,13 @@ class Indexer(Duty):
     def _signatures(self, ended: Sequence[_Signed]) -> dict[LogPosition, list[str] | None]:
         """Who signed each settlement or refusal: as reported, else as its transaction carries it; None when
         unknown."""
+        found: dict[LogPosition, list[str] | None] = {}
+        for at in range(0, len(ended), _TOGETHER):
+            found |= self._signatures_of(ended[at : at + _TOGETHER])
+        return found
+
+    def _signatures_of(self, ended: Sequence[_Signed]) -> dict[LogPosition, list[str] | None]:
         ids = [_hex(event.deal) for event in ended]
-        if not ids:
-            return {}
         with self.store.read() as connection:
             rows = {row["id"]: row for row in connection.execute(_OPEN_DEALS, {"deals": ids}).mappings()}
             reported: dict[tuple[str, int], list[Any]] = {}

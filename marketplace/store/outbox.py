@@ -27,6 +27,7 @@ from prixfixe.protocol.typed_data import format_bytes32
 Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten", "challenge", "deposit", "withdraw"]
 
 IN_FLIGHT = ("pending", "sent")
+_TOGETHER: Final = 1000  # names asked for at once: a statement has only so many parameters
 # Made once: making a statement takes longer than running it. A range instead of LIKE uses the unique index on
 # every database.
 _LAST: Final = select(transactions).where(
@@ -270,7 +271,11 @@ def _newest(connection: Connection, call: Call, subjects: Iterable[str]) -> dict
     prefixes = {f"{call}:{subject}": subject for subject in subjects}
     found: dict[str, RowMapping] = {}
     purposes = [f"{prefix}:{number}" for prefix in prefixes for number in (1, 2)]
-    for row in connection.execute(_NAMED, {"purposes": purposes}).mappings() if purposes else ():
+    rows: list[RowMapping] = []
+    for at in range(0, len(purposes), _TOGETHER):
+        some = {"purposes": purposes[at : at + _TOGETHER]}
+        rows += connection.execute(_NAMED, some).mappings().all()
+    for row in rows:
         prefix, _, number = row["purpose"].rpartition(":")
         if number == "2":
             # ';' follows ':' in ASCII.
