@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from Crypto.Hash import keccak as _keccak
+import sha3  # type: ignore[import-untyped]
 
 _CHUNK_BYTES = 1 << 20
 
 
 def keccak256(data: bytes) -> bytes:
     """Keccak-256 as the EVM computes it (the padding before FIPS 202; not SHA3-256)."""
-    return _keccak.new(digest_bits=256, data=data).digest()
+    return bytes(sha3.keccak_256(data).digest())
 
 
 def sha256(data: bytes) -> bytes:
