@@ -20,8 +20,10 @@ from marketplace.workers import Workers
 from prixfixe.errors import Conflict, InvalidInput, Unavailable
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal, refusal_root
+from prixfixe.protocol.hashing import sha256
 from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.orders import order_from_json
+from prixfixe.protocol.outputs import lot_root
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.reports import LotReport, most_listing_bytes, most_report_bytes
 from prixfixe.protocol.signatures import parse_signature, require_signer
@@ -159,15 +161,17 @@ class Assignments:
             raise _bad(f"the result is about deal {format_bytes32(result.deal)}, not {row['deal']}")
         if len(told) != deal.count:
             raise _bad(f"the lot has {deal.count} tasks, and the report tells of {len(told)}")
-        _require_listings(deal, report)
+        digests = _listed(deal, report)
         paid = sum(deal.pays_for(task.status) for task in told)
         if result.done != paid:
             raise _bad(f"{paid} of these tasks are paid for, and {result.done} are signed as done")
-        if result.done and result.root != report.root:
-            raise _bad(
-                f"the root of these tasks is {format_bytes32(report.root)}, signed is "
-                f"{format_bytes32(result.root)}"
-            )
+        if result.done:
+            root = lot_root(zip((task.status for task in told), digests, strict=True))
+            if result.root != root:
+                raise _bad(
+                    f"the root of these tasks is {format_bytes32(root)}, signed is "
+                    f"{format_bytes32(result.root)}"
+                )
         if not result.done and result.root != refusal_root(row["due"]):
             raise Conflict(
                 f"a refusal carries the deal's due, {row['due']}, as its root",
@@ -178,14 +182,18 @@ class Assignments:
             )
 
 
-def _require_listings(deal: Deal, report: LotReport) -> None:
-    """What is not paid for delivers no outputs, and no list of outputs is longer than a report can hold."""
-    most = most_listing_bytes(deal.count)
+def _listed(deal: Deal, report: LotReport) -> list[bytes]:
+    """The digest of each task. What is not paid for delivers no outputs, and no list of outputs is longer
+    than a report can hold."""
+    most, digests = most_listing_bytes(deal.count), []
     for place, task in enumerate(report.tasks):
         if task.outputs.files and not (report.result.done and deal.pays_for(task.status)):
             raise _bad(f"the task at place {place} is not paid for, and brings outputs")
-        if len(task.outputs.to_bytes()) > most:
+        listing = task.outputs.to_bytes()
+        if len(listing) > most:
             raise _bad(f"the list of outputs of the task at place {place} has more than {most} bytes")
+        digests.append(sha256(listing))
+    return digests
 
 
 def _assignment(row: RowMapping, definition: dict[str, Any] | None, limit: int | None) -> wire.Assignment:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, model_validator
 
 from prixfixe.protocol.fields import Message, OutputManifestField, ResultField, Signature
-from prixfixe.protocol.outputs import lot_root
 from prixfixe.protocol.wire import Reason
 
 # Of a report's reasons and cage together: for the first task, and for each further one. An honest worker's
@@ -45,11 +44,6 @@ class LotReport(Message):
         if len(json.dumps([reasons, self.cage], allow_nan=False)) > most:
             raise ValueError(f"reasons and cage have more than {most} bytes of JSON")
         return self
-
-    @property
-    def root(self) -> bytes:
-        """The root over the tasks; what `result` says of it is the worker's claim."""
-        return lot_root((task.status, task.outputs.digest) for task in self.tasks)
 
     @property
     def reason(self) -> Reason | None:
