@@ -43,14 +43,14 @@ _AT_ONCE: Final = 2  # parts of one upload, which are in memory
 _READ_BYTES: Final = 4 << 20
 _DELETED_AT_ONCE: Final = 1000
 _CLIENT: Final[ClientConfig] = {
-    "connect_timeout": timedelta(seconds=5),
-    "timeout": timedelta(seconds=10),  # of one request
+    "connect_timeout": timedelta(seconds=10),
+    "timeout": timedelta(seconds=20),  # of one request
     "user_agent": "prixfixe",
 }
 _CARRYING: Final = timedelta(seconds=60)  # of a request with a part or a piece
 _RETRY: Final[RetryConfig] = {
     "max_retries": 3,
-    "retry_timeout": timedelta(seconds=15),
+    "retry_timeout": timedelta(seconds=30),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
