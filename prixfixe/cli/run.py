@@ -164,8 +164,7 @@ def run(
         with ThreadPoolExecutor(1, "chain-time") as other:
             now = other.submit(_chain_time, client)
             quote = client.quote(
-                bundle,
-                version=listing.version,
+                listing,
                 parameters=order.parameters,
                 inputs=[file for file, _ in order.inputs],
                 units=order.units,

@@ -111,7 +111,7 @@ class AsyncClient:
 
     async def quote(
         self,
-        bundle: str,
+        bundle: str | wire.BundleListing,
         *,
         parameters: Mapping[str, Any],
         inputs: Sequence[InputFile | Path | str],
@@ -119,8 +119,9 @@ class AsyncClient:
         version: str | None = None,
         replicas: int | None = None,
     ) -> wire.Quote:
-        """A signed price. units: what preflight counted, in the bundle's unit. replicas: how many providers
-        run it, of the numbers that the bundle sells; its usual one when None."""
+        """A signed price. bundle: its name, or its listing, which is not asked for again. units: what
+        preflight counted, in the bundle's unit. replicas: how many providers run it, of the numbers that the
+        bundle sells; its usual one when None."""
         return await self.run(
             self.operations.quote(
                 bundle,

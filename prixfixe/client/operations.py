@@ -84,7 +84,7 @@ class Operations(Again, Prices, Books, ManagedAccount):
 
     def quote(
         self,
-        bundle: str,
+        bundle: str | wire.BundleListing,
         *,
         parameters: Mapping[str, Any],
         inputs: Sequence[InputFile | Path | str],
@@ -93,15 +93,15 @@ class Operations(Again, Prices, Books, ManagedAccount):
         replicas: int | None = None,
     ) -> Operation[wire.Quote]:
         """A signed price for exactly this, checked. Inputs given as paths are remembered, and sent by
-        `buy`."""
+        `buy`. bundle: a listing is not asked for again."""
         market = yield from self.market()
-        listing = yield from self.bundle(bundle, version)
+        listing = (yield from self.bundle(bundle, version)) if isinstance(bundle, str) else bundle
         definition = parse_definition(listing.definition)
         named = yield Work(lambda: [named_input(given) for given in inputs])
         customer = yield from self.address()
         request = wire.QuoteRequest(
             customer=customer,
-            bundle=bundle,
+            bundle=listing.id,
             version=listing.version,
             parameters=definition.validate_parameters(parameters),
             inputs=tuple(file for file, _ in named),

@@ -128,6 +128,12 @@ def test_an_offer_that_ended_meanwhile_buys_nothing(client: Client, world: World
     assert client.jobs() == ()
 
 
+def test_a_listing_is_quoted_as_its_bundle_is(client: Client, table: Path) -> None:
+    listing = client.bundle("echo")
+    quote = client.quote(listing, parameters={"word": "hello"}, inputs=(table,), units=50)
+    assert (quote.manifest, quote.offer) == (quoted(client, table).manifest, quoted(client, table).offer)
+
+
 def test_wrong_parameters_and_too_many_units_are_refused_before_the_price(
     client: Client, table: Path
 ) -> None:
