@@ -137,6 +137,8 @@ class Attempt:
         waits for a deadline because of a worker that knows better."""
         try:
             self._until = time.monotonic() + self._check()
+            # Beside everything that is made for them: it takes as long as they do.
+            self.room.pool.submit(self._fetch_inputs)
             self.room.images.ensure(self.assignment.manifest.image, self.assignment.image_archive)
             self._secrets = self.room.secrets.fetch(
                 self.room.client, self.assignment, self.room.signer.address, self._until, self._is_stopped
@@ -172,6 +174,14 @@ class Attempt:
                 f"deal {assignment.deal_id} is not open on chain (its lot's word is 0x{found.hex()})"
             )
         return self._time_left()
+
+    def _fetch_inputs(self) -> None:
+        """Bring the inputs that are not here. What goes wrong is met again, and told, where they are used."""
+        with suppress(PrixfixeError):
+            for wanted in self.assignment.manifest.inputs:
+                if self._is_stopped():
+                    return
+                self.room.inputs.fetch(wanted.sha256, wanted.size, patient=False)
 
     def _time_left(self) -> float:
         """Wall-clock seconds until the deal's deadline, after which the contract pays nobody, less what

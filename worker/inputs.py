@@ -12,7 +12,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final
@@ -54,15 +54,16 @@ class InputCache:
                     raise
                 # forgotten meanwhile, to make room for another
 
-    def fetch(self, sha256: str, size: int | None, most: int | None = None) -> Path:
+    def fetch(self, sha256: str, size: int | None, most: int | None = None, *, patient: bool = True) -> Path:
         """The cached file of a digest, downloaded when it is not there. size: what it must have, when
-        known; else `most` is what it may have, so that no service fills the disk."""
+        known; else `most` is what it may have, so that no service fills the disk. patient: what fails is
+        tried again."""
         with self._one_at_a_time(sha256):
             cached = self._folder / sha256
             if cached.exists() and (size is None or cached.stat().st_size == size):
                 return cached
             part = self._folder / f"{sha256}.part"
-            self._download_patiently(sha256, size, most, part)
+            self._download_patiently(sha256, size, most, part, _PAUSES if patient else ())
             part.chmod(0o444)
             part.replace(cached)
             return cached
@@ -94,8 +95,10 @@ class InputCache:
                 entry.unlink(missing_ok=True)
                 total -= size
 
-    def _download_patiently(self, sha256: str, size: int | None, most: int | None, part: Path) -> None:
-        for pause in (*_PAUSES, None):
+    def _download_patiently(
+        self, sha256: str, size: int | None, most: int | None, part: Path, pauses: Sequence[float]
+    ) -> None:
+        for pause in (*pauses, None):
             try:
                 self._download(sha256, size, most, part)
                 return

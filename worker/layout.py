@@ -30,14 +30,26 @@ def lay_out(
     go_on: Callable[[], None] = lambda: None,
 ) -> None:
     """Make `folder/job` of task `index`. go_on: called between inputs; raises to give up."""
+    lay_out_empty(folder, manifest, index=index, limit_units=limit_units)
+    place_inputs(folder, manifest, inputs, go_on)
+
+
+def place_inputs(
+    folder: Path, manifest: JobManifest, inputs: InputCache, go_on: Callable[[], None] = lambda: None
+) -> None:
+    """Put the inputs into a folder that was laid out without them."""
+    for wanted in manifest.inputs:
+        go_on()
+        inputs.place(wanted, folder / "job" / "inputs" / wanted.name)
+
+
+def lay_out_empty(folder: Path, manifest: JobManifest, *, index: int, limit_units: int | None) -> None:
+    """Make `folder/job` of task `index` without its inputs."""
     shutil.rmtree(folder, ignore_errors=True)
     place = folder / "job"
     into = place / "inputs"
     into.mkdir(parents=True)
     (place / "outputs").mkdir()  # where the disk is seen
-    for wanted in manifest.inputs:
-        go_on()
-        inputs.place(wanted, into / wanted.name)
     task = {"index": index, "count": manifest.tasks, "limit_units": limit_units}
     for name, content in (
         ("parameters.json", canonical_json(manifest.parameters)),

@@ -25,7 +25,7 @@ from worker.client import Stopped
 from worker.containers import ContainerState, ImageMissing, Run, container_name
 from worker.isolation import runtime_of
 from worker.journal import TaskRow
-from worker.layout import cage_of, lay_out
+from worker.layout import cage_of, lay_out_empty, place_inputs
 from worker.logs import HeldLog, LogSender, Piece
 from worker.outputs import OutputLimits, OutputRefused
 from worker.room import Abandoned, Room
@@ -142,19 +142,24 @@ class Task:
 
     def _begin(self, sender: LogSender) -> Ended:
         self._disk = self.room.hands.take(self._disk_mib)
-        lay_out(
-            self.folder,
-            self._manifest,
-            self.room.inputs,
-            index=self.index,
-            limit_units=self.assignment.limit_units,
-            go_on=self._raise_if_stopped,
-        )
+        lay_out_empty(self.folder, self._manifest, index=self.index, limit_units=self.assignment.limit_units)
         cage = self._cage_on(self._disk)
+        if self._disk.carried is not None:  # what is carried to another machine must be here first
+            self._place_inputs()
         container = self._create(cage)
+        if self._disk.carried is None:
+            # Not before: they arrive while the engine makes the container.
+            try:
+                self._place_inputs()
+            except BaseException:
+                self.room.hands.remove(container)  # no journal names it
+                raise
         self.room.journal.running(self.assignment.attempt, self.index, container, self._disk.folder)
         self._begun = True
         return self._finish(self._run(container, cage, self._disk, sender, again=False), sender)
+
+    def _place_inputs(self) -> None:
+        place_inputs(self.folder, self._manifest, self.room.inputs, self._raise_if_stopped)
 
     def _follow(self, state: ContainerState, sender: LogSender) -> Ended:
         assert self._disk is not None

@@ -183,7 +183,7 @@ class TestARefusal:
         reason = self.refused(stage, "ln -s /etc/shadow /job/outputs/result.csv", 4)
         assert "symbolic link" in reason.message
 
-    def test_an_input_that_the_service_sends_wrong(self, stage: Stage) -> None:
+    def test_an_input_that_the_service_sends_wrong(self, stage: Stage, engine: Engine) -> None:
         with stage.worker():
             bought = stage.buy("true", data=b"right")
             stage.service.blobs[bought.manifest.inputs[0].sha256] = b"wrong"
@@ -194,6 +194,8 @@ class TestARefusal:
         assert report.status == 6
         assert report.reason is not None
         assert report.reason.code == "blob-mismatch"
+        mine = installation(stage.settings.data)
+        assert engine.labelled("prixfixe.worker", mine) == {}, "its container was made meanwhile"
 
     def test_an_image_that_is_nowhere(self, stage: Stage) -> None:
         stage.image = "sha256:" + "ab" * 32
