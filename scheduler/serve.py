@@ -44,7 +44,7 @@ from prixfixe.metrics import serving
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Market, PolicyNumbers
 from prixfixe.seeds import load_seed
-from scheduler import checks
+from scheduler import checks, heap
 from scheduler.archivist import Archivist
 from scheduler.auctioneer import Auctioneer
 from scheduler.cleaner import Cleaner
@@ -109,6 +109,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     began = time.monotonic()
     if not (options.duties or options.api):
         raise ConfigurationError("without API and without duties there is nothing to do")
+    closing.enter_context(heap.trimmed())
     # The port is not known yet, and no matter here.
     shared = _settings(options, options.port).is_shared
     closing.enter_context(checks.lock_folder(options.data, shared=shared))
