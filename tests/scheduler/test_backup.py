@@ -18,8 +18,9 @@ from prixfixe.errors import Conflict, InvalidInput
 from prixfixe.protocol.hashing import sha256_hex
 from scheduler.backup import back_up, restore
 from scheduler.commands import admin
-from tests.support.market import PRICE
-from tests.support.postgres import chosen
+from scheduler.comparing import facts
+from tests.support.market import PRICE, LocalMarket
+from tests.support.postgres import PostgresServer, choosing, chosen
 from tests.support.s3 import Bucket
 from tests.support.scheduling import Service
 
@@ -80,6 +81,36 @@ def test_a_restored_backup_serves_on(service: Service, tmp_path: Path) -> None:
         assert (ended["state"], ended["charged"]) == ("settled", PRICE.units)
     finally:
         after.close()
+
+
+def test_a_dump_of_postgresql_and_the_folder_are_a_service_again(
+    market: LocalMarket, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    with choosing(postgres_server):
+        before = Service(market, old)
+        before.list_offer()
+        waiting, kept = before.order(), _put(before, b"a table")
+        with before.store.read() as connection:
+            known = facts(connection)
+        dump = postgres_server.dump(str((old / "prixfixe.db").absolute()))
+        before.close()
+        shutil.copytree(old, new)
+        postgres_server.restore(dump, str((new / "prixfixe.db").absolute()))
+
+        after = Service(market, new)
+        try:
+            after.store.migrate()  # as a service does that starts on it
+            with after.store.read() as connection:
+                assert facts(connection) == known
+            assert after.blobs.open(kept, market.customer.address).read() == b"a table"
+            worker = after.ready_worker()
+            after.step()
+            after.report(worker)
+            after.step()
+            assert after.job(waiting)["state"] == "settled"
+        finally:
+            after.close()
 
 
 def test_what_was_deleted_since_an_earlier_backup_does_not_come_back(

@@ -109,6 +109,23 @@ class PostgresServer:
         self._create(name, "template0")
         return self.url(name)
 
+    def dump(self, name: str) -> Path:
+        """What pg_dump makes of the database that is this name's."""
+        file = self.folder / f"{self._taken[name]}.dump"
+        self._run("pg_dump", "--format=custom", *self._where, f"--file={file}", self._taken[name])
+        return file
+
+    def restore(self, file: Path, name: str) -> None:
+        """A new database by pg_restore, which is this name's from now on."""
+        database = f"restored_{file.stem}"
+        self._create(database, "template0")
+        self._run("pg_restore", "--exit-on-error", *self._where, f"--dbname={database}", str(file))
+        self._taken[name] = database
+
+    @property
+    def _where(self) -> tuple[str, ...]:
+        return (f"--host={self.folder}", "--username=prixfixe")
+
     def drop(self, name: str) -> None:
         """Take away what `empty_database` made."""
         with self._connect() as connection:
