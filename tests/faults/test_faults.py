@@ -24,11 +24,12 @@ from prixfixe.protocol.money import Money
 from scheduler.restoring import run as rebuild
 from tests.faults import sellers
 from tests.faults.accounting import check_money, stuck, unfinished
-from tests.faults.company import Company, free_port
+from tests.faults.company import Company
 from tests.faults.customers import Customer, Front, publish
 from tests.faults.line import Line
 from tests.faults.troubles import Place, Trouble, plan
 from tests.support.market import LocalMarket, deploy_local_market
+from tests.support.ports import lasting_port
 from tests.support.postgres import PostgresServer, require_programs, running_postgres
 from tests.support.scheduling import until
 
@@ -120,7 +121,7 @@ def hire(company: Company, market: LocalMarket, line: Line, database: str, folde
     """Two API processes, two schedulers, two of workers; the addresses of the first."""
     manifest = folder / "deployment.json"
     market.deployment.save(manifest)
-    ports = [free_port(), free_port()]
+    ports = [lasting_port(), lasting_port()]
     domains = [word for port in ports for word in ("--domain", f"127.0.0.1:{port}")]
     serve = ["-m", "prixfixe", "serve", "--data", str(folder / "data"), "--rpc", line.url, "--key", "dev:2"]
     serve += ["--deployment", str(manifest), "--database", database, *domains]

@@ -23,6 +23,7 @@ from prixfixe.devnet.state import DevnetState, Folder, require
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Job, Quote
+from tests.support.ports import lasting_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = ROOT / "tests" / "support" / "bundles" / "probe"
@@ -224,7 +225,8 @@ def running_devnet(
         arguments += ["--bundle", str(bundle)]
     if not bundles:
         arguments += ["--no-bundles"]
-    started = devnet.types(*arguments, *options, "--port", "0", "--chain-port", "0", "--detach", "--json")
+    ports = ("--port", str(lasting_port()), "--chain-port", str(lasting_port()))
+    started = devnet.types(*arguments, *options, *ports, "--detach", "--json")
     json.loads(started.stdout.splitlines()[-1])
     try:
         yield devnet
