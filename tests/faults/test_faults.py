@@ -216,7 +216,8 @@ def job_ends(store: Store) -> dict[str, int]:
 
 def is_as_rebuilt(place: Place, market: LocalMarket, database: str) -> bool:
     """Whether the chain and the archive alone give the same tables. The archive follows a moment later."""
-    found = rebuild(place.data, database, market.chain.url, market.deployment.market, None, write=False)
+    chain, contract = market.chain.url, market.deployment.market
+    found = rebuild(place.data, database, None, chain, contract, None, write=False)
     if not found.is_whole:
         print(found.to_text())
     return found.is_whole
