@@ -27,9 +27,10 @@ from prixfixe.protocol.product import Product
 from prixfixe.protocol.quotes import order_of
 from prixfixe.protocol.reports import LotReport, TaskReport
 from tests.faults.accounting import check_money, unfinished
-from tests.faults.company import ROOT, free_port
+from tests.faults.company import ROOT
 from tests.faults.customers import Front
 from tests.support.market import LocalMarket
+from tests.support.ports import lasting_port
 from worker.client import ServiceClient
 
 PRODUCT: Final = Product(1000, 1024, max_seconds=3600)  # no deadline ends on a slow machine
@@ -48,7 +49,7 @@ class Processes:
         self.market = market
         manifest = folder / "deployment.json"
         market.deployment.save(manifest)
-        port = free_port()
+        port = lasting_port()
         self.url = f"http://127.0.0.1:{port}"
         self._serve = ["-m", "prixfixe", "serve", "--data", str(folder / "data"), "--rpc", market.chain.url]
         self._serve += ["--deployment", str(manifest), "--key", "dev:2", "--heartbeat", str(PATIENCE)]
