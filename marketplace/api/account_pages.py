@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from marketplace.accounts.people import Session
 from marketplace.api.access import JobId, ServicesDep
 from marketplace.api.accounts import count_passwords
 from marketplace.api.managed import COOKIE, forget_session, keep_session, require_csrf, require_managed
-from marketplace.api.pages import Page, inside, page
+from marketplace.api.pages import Page, form_of, inside, page
 from marketplace.services import Services
 from prixfixe.errors import Forbidden, InvalidInput, PrixfixeError, Unauthorized
 from prixfixe.protocol import accounts as wire
@@ -25,7 +25,6 @@ from prixfixe.protocol import accounts as wire
 router = APIRouter(include_in_schema=False, route_class=Page)
 
 _JOBS: Final = 50
-_MOST_FIELDS: Final = 20
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -33,13 +32,7 @@ async def _form(request: Request) -> dict[str, str]:
     # Where there is no session yet, a form of another site could sign somebody in as somebody else.
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Forbidden("the form was sent by another site", code="other-site", hint="open the page here")
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        raise InvalidInput("this is no form", code="invalid-request")
-    try:
-        fields = parse_qs((await request.body()).decode("ascii"), max_num_fields=_MOST_FIELDS)
-    except ValueError as error:
-        raise InvalidInput("this is no form", code="invalid-request") from error
-    return {name: values[0] for name, values in fields.items()}
+    return await form_of(request)
 
 
 Form = Annotated[dict[str, str], Depends(_form)]

@@ -35,6 +35,7 @@ _LEVELS: Final = 200
 _TRADES: Final = 300
 _SHOWN: Final = 20
 _DAYS: Final = 30
+_MOST_FIELDS: Final = 20
 _YEAR: Final = 365 * 86_400
 _OUTCOMES: Final = ("paid", "unsigned", "refused", "expired", "guilty")
 
@@ -47,6 +48,21 @@ def inside(place: str) -> str:
 
 def language_of(request: Request) -> Language:
     return chosen(request.cookies.get(COOKIE), request.headers.get("accept-language"))
+
+
+def is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form, the first of each name; InvalidInput for what is none."""
+    if not is_form(request):
+        raise InvalidInput("this is no form", code="invalid-request")
+    try:
+        fields = parse_qs((await request.body()).decode("ascii"), max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise InvalidInput("this is no form", code="invalid-request") from error
+    return {name: values[0] for name, values in fields.items()}
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -265,11 +281,10 @@ def receipts(request: Request) -> Response:
 @router.post("/receipts", dependencies=[share_of_address("quotes")])
 async def check_receipt(request: Request, services: ServicesDep) -> Response:
     """Check one: JSON as it was issued, or a form with its text."""
-    body = await request.body()
-    text = body
-    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        text = parse_qs(body.decode("ascii", "replace"), max_num_fields=4).get("receipt", [""])[0].encode()
-    shown = text.decode("utf-8", "replace") if text is not body else ""
+    text, shown = await request.body(), ""
+    if is_form(request):
+        shown = (await form_of(request)).get("receipt", "")
+        text = shown.encode("utf-8", "replace")
     market = services.market
     try:
         receipt = await run_in_threadpool(parse_receipt, text.strip())

@@ -146,8 +146,12 @@ def _check_papers(checks: Checks, receipt: Receipt, domain: Domain, operator: st
     with checks.check("terms", "the order says what the quote said"):
         differing = not_as_quoted(order, quote, domain.verifying_contract)
         require(not differing, "; ".join(differing))
-    with checks.check("definition", "the bundle's definition and image are those that the offer names"):
-        _require_definition(receipt)
+    # Reading a schema takes long when somebody made it to: the operator's signatures come first.
+    if any(each.ok is False for each in checks.done if each.name in ("seal", "quote")):
+        checks.skip("definition", "not read: who sold it did not sign this receipt or its quote")
+    else:
+        with checks.check("definition", "the bundle's definition and image are those that the offer names"):
+            _require_definition(receipt)
 
 
 def _require_definition(receipt: Receipt) -> None:

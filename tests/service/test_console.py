@@ -3,6 +3,7 @@ markup."""
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from marketplace.console import charts, documents
 from marketplace.console.assets import ASSETS
 from marketplace.console.languages import ENGLISH, LANGUAGES, chosen, placeholders
 from marketplace.console.rendering import render
+from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.prices import Trade
 from tests.service.test_trades import CODE, PRODUCT, address, index, paid
 from tests.support.service import CUSTOMER, PROVIDER, WORKER, World, manifest_of, settle_on_chain, success
@@ -248,6 +250,28 @@ def test_a_receipt_is_checked_and_an_altered_one_is_refused(world: World, receip
         refused: httpx.Response = world.http.post("/receipts", content=body)
         assert refused.status_code in (200, 422), refused.text
         assert "Every check that was made holds." not in refused.text
+
+
+def test_nothing_of_a_receipt_that_the_operator_did_not_sign_is_read_at_length(
+    world: World, receipt: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schema can be made so that reading it takes minutes."""
+    read: list[object] = []
+    monkeypatch.setattr("prixfixe.protocol.bundle.check_schema", read.append)
+    made = receipt.replace(b'"signature":"0x', b'"signature":"0x1')
+    forged = json.loads(receipt)
+    forged["signature"] = "0x" + "11" * 65
+    for body in (canonical_json(forged), made):
+        answer = world.http.post("/receipts", content=body)
+        assert "Every check that was made holds." not in answer.text
+    assert read == []
+    world.http.post("/receipts", content=receipt)
+    assert read
+
+
+def test_a_form_with_more_fields_than_a_page_has_is_refused(world: World) -> None:
+    answer = world.http.post("/receipts", data={str(at): "1" for at in range(50)}, headers=PERSON)
+    assert answer.status_code == 422
 
 
 def test_documents_are_pages_and_their_links_lead_somewhere(world: World) -> None:
