@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from marketplace.auctions import promised_of, purses_of
@@ -26,6 +26,7 @@ from prixfixe.protocol.wire import Reason
 from scheduler.duty import Duty
 
 _LOTS_A_ROUND: Final = 500
+_FURTHER_SECONDS: Final = 0.1  # before the next part of a long queue is looked at, while nothing matches
 _WAITING_SECONDS: Final = 0.5  # heartbeats, cool-downs and back-offs end without a notification
 _IDLE_SECONDS: Final = 30.0
 _NEWCOMER_SECONDS: Final = 30.0  # for another worker to come, once a lot failed on all that there are
@@ -51,11 +52,12 @@ class Matcher(Duty):
         self._newcomers: Final = newcomers
         self._chain: Final = chain
         self._terms: Final = terms
+        self._reached: _Place | None = None
 
     def run_once(self) -> float:
         now = time.time()
         with self.store.read() as connection:
-            waiting = _free_lots(connection, now)
+            waiting = self._free_lots(connection, now)
             if not waiting:
                 return _WAITING_SECONDS if _any_free_lot(connection) else _IDLE_SECONDS
             resting = resting_asks(connection, {bytes.fromhex(row["product"][2:]) for row in waiting})
@@ -81,7 +83,21 @@ class Matcher(Duty):
         self._store(matched, resting.rows, waiting)
         since = {(row["job"], row["lot"]): tried.last for row, tried in zip(waiting, past, strict=True)}
         self._give_up([lot for lot in matched.spent if since[lot.job, lot.lot] + _NEWCOMER_SECONDS < now])
+        if self._reached is not None:
+            return 0.0 if matched.pairs else _FURTHER_SECONDS
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
+
+    def _free_lots(self, connection: Connection, now: float) -> Sequence[RowMapping]:
+        """The oldest, and behind them another part of the queue each time: else an order of many lots that
+        nobody takes would keep out all that came later."""
+        part = _LOTS_A_ROUND // 2
+        oldest = _free_lots(connection, now, _Place(0, -1), part)
+        further: Sequence[RowMapping] = ()
+        if len(oldest) == part:
+            first = _place(oldest[-1])
+            further = _free_lots(connection, now, max(first, self._reached or first), part)
+        self._reached = _place(further[-1]) if len(further) == part else None
+        return [*oldest, *further]
 
     def _store(self, matched: Round, resting: Sequence[RowMapping], waiting: Sequence[RowMapping]) -> None:
         said = {(row["job"], row["lot"]): row["waiting_reason"] for row in waiting}
@@ -145,14 +161,27 @@ def _seed(connection: Connection) -> bytes:
     return b"" if newest is None else bytes.fromhex(newest[2:])
 
 
-def _free_lots(connection: Connection, now: float) -> Sequence[RowMapping]:
+class _Place(NamedTuple):
+    """Where a lot stands in the queue."""
+
+    number: int
+    lot: int
+
+
+def _place(row: RowMapping) -> _Place:
+    return _Place(row["number"], row["lot"])
+
+
+def _free_lots(connection: Connection, now: float, after: _Place, most: int) -> Sequence[RowMapping]:
     return (
         connection.execute(
-            select(*COLUMNS, lots.c.tries, lots.c.waiting_reason)
+            select(*COLUMNS, jobs.c.number, lots.c.tries, lots.c.waiting_reason)
             .select_from(SOURCE)
             .where(lots.c.state == "free", lots.c.not_before <= now, jobs.c.kind != "auction")
+            # The first says the same as the second, of one table, so that its index is used.
+            .where(jobs.c.number >= after.number, tuple_(jobs.c.number, lots.c.lot) > after)
             .order_by(jobs.c.number, lots.c.lot)
-            .limit(_LOTS_A_ROUND)
+            .limit(most)
         )
         .mappings()
         .all()

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
-import sha3  # type: ignore[import-untyped]
+try:
+    from sha3 import keccak_256  # type: ignore[import-untyped]
+except ImportError:  # it is made for Linux only; this one is five times slower
+
+    def keccak_256(data: bytes) -> Any:
+        from Crypto.Hash import keccak
+
+        return keccak.new(digest_bits=256, data=data)
+
 
 _CHUNK_BYTES = 1 << 20
 
 
 def keccak256(data: bytes) -> bytes:
     """Keccak-256 as the EVM computes it (the padding before FIPS 202; not SHA3-256)."""
-    return bytes(sha3.keccak_256(data).digest())
+    return bytes(keccak_256(data).digest())
 
 
 def sha256(data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prixfixe.errors import InvalidInput
+from prixfixe.protocol import hashing
 from prixfixe.protocol.canonical import canonical_digest, canonical_json, parse_canonical
 from prixfixe.protocol.hashing import keccak256, sha256
 
@@ -81,3 +83,17 @@ def test_the_hashes_are_the_published_ones() -> None:
     assert sha256(b"abc").hex().startswith("ba7816bf8f01cfea")
     assert keccak256(b"").hex().startswith("c5d2460186f7233c")
     assert canonical_digest({}) == sha256(b"{}")
+
+
+def test_where_the_fast_keccak_is_missing_another_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its wheels are for Linux."""
+    data = [b"", b"abc", bytes(range(256)) * 9]
+    fast = [hashing.keccak256(each) for each in data]
+    assert fast[0].hex() == "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
+    spec = importlib.util.spec_from_file_location("slow_hashing", hashing.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    slow = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "sha3", None)
+    spec.loader.exec_module(slow)
+    assert [slow.keccak256(each) for each in data] == fast

@@ -23,10 +23,13 @@ class Counting(Duty):
     def __init__(self, store: Store, error: Exception | None = None) -> None:
         super().__init__(store)
         self.runs = 0
+        self.third = threading.Event()
         self.error = error
 
     def run_once(self) -> float:
         self.runs += 1
+        if self.runs == 3:
+            self.third.set()
         if self.error is not None:
             raise self.error
         return 60.0
@@ -76,8 +79,18 @@ def test_what_wakes_a_duty_again_and_again_is_done_in_one_run(store: Store) -> N
     until(lambda: duty.runs == 2, "the run after a rest, which waits for nothing")
     for _ in range(3):
         store.wake("work")
-    assert duty.runs == 2, "they wait for one another"
+    assert not duty.third.wait(0.3), "they wait for one another"
     assert stop_all([duty], 5.0) == [], "a stop does not"
+
+
+def test_what_woke_a_duty_too_soon_is_done_when_its_time_has_come(store: Store) -> None:
+    duty = Counting(store)
+    duty.spacing_seconds = 0.2
+    duty.start()
+    for runs in (1, 2, 3):
+        until(lambda runs=runs: duty.runs >= runs, f"run {runs}")
+        store.wake("work")
+    assert stop_all([duty], 5.0) == []
 
 
 def test_a_duty_that_fails_says_why_and_works_again_by_itself(

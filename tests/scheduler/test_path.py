@@ -8,13 +8,16 @@ import pytest
 from sqlalchemy import event
 
 from marketplace.store import transitions
-from marketplace.store.tables import chain_events, deals, job_events, workers
+from marketplace.store.tables import chain_events, deals, job_events, lots, workers
 from prixfixe.market.rules import UNPAID
+from prixfixe.protocol.product import Product
 from prixfixe.protocol.wire import Reason
 from tests.support.market import OFFER, PAY, PRICE
 from tests.support.scheduling import Service, until
 
 pytestmark = pytest.mark.chain
+
+OTHER = Product.read("cpu-8x8/1h")  # which nobody offers
 
 
 def test_an_order_is_matched_paid_run_settled_and_charged_its_price(service: Service) -> None:
@@ -127,6 +130,31 @@ def test_a_lot_that_nobody_can_take_says_why(service: Service) -> None:
 
     assert service.lot(job)["waiting_reason"] == "1 ask: 1 heartbeat lost"
     assert service.job(job)["stage"] == "waiting for a worker: 1 ask: 1 heartbeat lost"
+
+
+def test_an_order_of_many_lots_that_nobody_takes_keeps_nobody_out(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.matcher._LOTS_A_ROUND", 4)
+    service.ready_worker(slots=8)
+    unsold = transitions.OrderTerms("bundle", OTHER.to_bytes())
+    stuck = service.order(tasks=9, nonce=1, terms=unsold)
+    later = [service.order(nonce=2), service.order(nonce=3)]
+    for _ in range(9):
+        service.matcher.run_once()
+    assert [service.lot(job)["state"] for job in later] == ["matching", "matching"]
+    assert {row["state"] for row in service.rows(lots) if row["job"] == stuck} == {"free"}
+
+
+def test_as_many_lots_as_a_round_has_room_for_are_not_the_last_that_are_matched(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.matcher._LOTS_A_ROUND", 4)
+    service.ready_worker(slots=8)
+    job = service.order(tasks=5)
+    pauses = [service.matcher.run_once() for _ in range(2)]
+    assert pauses[0] == 0.0
+    assert {row["state"] for row in service.rows(lots) if row["job"] == job} == {"matching"}
 
 
 @pytest.mark.parametrize("kind", ["flat", "bundle"])
