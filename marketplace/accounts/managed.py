@@ -75,7 +75,7 @@ class Managed:
         delay = market.settings.withdrawal_delay_seconds
         return Managed(
             store=store,
-            people=People(store, seed, market.settings.session_seconds, passwords, clock),
+            people=People(store, market.chain, seed, market.settings.session_seconds, passwords, clock),
             keys=ApiKeys(store, clock),
             teams=Teams(store, clock),
             spending=spending,

@@ -13,6 +13,8 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.identity import SCOPES, Identity, digest_of, new_id, new_token
 from marketplace.accounts.passwords import Passwords
+from marketplace.accounts.traces import has_past
+from marketplace.chain import ChainReader
 from marketplace.store.account_tables import accounts, members, people, person_sessions
 from marketplace.store.database import Store
 from prixfixe.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable
@@ -38,19 +40,22 @@ class People:
     def __init__(
         self,
         store: Store,
+        chain: ChainReader,
         seed: Seed,
         seconds: int,
         passwords: Passwords | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._chain = chain
         self._seed = seed
         self._seconds = seconds
         self._passwords = passwords or Passwords()
         self._clock = clock
 
     def sign_up(self, request: wire.SignUp) -> Session:
-        """A new person, owner of a new account, signed in. Conflict when the e-mail address has one."""
+        """A new person, owner of a new account, signed in. Conflict when the e-mail address has one,
+        Unavailable, with nothing stored, when the chain does not tell that the account is new to it."""
         now = int(self._clock())
         person: dict[str, Any] = {
             "id": new_id(),
@@ -60,11 +65,11 @@ class People:
         }
         for _ in range(_TRIES):
             with self._store.read() as connection:
-                number = _next_number(connection)
-            # Outside of the transaction: an external signer takes its time.
-            address = self._seed.signer(number).address
+                newest = _newest_number(connection)
+            # Outside of the transaction: an external signer and the chain take their time.
+            number, address = self._unused(newest)
             with self._store.write() as connection:
-                if _next_number(connection) != number:
+                if _newest_number(connection) != newest:
                     continue  # another one was quicker
                 if _person(connection, request.email) is not None:
                     raise Conflict(
@@ -149,6 +154,14 @@ class People:
             row = self._session(connection, token)
             return _signed_in(connection, row, token)
 
+    def _unused(self, newest: int) -> tuple[int, str]:
+        """The first number after `newest` whose key nobody had, and its address. The table may have
+        forgotten accounts (an older backup was restored): whose key has a past is not given to another."""
+        number = newest + 1
+        while has_past(self._store, self._chain, address := self._seed.signer(number).address):
+            number += 1
+        return number, address
+
     def _session(self, connection: Connection, token: str) -> RowMapping:
         """With the person and its role; who is no member any more has no session."""
         now = int(self._clock())
@@ -219,10 +232,10 @@ def _signed_in(connection: Connection, row: RowMapping, token: str) -> wire.Sign
     )
 
 
-def _next_number(connection: Connection) -> int:
-    """Accounts are never deleted, so that no number, and no key, is used twice."""
+def _newest_number(connection: Connection) -> int:
+    """0 before the first. Accounts are never deleted, so that no number is used twice."""
     newest = select(func.coalesce(func.max(accounts.c.number), 0))
-    return int(connection.execute(newest).scalar_one()) + 1
+    return int(connection.execute(newest).scalar_one())
 
 
 def _person(connection: Connection, email: str) -> RowMapping | None:

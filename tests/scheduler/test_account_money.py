@@ -60,9 +60,10 @@ class Desk:
         self.service = service
 
     def opened(self) -> Desk:
-        people = People(self.service.store, SEED, 3600, quick_passwords())
-        people.sign_up(SignUp(email="ada@example.com", password="correct horse", withdraw_to=PURSE))
         client = self.service.client
+        reader = MarketReader(client.rpc, client.contract)
+        people = People(self.service.store, reader, SEED, 3600, quick_passwords())
+        people.sign_up(SignUp(email="ada@example.com", password="correct horse", withdraw_to=PURSE))
         client.mint(self.service.market.admin, self.service.market.scheduler.address, Money.parse("500"))
         return self
 

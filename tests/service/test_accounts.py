@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
 from marketplace.accounts.passwords import Passwords
+from marketplace.chain import AccountView
 from marketplace.services import Services
 from marketplace.store.account_tables import accounts, api_keys, invites, people, person_sessions
+from marketplace.store.tables import chain_events, jobs
 from prixfixe.errors import ConfigurationError
 from prixfixe.protocol.accounts import SignIn
 from prixfixe.seeds import LocalSeed
 from tests.support.accounts import PASSWORD, Person
-from tests.support.service import CHAIN_ID, CUSTOMER, MARKET, OPERATOR, SEED, World
+from tests.support.service import CHAIN_ID, CUSTOMER, DOLLAR, MARKET, OPERATOR, SEED, World, where
 
 GUESSED = "0" * 32
 Introduce = Callable[[str], Person]
@@ -55,6 +57,46 @@ def test_a_new_account_has_the_address_of_its_number(world: World, introduce: In
     first, second = (introduce(name).sign_up().signed_in for name in ("ada", "bob"))
     assert (first.account, second.account) == (SEED.signer(1).address, SEED.signer(2).address)
     assert first.role == "owner"
+
+
+def deposited(world: World, address: str) -> None:
+    """As the indexer mirrors it; none of it is left."""
+    event = {
+        **where(3),
+        "block_hash": "0x" + "ab" * 32,
+        "name": "Deposited",
+        "data": {"account": address, "from_": OPERATOR.address, "amount": "1"},
+    }
+    with world.store.write() as connection:
+        connection.execute(insert(chain_events).values(event))
+
+
+def ordered(world: World, address: str) -> None:
+    world.publish()
+    world.placed()
+    with world.store.write() as connection:
+        connection.execute(update(jobs).values(customer=address))
+
+
+def funded(world: World, address: str) -> None:
+    world.chain.accounts[address] = AccountView(DOLLAR, 0, 0)
+
+
+@pytest.mark.parametrize("trace", [deposited, ordered, funded])
+def test_a_key_that_had_money_or_orders_is_given_to_nobody_when_the_table_of_accounts_is_lost(
+    world: World, introduce: Introduce, trace: Callable[[World, str], None]
+) -> None:
+    trace(world, SEED.signer(1).address)
+    assert introduce("eve").sign_up().signed_in.account == SEED.signer(2).address
+
+
+def test_nobody_signs_up_while_the_chain_does_not_tell_whose_a_key_is(
+    world: World, introduce: Introduce
+) -> None:
+    world.chain.silent = True
+    ada = introduce("ada")
+    assert ada.call("POST", "", {"email": ada.email, "password": PASSWORD}).status_code == 503
+    assert _rows(world, people) == []
 
 
 def test_the_channel_is_kept_with_the_account(world: World, ada: Person) -> None:
