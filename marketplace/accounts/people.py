@@ -157,10 +157,14 @@ class People:
     def _unused(self, newest: int) -> tuple[int, str]:
         """The first number after `newest` whose key nobody had, and its address. The table may have
         forgotten accounts (an older backup was restored): whose key has a past is not given to another."""
-        number = newest + 1
-        while has_past(self._store, self._chain, address := self._seed.signer(number).address):
+        number = newest
+        while True:
             number += 1
-        return number, address
+            address = self._seed.signer(number).address
+            account = self._chain.look(accounts=(address,)).accounts[address]
+            with self._store.read() as connection:
+                if not has_past(connection, address, account):
+                    return number, address
 
     def _session(self, connection: Connection, token: str) -> RowMapping:
         """With the person and its role; who is no member any more has no session."""

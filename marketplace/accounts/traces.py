@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from marketplace.chain import ChainReader
-from marketplace.store.database import Store
+from marketplace.chain import AccountView
 from marketplace.store.tables import chain_events, jobs
 
 
-def has_past(store: Store, chain: ChainReader, address: str) -> bool:
-    """Whether anything was ever deposited or ordered at this address, as far as chain and store know.
-    Unavailable when the chain does not answer."""
-    now = chain.look(accounts=(address,)).accounts[address]
-    if now.free or now.held or now.era:
+def has_past(connection: Connection, address: str, account: AccountView) -> bool:
+    """Whether anything was ever deposited or ordered at this address, as far as the chain (`account`, as it
+    is now) and the store know."""
+    if account.free or account.held or account.era:
         return True
-    with store.read() as connection:
-        return _is_known(connection, address)
-
-
-def _is_known(connection: Connection, address: str) -> bool:
     ordered = select(jobs.c.id).where(jobs.c.customer == address).limit(1)
     deposited = (
         select(chain_events.c.block)

@@ -18,7 +18,8 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.balances import Balances
 from marketplace.accounts.identity import Identity, new_id
-from marketplace.chain import ChainReader
+from marketplace.accounts.traces import has_past
+from marketplace.chain import AccountView, ChainReader
 from marketplace.store import outbox
 from marketplace.store.account_tables import accounts, top_ups, withdrawals
 from marketplace.store.database import Store
@@ -59,17 +60,20 @@ class Withdrawals:
         self._clock = clock
 
     def fix(self, identity: Identity, address: str) -> wire.WithdrawalAddress:
-        """Where money may leave to: at once for an account that never had any and names its first, else
-        after the delay. Naming the present address again takes a change back."""
+        """Where money may leave to: at once for an account that never had any, however it would have come,
+        and names its first, else after the delay. Naming the present address again takes a change back."""
         identity.require("manage")
         if address == identity.address:
             raise InvalidInput("money does not leave an account to the account itself", code="own-address")
-        now = self._chain.look().time
+        look = self._chain.look(accounts=(identity.address,))
+        now = look.time
         with self._store.write() as connection:
             row = self._current(connection, identity, now)
             if row["withdraw_to"] == address:
                 values: dict[str, Any] = {"next_withdraw_to": None, "next_withdraw_at": None}
-            elif row["withdraw_to"] is None and not _had_money(connection, identity.account):
+            elif row["withdraw_to"] is None and not _had_money(
+                connection, identity, look.accounts[identity.address]
+            ):
                 values = {"withdraw_to": address}
             else:
                 values = {"next_withdraw_to": address, "next_withdraw_at": now + self._delay}
@@ -207,10 +211,12 @@ class Withdrawals:
         return connection.execute(query).mappings().one()
 
 
-def _had_money(connection: Connection, account: int) -> bool:
-    return (
-        connection.execute(select(top_ups.c.invoice).where(top_ups.c.account == account)).first() is not None
-    )
+def _had_money(connection: Connection, identity: Identity, account: AccountView) -> bool:
+    """Or will: a top-up may be on its way."""
+    credited = select(top_ups.c.invoice).where(top_ups.c.account == identity.account).limit(1)
+    if connection.execute(credited).first() is not None:
+        return True
+    return has_past(connection, identity.address, account)
 
 
 def _shown_address(row: RowMapping) -> wire.WithdrawalAddress:

@@ -255,8 +255,18 @@ def fix(person: Person, address: str) -> Any:
     return answer.json()
 
 
-def test_the_first_address_counts_at_once_and_another_days_later(world: World, ada: Person) -> None:
-    assert fix(ada, CUSTOMER.address)["address"] == CUSTOMER.address
+def fix_while_empty(world: World, person: Person, address: str) -> Any:
+    """Before the account's first money."""
+    money = world.chain.accounts.pop(ADDRESS)
+    answer = fix(person, address)
+    world.chain.accounts[ADDRESS] = money
+    return answer
+
+
+def test_an_empty_accounts_first_address_counts_at_once_and_another_days_later(
+    world: World, ada: Person
+) -> None:
+    assert fix_while_empty(world, ada, CUSTOMER.address)["address"] == CUSTOMER.address
     changed = fix(ada, STRANGER.address)
     due = CHAIN_TIME + 259_200
     assert changed == {"address": CUSTOMER.address, "next": STRANGER.address, "next_at": due}
@@ -274,21 +284,33 @@ def test_the_first_address_counts_at_once_and_another_days_later(world: World, a
     }
 
 
-def test_a_change_can_be_taken_back(ada: Person) -> None:
-    fix(ada, CUSTOMER.address)
+def test_a_change_can_be_taken_back(world: World, ada: Person) -> None:
+    fix_while_empty(world, ada, CUSTOMER.address)
     fix(ada, STRANGER.address)
     assert fix(ada, CUSTOMER.address) == {"address": CUSTOMER.address, "next": None, "next_at": None}
 
 
-def test_an_account_that_had_money_waits_for_its_first_address_too(world: World, ada: Person) -> None:
-    credit(world.store, ADDRESS, Money(DOLLAR), "i1")
-    assert fix(ada, CUSTOMER.address)["address"] is None
+def test_an_account_with_money_waits_for_its_first_address_however_the_money_came(
+    world: World, ada: Person
+) -> None:
+    assert fix(ada, CUSTOMER.address) == {
+        "address": None,
+        "next": CUSTOMER.address,
+        "next_at": CHAIN_TIME + 259_200,
+    }
     answer = ada.call("POST", "/withdrawals", {"amount": "1"}, **{"Idempotency-Key": "w"})
     assert (answer.status_code, answer.json()["code"]) == (409, "no-withdrawal-address")
 
 
+def test_an_empty_account_whose_money_is_on_its_way_waits_for_its_first_address(
+    world: World, ada: Person
+) -> None:
+    credit(world.store, ADDRESS, Money(DOLLAR), "i1")
+    assert fix_while_empty(world, ada, CUSTOMER.address)["address"] is None
+
+
 def test_a_withdrawal_is_signed_once_for_what_is_spendable(world: World, ada: Person) -> None:
-    fix(ada, CUSTOMER.address)
+    fix_while_empty(world, ada, CUSTOMER.address)
 
     def withdraw(dollars: int, key: str) -> httpx.Response:
         body = {"amount": str(dollars * DOLLAR)}
@@ -378,7 +400,7 @@ ROUTES = [
 
 
 def test_each_route_asks_for_its_scope_and_knows_its_own_account_only(world: World, ada: Person) -> None:
-    fix(ada, CUSTOMER.address)
+    fix_while_empty(world, ada, CUSTOMER.address)
     order(ada, {"request": request(world)})
     credit(world.store, ADDRESS, Money(DOLLAR), "secret-invoice")
     bob = Person(world, "bob@example.com")
