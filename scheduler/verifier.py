@@ -157,7 +157,11 @@ class Verifier(Duty):
                 self._order(check, lambda: self._buying.buy_canary(canary, check["provider"]))
             return
         why = None
-        if answer is None:
+        if answer is not None and answer.unlike is None:
+            if not late:
+                return  # it was paid without the service: its report is under way
+            why = f"canary {canary.number}: its worker was paid and never said for what"
+        elif answer is None:
             why = check["why"] or ("its canary was removed" if canary.removed_at else "nobody answered")
         elif answer.unlike:
             why = f"canary {canary.number}: {', '.join(answer.unlike)}"

@@ -238,11 +238,12 @@ def _ran(connection: Connection, job: str) -> str | None:
 @dataclass(frozen=True, slots=True)
 class Sung:
     """What came of one purchase of a canary. deal: that was paid for it; None: nobody was. unlike: paths of
-    the expected files that were not delivered as the operator knows them."""
+    the expected files that were not delivered as the operator knows them; None: its worker settled by itself
+    and has not reported yet, so nobody knows what it delivered."""
 
     job: str
     deal: tuple[str, int] | None
-    unlike: tuple[str, ...] = ()
+    unlike: tuple[str, ...] | None = ()
 
 
 def sung(connection: Connection, check: RowMapping, canary: Canary) -> list[Sung] | None:
@@ -265,7 +266,9 @@ def _sung(connection: Connection, job: str, canary: Canary) -> Sung:
     if paid is None:
         return Sung(job, None)
     outputs = connection.execute(select(tasks.c.outputs).where(tasks.c.job == job)).scalar_one()
-    told = {file.path: file.sha256 for file in OutputManifest.from_json(outputs).files} if outputs else {}
+    if outputs is None:
+        return Sung(job, (paid.id, paid.opening), None)
+    told = {file.path: file.sha256 for file in OutputManifest.from_json(outputs).files}
     return Sung(job, (paid.id, paid.opening), unlike(told, canary.expected))
 
 
@@ -287,9 +290,9 @@ def canary_for(connection: Connection, check: RowMapping) -> Canary:
 def canary_ended(
     connection: Connection, check: RowMapping, answer: Sung | None, now: int, why: str | None
 ) -> None:
-    """wanted -> right or wrong, with a finding about the canary's own paid result; None: -> unclear. Who
-    answered wrongly has no record any more and gets nothing for a while."""
-    if answer is None or answer.deal is None:
+    """wanted -> right or wrong, with a finding about the canary's own paid result; no answer, or none that
+    anybody knows: -> unclear. Who answered wrongly has no record any more and gets nothing for a while."""
+    if answer is None or answer.deal is None or answer.unlike is None:
         move(connection, states.CHECK_UNCLEAR, _key(check), why=why)
         return
     right = not answer.unlike

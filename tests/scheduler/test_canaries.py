@@ -10,10 +10,14 @@ from sqlalchemy import update
 
 from marketplace.store import canaries as store_canaries
 from marketplace.store import checks as store_checks
-from marketplace.store.tables import cases, checks, deals, findings, jobs, reruns, workers
+from marketplace.store.tables import attempts, cases, checks, deals, findings, jobs, reruns, workers
 from prixfixe.errors import NotFound
+from prixfixe.keys import sign_typed
 from prixfixe.market.verification import WHOLE
+from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.orders import Result
+from prixfixe.protocol.outputs import leaf, merkle_root
 from tests.support.market import OFFER
 from tests.support.scheduling import OUTPUTS, Service
 from tests.support.street import BUYER, Street, liar, open_street
@@ -101,6 +105,43 @@ def test_a_wrong_answer_takes_the_record_and_the_next_orders_and_is_no_case(stre
     cooled = {row["provider"]: row["cool_until"] for row in service.rows(workers)}
     assert cooled[street.provider(0)] > time.time() + store_checks.CAUGHT_SECONDS / 2
     assert cooled[street.provider(1)] == 0.0
+
+
+def settles_by_itself(street: Street) -> str:
+    """The canary's worker is paid for the right answer without the service; its attempt."""
+    service, worker = street.service, street.workers[0]
+    service.beat(worker)
+    service.matcher.run_once()
+    street.pass_on()
+    (attempt,) = [row for row in service.rows(attempts) if row["state"] == "assigned"]
+    row = service.row(deals, id=attempt["deal"], opening=attempt["opening"])
+    deal, root = Deal.from_json(row["deal"]), merkle_root([leaf(0, 0, OUTPUTS.digest)])
+    signature = sign_typed(worker, Result(deal.id, root, 1), service.client.domain)
+    service.client.settle(service.market.stranger, deal, row["due"], root, 1, [signature])
+    service.indexer.run_once()
+    assert service.job(row["job"])["state"] == "settled"
+    return str(attempt["id"])
+
+
+def test_who_settles_a_canary_by_itself_is_judged_by_its_report_and_not_before(street: Street) -> None:
+    deal = drawn(street)
+    attempt = settles_by_itself(street)
+    street.verifier().run_once()
+    assert street.states() == {deal: "wanted"}, "nobody knows yet what it delivered"
+    street.service.report(street.workers[0], attempt=attempt)
+    street.verifier().run_once()
+    assert street.states() == {deal: "right"}
+
+
+def test_who_settles_a_canary_by_itself_and_never_reports_has_said_nothing(street: Street) -> None:
+    deal = drawn(street)
+    settles_by_itself(street)
+    street.service.market.chain.advance(601)
+    street.verifier().run_once()
+    assert street.states() == {deal: "unclear"}
+    (check,) = street.service.rows(checks)
+    assert check["why"] == "canary 1: its worker was paid and never said for what"
+    assert street.service.rows(findings) == []
 
 
 def test_who_is_caught_by_a_canary_has_its_disputable_results_run_again(street: Street) -> None:
