@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store.tables import blob_owners, cases, deals, jobs, reruns, workers
+from marketplace.store.tables import blob_owners, cases, checks, deals, jobs, reruns, workers
 from prixfixe.errors import Conflict
 from prixfixe.protocol.deals import Fact
 
@@ -19,38 +19,36 @@ _OVER: Final = ("settled", "refunded")
 _PART: Final = 500  # databases bound the number of parameters
 
 
-def with_reruns(connection: Connection, job: str) -> list[RowMapping]:
-    """A job and what the service bought to check it, which has the same inputs."""
-    bought = select(reruns.c.job).join(
-        deals, (deals.c.id == reruns.c.deal) & (deals.c.opening == reruns.c.opening)
+def reruns_of(connection: Connection, job: str) -> list[RowMapping]:
+    """What the service bought to check a job's results and has its inputs; a canary has its own."""
+    bought = (
+        select(reruns.c.job)
+        .join(deals, (deals.c.id == reruns.c.deal) & (deals.c.opening == reruns.c.opening))
+        .outerjoin(checks, (checks.c.deal == reruns.c.deal) & (checks.c.opening == reruns.c.opening))
+        .where(deals.c.job == job, checks.c.canary.is_(None))
     )
-    wanted = (jobs.c.id == job) | jobs.c.id.in_(bought.where(deals.c.job == job))
-    return list(connection.execute(select(jobs).where(wanted)).mappings())
+    return list(connection.execute(select(jobs).where(jobs.c.id.in_(bought))).mappings())
 
 
-def require_over(connection: Connection, found: Sequence[RowMapping], now: int, window: int) -> None:
-    """Conflict while a job is not over, a case about it is open, or one can be opened. now: of the chain.
-    window: seconds in which a result can be challenged."""
-    if any(row["state"] not in _OVER for row in found):
+def require_over(connection: Connection, job: RowMapping, now: int, window: int) -> None:
+    """Conflict while a job is not over, a case about it is open, or one can be opened. What the service
+    bought to check it has no say: who asks would learn who was drawn. now: of the chain. window: seconds in
+    which a result can be challenged."""
+    if job["state"] not in _OVER:
         raise Conflict(
             "the job is not over",
             code="job-not-over",
             hint="wait for its end, or cancel it: `prixfixe jobs cancel JOB`",
             retryable=True,
         )
-    ids = [row["id"] for row in found]
-    if connection.execute(select(cases.c.deal).where(cases.c.job.in_(ids), cases.c.state == "open")).first():
+    if _is_disputed(connection, [job]):
         raise Conflict(
             "a result of it is disputed, and the arbiter may need its files",
             code="case-open",
             hint="try again when the case is over",
             retryable=True,
         )
-    settled = select(deals.c.fact).where(
-        deals.c.job.in_(ids), deals.c.state == "settled", deals.c.deal["disputable"].as_boolean()
-    )
-    facts = connection.execute(settled).scalars()
-    until = max((Fact.unpack(int(fact)).time + window for fact in facts), default=0)
+    until = _disputable_until(connection, [job], window)
     if now <= until:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(until))
         raise Conflict(
@@ -60,6 +58,39 @@ def require_over(connection: Connection, found: Sequence[RowMapping], now: int, 
             retryable=True,
             until=until,
         )
+
+
+def require_reruns_over(connection: Connection, bought: Sequence[RowMapping], now: int, window: int) -> None:
+    """Conflict while a re-run of a job is as `require_over` says. To be asked when that has passed: nobody
+    gains then by knowing that the job was drawn."""
+    if (
+        any(row["state"] not in _OVER for row in bought)
+        or _is_disputed(connection, bought)
+        or now <= _disputable_until(connection, bought, window)
+    ):
+        raise Conflict(
+            "the service runs it again to check its result, which needs its files",
+            code="rerun-not-over",
+            hint="try again when that run is over, and its own window with it",
+            retryable=True,
+        )
+
+
+def _is_disputed(connection: Connection, found: Sequence[RowMapping]) -> bool:
+    ids = [row["id"] for row in found]
+    disputed = select(cases.c.deal).where(cases.c.job.in_(ids), cases.c.state == "open")
+    return connection.execute(disputed.limit(1)).first() is not None
+
+
+def _disputable_until(connection: Connection, found: Sequence[RowMapping], window: int) -> int:
+    """The last second of the chain in which a result of these jobs can be challenged; 0: none ever."""
+    settled = select(deals.c.fact).where(
+        deals.c.job.in_([row["id"] for row in found]),
+        deals.c.state == "settled",
+        deals.c.deal["disputable"].as_boolean(),
+    )
+    facts = connection.execute(settled).scalars()
+    return max((Fact.unpack(int(fact)).time + window for fact in facts), default=0)
 
 
 def named_elsewhere(

@@ -21,7 +21,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import Blobs, known_sizes
 from marketplace.chain import ChainReader
-from marketplace.forgetting import disowned, named_elsewhere, require_over, with_reruns
+from marketplace.forgetting import disowned, named_elsewhere, require_over, require_reruns_over, reruns_of
 from marketplace.jobs import job_row
 from marketplace.logs import Logs
 from marketplace.store.database import Store
@@ -128,9 +128,10 @@ class Retention:
         chain_time = self._chain.look().time
         self._blobs.kept.check()  # nothing is forgotten while it cannot be deleted
         with self._store.write() as connection:
-            job_row(connection, job, customer)
-            found = with_reruns(connection, job)
-            require_over(connection, found, chain_time, window)
+            own_row, bought = job_row(connection, job, customer), reruns_of(connection, job)
+            require_over(connection, own_row, chain_time, window)
+            require_reruns_over(connection, bought, chain_time, window)
+            found = [own_row, *bought]
             digests = {name for row in found for name in _digests(connection, row["id"])}
             own, strangers = named_elsewhere(connection, digests, found, _digests)
             gone = list(_deletable(connection, digests - own - strangers))

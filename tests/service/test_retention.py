@@ -10,7 +10,7 @@ from sqlalchemy import delete, event, insert, select, update
 
 from marketplace import retention
 from marketplace.store import engines
-from marketplace.store.tables import cases, deals, jobs, reruns, tasks
+from marketplace.store.tables import cases, checks, deals, jobs, reruns, tasks
 from prixfixe.keys import LocalSigner
 from prixfixe.protocol import wire
 from prixfixe.protocol.hashing import sha256_hex
@@ -18,6 +18,7 @@ from prixfixe.protocol.signatures import parse_signature, recover, statement_dig
 from tests.support.service import (
     CUSTOMER,
     OPERATOR,
+    PROVIDER,
     STRANGER,
     WORKER,
     World,
@@ -236,15 +237,45 @@ def test_what_somebody_else_has_too_stays_for_him_alone(world: World) -> None:
     assert (_status(world, TABLE), theirs.status_code) == (404, 200)
 
 
+def _bought(world: World, rerun: wire.Job, canary: int | None = None) -> None:
+    """The service drew the one deal that there is, and this job is what it bought to check it."""
+    with world.store.write() as connection:
+        deal = connection.execute(select(deals.c.id)).scalar_one()
+        numbers = dict.fromkeys(("time", "day", "gain", "stake", "passed", "rate"), 1)
+        drawn = {"provider": PROVIDER.address, "drawn": True, "state": "wanted", "canary": canary}
+        connection.execute(insert(checks).values(deal=deal, opening=1, **numbers, **drawn))
+        connection.execute(insert(reruns).values(deal=deal, opening=1, number=1, job=rerun.id))
+
+
+def _forgotten_at(world: World, job: wire.Job) -> int | None:
+    with world.store.read() as connection:
+        query = select(jobs.c.forgotten_at).where(jobs.c.id == job.id)
+        at: int | None = connection.execute(query).scalar_one()
+    return at
+
+
 def test_the_services_own_rerun_of_a_job_is_forgotten_with_it(world: World) -> None:
     job = _settled(world)
     rerun = world.placed(TABLE, nonce=2)
-    with world.store.write() as connection:
-        deal = connection.execute(select(deals.c.id)).scalar_one()
-        connection.execute(insert(reruns).values(deal=deal, opening=1, number=1, job=rerun.id))
+    _bought(world, rerun)
+    assert _forget(world, job).json()["code"] == "window-open", "as of a job that was not drawn"
     world.chain.time += 700
-    assert _forget(world, job).json()["code"] == "job-not-over", "it is run again just now"
+    assert _forget(world, job).json()["code"] == "rerun-not-over", "it is run again just now"
     world.http.post(f"/v1/jobs/{rerun.id}/cancel", headers=world.sign_in(CUSTOMER))
     assert _forgotten(world, job).kept == ()
-    with world.store.read() as connection:
-        assert None not in connection.execute(select(jobs.c.forgotten_at)).scalars().all()
+    assert None not in (_forgotten_at(world, job), _forgotten_at(world, rerun))
+
+
+def test_a_canary_that_a_job_drew_is_neither_told_by_forgetting_it_nor_forgotten_with_it(
+    world: World,
+) -> None:
+    job = _settled(world)
+    with world.store.write() as connection:
+        deal = {**connection.execute(select(deals.c.deal)).scalar_one(), "disputable": False}
+        connection.execute(update(deals).values(deal=deal))
+    canary = world.placed(b"known\n", nonce=2)
+    _bought(world, canary, canary=1)
+    assert _forgotten(world, job).kept == (), "as of a job that was not drawn"
+    assert _forgotten_at(world, job) is not None
+    assert _forgotten_at(world, canary) is None
+    assert _status(world, b"known\n") == 200
