@@ -153,6 +153,7 @@ class Services:
                     "jobs": settings.jobs_per_minute,
                     "asks": settings.asks_per_minute,
                     "cancels": settings.cancels_per_minute,
+                    "withdrawals": settings.withdrawals_per_minute,
                 },
                 settings.trusted_proxies,
                 clock,

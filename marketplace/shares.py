@@ -18,7 +18,9 @@ from typing import Final, Literal, TypeAlias
 
 from prixfixe.errors import TooManyRequests
 
-Kind: TypeAlias = Literal["quotes", "sign-ins", "passwords", "uploads", "jobs", "asks", "cancels"]
+Kind: TypeAlias = Literal[
+    "quotes", "sign-ins", "passwords", "uploads", "jobs", "asks", "cancels", "withdrawals"
+]
 
 WINDOW_SECONDS: Final = 60
 _MOST: Final = 50_000

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.accounts.balances import Balances
+from marketplace.accounts.balances import Balances, leaving
 from marketplace.accounts.identity import Identity, new_id
 from marketplace.accounts.traces import has_past
 from marketplace.chain import AccountView, ChainReader
@@ -34,6 +34,7 @@ from prixfixe.seeds import Seed
 
 # 2^42 - 1 units, $4.4 million, in 42 steps.
 STEPS: Final = 42
+LEAST: Final = Money(1_000_000)  # $1: the operator pays the gas of each
 _STANDING_SECONDS: Final = 2 * 365 * 86_400
 _GOOD_SECONDS: Final = 86_400  # a withdrawal that is not mined by then is asked for anew
 
@@ -113,7 +114,8 @@ class Withdrawals:
 
     def withdraw(self, identity: Identity, amount: Money, key: str) -> wire.Withdrawal:
         """Send money to the fixed address; the same key is the same withdrawal. Conflict while there is no
-        address, InsufficientFunds for more than is spendable."""
+        address or another one is on its way, InsufficientFunds for more than is spendable, InvalidInput for
+        less than `LEAST` that is not all of it."""
         identity.require("manage")
         if amount.require_uint64() == 0:
             raise InvalidInput("a withdrawal of nothing", code="invalid-request")
@@ -124,12 +126,18 @@ class Withdrawals:
         now = self._chain.look().time
         with self._store.write() as connection:
             to = self._to(connection, identity, now)
+            _require_none_under_way(connection, identity)
         spendable = self._balances.of(identity).spendable
         if amount > spendable:
             raise InsufficientFunds(
                 f"{amount} is more than the {spendable} that the account can spend",
                 hint="what is promised to orders comes back when they are cancelled",
                 balance=str(spendable.units),
+            )
+        if amount < min(LEAST, spendable):
+            raise InvalidInput(
+                f"a withdrawal is {LEAST} at least, or all of the {spendable} that the account can spend",
+                code="withdrawal-too-small",
             )
         order = Withdraw(
             account=identity.address,
@@ -144,6 +152,7 @@ class Withdrawals:
             known = self._known(connection, identity, key, amount)
             if known is not None:
                 return known
+            _require_none_under_way(connection, identity)
             if self._to(connection, identity, now) != to:
                 raise Conflict("the withdrawal address changed meanwhile", retryable=True)
             name = new_id()
@@ -209,6 +218,16 @@ class Withdrawals:
         )
         query = select(accounts).where(accounts.c.number == identity.account)
         return connection.execute(query).mappings().one()
+
+
+def _require_none_under_way(connection: Connection, identity: Identity) -> None:
+    if leaving(connection, identity.account).units:
+        raise Conflict(
+            "another withdrawal of the account is on its way",
+            code="withdrawal-under-way",
+            hint="wait until it is confirmed: GET /v1/account/withdrawals",
+            retryable=True,
+        )
 
 
 def _had_money(connection: Connection, identity: Identity, account: AccountView) -> bool:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from marketplace.api.access import IdempotencyKey, ServicesDep
 from marketplace.api.managed import ManagedDep, Manager, Orderer, Reader
-from marketplace.api.shares import share_of_address
+from marketplace.api.shares import count_account, share_of_address
 from prixfixe.protocol import accounts as wire
 from prixfixe.protocol.statements import as_csv
 
@@ -94,9 +94,10 @@ def fix_withdrawal_address(
 
 @router.get("/standing-withdrawal")
 def standing_withdrawal(
-    managed: ManagedDep, identity: Manager, response: Response
+    services: ServicesDep, managed: ManagedDep, identity: Manager, response: Response
 ) -> wire.StandingWithdrawal:
     """Signed withdrawals that bring everything to the address without the operator: keep them."""
+    count_account(services, "withdrawals", identity.address, response)
     response.headers["Cache-Control"] = "no-store"
     return managed.withdrawals.standing(identity)
 
@@ -109,7 +110,13 @@ def withdrawals(managed: ManagedDep, identity: Reader) -> dict[str, Any]:
 
 @router.post("/withdrawals", status_code=201)
 def withdraw(
-    managed: ManagedDep, identity: Manager, body: wire.WithdrawalRequest, idempotency_key: NeededKey
+    services: ServicesDep,
+    managed: ManagedDep,
+    identity: Manager,
+    body: wire.WithdrawalRequest,
+    idempotency_key: NeededKey,
+    response: Response,
 ) -> wire.Withdrawal:
-    """Send money to the fixed address."""
+    """Send money to the fixed address: a dollar at least or all that is spendable, one at a time."""
+    count_account(services, "withdrawals", identity.address, response)
     return managed.withdrawals.withdraw(identity, body.amount, idempotency_key)

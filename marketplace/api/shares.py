@@ -36,6 +36,11 @@ def share_of_account(kind: Kind) -> Any:
     return Depends(count)
 
 
+def count_account(services: Services, kind: Kind, account: str, response: Response) -> None:
+    """One more of the share of an account."""
+    _tell(response, services.shares.take(kind, account))
+
+
 def _tell(response: Response, left: Left | None) -> None:
     if left is not None:
         response.headers.update(left.headers())

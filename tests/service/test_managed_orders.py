@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from marketplace.accounts.identity import SCOPES, Identity
 from marketplace.accounts.managed import Managed
@@ -274,6 +274,8 @@ def test_an_empty_accounts_first_address_counts_at_once_and_another_days_later(
     body = {"amount": str(DOLLAR)}
     first = ada.call("POST", "/withdrawals", body, **{"Idempotency-Key": "w1"}).json()
     assert first["to"] == CUSTOMER.address
+    with world.store.write() as connection:
+        connection.execute(update(transactions).values(state="failed"))
     world.chain.time = due
     second = ada.call("POST", "/withdrawals", body, **{"Idempotency-Key": "w2"}).json()
     assert second["to"] == STRANGER.address
@@ -321,7 +323,7 @@ def test_a_withdrawal_is_signed_once_for_what_is_spendable(world: World, ada: Pe
     assert made.status_code == 201, made.text
     assert withdraw(60, "w2").json()["id"] == made.json()["id"]
     assert withdraw(61, "w2").json()["code"] == "idempotency-key-reused"
-    assert withdraw(60, "w3").json()["code"] == "insufficient-funds"  # what leaves is not there twice
+    assert withdraw(30, "w3").json()["code"] == "withdrawal-under-way"
     with world.store.read() as connection:
         (row,) = connection.execute(select(transactions)).mappings()
     signed = Withdraw.from_json(row["arguments"]["order"])
@@ -332,6 +334,28 @@ def test_a_withdrawal_is_signed_once_for_what_is_spendable(world: World, ada: Pe
         0,
     )
     require_signer(signed.digest(DOMAIN), parse_signature(row["arguments"]["signature"]), ADDRESS)
+
+
+def test_crumbs_are_withdrawn_only_when_they_are_all(world: World, ada: Person) -> None:
+    fix_while_empty(world, ada, CUSTOMER.address)
+
+    def withdraw(units: int) -> httpx.Response:
+        return ada.call("POST", "/withdrawals", {"amount": str(units)}, **{"Idempotency-Key": f"w{units}"})
+
+    small = withdraw(DOLLAR - 1)
+    assert (small.status_code, small.json()["code"]) == (422, "withdrawal-too-small")
+    world.chain.accounts[ADDRESS] = AccountView(5, 0, 2)
+    assert withdraw(4).json()["code"] == "withdrawal-too-small"
+    assert withdraw(5).status_code == 201
+
+
+def test_an_account_asks_for_its_share_of_withdrawals(world: World, ada: Person) -> None:
+    fix_while_empty(world, ada, CUSTOMER.address)
+    quota = world.services.settings.withdrawals_per_minute
+    assert [ada.call("GET", "/standing-withdrawal").status_code for _ in range(quota)] == [200] * quota
+    assert ada.call("GET", "/standing-withdrawal").status_code == 429
+    body = {"amount": str(DOLLAR)}
+    assert ada.call("POST", "/withdrawals", body, **{"Idempotency-Key": "w"}).status_code == 429
 
 
 def test_the_standing_withdrawal_is_handed_over_at_sign_up_and_makes_any_sum(world: World) -> None:
