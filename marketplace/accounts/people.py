@@ -104,13 +104,10 @@ class People:
             person = _person(connection, request.email)
         stored = None if person is None else str(person["password"])
         if not self._passwords.is_right(stored, request.password) or person is None or stored is None:
-            raise Unauthorized(
-                "the e-mail address or the password is wrong",
-                code="wrong-password",
-                hint="check both; nobody but you can change the password",
-            )
+            raise _wrong_password()
         fresh = self._passwords.hash(request.password) if self._passwords.is_outdated(stored) else None
         with self._store.write() as connection:
+            _require_unchanged(connection, person["id"], stored)
             if fresh is not None:
                 _store_password(connection, person["id"], fresh)
             if old is not None:
@@ -139,6 +136,7 @@ class People:
             raise Forbidden("the old password is wrong", code="wrong-password")
         fresh = self._passwords.hash(request.new)
         with self._store.write() as connection:
+            _require_unchanged(connection, row["person"], row["password"])
             _store_password(connection, row["person"], fresh)
             connection.execute(delete(person_sessions).where(person_sessions.c.person == row["person"]))
             return self._open(connection, row["person"], row["email"], row["account"])
@@ -261,6 +259,21 @@ def _account_of(connection: Connection, person: str, address: str | None) -> int
             "there is no such account for you", hint="see the accounts that you have when signed in"
         )
     return int(number)
+
+
+def _wrong_password() -> Unauthorized:
+    return Unauthorized(
+        "the e-mail address or the password is wrong",
+        code="wrong-password",
+        hint="check both; nobody but you can change the password",
+    )
+
+
+def _require_unchanged(connection: Connection, person: str, stored: str) -> None:
+    """Hashing takes its time: a password that was replaced meanwhile opens nothing and comes not back."""
+    now = connection.execute(select(people.c.password).where(people.c.id == person)).scalar_one()
+    if now != stored:
+        raise _wrong_password()
 
 
 def _store_password(connection: Connection, person: str, fresh: str) -> None:

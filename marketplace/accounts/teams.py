@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.accounts.identity import Identity, digest_of, new_id, new_token
+from marketplace.accounts.identity import SCOPES, Identity, digest_of, new_id, new_token
 from marketplace.store.account_tables import accounts, api_keys, invites, members, people, person_sessions
 from marketplace.store.database import Store
 from prixfixe.errors import Conflict, NotFound
@@ -33,19 +33,20 @@ class Teams:
             return _members(connection, identity.account)
 
     def change(self, identity: Identity, person: str, role: wire.Role) -> wire.Member:
-        """Another role. NotFound for who is no member, Conflict for the only owner."""
+        """Another role: keys and invites of this person that are beyond it end. NotFound for who is no
+        member, Conflict for the only owner."""
         identity.require("manage")
         with self._store.write() as connection:
             _member(connection, identity.account, person)
             connection.execute(_of(update(members), identity.account, person).values(role=role))
             _require_owner(connection, identity.account)
+            self._take_beyond(connection, identity.account, person, SCOPES[role])
             return _member(connection, identity.account, person)
 
     def remove(self, identity: Identity, person: str) -> None:
-        """No member any more: its sessions here and the keys that it made end, too."""
+        """No member any more: its sessions here, and the keys and invites that it made, end too."""
         if identity.person != person:  # anybody may leave
             identity.require("manage")
-        now = int(self._clock())
         with self._store.write() as connection:
             _member(connection, identity.account, person)
             connection.execute(_of(delete(members), identity.account, person))
@@ -55,15 +56,7 @@ class Teams:
                     person_sessions.c.person == person, person_sessions.c.account == identity.account
                 )
             )
-            connection.execute(
-                update(api_keys)
-                .where(
-                    api_keys.c.made_by == person,
-                    api_keys.c.account == identity.account,
-                    api_keys.c.revoked_at.is_(None),
-                )
-                .values(revoked_at=now)
-            )
+            self._take_beyond(connection, identity.account, person, frozenset())
 
     def invite(self, identity: Identity, request: wire.InviteRequest) -> wire.NewInvite:
         """A word for one person, good for a week, that the owner hands over."""
@@ -142,6 +135,23 @@ class Teams:
                 )
             )
             return str(row["address"])
+
+    def _take_beyond(
+        self, connection: Connection, account: int, person: str, scopes: frozenset[wire.Scope]
+    ) -> None:
+        """End what a person made here that these scopes do not let it make: nothing outlasts a role that was
+        taken."""
+        made = select(api_keys.c.id, api_keys.c.scopes).where(
+            api_keys.c.made_by == person, api_keys.c.account == account, api_keys.c.revoked_at.is_(None)
+        )
+        beyond = [row.id for row in connection.execute(made) if not scopes.issuperset(row.scopes)]
+        connection.execute(
+            update(api_keys).where(api_keys.c.id.in_(beyond)).values(revoked_at=int(self._clock()))
+        )
+        if "manage" not in scopes:
+            connection.execute(
+                delete(invites).where(invites.c.invited_by == person, invites.c.account == account)
+            )
 
     def _invites(self, connection: Connection, identity: Identity) -> tuple[wire.Invite, ...]:
         query = (

@@ -252,6 +252,29 @@ def test_another_password_ends_every_session(ada: Person, world: World) -> None:
     elsewhere.close()
 
 
+def test_a_password_that_is_replaced_while_it_is_compared_opens_nothing_and_comes_not_back(
+    world: World, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(self: Passwords, stored: str | None, password: str) -> bool:
+        with world.store.write() as connection:
+            connection.execute(update(people).values(password="the new one"))
+        return True
+
+    monkeypatch.setattr(Passwords, "is_outdated", lambda self, stored: True)
+    for path, body in (
+        ("/session", {"email": ada.email, "password": PASSWORD}),
+        ("/password", {"old": PASSWORD, "new": "another password"}),
+    ):
+        before = {"password": "the old one"}
+        with world.store.write() as connection:
+            connection.execute(update(people).values(before))
+        with monkeypatch.context() as patched:
+            patched.setattr(Passwords, "is_right", replaced)
+            answer = ada.call("POST", path, body)
+        assert (answer.status_code, answer.json()["code"]) == (401, "wrong-password")
+        assert _rows(world, people)[0]["password"] == "the new one"
+
+
 def test_passwords_are_counted_by_person_and_by_network_address(tmp_path: Path) -> None:
     world = World(tmp_path, passwords_per_minute=3, trusted_proxies=("127.0.0.1/32",))
     bob = Person(world, "bob@example.com")
@@ -373,6 +396,28 @@ def test_who_is_removed_is_out_at_once_with_the_keys_it_made(
     assert bob.call("GET", "/session").status_code == 401
     assert world.http.get("/v1/jobs", headers=headers).status_code == 401
     assert bob.sign_in().account == SEED.signer(2).address  # its own is still there
+
+
+@pytest.mark.parametrize("how", ["removed", "demoted"])
+def test_no_key_and_no_invite_outlasts_the_owner_who_made_it(
+    world: World, ada: Person, introduce: Introduce, how: str
+) -> None:
+    bob, eve = introduce("bob"), introduce("eve")
+    bob.sign_up()
+    eve.sign_up()
+    bob.joins(ada, "owner")
+    managing, reading = bob.key("manage"), bob.key("read")
+    invite = bob.call("POST", "/invites", {"email": eve.email, "role": "owner"}).json()["token"]
+    person = next(
+        each["id"] for each in ada.call("GET", "/members").json()["items"] if each["email"] == bob.email
+    )
+    if how == "removed":
+        assert ada.call("DELETE", f"/members/{person}").status_code == 204
+    else:
+        assert ada.call("PUT", f"/members/{person}", {"role": "member"}).status_code == 200
+    assert world.http.get("/v1/jobs", headers=managing).status_code == 401
+    assert world.http.get("/v1/jobs", headers=reading).status_code == (401 if how == "removed" else 200)
+    assert eve.call("POST", "/invites/accept", {"token": invite}).status_code == 404
 
 
 def test_an_account_keeps_an_owner(ada: Person) -> None:
