@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -19,6 +20,7 @@ from marketplace.api.managed import (
 )
 from marketplace.api.shares import count_address
 from marketplace.services import Services
+from prixfixe.errors import Unavailable
 from prixfixe.protocol import accounts as wire
 
 router = APIRouter(prefix="/account", tags=["account"])
@@ -33,7 +35,11 @@ def sign_up(
     count_passwords(services, body.email, request, response)
     session = managed.people.sign_up(body)
     keep_session(services, response, session)
-    standing = None if body.withdraw_to is None else managed.withdrawals.standing(session.identity)
+    standing = None
+    if body.withdraw_to is not None:
+        # The account is stored: while the chain is away it is handed over later.
+        with suppress(Unavailable):
+            standing = managed.withdrawals.standing(session.identity)
     return wire.Opened(signed_in=session.signed_in, standing=standing)
 
 

@@ -14,7 +14,7 @@ from marketplace.chain import AccountView
 from marketplace.services import Services
 from marketplace.store.account_tables import accounts, api_keys, invites, people, person_sessions
 from marketplace.store.tables import chain_events, jobs
-from prixfixe.errors import ConfigurationError
+from prixfixe.errors import ConfigurationError, Unavailable
 from prixfixe.protocol.accounts import SignIn
 from prixfixe.seeds import LocalSeed
 from tests.support.accounts import PASSWORD, Person
@@ -97,6 +97,19 @@ def test_nobody_signs_up_while_the_chain_does_not_tell_whose_a_key_is(
     ada = introduce("ada")
     assert ada.call("POST", "", {"email": ada.email, "password": PASSWORD}).status_code == 503
     assert _rows(world, people) == []
+
+
+def test_an_account_is_open_though_the_chain_goes_away_before_its_standing_withdrawal(
+    world: World, introduce: Introduce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.services.managed is not None
+
+    def away(*_: object) -> None:
+        raise Unavailable("the chain does not answer", code="chain-unavailable")
+
+    monkeypatch.setattr(type(world.services.managed.withdrawals), "standing", away)
+    opened = introduce("ada").sign_up(withdraw_to=CUSTOMER.address)
+    assert (opened.signed_in.account, opened.standing) == (SEED.signer(1).address, None)
 
 
 def test_the_channel_is_kept_with_the_account(world: World, ada: Person) -> None:
