@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -185,24 +185,30 @@ def busy_slots(connection: Connection) -> Counter[str]:
     busy: Counter[str] = Counter()
     for row in running:
         busy[row.worker] += min(row.slots or 1, row.tasks)
-    matching = connection.execute(_MATCHING).all()
-    if matching:
-        cleared = batches.busy_with(connection)
-        under_way = outbox.last_matches(connection, [(row.job, row.lot) for row in matching])
-    for row in matching:
-        if (row.job, row.lot) in cleared:
-            legs = cleared[row.job, row.lot]
-        else:
-            match = under_way.get((row.job, row.lot))
-            legs = [] if match is None else match["arguments"]["asks"]
-        for leg in legs:
-            busy[leg["worker"]] += slots_taken(_parsed(leg["ask"]), row.tasks)
+    for tasks, leg, _ in _legs_under_way(connection):
+        busy[leg["worker"]] += slots_taken(_parsed(leg["ask"]), tasks)
     return busy
+
+
+def _legs_under_way(connection: Connection) -> Iterator[tuple[int, dict[str, Any], int]]:
+    """Of each lot that is being matched its number of tasks, with each leg (`{"worker", "ask", "signature"}`)
+    of the `match` or `clear` that is on its way, and what that leg is paid a task, token units."""
+    matching = connection.execute(_MATCHING).all()
+    if not matching:
+        return
+    cleared = batches.busy_with(connection)
+    matches = outbox.last_matches(connection, [(row.job, row.lot) for row in matching])
+    for row in matching:
+        clearing = cleared.get((row.job, row.lot))
+        if clearing is not None:
+            yield from ((row.tasks, leg, clearing.price) for leg in clearing.asks)
+        elif (match := matches.get((row.job, row.lot))) is not None:
+            yield from ((row.tasks, leg, int(leg["ask"]["price"])) for leg in match["arguments"]["asks"])
 
 
 def newcomers_open(connection: Connection, newcomers: Collection[str]) -> dict[str, int]:
     """What is under way with each of these providers, token units: their pay in open deals and in matches
-    that are on their way."""
+    and clears that are on their way."""
     total = dict.fromkeys(newcomers, 0)
     if not total:
         return total
@@ -210,11 +216,7 @@ def newcomers_open(connection: Connection, newcomers: Collection[str]) -> dict[s
         for provider, value in legs:
             if provider in total:
                 total[provider] += value
-    matching = connection.execute(_MATCHING).all()
-    matches = outbox.last_matches(connection, [(row.job, row.lot) for row in matching])
-    for row in matching:
-        match = matches.get((row.job, row.lot))
-        for leg in [] if match is None else match["arguments"]["asks"]:
-            if leg["ask"]["provider"] in total:
-                total[leg["ask"]["provider"]] += int(leg["ask"]["price"]) * row.tasks
+    for tasks, leg, price in _legs_under_way(connection):
+        if leg["ask"]["provider"] in total:
+            total[leg["ask"]["provider"]] += price * tasks
     return total

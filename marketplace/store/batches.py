@@ -121,9 +121,17 @@ def lot_skipped(connection: Connection, place: int, why: str, where: dict[str, A
         transitions.worker_cooled(connection, leg["worker"], _FIRST_PAUSE_SECONDS)
 
 
-def busy_with(connection: Connection) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """The lots that a `clear` matches, or has matched without the indexer having read it, each with its
-    legs: worker and ask."""
+@dataclass(frozen=True, slots=True)
+class Clearing:
+    """What a `clear` fills a lot with. price: of a task, to each leg, token units. asks: `{"worker", "ask",
+    "signature"}`, one a leg."""
+
+    price: int
+    asks: list[dict[str, Any]]
+
+
+def busy_with(connection: Connection) -> dict[tuple[str, int], Clearing]:
+    """The lots that a `clear` matches, or has matched without the indexer having read it."""
     alive = (*outbox.IN_FLIGHT, "confirmed")
     found = connection.execute(
         select(transactions.c.arguments)
@@ -132,7 +140,7 @@ def busy_with(connection: Connection) -> dict[tuple[str, int], list[dict[str, An
         .limit(_NEWEST_CLEARS)
     ).scalars()
     return {
-        (fill["job"], fill["lot"]): fill["asks"]
+        (fill["job"], fill["lot"]): Clearing(int(arguments["price"]), fill["asks"])
         for arguments in reversed(found.all())
         for fill in arguments["fills"]
     }

@@ -234,3 +234,16 @@ def test_a_newcomer_has_no_more_under_way_by_the_auction_than_its_cap(service: S
     assert service.lot(job, 16)["waiting_reason"].startswith("1 ask: 1 a newcomer with enough under way")
     assert len(list(publications(service))) == 1
     assert replay(batch, service.client).honest
+
+
+def test_what_a_batch_gave_a_newcomer_counts_before_the_chain_has_opened_it(service: Service) -> None:
+    service.ready_worker(price=money("1.20"), slots=18)
+    job = service.bid(price=money("1.20"), tasks=18, lot=1)
+    service.indexer.run_once()
+    for _ in range(2):  # its `clear` waits in the outbox
+        service.auctioneer.run_once()
+        hurry(service.store)
+        service.auctioneer.run_once()
+    assert [service.lot(job, lot)["state"] for lot in range(18)] == ["matching"] * 16 + ["free"] * 2
+    assert service.lot(job, 16)["waiting_reason"].startswith("1 ask: 1 a newcomer with enough under way")
+    assert len(list(publications(service))) == 1
