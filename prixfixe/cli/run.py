@@ -20,6 +20,7 @@ from prixfixe.cli.options import (
 )
 from prixfixe.cli.output import Progress, emit, moment, say, size, table
 from prixfixe.cli.times import reached
+from prixfixe.late import uncollected
 
 if TYPE_CHECKING:
     from prixfixe.cli.running import Order
@@ -112,18 +113,20 @@ def run(
       prixfixe run pivot sales.csv --rows region --values amount:sum --replicas 3
     """
     reached("start")
-    from concurrent.futures import ThreadPoolExecutor
+    with uncollected():
+        from concurrent.futures import ThreadPoolExecutor
 
-    from prixfixe.cli import buying, running
-    from prixfixe.cli.declaring import Travel, confirm_guesses
-    from prixfixe.cli.preview import show_preview
-    from prixfixe.client.conversions import Conversions
-    from prixfixe.client.files import free_name
-    from prixfixe.tables.original import NotUtf8
+        from prixfixe.cli import buying, running
+        from prixfixe.cli.declaring import Travel, confirm_guesses
+        from prixfixe.cli.preview import show_preview
+        from prixfixe.client.conversions import Conversions
+        from prixfixe.client.files import free_name
+        from prixfixe.tables.original import NotUtf8
 
-    context = chosen_context(context_name, key)
+        context = chosen_context(context_name, key)
+        opened = open_client(context)
     with (
-        open_client(context) as client,
+        opened as client,
         tempfile.TemporaryDirectory(prefix="prixfixe-run-") as scratch,
     ):
         reached("asking for the bundle")
