@@ -12,11 +12,19 @@ from marketplace.accounts.identity import Identity
 from marketplace.store.account_tables import accounts
 from marketplace.store.database import Store
 from marketplace.store.tables import jobs
-from prixfixe.errors import Forbidden
+from prixfixe.errors import Forbidden, InvalidInput
 from prixfixe.protocol import accounts as wire
 from prixfixe.protocol.money import Money
 
 _DAY_SECONDS: Final = 86_400
+MOST_UNITS: Final = 2**63 - 1
+
+
+def _stored(limit: Money, name: str) -> int:
+    """InvalidInput for what no column of a database holds."""
+    if limit.units > MOST_UNITS:
+        raise InvalidInput(f"{name} is more than {MOST_UNITS} units")
+    return limit.units
 
 
 class Spending:
@@ -30,9 +38,9 @@ class Spending:
         """Other limits, for orders from now on."""
         identity.require("manage")
         values = {
-            "per_job": None if limits.per_job is None else limits.per_job.require_uint64("per_job"),
-            "per_day": None if limits.per_day is None else limits.per_day.require_uint64("per_day"),
-            "warn_below": limits.warn_below.require_uint64("warn_below"),
+            "per_job": None if limits.per_job is None else _stored(limits.per_job, "per_job"),
+            "per_day": None if limits.per_day is None else _stored(limits.per_day, "per_day"),
+            "warn_below": _stored(limits.warn_below, "warn_below"),
         }
         with self._store.write() as connection:
             connection.execute(update(accounts).where(accounts.c.number == identity.account).values(values))

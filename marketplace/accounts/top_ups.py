@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.accounts.limits import MOST_UNITS
 from marketplace.store import outbox
 from marketplace.store.account_tables import accounts, members, people, top_ups
 from marketplace.store.database import Store
@@ -36,6 +37,8 @@ def credit(
         )
     if amount.require_uint64() == 0:
         raise InvalidInput("a top-up of nothing")
+    if amount.units > MOST_UNITS:
+        raise InvalidInput(f"a top-up is {MOST_UNITS} units at most")
     with store.write() as connection:
         number, address = _account(connection, account)
         known = _row(connection, invoice)

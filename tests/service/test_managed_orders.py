@@ -249,6 +249,14 @@ def test_what_is_no_invoice_number_is_refused(world: World, ada: Person, invoice
 # ---------------------------------------------------------------------------------------------- withdrawals
 
 
+@pytest.mark.parametrize("name", ["per_job", "per_day", "warn_below"])
+def test_a_limit_that_no_database_holds_is_refused(world: World, ada: Person, name: str) -> None:
+    body = {"warn_below": "0", name: str(2**63)}
+    assert ada.call("PUT", "/limits", body).status_code == 422
+    with pytest.raises(InvalidInput):
+        credit(world.store, ADDRESS, Money(2**63), "i1")
+
+
 def fix(person: Person, address: str) -> Any:
     answer = person.call("PUT", "/withdrawal-address", {"address": address})
     assert answer.status_code == 200, answer.text
