@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -72,6 +73,28 @@ def anvil_command(
     return command
 
 
+def going_on(command: Sequence[str]) -> list[str]:
+    """The command line as it is to be started now: when the last block of its state lies ahead of the
+    machine's time, because the clock had been moved, the chain's clock begins there. By itself it would begin
+    at the machine's time, with blocks before its own last ones."""
+    kept = list(command)
+    if "--timestamp" in kept:  # of an earlier start
+        at = kept.index("--timestamp")
+        del kept[at : at + 2]
+    if "--state" not in kept:
+        return kept
+    last = _last_time(Path(kept[kept.index("--state") + 1]))
+    return [*kept, "--timestamp", str(last)] if last > time.time() else kept
+
+
+def _last_time(state: Path) -> int:
+    """Of the latest block in a chain's state; 0 without one. What is wrong with a file anvil says itself."""
+    try:
+        return int(json.loads(state.read_bytes())["block"]["timestamp"], 16)
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
+
+
 class LocalChain:
     """A running local chain, with the things that only a local chain can do."""
 
@@ -117,7 +140,7 @@ class LocalChain:
 def running_anvil(*, state: Path | None = None, port: int = 0) -> Iterator[LocalChain]:
     """A chain on a free loopback port for the length of a block; its process is gone at the end."""
     process = subprocess.Popen(
-        anvil_command(port, state=state),
+        going_on(anvil_command(port, state=state)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -201,7 +201,8 @@ def kill(folder: Folder, kind: str, number: int | None) -> None:
 @_NUMBER
 @click.pass_obj
 def start(folder: Folder, kind: str, number: int | None) -> None:
-    """Start a process that has ended, exactly as it was started before."""
+    """Start a process that has ended, as it was started before; a chain goes on at its own time."""
+    from prixfixe.devnet.anvil import going_on
     from prixfixe.devnet.processes import alive, spawn
     from prixfixe.devnet.state import locked, require, save
     from prixfixe.errors import Conflict, NotFound
@@ -214,7 +215,8 @@ def start(folder: Folder, kind: str, number: int | None) -> None:
             raise NotFound(f"this devnet has no {name}", hint="see what it has: prixfixe dev status")
         if alive(record):
             raise Conflict(f"{name} runs already (pid {record.pid})")
-        again = spawn(name, record.argv, Path(record.log))
+        argv = going_on(record.argv) if name == "chain" else record.argv
+        again = spawn(name, argv, Path(record.log))
         save(folder, state.with_process(again))
     click.echo(f"{name} runs again (pid {again.pid})")
 

@@ -22,7 +22,7 @@ from prixfixe.chain.rpc import Rpc
 from prixfixe.connections import connection_options
 from prixfixe.devnet import settings as numbers
 from prixfixe.devnet.accounts import development_address
-from prixfixe.devnet.anvil import anvil_command
+from prixfixe.devnet.anvil import anvil_command, going_on
 from prixfixe.devnet.market import account_index, deploy_or_find, fund
 from prixfixe.devnet.processes import ProcessRecord, alive, spawn, stop, wait_ready
 from prixfixe.devnet.settings import DevnetSettings, arbiter_key, provider_key, worker_key
@@ -75,7 +75,7 @@ class Devnet:
         self.folder.chain.mkdir(parents=True, exist_ok=True)
         chain = spawn(
             "chain",
-            anvil_command(chain_port, state=self.folder.chain / "state.json", accounts=20),
+            going_on(anvil_command(chain_port, state=self.folder.chain / "state.json", accounts=20)),
             self.folder.logs / "chain.log",
         )
         started.append(chain)

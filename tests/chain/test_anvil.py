@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,38 @@ pytestmark = pytest.mark.chain
 def test_a_stopped_chain_is_gone_and_a_chain_with_a_file_goes_on(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     with anvil.running_anvil(state=state) as chain:
-        time = chain.advance(7200)
+        advanced = chain.advance(7200)
         url = chain.url
     with pytest.raises(Unavailable):
         anvil.LocalChain(url).rpc.call("eth_chainId")
     with anvil.running_anvil(state=state) as chain:
-        assert chain.time == time
+        assert chain.time == advanced
+
+
+def test_a_chain_whose_clock_was_moved_on_makes_no_block_before_its_last_when_it_goes_on(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state.json"
+    with anvil.running_anvil(state=state) as chain:
+        moved = chain.advance(7200)
+    with anvil.running_anvil(state=state) as chain:
+        chain.rpc.call("evm_mine")
+        assert moved <= chain.time < moved + 60
+
+
+def test_a_chains_clock_is_worked_out_anew_at_each_start(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    command = ["anvil", "--state", str(state), "--state-interval", "1"]
+    assert anvil.going_on(command) == command, "nothing to go on from"
+    for content in ("", "{", "[]", '{"block": null}', '{"block": {"timestamp": 7}}'):
+        state.write_text(content)
+        assert anvil.going_on(command) == command
+    later = int(time.time()) + 1000
+    state.write_text(json.dumps({"block": {"timestamp": hex(later)}}))
+    moved = [*command, "--timestamp", str(later)]
+    assert anvil.going_on(command) == anvil.going_on([*command, "--timestamp", "5"]) == moved
+    state.write_text(json.dumps({"block": {"timestamp": "0x5"}}))
+    assert anvil.going_on(moved) == command
 
 
 def test_time_moves_by_as_much_as_asked_and_can_be_undone(chain: anvil.LocalChain) -> None:

@@ -51,7 +51,6 @@ class Devnet:
     folder: Folder
     home: Path
     table: Path
-    chain_time: int = 0  # of its latest block, when the chain was killed
 
     @property
     def environment(self) -> dict[str, str]:
@@ -113,19 +112,11 @@ class Devnet:
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         record = self.state.process(name)
         assert record is not None, name
-        if name == "chain":
-            self.chain_time = self.chain.time
         assert send(record, number), f"{name} did not run"
         assert wait_gone(record, 20), f"{name} did not end"
 
     def start(self, name: str) -> None:
         self.dev("start", name)
-        if name == "chain":
-            wait_for(lambda: _quietly(lambda: self.chain.time > 0), 60, "the chain")
-            # It begins again at the machine's time, before its own last blocks if a test moved its clock on.
-            now = int(self.chain.rpc.call("eth_getBlockByNumber", "pending", False)["timestamp"], 16)
-            if now < self.chain_time:
-                self.chain.rpc.call("evm_increaseTime", hex(self.chain_time - now))
 
     @contextmanager
     def lying(self, name: str) -> Iterator[None]:
