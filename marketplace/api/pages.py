@@ -18,6 +18,7 @@ from marketplace.api import problems
 from marketplace.api.access import ServicesDep
 from marketplace.api.managed import COOKIE as COOKIE_OF_SESSION
 from marketplace.api.shares import share_of_address
+from marketplace.bundles import stored_definition
 from marketplace.console import charts, documents
 from marketplace.console.assets import asset_at
 from marketplace.console.languages import COOKIE, LANGUAGES, Language, chosen
@@ -26,7 +27,7 @@ from marketplace.console.rendering import HEADERS, render
 from marketplace.services import Services
 from prixfixe.client.verification import parse_receipt, verify
 from prixfixe.errors import InvalidInput, PrixfixeError
-from prixfixe.protocol.bundle import BundleDefinition, parse
+from prixfixe.protocol.bundle import BundleDefinition
 from prixfixe.protocol.fields import Address
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.product import Product
@@ -189,7 +190,7 @@ def _sold(services: Services) -> list[BundleDefinition]:
     newest: dict[str, BundleDefinition] = {}
     for listing in services.bundles.listings():
         if not listing.retired and listing.id not in newest:
-            newest[listing.id] = parse(listing.definition)
+            newest[listing.id] = stored_definition(listing.definition_digest, listing.definition)
     return list(newest.values())
 
 
@@ -215,7 +216,7 @@ def bundle_page(
 ) -> Response:
     """What a bundle does, costs and promises, from its definition."""
     listing = services.bundles.listing(bundle, version)
-    definition = parse(listing.definition)
+    definition = stored_definition(listing.definition_digest, listing.definition)
     return page(
         request,
         "bundle.html",
