@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.identity import Identity
 from marketplace.accounts.limits import Spending
 from marketplace.allowances import load_of
-from marketplace.chain import ChainReader
+from marketplace.chain import AccountView, ChainReader
 from marketplace.store.account_tables import accounts, withdrawals
 from marketplace.store.database import Store
 from marketplace.store.outbox import IN_FLIGHT
@@ -40,19 +41,14 @@ class Balances:
 
     def of(self, identity: Identity) -> Balance:
         """Now. Unavailable when the chain does not answer."""
-        account = self._chain.look(accounts=(identity.address,)).accounts[identity.address]
+        view = self._chain.look(accounts=(identity.address,)).accounts[identity.address]
         with self._store.read() as connection:
-            promised = load_of(connection, identity.address).waiting
-            waiting = promised + leaving(connection, identity.account)
-            warn_below = self._spending.of(connection, identity).warn_below
-        kept = self._surety.units if account.held else 0
-        spendable = Money(max(account.free - waiting.units - kept, 0))
-        return Balance(Money(account.free + account.held), waiting, spendable, spendable < warn_below)
+            return self._balance(connection, identity, view, self._spending.of(connection, identity))
 
     def account(self, identity: Identity) -> wire.Account:
         """All that the account's people see of it."""
         identity.require("read")
-        balance = self.of(identity)
+        look = self._chain.look(accounts=(identity.address,))
         with self._store.read() as connection:
             row = (
                 connection.execute(select(accounts).where(accounts.c.number == identity.account))
@@ -61,6 +57,7 @@ class Balances:
             )
             limits = self._spending.of(connection, identity)
             spent = self._spending.spent(connection, identity)
+            balance = self._balance(connection, identity, look.accounts[identity.address], limits)
         return wire.Account(
             address=row["address"],
             name=row["name"],
@@ -73,10 +70,27 @@ class Balances:
             low=balance.low,
             limits=limits,
             spent_today=spent,
-            withdrawal=wire.WithdrawalAddress(
-                address=row["withdraw_to"], next=row["next_withdraw_to"], next_at=row["next_withdraw_at"]
-            ),
+            withdrawal=address_at(row, look.time),
         )
+
+    def _balance(
+        self, connection: Connection, identity: Identity, view: AccountView, limits: wire.Limits
+    ) -> Balance:
+        promised = load_of(connection, identity.address).waiting
+        waiting = promised + leaving(connection, identity.account)
+        kept = self._surety.units if view.held else 0
+        spendable = Money(max(view.free - waiting.units - kept, 0))
+        return Balance(Money(view.free + view.held), waiting, spendable, spendable < limits.warn_below)
+
+
+def address_at(row: RowMapping, now: int) -> wire.WithdrawalAddress:
+    """Where the money of an account (a row of `accounts`) may leave to: the next address takes the other's
+    place by itself. now: of the chain."""
+    if row["next_withdraw_at"] is not None and row["next_withdraw_at"] <= now:
+        return wire.WithdrawalAddress(address=row["next_withdraw_to"], next=None, next_at=None)
+    return wire.WithdrawalAddress(
+        address=row["withdraw_to"], next=row["next_withdraw_to"], next_at=row["next_withdraw_at"]
+    )
 
 
 def leaving(connection: Connection, account: int) -> Money:

@@ -11,12 +11,12 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.accounts.balances import Balances, leaving
+from marketplace.accounts.balances import Balances, address_at, leaving
 from marketplace.accounts.identity import Identity, new_id
 from marketplace.accounts.traces import has_past
 from marketplace.chain import AccountView, ChainReader
@@ -69,32 +69,38 @@ class Withdrawals:
         look = self._chain.look(accounts=(identity.address,))
         now = look.time
         with self._store.write() as connection:
-            row = self._current(connection, identity, now)
-            if row["withdraw_to"] == address:
-                values: dict[str, Any] = {"next_withdraw_to": None, "next_withdraw_at": None}
-            elif row["withdraw_to"] is None and not _had_money(
+            found = _current(connection, identity, now)
+            if found.address == address:
+                changes: dict[str, object] = {"next": None, "next_at": None}
+            elif found.address is None and not _had_money(
                 connection, identity, look.accounts[identity.address]
             ):
-                values = {"withdraw_to": address}
+                changes = {"address": address}
             else:
-                values = {"next_withdraw_to": address, "next_withdraw_at": now + self._delay}
+                changes = {"next": address, "next_at": now + self._delay}
+            fixed = found.model_copy(update=changes)
+            values = {
+                "withdraw_to": fixed.address,
+                "next_withdraw_to": fixed.next,
+                "next_withdraw_at": fixed.next_at,
+            }
             connection.execute(update(accounts).where(accounts.c.number == identity.account).values(values))
-            return _shown_address(self._current(connection, identity, now))
+            return fixed
 
     def address(self, identity: Identity) -> wire.WithdrawalAddress:
         """Where money may leave to now, and what takes its place."""
         identity.require("read")
         now = self._chain.look().time
-        with self._store.write() as connection:
-            return _shown_address(self._current(connection, identity, now))
+        with self._store.read() as connection:
+            return _current(connection, identity, now)
 
     def standing(self, identity: Identity) -> wire.StandingWithdrawal:
         """For the owner to keep: the same one for as long as the address is, within a month. Conflict while
         there is no address."""
         identity.require("manage")
         now = self._chain.look().time
-        with self._store.write() as connection:
-            to = self._to(connection, identity, now)
+        with self._store.read() as connection:
+            to = _to(connection, identity, now)
         month = 30 * 86_400
         deadline = now // month * month + _STANDING_SECONDS
         signer = self._seed.signer(identity.account)
@@ -124,8 +130,8 @@ class Withdrawals:
         if known is not None:
             return known
         now = self._chain.look().time
-        with self._store.write() as connection:
-            to = self._to(connection, identity, now)
+        with self._store.read() as connection:
+            to = _to(connection, identity, now)
             _require_none_under_way(connection, identity)
         spendable = self._balances.of(identity).spendable
         if amount > spendable:
@@ -153,7 +159,7 @@ class Withdrawals:
             if known is not None:
                 return known
             _require_none_under_way(connection, identity)
-            if self._to(connection, identity, now) != to:
+            if _to(connection, identity, now) != to:
                 raise Conflict("the withdrawal address changed meanwhile", retryable=True)
             name = new_id()
             connection.execute(
@@ -198,26 +204,21 @@ class Withdrawals:
             )
         return _shown(connection, row)
 
-    def _to(self, connection: Connection, identity: Identity, now: int) -> str:
-        to = self._current(connection, identity, now)["withdraw_to"]
-        if to is None:
-            raise Conflict(
-                "the account has no withdrawal address",
-                code="no-withdrawal-address",
-                hint="fix one: PUT /v1/account/withdrawal-address",
-            )
-        return str(to)
 
-    def _current(self, connection: Connection, identity: Identity, now: int) -> RowMapping:
-        """The account's row; an address whose time has come has taken its place."""
-        due = (accounts.c.number == identity.account, accounts.c.next_withdraw_at <= now)
-        connection.execute(
-            update(accounts)
-            .where(*due)
-            .values(withdraw_to=accounts.c.next_withdraw_to, next_withdraw_to=None, next_withdraw_at=None)
+def _to(connection: Connection, identity: Identity, now: int) -> str:
+    to = _current(connection, identity, now).address
+    if to is None:
+        raise Conflict(
+            "the account has no withdrawal address",
+            code="no-withdrawal-address",
+            hint="fix one: PUT /v1/account/withdrawal-address",
         )
-        query = select(accounts).where(accounts.c.number == identity.account)
-        return connection.execute(query).mappings().one()
+    return to
+
+
+def _current(connection: Connection, identity: Identity, now: int) -> wire.WithdrawalAddress:
+    query = select(accounts).where(accounts.c.number == identity.account)
+    return address_at(connection.execute(query).mappings().one(), now)
 
 
 def _require_none_under_way(connection: Connection, identity: Identity) -> None:
@@ -236,12 +237,6 @@ def _had_money(connection: Connection, identity: Identity, account: AccountView)
     if connection.execute(credited).first() is not None:
         return True
     return has_past(connection, identity.address, account)
-
-
-def _shown_address(row: RowMapping) -> wire.WithdrawalAddress:
-    return wire.WithdrawalAddress(
-        address=row["withdraw_to"], next=row["next_withdraw_to"], next_at=row["next_withdraw_at"]
-    )
 
 
 def _shown(connection: Connection, row: RowMapping) -> wire.Withdrawal:

@@ -294,6 +294,28 @@ def test_an_empty_accounts_first_address_counts_at_once_and_another_days_later(
     }
 
 
+def test_the_account_shows_the_address_whose_time_has_come_before_anybody_asks_for_it(
+    world: World, ada: Person
+) -> None:
+    fix_while_empty(world, ada, CUSTOMER.address)
+    due = fix(ada, STRANGER.address)["next_at"]
+    world.chain.time = due - 1
+    waiting = {"address": CUSTOMER.address, "next": STRANGER.address, "next_at": due}
+    assert ada.call("GET", "").json()["withdrawal"] == waiting
+    world.chain.time = due
+    assert ada.call("GET", "").json()["withdrawal"] == {
+        "address": STRANGER.address,
+        "next": None,
+        "next_at": None,
+    }
+    # Another change begins from the address that counts now.
+    assert fix(ada, CUSTOMER.address) == {
+        "address": STRANGER.address,
+        "next": CUSTOMER.address,
+        "next_at": due + 259_200,
+    }
+
+
 def test_a_change_can_be_taken_back(world: World, ada: Person) -> None:
     fix_while_empty(world, ada, CUSTOMER.address)
     fix(ada, STRANGER.address)
