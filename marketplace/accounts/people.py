@@ -146,11 +146,10 @@ class People:
         with self._store.read() as connection:
             return _identity(self._session(connection, token))
 
-    def signed_in(self, token: str) -> wire.SignedIn:
-        """What the person may know of its session."""
+    def session(self, token: str) -> Session:
+        """The session with this token, and what its person may know of it; Unauthorized as `identity`."""
         with self._store.read() as connection:
-            row = self._session(connection, token)
-            return _signed_in(connection, row, token)
+            return _opened(connection, self._session(connection, token), token)
 
     def _unused(self, newest: int) -> tuple[int, str]:
         """The first number after `newest` whose key nobody had, and its address. The table may have
@@ -197,8 +196,7 @@ class People:
                 expires_at=now + self._seconds,
             )
         )
-        row = self._session(connection, token)
-        return Session(token, _signed_in(connection, row, token), _identity(row))
+        return _opened(connection, self._session(connection, token), token)
 
 
 def csrf_of(token: str) -> str:
@@ -208,6 +206,10 @@ def csrf_of(token: str) -> str:
 
 def is_csrf(token: str, given: str) -> bool:
     return hmac.compare_digest(csrf_of(token).encode(), given.encode("utf-8", "replace"))
+
+
+def _opened(connection: Connection, row: RowMapping, token: str) -> Session:
+    return Session(token, _signed_in(connection, row, token), _identity(row))
 
 
 def _identity(row: RowMapping) -> Identity:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -12,7 +11,6 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from marketplace.accounts.identity import Identity
 from marketplace.accounts.people import Session
 from marketplace.api.access import JobId, ServicesDep
 from marketplace.api.accounts import count_passwords
@@ -38,34 +36,26 @@ async def _form(request: Request) -> dict[str, str]:
 Form = Annotated[dict[str, str], Depends(_form)]
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who is signed in at this browser. token: the cookie's."""
-
-    token: str
-    identity: Identity
-    signed_in: wire.SignedIn
-
-
-def _visitor(request: Request, services: ServicesDep) -> Visitor | None:
+def _visitor(request: Request, services: ServicesDep) -> Session | None:
+    """Who is signed in at this browser."""
     managed = require_managed(services)
     token = request.cookies.get(COOKIE)
     if token is None:
         return None
     try:
-        return Visitor(token, managed.people.identity(token), managed.people.signed_in(token))
+        return managed.people.session(token)
     except Unauthorized:
         return None
 
 
-Visiting = Annotated[Visitor | None, Depends(_visitor)]
+Visiting = Annotated[Session | None, Depends(_visitor)]
 
 
 def _to_sign_in(request: Request) -> Response:
     return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", status_code=303)
 
 
-def _checked(visitor: Visitor | None, form: dict[str, str]) -> Visitor:
+def _checked(visitor: Session | None, form: dict[str, str]) -> Session:
     """Who sent a form; Unauthorized and Forbidden as the API says them."""
     if visitor is None:
         raise Unauthorized("you are not signed in", hint="sign in again", code="session-expired")

@@ -14,7 +14,7 @@ from marketplace.api.managed import (
     ManagedDep,
     Manager,
     Reader,
-    SessionToken,
+    SessionDep,
     forget_session,
     keep_session,
 )
@@ -55,26 +55,26 @@ def sign_in(
 
 
 @router.get("/session")
-def session(managed: ManagedDep, token: SessionToken, response: Response) -> wire.SignedIn:
+def session(own: SessionDep, response: Response) -> wire.SignedIn:
     """Who is signed in, and the session's CSRF token."""
     response.headers["Cache-Control"] = "no-store"
-    return managed.people.signed_in(token)
+    return own.signed_in
 
 
 @router.put("/session")
 def switch(
-    services: ServicesDep, managed: ManagedDep, token: SessionToken, body: wire.Switch, response: Response
+    services: ServicesDep, managed: ManagedDep, own: SessionDep, body: wire.Switch, response: Response
 ) -> wire.SignedIn:
     """A new session at another account of the same person."""
-    session = managed.people.switch(token, body.account)
+    session = managed.people.switch(own.token, body.account)
     keep_session(services, response, session)
     return session.signed_in
 
 
 @router.delete("/session", status_code=204)
-def sign_out(services: ServicesDep, managed: ManagedDep, token: SessionToken, response: Response) -> None:
+def sign_out(services: ServicesDep, managed: ManagedDep, own: SessionDep, response: Response) -> None:
     """End the session."""
-    managed.people.sign_out(token)
+    managed.people.sign_out(own.token)
     forget_session(services, response)
 
 
@@ -82,14 +82,14 @@ def sign_out(services: ServicesDep, managed: ManagedDep, token: SessionToken, re
 def change_password(
     services: ServicesDep,
     managed: ManagedDep,
-    token: SessionToken,
+    own: SessionDep,
     body: wire.ChangePassword,
     request: Request,
     response: Response,
 ) -> wire.SignedIn:
     """Another password. Every session of the person ends, and a new one begins here."""
-    count_passwords(services, managed.people.signed_in(token).email, request, response)
-    session = managed.people.change_password(token, body)
+    count_passwords(services, own.signed_in.email, request, response)
+    session = managed.people.change_password(own.token, body)
     keep_session(services, response, session)
     return session.signed_in
 
@@ -158,15 +158,15 @@ def take_invite_back(managed: ManagedDep, identity: Manager, invite: str) -> Non
 def accept_invite(
     services: ServicesDep,
     managed: ManagedDep,
-    token: SessionToken,
+    own: SessionDep,
     body: wire.AcceptInvite,
     request: Request,
     response: Response,
 ) -> wire.SignedIn:
     """Become a member, with a new session at that account."""
     count_address(services, "passwords", request, response)
-    address = managed.teams.accept(managed.people.identity(token), body.token)
-    session = managed.people.switch(token, address)
+    address = managed.teams.accept(own.identity, body.token)
+    session = managed.people.switch(own.token, address)
     keep_session(services, response, session)
     return session.signed_in
 

@@ -84,9 +84,14 @@ def identity_of(request: Request, services: Services) -> Identity | None:
     if cookie is None:
         return None
     identity = services.managed.people.identity(cookie)
+    _require_csrf_header(request, cookie)
+    return identity
+
+
+def _require_csrf_header(request: Request, cookie: str) -> None:
+    """Of what may change something."""
     if request.method not in SAFE_METHODS:
         require_csrf(cookie, request.headers.get(CSRF_HEADER))
-    return identity
 
 
 def require_csrf(cookie: str, given: str | None) -> None:
@@ -119,18 +124,17 @@ Orderer = Annotated[Identity, Depends(allowed("order"))]
 Manager = Annotated[Identity, Depends(allowed("manage"))]
 
 
-def session_token(request: Request, managed: ManagedDep) -> str:
-    """The cookie's token, for what only a person at a browser does."""
+def session_of(request: Request, managed: ManagedDep) -> Session:
+    """The cookie's session, for what only a person at a browser does."""
     cookie = request.cookies.get(COOKIE)
     if cookie is None or request.headers.get("authorization") is not None:
         raise Unauthorized("this needs a session", hint="sign in (POST /v1/account/session)")
-    managed.people.identity(cookie)
-    if request.method not in SAFE_METHODS:
-        require_csrf(cookie, request.headers.get(CSRF_HEADER))
-    return cookie
+    session = managed.people.session(cookie)
+    _require_csrf_header(request, cookie)
+    return session
 
 
-SessionToken = Annotated[str, Depends(session_token)]
+SessionDep = Annotated[Session, Depends(session_of)]
 
 
 def keep_session(services: Services, response: Response, session: Session) -> None:
