@@ -58,11 +58,12 @@ def credit(
                 code="invoice-known",
                 hint="a correction is an invoice of its own",
             )
-        shown = _shown(connection, invoice, amount.units, known)
+        shown = _shown(invoice, amount.units, known, outbox.last_deposit(connection, invoice))
         sends = known is None or shown.state == "failed"
         if sends:
             outbox.queue_deposit(connection, invoice, address, amount.units)
-            shown = _shown(connection, invoice, amount.units, _row(connection, invoice))
+            sent = outbox.last_deposit(connection, invoice)
+            shown = _shown(invoice, amount.units, _row(connection, invoice), sent)
     return shown, sends
 
 
@@ -73,10 +74,9 @@ def listed(connection: Connection, account: int) -> tuple[wire.TopUp, ...]:
         .where(top_ups.c.account == account)
         .order_by(top_ups.c.created_at.desc(), top_ups.c.invoice)
     )
-    return tuple(
-        _shown(connection, row["invoice"], row["amount"], row)
-        for row in connection.execute(query).mappings().all()
-    )
+    rows = connection.execute(query).mappings().all()
+    sent = outbox.newest(connection, "deposit", [row["invoice"] for row in rows])
+    return tuple(_shown(row["invoice"], row["amount"], row, sent.get(row["invoice"])) for row in rows)
 
 
 def invoices_by_transaction(connection: Connection, account: int) -> dict[str, str]:
@@ -88,8 +88,8 @@ def _row(connection: Connection, invoice: str) -> RowMapping | None:
     return connection.execute(select(top_ups).where(top_ups.c.invoice == invoice)).mappings().one_or_none()
 
 
-def _shown(connection: Connection, invoice: str, amount: int, row: RowMapping | None) -> wire.TopUp:
-    sent = outbox.last_deposit(connection, invoice)
+def _shown(invoice: str, amount: int, row: RowMapping | None, sent: RowMapping | None) -> wire.TopUp:
+    """row: of `top_ups`. sent: its newest deposit."""
     return wire.TopUp(
         invoice=invoice,
         amount=Money(amount),

@@ -187,7 +187,9 @@ class Withdrawals:
             .order_by(withdrawals.c.created_at.desc(), withdrawals.c.id)
         )
         with self._store.read() as connection:
-            return tuple(_shown(connection, row) for row in connection.execute(query).mappings().all())
+            rows = connection.execute(query).mappings().all()
+            sent = outbox.newest(connection, "withdraw", [row["id"] for row in rows])
+        return tuple(_shown(row, sent.get(row["id"])) for row in rows)
 
     def _known(
         self, connection: Connection, identity: Identity, key: str, amount: Money
@@ -202,7 +204,7 @@ class Withdrawals:
                 code="idempotency-key-reused",
                 hint="use a new key for a new withdrawal",
             )
-        return _shown(connection, row)
+        return _shown(row, outbox.last_withdraw(connection, row["id"]))
 
 
 def _to(connection: Connection, identity: Identity, now: int) -> str:
@@ -239,8 +241,8 @@ def _had_money(connection: Connection, identity: Identity, account: AccountView)
     return has_past(connection, identity.address, account)
 
 
-def _shown(connection: Connection, row: RowMapping) -> wire.Withdrawal:
-    sent = outbox.last_withdraw(connection, row["id"])
+def _shown(row: RowMapping, sent: RowMapping | None) -> wire.Withdrawal:
+    """row: of `withdrawals`. sent: its newest row in the outbox."""
     return wire.Withdrawal(
         id=row["id"],
         to=row["to"],

@@ -143,7 +143,28 @@ def last_matches(
     """The newest `match` of each of these lots (job and index), whatever its state; none for a lot that never
     had one."""
     subjects = {_lot_subject(*lot): lot for lot in wanted}
-    return {subjects[subject]: row for subject, row in _newest(connection, "match", subjects).items()}
+    return {subjects[subject]: row for subject, row in newest(connection, "match", subjects).items()}
+
+
+def newest(connection: Connection, call: Call, subjects: Iterable[str]) -> dict[str, RowMapping]:
+    """By subject, the newest row of its wish, of those that have one. A wish's rows are counted from 1, and
+    nearly all have one at most: only of those that have a second is more than that asked."""
+    prefixes = {f"{call}:{subject}": subject for subject in subjects}
+    found: dict[str, RowMapping] = {}
+    purposes = [f"{prefix}:{number}" for prefix in prefixes for number in (1, 2)]
+    rows: list[RowMapping] = []
+    for at in range(0, len(purposes), _TOGETHER):
+        some = {"purposes": purposes[at : at + _TOGETHER]}
+        rows += connection.execute(_NAMED, some).mappings().all()
+    for row in rows:
+        prefix, _, number = row["purpose"].rpartition(":")
+        if number == "2":
+            # ';' follows ':' in ASCII.
+            last = connection.execute(_LAST, {"first": prefix + ":", "after": prefix + ";"})
+            found[prefixes[prefix]] = last.mappings().one()
+        else:
+            found.setdefault(prefixes[prefix], row)
+    return found
 
 
 def last_of(connection: Connection, call: Call, deal: str, opening: int) -> RowMapping | None:
@@ -213,11 +234,11 @@ def _queue_each(
     connection: Connection, call: Call, wishes: Sequence[tuple[str, dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """Put in a row of each subject and its arguments, unless one is under way; the arguments put in."""
-    newest = _newest(connection, call, [subject for subject, _ in wishes])
+    known = newest(connection, call, [subject for subject, _ in wishes])
     now = time.time()
     rows, put_in = [], []
     for subject, arguments in wishes:
-        last = newest.get(subject)
+        last = known.get(subject)
         if last is not None and last["state"] in IN_FLIGHT:
             continue
         number = 1 if last is None else int(last["purpose"].rpartition(":")[2]) + 1
@@ -265,29 +286,8 @@ def _lot_subject(job: str, lot: int) -> str:
     return f"{job}:{lot}"
 
 
-def _newest(connection: Connection, call: Call, subjects: Iterable[str]) -> dict[str, RowMapping]:
-    """By subject, the newest row of its wish, of those that have one. A wish's rows are counted from 1, and
-    nearly all have one at most: only of those that have a second is more than that asked."""
-    prefixes = {f"{call}:{subject}": subject for subject in subjects}
-    found: dict[str, RowMapping] = {}
-    purposes = [f"{prefix}:{number}" for prefix in prefixes for number in (1, 2)]
-    rows: list[RowMapping] = []
-    for at in range(0, len(purposes), _TOGETHER):
-        some = {"purposes": purposes[at : at + _TOGETHER]}
-        rows += connection.execute(_NAMED, some).mappings().all()
-    for row in rows:
-        prefix, _, number = row["purpose"].rpartition(":")
-        if number == "2":
-            # ';' follows ':' in ASCII.
-            last = connection.execute(_LAST, {"first": prefix + ":", "after": prefix + ";"})
-            found[prefixes[prefix]] = last.mappings().one()
-        else:
-            found.setdefault(prefixes[prefix], row)
-    return found
-
-
 def _last(connection: Connection, call: Call, subject: str) -> RowMapping | None:
-    return _newest(connection, call, [subject]).get(subject)
+    return newest(connection, call, [subject]).get(subject)
 
 
 def _move(connection: Connection, how: states.Transition, row: int, **values: Any) -> None:
