@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
 from urllib.parse import urlsplit
 
 from sqlalchemy import delete, insert, select
@@ -14,11 +12,10 @@ from sqlalchemy import delete, insert, select
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from marketplace.store.tables import nonces, sessions
+from marketplace.tokens import digest_of, new_token
 from prixfixe.errors import Unauthorized
 from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.signatures import message_digest, parse_signature, require_signer
-
-_TOKEN_BYTES: Final = 32
 
 
 class Sessions:
@@ -55,7 +52,7 @@ class Sessions:
         self._require_ours(message, now)
         digest = message_digest(request.message)
         require_signer(digest, parse_signature(request.signature), message.address)
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        token = new_token()
         expires_at = now + self._settings.session_seconds
         with self._store.write() as connection:
             used = connection.execute(
@@ -71,7 +68,7 @@ class Sessions:
             connection.execute(delete(sessions).where(sessions.c.expires_at <= now))
             connection.execute(
                 insert(sessions).values(
-                    token_digest=_digest(token),
+                    token_digest=digest_of(token),
                     address=message.address,
                     created_at=now,
                     expires_at=expires_at,
@@ -83,7 +80,7 @@ class Sessions:
         """Who a token stands for; Unauthorized when nobody, or no longer."""
         # By the digest: what an index lookup's timing could tell is nothing about the token.
         query = select(sessions.c.address).where(
-            sessions.c.token_digest == _digest(token), sessions.c.expires_at > int(self._clock())
+            sessions.c.token_digest == digest_of(token), sessions.c.expires_at > int(self._clock())
         )
         with self._store.read() as connection:
             address = connection.execute(query).scalar_one_or_none()
@@ -106,7 +103,3 @@ class Sessions:
             )
         if message.expires is not None and message.expires <= now:
             raise Unauthorized("the sign-in has expired", code="sign-in-expired", retryable=True)
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +15,6 @@ SCOPES: Final[dict[Role, frozenset[Scope]]] = {
     "member": frozenset({"read", "order"}),
     "viewer": frozenset({"read"}),
 }
-_TOKEN_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +44,6 @@ class Identity:
                 scope=scope,
             )
         return self
-
-
-def new_token(prefix: str = "") -> str:
-    """256 random bits, to be shown once."""
-    return prefix + secrets.token_urlsafe(_TOKEN_BYTES)
-
-
-def digest_of(token: str) -> str:
-    """What is stored of a token. It has 256 random bits, so that a plain hash is enough."""
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
 def new_id() -> str:

@@ -9,9 +9,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.accounts.identity import Identity, digest_of, new_id, new_token
+from marketplace.accounts.identity import Identity, new_id
 from marketplace.store.account_tables import accounts, api_keys, people
 from marketplace.store.database import Store
+from marketplace.tokens import digest_of, new_token
 from prixfixe.errors import Conflict, NotFound, Unauthorized
 from prixfixe.protocol import accounts as wire
 

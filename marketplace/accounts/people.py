@@ -11,12 +11,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.accounts.identity import SCOPES, Identity, digest_of, new_id, new_token
+from marketplace.accounts.identity import SCOPES, Identity, new_id
 from marketplace.accounts.passwords import Passwords
 from marketplace.accounts.traces import has_past
 from marketplace.chain import ChainReader
 from marketplace.store.account_tables import accounts, members, people, person_sessions
 from marketplace.store.database import Store
+from marketplace.tokens import digest_of, new_token
 from prixfixe.errors import Conflict, Forbidden, NotFound, Unauthorized, Unavailable
 from prixfixe.protocol import accounts as wire
 from prixfixe.seeds import Seed
@@ -71,7 +72,7 @@ class People:
             with self._store.write() as connection:
                 if _newest_number(connection) != newest:
                     continue  # another one was quicker
-                if _person(connection, request.email) is not None:
+                if person_of(connection, request.email) is not None:
                     raise Conflict(
                         "this e-mail address has an account already",
                         code="email-taken",
@@ -101,7 +102,7 @@ class People:
         Unauthorized, in the same words and after the same time, for an unknown address and a wrong password.
         """
         with self._store.read() as connection:
-            person = _person(connection, request.email)
+            person = person_of(connection, request.email)
         stored = None if person is None else str(person["password"])
         if not self._passwords.is_right(stored, request.password) or person is None or stored is None:
             raise _wrong_password()
@@ -137,8 +138,7 @@ class People:
         fresh = self._passwords.hash(request.new)
         with self._store.write() as connection:
             _require_unchanged(connection, row["person"], row["password"])
-            _store_password(connection, row["person"], fresh)
-            connection.execute(delete(person_sessions).where(person_sessions.c.person == row["person"]))
+            replace_password(connection, row["person"], fresh)
             return self._open(connection, row["person"], row["email"], row["account"])
 
     def identity(self, token: str) -> Identity:
@@ -242,7 +242,8 @@ def _newest_number(connection: Connection) -> int:
     return int(connection.execute(newest).scalar_one())
 
 
-def _person(connection: Connection, email: str) -> RowMapping | None:
+def person_of(connection: Connection, email: str) -> RowMapping | None:
+    """Who signs in with this e-mail address."""
     return connection.execute(select(people).where(people.c.email == email.lower())).mappings().one_or_none()
 
 
@@ -276,6 +277,12 @@ def _require_unchanged(connection: Connection, person: str, stored: str) -> None
     now = connection.execute(select(people.c.password).where(people.c.id == person)).scalar_one()
     if now != stored:
         raise _wrong_password()
+
+
+def replace_password(connection: Connection, person: str, fresh: str) -> None:
+    """A new password, hashed; all the person's sessions end."""
+    _store_password(connection, person, fresh)
+    connection.execute(delete(person_sessions).where(person_sessions.c.person == person))
 
 
 def _store_password(connection: Connection, person: str, fresh: str) -> None:

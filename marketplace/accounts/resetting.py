@@ -5,10 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from sqlalchemy import delete, select, update
-
 from marketplace.accounts.passwords import Passwords
-from marketplace.store.account_tables import people, person_sessions
+from marketplace.accounts.people import person_of, replace_password
 from marketplace.store.database import Store
 from prixfixe.errors import NotFound
 
@@ -20,10 +18,8 @@ def reset_password(store: Store, email: str, passwords: Passwords | None = None)
     password = secrets.token_urlsafe(_BYTES)
     stored = (passwords or Passwords()).hash(password)
     with store.write() as connection:
-        found = connection.execute(select(people.c.id).where(people.c.email == email.lower()))
-        person = found.scalar_one_or_none()
+        person = person_of(connection, email)
         if person is None:
             raise NotFound(f"nobody signs in as {email[:254]}", hint="see `prixfixe admin accounts`")
-        connection.execute(update(people).where(people.c.id == person).values(password=stored))
-        connection.execute(delete(person_sessions).where(person_sessions.c.person == person))
+        replace_password(connection, person["id"], stored)
     return password

@@ -9,9 +9,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.accounts.identity import SCOPES, Identity, digest_of, new_id, new_token
+from marketplace.accounts.identity import SCOPES, Identity, new_id
 from marketplace.store.account_tables import accounts, api_keys, invites, members, people, person_sessions
 from marketplace.store.database import Store
+from marketplace.tokens import digest_of, new_token
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.protocol import accounts as wire
 

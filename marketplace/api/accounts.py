@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from marketplace.accounts.identity import digest_of
 from marketplace.api.access import ServicesDep
 from marketplace.api.managed import (
     COOKIE,
@@ -20,6 +19,7 @@ from marketplace.api.managed import (
 )
 from marketplace.api.shares import count_address
 from marketplace.services import Services
+from marketplace.tokens import digest_of
 from prixfixe.errors import Unavailable
 from prixfixe.protocol import accounts as wire
 
