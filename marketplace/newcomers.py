@@ -6,7 +6,7 @@ had no result found right since, whatever its grade."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection
 
@@ -27,10 +27,14 @@ class Newcomers:
         self._seen: tuple[int, int] | None = None  # which findings `_caught` knows of
         self._caught: frozenset[str] = frozenset()
 
-    def under_way(self, providers: Collection[str], now: int) -> dict[str, int]:
+    def under_way(
+        self, providers: Collection[str], now: int, grades: Mapping[str, Grade] | None = None
+    ) -> dict[str, int]:
         """Of these providers those without a record at the chain's time `now`, each with its pay in open
-        deals and in matches that are on their way, token units."""
-        grades = self._reputations.grades(providers, now)
+        deals and in matches that are on their way, token units. grades: of them at that time, by who has
+        them already."""
+        if grades is None:
+            grades = self._reputations.grades(providers, now)
         with self._store.read() as connection:
             caught = self._read(connection)
             without = [each for each in providers if grades[each] is Grade.NEW or each in caught]

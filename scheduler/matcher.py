@@ -68,7 +68,7 @@ class Matcher(Duty):
         view = self._chain.look(accounts=sorted(customers.union(resting.providers)), fee=True)
         purses = purses_of(customers, promised, view, self._terms.surety)
         grades = self._reputations.grades(resting.providers, view.time)
-        under_way = self._newcomers.under_way(resting.providers, view.time)
+        under_way = self._newcomers.under_way(resting.providers, view.time, grades)
         wanted = [
             wanted_of(row, tried.ends, view.fee_bps, tried.providers)
             for row, tried in zip(waiting, past, strict=True)
