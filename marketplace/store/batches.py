@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from marketplace.store import outbox, states, transitions
 from marketplace.store.database import notify
-from marketplace.store.moves import move
+from marketplace.store.moves import move_each
 from marketplace.store.tables import batches, chain_events, open_batches, transactions
 from marketplace.store.upsert import put
 from prixfixe.errors import Conflict
@@ -77,11 +77,11 @@ def batch_closed(connection: Connection, row: dict[str, Any], parts: Sequence[Se
     newest = select(func.coalesce(func.max(batches.c.position), 0))
     position = int(connection.execute(newest).scalar_one()) + 1
     connection.execute(insert(batches).values(position=position, **row))
+    matched = [each for filled in parts for each in filled]
+    keys = [{"job": each.job, "lot": each.lot} for each in matched]
+    move_each(connection, states.LOT_MATCHED, keys, [{"waiting_reason": None}] * len(keys))
+    transitions.stages_said(connection, {each.job: "paying into the contract" for each in matched})
     for part, filled in enumerate(parts):
-        for each in filled:
-            key = {"job": each.job, "lot": each.lot}
-            move(connection, states.LOT_MATCHED, key, waiting_reason=None)
-            transitions.stage_said(connection, each.job, "paying into the contract")
         wish = {
             "batch": row["digest"],
             "price": str(row["price"]),
