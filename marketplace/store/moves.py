@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ClauseElement, Connection, Table, Update, and_, bindparam, literal, select, update
+from sqlalchemy import Connection, Table, Update, and_, bindparam, literal, select, update
 
 from marketplace.store.states import Transition
 from marketplace.store.tables import metadata
@@ -39,12 +39,8 @@ def move_each(
     if not keys:
         return
     statement = _moving(transition, tuple(keys[0]))
-    computed = {name: each for name, each in values[0].items() if isinstance(each, ClauseElement)}
-    if computed:
-        statement = statement.values(**computed)
     rows = [
-        {f"of_{name}": part for name, part in key.items()}
-        | {name: each for name, each in given.items() if name not in computed}
+        {**{f"of_{name}": part for name, part in key.items()}, **given}
         for key, given in zip(keys, values, strict=True)
     ]
     if connection.execute(statement, rows).rowcount != len(rows):

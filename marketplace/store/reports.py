@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import rounds, states
 from marketplace.store.events import add_event
 from marketplace.store.moves import move
 from marketplace.store.settling import PAID_STATES, Standing, settle_when_said, standing_of
-from marketplace.store.tables import attempts, jobs, tasks
+from marketplace.store.tables import jobs, tasks
 from marketplace.store.transitions import attempt_row, stage_said, worker_did_well, worker_name
 from prixfixe.errors import Conflict
 from prixfixe.protocol.reports import LotReport
@@ -73,7 +73,7 @@ def attempt_reported(connection: Connection, attempt: str, report: LotReport, si
         signature=signature,
         reason=reason,
         cage=report.cage,
-        started_at=func.coalesce(attempts.c.started_at, now),
+        started_at=now if row["started_at"] is None else row["started_at"],
         ended_at=now,
     )
     if done:
