@@ -19,7 +19,9 @@ from prixfixe.errors import Conflict
 def moving(transition: Transition) -> Update:
     """The statement that makes a transition of every row that it can leave from; narrow it by `where`."""
     table = metadata.tables[transition.machine.table]
-    return update(table).where(table.c.state.in_(transition.sources)).values(state=transition.target)
+    # Literals: a list of values cannot be part of a statement that is executed for many rows.
+    leaves = table.c.state.in_([literal(source) for source in transition.sources])
+    return update(table).where(leaves).values(state=transition.target)
 
 
 def move(connection: Connection, transition: Transition, key: Mapping[str, Any], **values: Any) -> None:
@@ -60,10 +62,7 @@ def amend(connection: Connection, table: Table, key: dict[str, Any], state: str,
 def _moving(transition: Transition, key: tuple[str, ...]) -> Update:
     """As `moving`, for the rows of `of_<column>` of the key."""
     table = metadata.tables[transition.machine.table]
-    # Literals: a list of values cannot be part of a statement that is executed for many rows.
-    leaves = table.c.state.in_([literal(source) for source in transition.sources])
-    where = (table.c[name] == bindparam(f"of_{name}") for name in key)
-    return update(table).where(*where, leaves).values(state=transition.target)
+    return moving(transition).where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
 
 
 def _stale(
