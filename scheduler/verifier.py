@@ -14,7 +14,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
 from marketplace.store import checks, outbox
-from marketplace.store.canaries import Canary
+from marketplace.store.canaries import Canary, canary_of
 from marketplace.store.checks import Answer
 from marketplace.store.database import Store
 from marketplace.store.tables import cursor, deals
@@ -145,7 +145,7 @@ class Verifier(Duty):
     def _sing(self, check: RowMapping, now: int) -> None:
         """One check by a canary, as far as its answers allow."""
         with self.store.read() as connection:
-            canary = checks.canary_for(connection, check)
+            canary = canary_of(connection, check["canary"])
             heard = checks.sung(connection, check, canary)
             due = checks.canary_due(connection, check, self._settings.spread)
         if heard is None:

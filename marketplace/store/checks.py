@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, or_, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
-from marketplace.store.canaries import Canary, canary_of, chosen_for
+from marketplace.store.canaries import Canary, chosen_for
 from marketplace.store.moves import amend, move, moving
 from marketplace.store.settling import standing_of
 from marketplace.store.tables import (
@@ -280,11 +280,6 @@ def canary_due(connection: Connection, check: RowMapping, within: int) -> int:
     ).scalar_one()
     waits = pause(bytes.fromhex(secret), parse_bytes32(check["deal"]), check["opening"], within)
     return int(check["time"]) + waits
-
-
-def canary_for(connection: Connection, check: RowMapping) -> Canary:
-    """What a check's provider is given to run."""
-    return canary_of(connection, check["canary"])
 
 
 def canary_ended(

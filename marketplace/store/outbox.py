@@ -46,14 +46,9 @@ _LEAVING: Final = select(
 _INSERT: Final = insert(transactions)
 
 
-def queue_match(connection: Connection, job: str, lot: int, asks: Sequence[dict[str, Any]]) -> bool:
-    """A `match` of a lot with signed asks (`{"worker", "ask", "signature"}`); False when one is under way."""
-    return bool(queue_matches(connection, [{"job": job, "lot": lot, "asks": list(asks)}]))
-
-
 def queue_matches(connection: Connection, wishes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A `match` of each of several lots: `{"job", "lot", "asks"}`. Those that were put in: of the others one
-    is under way."""
+    """A `match` of each of several lots: `{"job", "lot", "asks"}`, each ask `{"worker", "ask", "signature"}`.
+    Those that were put in: of the others one is under way."""
     return _queue_each(
         connection, "match", [(_lot_subject(each["job"], each["lot"]), each) for each in wishes]
     )

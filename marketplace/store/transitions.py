@@ -252,14 +252,8 @@ def is_cancelled(connection: Connection, job: str) -> bool:
     return connection.execute(query).scalar_one() is not None
 
 
-def is_taken_back(connection: Connection, attempt: RowMapping) -> bool:
-    """Whether its customer cancelled, and no worker of its deal has started, or those that had are lost."""
-    return is_cancelled(connection, attempt["job"]) and _is_unstarted(
-        connection, attempt["deal"], attempt["opening"]
-    )
-
-
 def _is_unstarted(connection: Connection, deal: str, opening: int) -> bool:
+    """Whether no worker of a deal has started, or those that had are lost."""
     others = connection.execute(
         select(attempts.c.state).where(attempts.c.deal == deal, attempts.c.opening == opening)
     ).scalars()

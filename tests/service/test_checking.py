@@ -258,7 +258,7 @@ def test_a_draw_by_canary_is_told_without_what_was_bought(undisputed: World, tmp
         assert list(store_checks.to_challenge(connection, 0)) == []
         assert store_checks.without_record(connection) == frozenset()
         check = store_checks.wanted(connection)[0]
-        bought = store_checks.sung(connection, check, store_checks.canary_for(connection, check))
+        bought = store_checks.sung(connection, check, canary_of(connection, check["canary"]))
     assert [each.unlike for each in bought or ()] == [None], "paid, and not reported"
     world.chain.time = (CHAIN_TIME // DAY + 1) * DAY + 2 * 600 + 1
     items = world.http.get(f"/v1/verification/{CHAIN_TIME // DAY}").json()["items"]
