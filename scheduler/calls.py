@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select, tuple_
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import deals, jobs, lots, offers
+from marketplace.store.transitions import lots_of
 from prixfixe.chain import artefacts
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.deals import Deal, Due, Leg, Offer
@@ -23,9 +24,6 @@ from prixfixe.protocol.typed_data import parse_bytes32
 MANY: Final = {"match": "matchMany", "settle": "settleMany", "expire": "expireMany"}
 _ENDS: Final = ("settle", "expire", "hasten")
 # Made once: making a statement takes longer than running it.
-_LOTS: Final = select(lots.c.job, lots.c.lot, lots.c.state).where(
-    tuple_(lots.c.job, lots.c.lot).in_(bindparam("lots", expanding=True))
-)
 _ORDERS: Final = (
     select(jobs.c.id, jobs.c.order, jobs.c.signature, offers.c.offer)
     .join(offers, offers.c.offer_id == jobs.c.offer_id, isouter=True)
@@ -47,7 +45,7 @@ def calls_data(connection: Connection, rows: Sequence[RowMapping]) -> list[bytes
     of = list({each["job"] for each in matched})
     orders = {row.id: row for row in (connection.execute(_ORDERS, {"jobs": of}) if of else ())}
     signed: dict[str, _Signed] = {}  # each checked once for all its lots
-    states = _states(connection, [(each["job"], each["lot"]) for each in matched])
+    waiting = lots_of(connection, [(each["job"], each["lot"]) for each in matched])
     ending = [row["arguments"]["deal"] for row in rows if row["call"] in _ENDS]
     ended = connection.execute(_DEALS, {"deals": ending}) if ending else ()
     open_deals = {(deal.id, deal.opening): deal for deal in ended}
@@ -58,7 +56,7 @@ def calls_data(connection: Connection, rows: Sequence[RowMapping]) -> list[bytes
             if call == "match":
                 if (job := given["job"]) not in signed:
                     signed[job] = _signed(orders[job])
-                found.append(_match(signed[job], states[given["job"], given["lot"]], given))
+                found.append(_match(signed[job], waiting[job, given["lot"]].state, given))
             elif call in _ENDS:
                 found.append(_end_of_deal(open_deals.get((given["deal"], given["opening"])), call, given))
             elif call == "withdraw":
@@ -113,12 +111,6 @@ def _signed(row: Any) -> _Signed:
     """The order of a job."""
     offer = None if row.offer is None else Offer.from_json(row.offer)
     return _Signed(order_from_json(row.order), parse_signature(row.signature), offer)
-
-
-def _states(connection: Connection, of: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """The states of these lots."""
-    found = connection.execute(_LOTS, {"lots": of}) if of else ()
-    return {(row.job, row.lot): row.state for row in found}
 
 
 def _match(signed: _Signed, state: str, arguments: dict[str, Any]) -> bytes:
