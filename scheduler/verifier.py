@@ -19,7 +19,7 @@ from marketplace.store.checks import Answer
 from marketplace.store.database import Store
 from marketplace.store.tables import cursor, deals
 from prixfixe.errors import InsufficientFunds, PrixfixeError
-from prixfixe.market.verification import Rule, truth, verdict
+from prixfixe.market.verification import Rule, liars, truth, verdict
 from scheduler.duty import Duty
 
 log = logging.getLogger(__name__)
@@ -131,9 +131,8 @@ class Verifier(Duty):
         why = None
         if said in ("again", "unclear"):
             said, why = "unclear", "no two agree" if said == "unclear" else check["why"] or "nobody answered"
-        true = truth(claimed, told, said)
+        true, wrong = truth(claimed, told, said), [heard[place] for place in liars(claimed, told, said)]
         # One that had no voice was caught before, and what it did then is swept already.
-        wrong = [] if true is None else [each for each in heard if each.root != true]
         self._patience.pop(key, None)
         with self.store.write() as connection:
             checks.check_ended(connection, check, said, now, true, why)
