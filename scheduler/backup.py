@@ -79,10 +79,11 @@ def back_up(data: Path, to: Path, blobs: str | None = None) -> Backup:
 
 def restore(backup: Path, data: Path, blobs: str | None = None) -> Backup:
     """Make `data`, which must not exist or be empty, from a backup; every blob is read and checked against
-    its name, also in an object store: its address is `blobs`, and the backup says whether there is one;
-    Conflict when the two differ. InvalidInput, with nothing copied, when one was altered; files that are
-    missing are named and missed only by who asks for them. Blobs and logs that the database does not name
-    were deleted since an earlier backup into the same folder: they stay there."""
+    its name, also in an object store, whose address is `blobs`. Conflict when there is an address and the
+    backup has its blobs itself, or none and it has not; at what address they were then is not compared.
+    InvalidInput, with nothing copied, when one was altered; files that are missing are named and missed only
+    by who asks for them. Blobs and logs that the database does not name were deleted since an earlier backup
+    into the same folder: they stay there."""
     if not (backup / FACTS).exists():
         raise NotFound(f"there is no backup in {backup}", hint="name the folder of `prixfixe admin backup`")
     if data.exists() and any(data.iterdir()):
@@ -117,19 +118,28 @@ def restore(backup: Path, data: Path, blobs: str | None = None) -> Backup:
 def _check(store: BlobStore, kept: sqlite3.Connection) -> None:
     """InvalidInput when a blob that the database names is something else. One that is not there is missed by
     who asks for it."""
+    there = _sizes(store)
     for sha256, size in kept.execute("SELECT sha256, size FROM blobs ORDER BY sha256"):
         digest = hashlib.sha256()
-        found = store.size(sha256)
+        found = there.get(sha256)
         if found is None:
             continue
-        for piece in store.read(sha256, 0, found):
-            digest.update(piece)
+        try:
+            for piece in store.read(sha256, 0, found):
+                digest.update(piece)
+        except NotFound:
+            continue  # deleted since the listing
         if found != size or digest.hexdigest() != sha256:
             raise InvalidInput(
                 f"the blob {sha256} is not what its name says",
                 code="blob-altered",
                 hint="delete it from the store; who has the file can send it again",
             )
+
+
+def _sizes(store: BlobStore) -> dict[str, int]:
+    """Of every blob that is there: one listing, where to ask for each would be a request a blob."""
+    return {each.sha256: each.size for each in store.names()}
 
 
 def _named_files(backup: Path, kept: sqlite3.Connection) -> list[Path]:
@@ -154,7 +164,7 @@ def _facts(folder: Path, elsewhere: str | None) -> Backup:
         named = connection.execute("SELECT sha256, size FROM blobs").fetchall()
         block = connection.execute("SELECT max(block) FROM cursor").fetchone()[0]
         jobs = connection.execute("SELECT count(*) FROM jobs").fetchone()[0]
-    there = {each.sha256: each.size for each in open_blob_store(elsewhere, folder / "blobs").names()}
+    there = _sizes(open_blob_store(elsewhere, folder / "blobs"))
     missing = [sha256 for sha256, size in named if there.get(sha256) != size]
     return Backup(
         __version__,
