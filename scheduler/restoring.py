@@ -12,8 +12,6 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from marketplace.archive import Archive
-from marketplace.blob_stores import open_blob_store
-from marketplace.blobs import Blobs
 from marketplace.store.database import Store
 from marketplace.store.tables import chain_events, cursor, jobs
 from prixfixe.chain.client import MarketClient
@@ -22,6 +20,7 @@ from scheduler import checks
 from scheduler.comparing import Difference, differences, facts
 from scheduler.indexer import CURSOR, IndexerSettings
 from scheduler.rebuild import Missing, Rebuilder
+from scheduler.status import open_blobs
 
 _MOST_SHOWN: Final = 80  # characters of a value that differs
 
@@ -153,8 +152,7 @@ def restore(
 def _rebuilder(
     store: Store, market: MarketClient, start_block: int, data: Path, blobs: str | None, up_to: int | None
 ) -> Rebuilder:
-    folder = data / "blobs"
-    stored = Blobs(store, folder, 2**63, kept=open_blob_store(blobs, folder))
+    stored = open_blobs(data, store, blobs)
     return Rebuilder(store, market, IndexerSettings(start_block), Archive(data / "archive"), stored, up_to)
 
 
