@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,10 @@ import click
 
 from prixfixe.cli.failures import set_json
 from prixfixe.cli.options import MoneyType
-from scheduler.admin_options import data_option, database_option
+from scheduler.admin_options import data_option, database_option, json_option
 
 if TYPE_CHECKING:
     from prixfixe.protocol.money import Money
-
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.command()
@@ -25,7 +24,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print one J
 @click.option("--note", default="", help="For your books.")
 @data_option
 @database_option
-@_json_option
+@json_option
 def credit(
     account: str,
     amount: Money,
@@ -50,11 +49,8 @@ def credit(
     from marketplace.accounts import top_ups
     from scheduler.status import open_store
 
-    store = open_store(data, database)
-    try:
+    with closing(open_store(data, database)) as store:
         shown, sends = top_ups.credit(store, account, amount, invoice, note)
-    finally:
-        store.close()
     if as_json:
         click.echo(json.dumps({**shown.model_dump(mode="json"), "sends": sends}))
         return
@@ -67,7 +63,7 @@ def credit(
 @click.argument("email")
 @data_option
 @database_option
-@_json_option
+@json_option
 def reset_password(email: str, data: Path, database: str | None, as_json: bool) -> None:
     """Give the person who signs in as EMAIL a new password, for one who has forgotten it.
 
@@ -78,18 +74,15 @@ def reset_password(email: str, data: Path, database: str | None, as_json: bool) 
     from marketplace.accounts import resetting
     from scheduler.status import open_store
 
-    store = open_store(data, database)
-    try:
+    with closing(open_store(data, database)) as store:
         password = resetting.reset_password(store, email)
-    finally:
-        store.close()
     click.echo(json.dumps({"email": email, "password": password}) if as_json else password)
 
 
 @click.command()
 @data_option
 @database_option
-@_json_option
+@json_option
 def accounts(data: Path, database: str | None, as_json: bool) -> None:
     """List the managed accounts: address, name, owners, how they came, and what was credited to them.
 

@@ -23,3 +23,4 @@ blobs_option = click.option(
     envvar="PRIXFIXE_SERVICE_BLOBS",
     help="Where the service keeps files, when not in --data: s3://BUCKET/PREFIX.",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

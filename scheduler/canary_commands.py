@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from prixfixe.cli.failures import set_json
-from scheduler.admin_options import blobs_option, data_option, database_option
+from scheduler.admin_options import blobs_option, data_option, database_option, json_option
 
 if TYPE_CHECKING:
     from marketplace.store.canaries import Canary
@@ -55,7 +56,7 @@ def canary() -> None:
 @data_option
 @database_option
 @blobs_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def add(
     bundle: str,
     inputs: tuple[Path, ...],
@@ -85,8 +86,7 @@ def add(
     from prixfixe.client.files import input_name
     from scheduler.status import open_blobs, open_store
 
-    store = open_store(data, database)
-    try:
+    with closing(open_store(data, database)) as store:
         wish = Wish(
             bundle=bundle,
             version=version,
@@ -97,8 +97,6 @@ def add(
             note=note,
         )
         kept = keep(store, open_blobs(data, store, blobs), wish, dry_run=dry_run)
-    finally:
-        store.close()
     told = {
         "number": kept.number,
         "bundle": kept.bundle,
@@ -115,7 +113,7 @@ def add(
 @canary.command("list")
 @data_option
 @database_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def list_(data: Path, database: str | None, as_json: bool) -> None:
     """Show all canaries, those that were removed too, and what came of them."""
     set_json(as_json)
@@ -134,19 +132,15 @@ def list_(data: Path, database: str | None, as_json: bool) -> None:
 @click.argument("number", type=click.IntRange(1))
 @data_option
 @database_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def remove(number: int, data: Path, database: str | None, as_json: bool) -> None:
     """Use canary NUMBER no more; what it found stays. One that is bought already is still judged."""
     set_json(as_json)
     from marketplace.store.canaries import canary_removed
     from scheduler.status import open_store
 
-    store = open_store(data, database)
-    try:
-        with store.write() as connection:
-            canary_removed(connection, number)
-    finally:
-        store.close()
+    with closing(open_store(data, database)) as store, store.write() as connection:
+        canary_removed(connection, number)
     click.echo(json.dumps({"removed": number}) if as_json else f"canary {number} is used no more")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from prixfixe.cli.failures import set_json
 from prixfixe.cli.options import log_format_option
 from prixfixe.logs import LogFormat
 from scheduler.account_commands import accounts, credit, reset_password
-from scheduler.admin_options import blobs_option, data_option, database_option
+from scheduler.admin_options import blobs_option, data_option, database_option, json_option
 from scheduler.canary_commands import canary
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ admin.add_command(reset_password)
 @admin.command()
 @data_option
 @database_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def status(data: Path, database: str | None, as_json: bool) -> None:
     """Show what waits, what is on its way to the chain, and up to which block events were read.
 
@@ -222,7 +223,7 @@ def status(data: Path, database: str | None, as_json: bool) -> None:
     help="The market's manifest, instead of --contract.",
 )
 @click.option("--write", is_flag=True, help="Fill a store that was lost, instead of comparing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_context
 def rebuild(
     context: click.Context,
@@ -258,7 +259,7 @@ def rebuild(
 @admin.command()
 @data_option
 @database_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def verification(data: Path, database: str | None, as_json: bool) -> None:
     """Show which paid results were run again, what that cost, and who was caught.
 
@@ -282,7 +283,7 @@ def verification(data: Path, database: str | None, as_json: bool) -> None:
     help="Folder of the backup: a new one, or an earlier backup's, to which what is new is added.",
 )
 @blobs_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def backup(data: Path, to: Path, blobs: str | None, as_json: bool) -> None:
     """Copy a service's database, archive, blobs and logs, also while it runs.
 
@@ -305,7 +306,7 @@ def backup(data: Path, to: Path, blobs: str | None, as_json: bool) -> None:
 )
 @data_option
 @blobs_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def restore(source: Path, data: Path, blobs: str | None, as_json: bool) -> None:
     """Make a service's data folder from a backup; every blob is read and checked against its name, also those
     in an object store.
@@ -334,7 +335,7 @@ def _tell_backup(found: Backup, done: str, as_json: bool) -> None:
 @click.option("--remove", is_flag=True, help="Take it off the list.")
 @data_option
 @database_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def vet(
     provider: str | None, note: str, remove: bool, data: Path, database: str | None, as_json: bool
 ) -> None:
@@ -352,16 +353,13 @@ def vet(
     from prixfixe.protocol.addresses import parse_address
     from scheduler.status import open_store
 
-    store = open_store(data, database)
-    try:
+    with closing(open_store(data, database)) as store:
         if provider is not None and remove:
             vetting.unvet(store, parse_address(provider))
         elif provider is not None:
             vetting.vet(store, parse_address(provider), note)
         with store.read() as connection:
             found = vetting.vetted(connection)
-    finally:
-        store.close()
     if as_json:
         listed = [{"provider": each.provider, "note": each.note, "since": each.at} for each in found]
         click.echo(json.dumps({"vetted": listed}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,12 +47,8 @@ def open_blobs(data: Path, store: Store, address: str | None = None) -> Blobs:
 @contextmanager
 def opened(data: Path, database: str | None = None) -> Iterator[Connection]:
     """The service's store, to read; NotFound when there is none."""
-    store = open_store(data, database)
-    try:
-        with store.read() as connection:
-            yield connection
-    finally:
-        store.close()
+    with closing(open_store(data, database)) as store, store.read() as connection:
+        yield connection
 
 
 def _status(connection: Connection, now: float) -> dict[str, Any]:
