@@ -10,13 +10,13 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from marketplace.store.checks import counted
 from marketplace.store.states import CHECK
 from marketplace.store.tables import (
     asks,
     attempts,
     blobs,
     cases,
-    checks,
     cursor,
     deals,
     jobs,
@@ -58,9 +58,7 @@ def _counts(connection: Connection, now: float) -> Iterator[Family]:
 
 
 def _checks(connection: Connection, now: float) -> Iterator[Family]:
-    rerun = checks.c.canary.is_(None)
-    found = connection.execute(select(rerun, checks.c.state, func.count()).group_by(rerun, checks.c.state))
-    counts = {(bool(run), state): count for run, state, count in found}
+    counts = counted(connection)
     samples = tuple(
         Sample(str(counts.get((run, state), 0)), {"way": "rerun" if run else "canary", "state": state})
         for run in (True, False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
-from marketplace.store.checks import DAY
+from marketplace.store.checks import DAY, counted
 from marketplace.store.database import Store
 from marketplace.store.tables import check_days, checks, reruns
 from prixfixe.errors import InvalidInput, NotFound
@@ -67,9 +67,7 @@ class Verified:
 
 def summary(connection: Connection, policy: CheckPolicy, now: int) -> Verification:
     """now: the chain's time."""
-    counted = select(checks.c.state, func.count()).group_by(checks.c.state)
-    of_results = connection.execute(counted.where(checks.c.canary.is_(None))).all()
-    of_canaries = connection.execute(counted.where(checks.c.canary.is_not(None))).all()
+    counts = counted(connection)
     days = connection.execute(select(check_days).order_by(check_days.c.day.desc()).limit(_SHOWN_DAYS)).all()
     return Verification(
         runs=policy.runs,
@@ -77,8 +75,8 @@ def summary(connection: Connection, policy: CheckPolicy, now: int) -> Verificati
         trials=policy.rule.trials,
         stake=Money(policy.stake),
         window=policy.window,
-        checks={row[0]: row[1] for row in of_results},
-        canaries={row[0]: row[1] for row in of_canaries},
+        checks={state: count for (rerun, state), count in counts.items() if rerun},
+        canaries={state: count for (rerun, state), count in counts.items() if not rerun},
         days=tuple(
             Day(
                 day=row.day,

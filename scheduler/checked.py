@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Integer, func, select
 
 from marketplace.store.canaries import Canary, all_canaries
+from marketplace.store.checks import counted
 from marketplace.store.tables import cases, checks, findings, jobs, reruns
 
 _SHOWN: Final = 10
@@ -14,9 +15,7 @@ _SHOWN: Final = 10
 
 def read_checks(connection: Connection) -> dict[str, Any]:
     """Checks by state and by rate, what they cost, who was caught, what waits."""
-    counted = select(checks.c.state, func.count()).group_by(checks.c.state)
-    by_state = connection.execute(counted.where(checks.c.canary.is_(None))).all()
-    sung = connection.execute(counted.where(checks.c.canary.is_not(None))).all()
+    counts = counted(connection)
     total, drawn, chance = connection.execute(
         select(func.count(), func.sum(checks.c.drawn.cast(Integer)), func.avg(checks.c.rate))
     ).one()
@@ -39,8 +38,8 @@ def read_checks(connection: Connection) -> dict[str, Any]:
     )
     waiting = select(checks).where(checks.c.state == "wanted").order_by(checks.c.time).limit(_SHOWN)
     return {
-        "checks": {row[0]: row[1] for row in by_state},
-        "canaries": {row[0]: row[1] for row in sung},
+        "checks": {state: count for (rerun, state), count in counts.items() if rerun},
+        "canaries": {state: count for (rerun, state), count in counts.items() if not rerun},
         "results": total,
         "drawn": int(drawn or 0),
         "mean_rate": None if chance is None else round(float(chance)),

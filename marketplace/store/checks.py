@@ -190,6 +190,16 @@ def wanted(connection: Connection) -> Sequence[RowMapping]:
     return connection.execute(query).mappings().all()
 
 
+def counted(connection: Connection) -> dict[tuple[bool, Any], int]:
+    """How many draws there are: by whether they are of a result, else of a provider for a canary, and by
+    state (a `CheckState`)."""
+    of_result = checks.c.canary.is_(None)
+    found = connection.execute(
+        select(of_result, checks.c.state, func.count()).group_by(of_result, checks.c.state)
+    )
+    return {(bool(rerun), state): count for rerun, state, count in found}
+
+
 def rerun_bought(connection: Connection, check: RowMapping, job: str) -> None:
     """One more run of a wanted check was ordered."""
     newest = select(func.coalesce(func.max(reruns.c.number), 0)).where(
@@ -203,15 +213,20 @@ def rerun_bought(connection: Connection, check: RowMapping, job: str) -> None:
 
 def answers_of(connection: Connection, check: RowMapping) -> list[Answer] | None:
     """What each re-run of a check said, in order; None while one is not over."""
-    found = connection.execute(
+    bought = _bought(connection, check)
+    return None if bought is None else [_answer(connection, **row) for row in bought]
+
+
+def _bought(connection: Connection, check: RowMapping) -> Sequence[RowMapping] | None:
+    """The jobs that were bought for a check, in order; None while one is not over."""
+    query = (
         select(reruns.c.job, jobs.c.state, jobs.c.reason)
         .join(jobs, jobs.c.id == reruns.c.job)
         .where(reruns.c.deal == check["deal"], reruns.c.opening == check["opening"])
         .order_by(reruns.c.number)
-    ).all()
-    if any(row.state not in ("settled", "refunded") for row in found):
-        return None
-    return [_answer(connection, row.job, row.state, row.reason) for row in found]
+    )
+    found = connection.execute(query).mappings().all()
+    return found if all(row["state"] in ("settled", "refunded") for row in found) else None
 
 
 def _answer(connection: Connection, job: str, state: str, reason: dict[str, Any] | None) -> Answer:
@@ -248,15 +263,8 @@ class Sung:
 
 def sung(connection: Connection, check: RowMapping, canary: Canary) -> list[Sung] | None:
     """What came of each purchase of a check's canary, in order; None while one is not over."""
-    bought = connection.execute(
-        select(reruns.c.job, jobs.c.state)
-        .join(jobs, jobs.c.id == reruns.c.job)
-        .where(reruns.c.deal == check["deal"], reruns.c.opening == check["opening"])
-        .order_by(reruns.c.number)
-    ).all()
-    if any(row.state not in ("settled", "refunded") for row in bought):
-        return None
-    return [_sung(connection, row.job, canary) for row in bought]
+    bought = _bought(connection, check)
+    return None if bought is None else [_sung(connection, row["job"], canary) for row in bought]
 
 
 def _sung(connection: Connection, job: str, canary: Canary) -> Sung:
