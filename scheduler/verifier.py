@@ -143,14 +143,16 @@ class Verifier(Duty):
 
     def _sing(self, check: RowMapping, now: int) -> None:
         """One check by a canary, as far as its answers allow."""
+        late = now > check["time"] + self._settings.window
         with self.store.read() as connection:
+            due = checks.canary_due(connection, check, self._settings.spread)
+            if now < due and not late and checks.canary_rests(connection, check):
+                return  # as nearly always, and it is looked at each second
             canary = canary_of(connection, check["canary"])
             heard = checks.sung(connection, check, canary)
-            due = checks.canary_due(connection, check, self._settings.spread)
         if heard is None:
             return
         answer = next((each for each in heard if each.deal is not None), None)
-        late = now > check["time"] + self._settings.window
         if answer is None and not late and canary.removed_at is None and len(heard) < _MOST_CANARIES:
             if now >= due:
                 self._order(check, lambda: self._buying.buy_canary(canary, check["provider"]))

@@ -290,6 +290,17 @@ def canary_due(connection: Connection, check: RowMapping, within: int) -> int:
     return int(check["time"]) + waits
 
 
+def canary_rests(connection: Connection, check: RowMapping) -> bool:
+    """Whether a check's canary is in use and nobody was given it for this check yet."""
+    bought = reruns.c.deal == check["deal"], reruns.c.opening == check["opening"]
+    in_use = select(canaries.c.number).where(
+        canaries.c.number == check["canary"],
+        canaries.c.removed_at.is_(None),
+        ~select(reruns.c.job).where(*bought).exists(),
+    )
+    return connection.execute(in_use).first() is not None
+
+
 def canary_ended(
     connection: Connection, check: RowMapping, answer: Sung | None, now: int, why: str | None
 ) -> None:
