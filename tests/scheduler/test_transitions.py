@@ -31,6 +31,13 @@ def open_all(service: Service, tasks_: int) -> str:
     return job
 
 
+def settled(deal: str, root: str = ROOT, where: dict[str, Any] = WHERE) -> deal_events.Settled:
+    """The chain's word that a deal's one task was done and paid."""
+    return deal_events.Settled(
+        deal, root=root, done=1, paid=1, returned=0, fact=FACT, signatures=None, where=where
+    )
+
+
 def test_a_job_of_several_lots_ends_with_the_last_and_is_charged_for_the_settled_ones(
     service: Service,
 ) -> None:
@@ -38,21 +45,7 @@ def test_a_job_of_several_lots_ends_with_the_last_and_is_charged_for_the_settled
     ids = [row["id"] for row in service.rows(deals, deals.c.lot)]
     with service.store.write() as connection:
         for place, deal in enumerate(ids[:2]):
-            deal_events.deals_settled(
-                connection,
-                [
-                    deal_events.Settled(
-                        deal,
-                        root="0x" + "22" * 32,
-                        done=1,
-                        paid=1,
-                        returned=0,
-                        fact=FACT,
-                        signatures=None,
-                        where={**WHERE, "log_index": place},
-                    )
-                ],
-            )
+            deal_events.deals_settled(connection, [settled(deal, where={**WHERE, "log_index": place})])
     assert service.job(job)["state"] == "running"
     lost = Reason(code="gone", message="nobody can run the third", fault="provider")
     with service.store.write() as connection:
@@ -67,21 +60,7 @@ def test_an_event_that_comes_twice_moves_nothing_twice(service: Service) -> None
     deal = service.rows(deals)[0]["id"]
     for _ in range(2):
         with service.store.write() as connection:
-            deal_events.deals_settled(
-                connection,
-                [
-                    deal_events.Settled(
-                        deal,
-                        root="0x" + "22" * 32,
-                        done=1,
-                        paid=1,
-                        returned=0,
-                        fact=FACT,
-                        signatures=None,
-                        where=WHERE,
-                    )
-                ],
-            )
+            deal_events.deals_settled(connection, [settled(deal)])
     assert service.job(job)["charged"] == PRICE.units
     assert [event["kind"] for event in service.rows(job_events)].count("end") == 1
 
@@ -92,6 +71,16 @@ def test_a_transition_from_a_state_that_has_passed_is_refused_and_changes_nothin
         transitions.lot_unmatched(connection, job, 0, "no deal was opened", 0.0)
     assert refused.value.code == "stale-state"
     assert service.lot(job)["state"] == "open"
+
+
+def test_a_lot_that_is_not_free_is_not_matched_and_stays_as_it_is(service: Service) -> None:
+    job = open_all(service, 1)
+    before = service.outbox()
+    (asks,) = [row["arguments"]["asks"] for row in before if row["call"] == "match"]
+    with service.store.write() as connection:
+        assert transitions.lots_matched(connection, {(job, 0): asks}) == []
+    assert service.lot(job)["state"] == "open"
+    assert service.outbox() == before
 
 
 def test_a_queued_job_can_be_cancelled_and_a_matched_one_cannot(service: Service) -> None:
@@ -144,21 +133,8 @@ def test_the_report_of_a_worker_that_settled_by_itself_brings_the_outputs(servic
     from tests.support.scheduling import OUTPUTS
 
     with service.store.write() as connection:
-        deal_events.deals_settled(
-            connection,
-            [
-                deal_events.Settled(
-                    deal["id"],
-                    root="0x" + merkle_root([leaf(0, 0, OUTPUTS.digest)]).hex(),
-                    done=1,
-                    paid=1,
-                    returned=0,
-                    fact=FACT,
-                    signatures=None,
-                    where=WHERE,
-                )
-            ],
-        )
+        delivered = "0x" + merkle_root([leaf(0, 0, OUTPUTS.digest)]).hex()
+        deal_events.deals_settled(connection, [settled(deal["id"], delivered)])
     assert service.job(other)["state"] == "settled"
     service.report(worker, attempt=attempt["id"])
     with service.store.read() as connection:
