@@ -150,7 +150,8 @@ def test_who_is_caught_by_a_canary_has_its_disputable_results_run_again(street: 
     service = street.service
     with service.store.write() as connection:  # as the draw would have had it of a provider with a record
         connection.execute(update(checks).values(drawn=False))
-        connection.exec_driver_sql("DROP TRIGGER tr_checks_state")
+        on_table = " ON checks" if connection.dialect.name == "postgresql" else ""
+        connection.exec_driver_sql("DROP TRIGGER tr_checks_state" + on_table)
         connection.execute(update(checks).values(state="spared"))
     deal = drawn(street)
     street.run(liar(street))
