@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+from tests.support.missing import absent
 from tests.support.service import World
 from tests.support.serving import served
 
@@ -34,9 +35,7 @@ WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 def chromium() -> Iterator[Browser]:
     found = shutil.which("chromium")
     if found is None:
-        if "PRIXFIXE_TEST_WHOLE" in os.environ:
-            pytest.fail("there is no chromium: apt-get install chromium")
-        pytest.skip("there is no chromium: apt-get install chromium")
+        absent("there is no chromium: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
         yield browser

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-import pytest
 
 from marketplace.store.database import Store
 from marketplace.store.tables import metadata
+from tests.support.missing import absent
 
 _TEMPLATE: Final = "tables"
 _START_SECONDS: Final = 30.0
@@ -48,10 +48,7 @@ def require_programs() -> Path:
     them."""
     programs = find_programs()
     if programs is None:
-        missing = "PostgreSQL's programs are not installed: scripts/setup installs them"
-        if "PRIXFIXE_TEST_WHOLE" in os.environ:
-            pytest.fail(missing)
-        pytest.skip(missing)
+        absent("PostgreSQL's programs are not installed: scripts/setup installs them")
     return programs
 
 
