@@ -263,7 +263,7 @@ class TestBadLuck:
 
     def test_a_job_that_the_market_gives_up_is_stopped_and_not_reported(self, stage: Stage) -> None:
         with stage.worker():
-            given = stage.assign("sleep 60", max_seconds=60)
+            given = stage.assign("sleep 240", max_seconds=240)
             stage.service.until(lambda: any(given.attempt in beat.running for beat in stage.service.beats))
             stage.service.stop.add(given.attempt)
             stage.service.until(lambda: given.attempt not in stage.service.beats[-1].running, 60)
