@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,15 +15,10 @@ import httpx
 import pytest
 
 from tests.support.devnet import ROOT, wait_for
+from tests.support.ports import lasting_ports
 
 # Eleven containers begin at once: on a busy machine that takes minutes.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _compose_command() -> list[str]:
@@ -41,7 +35,7 @@ class Composed:
     """A composed market: its ports, and a customer's and a pricing desk's commands."""
 
     def __init__(self, folder: Path) -> None:
-        self.service, self.second, self.chain = _free_port(), _free_port(), _free_port()
+        self.service, self.second, self.chain = lasting_ports(3)
         self.environment = {
             **os.environ,
             "SERVICE_PORT": str(self.service),

@@ -29,7 +29,7 @@ from tests.faults.customers import Customer, Front, publish
 from tests.faults.line import Line
 from tests.faults.troubles import Place, Trouble, plan
 from tests.support.market import LocalMarket, deploy_local_market
-from tests.support.ports import lasting_port
+from tests.support.ports import lasting_ports
 from tests.support.postgres import PostgresServer, require_programs, running_postgres
 from tests.support.scheduling import until
 
@@ -121,7 +121,7 @@ def hire(company: Company, market: LocalMarket, line: Line, database: str, folde
     """Two API processes, two schedulers, two of workers; the addresses of the first."""
     manifest = folder / "deployment.json"
     market.deployment.save(manifest)
-    ports = [lasting_port(), lasting_port()]
+    ports = lasting_ports(2)
     domains = [word for port in ports for word in ("--domain", f"127.0.0.1:{port}")]
     serve = ["-m", "prixfixe", "serve", "--data", str(folder / "data"), "--rpc", line.url, "--key", "dev:2"]
     serve += ["--deployment", str(manifest), "--database", database, *domains]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from prixfixe.protocol.hashing import sha256_hex
 from tests.service.test_retention import PROMISED, RESULT, TABLE, _later, _settled, _status
 from tests.service.test_uploads import patch, restarted
 from tests.support.s3 import Bucket
+from tests.support.scheduling import until
 from tests.support.service import CUSTOMER, STRANGER, World
 
 CONTENT = b"month,amount\n1,2.50\n" * 100
@@ -178,12 +178,12 @@ def test_a_store_that_dies_loses_nothing_and_its_absence_is_told(world: World, b
 
 
 def _wait_for_bytes(world: World, size: int) -> None:
-    """Until all of a file has arrived at the service."""
-    deadline = time.monotonic() + 60
     folder = world.services.settings.blob_folder / ".parts"
-    while sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < size:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+
+    def arrived() -> bool:
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) >= size
+
+    until(arrived, "all of a file to arrive at the service")
 
 
 def test_an_order_runs_with_its_files_in_the_bucket_and_they_go_when_their_time_is_over(

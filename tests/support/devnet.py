@@ -23,7 +23,7 @@ from prixfixe.devnet.state import DevnetState, Folder, require
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Job, Quote
-from tests.support.ports import lasting_port
+from tests.support.ports import lasting_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = ROOT / "tests" / "support" / "bundles" / "probe"
@@ -225,7 +225,8 @@ def running_devnet(
         arguments += ["--bundle", str(bundle)]
     if not bundles:
         arguments += ["--no-bundles"]
-    ports = ("--port", str(lasting_port()), "--chain-port", str(lasting_port()))
+    port, chain_port = lasting_ports(2)
+    ports = ("--port", str(port), "--chain-port", str(chain_port))
     started = devnet.types(*arguments, *options, *ports, "--detach", "--json")
     json.loads(started.stdout.splitlines()[-1])
     try:

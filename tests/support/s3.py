@@ -18,12 +18,14 @@ import pytest
 
 from marketplace.blob_stores import BlobStore, open_blob_store
 from tests.support.missing import absent
+from tests.support.ports import lasting_port
 
 _PROGRAM: Final = Path(__file__).parents[2] / "node_modules" / "s3rver" / "bin" / "s3rver.js"
+_HOST: Final = "127.0.0.1"
 _BUCKET: Final = "blobs"
 _KEY: Final = "S3RVER"  # both halves of the only one that it knows
 _START_SECONDS: Final = 60.0
-_LISTENS: Final = re.compile(r"listening on [\d.]+:(\d+)")
+_LISTENS: Final = re.compile(r"listening on [\d.]+:\d+")
 
 
 def require_program() -> Path:
@@ -38,15 +40,13 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # An address that nobody else of this machine listens on, so that the port is free after a kill.
-        self._host = f"127.{100 + os.getpid() % 100}.{os.getpid() // 100 % 250}.7"
-        self._port = 0
+        self._port = lasting_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._prefixes = 0
 
     @property
     def url(self) -> str:
-        return f"http://{self._host}:{self._port}"
+        return f"http://{_HOST}:{self._port}"
 
     @property
     def pid(self) -> int:
@@ -58,15 +58,14 @@ class S3Server:
         program = require_program()
         log = self._folder / "log"
         command = ["node", str(program), "--directory", str(self._folder / "data"), "--silent"]
-        command += ["--address", self._host, "--port", str(self._port), "--configure-bucket", _BUCKET]
+        command += ["--address", _HOST, "--port", str(self._port), "--configure-bucket", _BUCKET]
         with log.open("wb") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + _START_SECONDS
-        while (found := _LISTENS.search(log.read_text())) is None:
+        while not _LISTENS.search(log.read_text()):
             assert self._process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
-        self._port = int(found[1])
 
     def kill(self) -> None:
         """At once, as a power cut would."""
