@@ -8,7 +8,8 @@ from prixfixe.protocol import accounts
 from prixfixe.protocol.wire import Job
 from tests.browser.conftest import Visit
 from tests.support.accounts import PASSWORD
-from tests.support.service import CUSTOMER, WORKER, World, manifest_of, settle_on_chain, success
+from tests.support.finished import hand_in
+from tests.support.service import CUSTOMER, World
 
 EMAIL = "ada@example.com"
 CONTENT = b"a,b\n"
@@ -54,10 +55,7 @@ def test_a_person_signs_up_and_sees_a_job_through_to_its_files(visit: Visit, wor
 
     assignment = world.running(job)
     expect(page.locator("#job")).to_contain_text("running")
-    world.upload(WORKER, b"done")
-    report = success(assignment.deal, manifest_of(out_csv=b"done"))
-    world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
-    settle_on_chain(world, assignment.deal, report)
+    hand_in(world, assignment, out_csv=b"done")
     expect(page.locator("#job")).to_contain_text("delivered")
     with page.expect_download() as taken:
         page.locator("#job a[download]").first.click()

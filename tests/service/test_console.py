@@ -20,7 +20,8 @@ from marketplace.console.rendering import render
 from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.prices import Trade
 from tests.service.test_trades import CODE, PRODUCT, address, index, paid
-from tests.support.service import CUSTOMER, PROVIDER, WORKER, World, manifest_of, settle_on_chain, success
+from tests.support.finished import deliver
+from tests.support.service import CUSTOMER, PROVIDER, World
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<img src=x onerror=alert(1)>'\""
@@ -73,11 +74,7 @@ def receipt(world: World) -> bytes:
     """Of a job that was delivered and paid."""
     world.publish()
     job = world.placed()
-    assignment = world.running(job)
-    world.upload(WORKER, b"done")
-    report = success(assignment.deal, manifest_of(out_csv=b"done"))
-    world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
-    settle_on_chain(world, assignment.deal, report)
+    deliver(world, job, out_csv=b"done")
     return world.http.get(f"/v1/jobs/{job.id}/receipt", headers=world.sign_in(CUSTOMER)).content
 
 

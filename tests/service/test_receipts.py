@@ -11,6 +11,7 @@ from prixfixe.protocol.quotes import quote_digest, receipt_digest
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.signatures import parse_signature, recover
 from prixfixe.protocol.typed_data import format_bytes32
+from tests.support.finished import hand_in
 from tests.support.service import (
     CUSTOMER,
     DOMAIN,
@@ -18,11 +19,8 @@ from tests.support.service import (
     STRANGER,
     WORKER,
     World,
-    manifest_of,
     refusal,
     refuse_on_chain,
-    settle_on_chain,
-    success,
 )
 
 
@@ -40,13 +38,9 @@ def test_a_settled_job_has_a_receipt_that_holds_together(world: World) -> None:
     world.publish()
     job = world.placed()
     assignment = world.running(job)
-    world.upload(WORKER, b"done")
-    report = success(assignment.deal, manifest_of(out_csv=b"done"))
     early = world.http.get(f"/v1/jobs/{job.id}/receipt", headers=world.sign_in(CUSTOMER))
     assert (early.status_code, early.json()["code"]) == (409, "job-not-over")
-    answer = world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
-    assert answer.json()["accepted"] is True
-    settle_on_chain(world, assignment.deal, report)
+    report = hand_in(world, assignment, out_csv=b"done")
     receipt = _receipt(world, job.id)
     assert (receipt.outcome, receipt.quoted, receipt.charged) == ("settled", job.quoted, job.quoted)
     assert receipt.job == format_bytes32(receipt.order.digest(DOMAIN)) == job.id

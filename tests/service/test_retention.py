@@ -15,16 +15,13 @@ from prixfixe.keys import LocalSigner
 from prixfixe.protocol import wire
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.signatures import parse_signature, recover, statement_digest
+from tests.support.finished import deliver
 from tests.support.service import (
     CUSTOMER,
     OPERATOR,
     PROVIDER,
     STRANGER,
-    WORKER,
     World,
-    manifest_of,
-    settle_on_chain,
-    success,
     where,
 )
 
@@ -36,12 +33,7 @@ TABLE, RESULT = b"a,b\n", b"done"
 def _settled(world: World) -> wire.Job:
     world.publish()
     job = world.placed(TABLE)
-    assignment = world.running(job)
-    world.upload(WORKER, RESULT)
-    world.worker_post(f"{assignment.attempt}/log", {"offset": 0, "text": "working\n"})
-    report = success(assignment.deal, manifest_of(out_csv=RESULT))
-    world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
-    settle_on_chain(world, assignment.deal, report)
+    deliver(world, job, log="working\n", out_csv=RESULT)
     return job
 
 

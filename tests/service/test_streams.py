@@ -16,8 +16,9 @@ import pytest
 import uvicorn
 
 from marketplace.api import events
+from tests.support.finished import hand_in
 from tests.support.memory import resident_kib
-from tests.support.service import CUSTOMER, HOST, WORKER, World, manifest_of, settle_on_chain, success
+from tests.support.service import CUSTOMER, HOST, WORKER, World
 
 pytestmark = pytest.mark.network_ports
 
@@ -67,13 +68,10 @@ def test_events_arrive_while_the_job_runs_and_the_stream_ends_with_it(world: Wor
         seen = _events(stream.iter_lines())
         assert next(seen)[1:] == ("state", {"state": "queued", "stage": "waiting for a worker"})
         assignment = world.running(job)
-        world.upload(WORKER, b"done")
         world.worker_post(
             f"{assignment.attempt}/log", {"offset": 0, "text": "hello\r\n\x00", "progress": 0.5}
         )
-        report = success(assignment.deal, manifest_of(out_csv=b"done"))
-        world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
-        settle_on_chain(world, assignment.deal, report)
+        hand_in(world, assignment, out_csv=b"done")
         rest = list(seen)
     assert [number for number, _, _ in rest] == list(range(2, len(rest) + 2))
     kinds = [kind for _, kind, _ in rest]

@@ -10,6 +10,7 @@ from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Due, Fact
 from prixfixe.protocol.disputes import Claim, Ground
 from prixfixe.protocol.outputs import OutputManifest
+from prixfixe.protocol.reports import LotReport
 from tests.support.service import (
     CHAIN_TIME,
     CUSTOMER,
@@ -31,18 +32,23 @@ TOTALS = b'{"result":{"rows":1},"sentences":["2 rows in, 2 rows used."]}'
 def deliver(world: World, job: wire.Job, *, log: str = "", **files: bytes) -> None:
     """The worker runs it, prints `log`, hands in `files` (by default a result and its totals), and is
     paid."""
-    outputs = files or {"out_csv": RESULT, "totals_json": TOTALS}
     assignment = world.running(job)
     if log:
         chunk = wire.LogChunk(offset=0, text=log)
         world.worker_post(f"{assignment.attempt}/log", chunk.model_dump(mode="json"))
+    hand_in(world, assignment, **(files or {"out_csv": RESULT, "totals_json": TOTALS}))
+
+
+def hand_in(world: World, assignment: wire.Assignment, **outputs: bytes) -> LotReport:
+    """The worker of a running job reports these files, and is paid; its report."""
     for content in outputs.values():
         world.upload(WORKER, content)
     report = success(assignment.deal, manifest_of(**outputs))
     answer = world.worker_post(f"{assignment.attempt}/result", report.model_dump(mode="json"))
     assert answer.status_code == 200, answer.text
-    assert answer.json()["accepted"], answer.text
+    assert answer.json()["accepted"] is True, answer.text
     settle_on_chain(world, assignment.deal, report)
+    return report
 
 
 def challenge(world: World, job: wire.Job) -> None:
