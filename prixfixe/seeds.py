@@ -22,6 +22,7 @@ from prixfixe.errors import DevelopmentKeyRefused, InvalidInput
 from prixfixe.keys import CommandSigner, LocalSigner, Signer, ask_password, keystore_path, open_keystore
 
 MOST_ACCOUNTS: Final = HARDENED - 1
+_MOST_KEPT: Final = 10_000
 
 
 class Seed(Protocol):
@@ -61,13 +62,15 @@ class LocalSeed:
 
 
 class CommandSeed:
-    """A seed held by another program."""
+    """A seed held by another program, which is asked once for an account's address. What is kept is that
+    address: keys stay with the program, and a signature of another one is refused."""
 
-    __slots__ = ("_chain_id", "_command")
+    __slots__ = ("_chain_id", "_command", "_signers")
 
     def __init__(self, command: Sequence[str], *, chain_id: int) -> None:
         self._command = tuple(command)
         self._chain_id = chain_id
+        self._signers: dict[str, CommandSigner] = {}  # by path
         self.signer(1)  # it answers
 
     @property
@@ -75,7 +78,14 @@ class CommandSeed:
         return self._chain_id
 
     def signer(self, number: int) -> Signer:
-        return CommandSigner(self._command, chain_id=self._chain_id, path=written(path_of(number)))
+        path = written(path_of(number))
+        found = self._signers.get(path)
+        if found is None:
+            found = CommandSigner(self._command, chain_id=self._chain_id, path=path)
+            if len(self._signers) >= _MOST_KEPT:
+                self._signers.clear()
+            self._signers[path] = found
+        return found
 
 
 def path_of(number: int) -> tuple[int, ...]:

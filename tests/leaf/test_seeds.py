@@ -71,11 +71,12 @@ def test_a_keystores_bytes_are_the_seed_and_are_shown_nowhere(
 
 
 def test_an_external_signer_is_told_which_key_is_meant(tmp_path: Path) -> None:
-    program = tmp_path / "signer.py"
+    program, asked = tmp_path / "signer.py", tmp_path / "asked"
     program.write_text(
         "import json, sys\n"
         "question = json.load(sys.stdin)\n"
         "from prixfixe.seeds import LocalSeed\n"
+        f"print(question['method'], question['path'], file=open({str(asked)!r}, 'a'))\n"
         "number = int(question['path'].split('/')[3].rstrip(chr(39)))\n"
         "signer = LocalSeed(bytes(range(32)), chain_id=8453).signer(number)\n"
         "if question['method'] == 'address':\n"
@@ -89,6 +90,20 @@ def test_an_external_signer_is_told_which_key_is_meant(tmp_path: Path) -> None:
     signer = seed.signer(3)
     assert signer.address == expected.address
     assert recover(DIGEST, signer.sign_digest(DIGEST)) == expected.address
+    assert seed.signer(3).address == expected.address
+    of_first, of_third = "m/44'/60'/1'/0/0", "m/44'/60'/3'/0/0"
+    assert asked.read_text().splitlines() == [
+        f"address {of_first}",
+        f"address {of_third}",
+        f"sign {of_third}",
+    ]
+
+
+def test_a_development_key_is_no_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIXFIXE_HOME", str(tmp_path))
+    keys.create_keystore("accounts", "p", private_key=development_keys.development_key(19))
+    with pytest.raises(DevelopmentKeyRefused):
+        load_seed("accounts", chain_id=31337, password=lambda _: "p")
 
 
 def test_an_external_signer_that_says_nothing_is_found_out_at_the_start(tmp_path: Path) -> None:
