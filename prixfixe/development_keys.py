@@ -68,6 +68,7 @@ def development_key(index: int) -> bytes:
     return derive(seed(), (*_PATH, index))
 
 
+@lru_cache(maxsize=1)
 def seed() -> bytes:
     """Of the mnemonic, without a passphrase (BIP-39)."""
     return hashlib.pbkdf2_hmac("sha512", MNEMONIC.encode("ascii"), b"mnemonic", 2048)
