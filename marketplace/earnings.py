@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
@@ -101,16 +101,18 @@ class Income:
             named = select(workers.c.key, workers.c.resources, workers.c.heartbeat_at)
             known = connection.execute(named.where(workers.c.provider == provider)).all()
             keys = [row.key for row in known]
+            theirs = (trades.c.worker.in_(keys), trades.c.provider == provider, trades.c.time >= since)
             place = (trades.c.block.desc(), trades.c.log_index.desc(), trades.c.leg)
-            paid = executed().where(
-                trades.c.worker.in_(keys), trades.c.provider == provider, trades.c.time >= since
-            )
-            rows = connection.execute(paid.order_by(*place).limit(MOST_TRADES)).mappings().all()
+            pay = (trades.c.price * trades.c.tasks).label("pay")
+            counted = executed(pay).where(*theirs).order_by(*place).limit(MOST_TRADES).subquery()
+            earned = connection.execute(select(func.coalesce(func.sum(counted.c.pay), 0))).scalar_one()
+            shown = executed().where(*theirs).order_by(*place).limit(MOST_SHOWN)
+            rows = connection.execute(shown).mappings().all()
             taken = busy_slots(connection)
         live = [row for row in known if self._clock() - row.heartbeat_at <= self._silence_seconds]
         return Activity(
-            earned=Money(sum(row["price"] * row["tasks"] for row in rows)),
-            trades=tuple(trade_of(row) for row in rows[:MOST_SHOWN]),
+            earned=Money(int(earned)),
+            trades=tuple(trade_of(row) for row in rows),
             live=len(live),
             busy=sum(taken[row.key] for row in live),
             slots=sum(row.resources["slots"] for row in live),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import insert, update
 
-from marketplace.store.tables import attempts, cases, deals
+from marketplace.earnings import MOST_SHOWN
+from marketplace.store.tables import attempts, cases, deals, trades
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.prices import Earnings
+from tests.service.test_trades import address, paid
 from tests.support.service import (
     CHAIN_TIME,
     DOLLAR,
@@ -78,3 +81,26 @@ def test_a_stranger_learns_nothing(world: World) -> None:
     path = f"/v1/workers/{WORKER.address}/earnings"
     assert world.http.get(path, headers=world.sign_in(STRANGER)).status_code == 404
     assert world.http.get(path).status_code == 401
+
+
+def test_a_providers_page_adds_up_the_newest_trades_and_shows_the_last_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish()
+    world.register()
+    assert world.services.income.activity(PROVIDER.address, 30).earned == Money(0)
+    job = world.placed()
+    made = [(100 + at, PROVIDER.address, address(50), 1 + at % 3, 0) for at in range(30)]
+    paid(world, job.id, [*made, (7, address(9), address(50), 1, 0), (7, PROVIDER.address, address(50), 1, 0)])
+    with world.store.write() as connection:
+        connection.execute(update(trades).values(worker=WORKER.address))
+        for state in ("disputed", "guilty"):
+            connection.execute(update(deals).where(deals.c.id == f"0x{32:064x}").values(state=state))
+    found = world.services.income.activity(PROVIDER.address, 30)
+    assert found.earned == Money(sum(price * tasks for price, _, _, tasks, _ in made))
+    assert [trade.price for trade in found.trades] == [Money(129 - at) for at in range(MOST_SHOWN)]
+    monkeypatch.setattr("marketplace.earnings.MOST_TRADES", 25)
+    found = world.services.income.activity(PROVIDER.address, 30)
+    assert found.earned == Money(sum(price * tasks for price, _, _, tasks, _ in made[-25:]))
+    world.chain.time += 31 * 86_400
+    assert world.services.income.activity(PROVIDER.address, 30).trades == ()
