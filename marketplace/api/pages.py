@@ -79,8 +79,8 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
 
 
 def _error_page(request: Request, error: PrixfixeError) -> Response:
-    told = problems.problem_response(error)
-    return page(request, "error.html", told.status_code, error=error)
+    problems.log_fault(request, error)
+    return page(request, "error.html", error.status, error=error)
 
 
 class Page(APIRoute):

@@ -53,10 +53,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, unknown)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, PrixfixeError)
+def log_fault(request: Request, error: PrixfixeError) -> None:
+    """What the operator should know of an error: that it is the service's own."""
     if error.status >= 500 and not isinstance(error, Unavailable):
         log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PrixfixeError)
+    log_fault(request, error)
     return problem_response(error)
 
 

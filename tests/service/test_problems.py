@@ -68,6 +68,23 @@ def test_a_fault_of_ours_shows_a_number_and_not_itself(
     assert problem["instance_id"] in caplog.text
 
 
+def test_an_error_of_the_services_own_is_logged_for_whoever_asked_a_page_or_the_api(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_given: object) -> None:
+        raise PrixfixeError("the moon is down", code="moon")
+
+    monkeypatch.setattr(type(world.services.bundles), "listings", broken)
+    with caplog.at_level(logging.ERROR, logger="prixfixe.api"):
+        for path in ("/pricing", "/v1/bundles"):
+            assert world.http.get(path).status_code == 500
+            assert world.http.get("/market/nonsense").status_code == 422
+    assert [each.message for each in caplog.records] == [
+        "GET /pricing: the moon is down",
+        "GET /v1/bundles: the moon is down",
+    ]
+
+
 def test_a_store_that_is_locked_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(*_given: object) -> None:
         with world.store.read():
