@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,8 +50,3 @@ def chosen(cookie: str | None, accept: str | None) -> Language:
         if code in LANGUAGES:
             return LANGUAGES[code]
     return ENGLISH
-
-
-def placeholders(text: str) -> set[str]:
-    """The names of the values that a text takes."""
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name}

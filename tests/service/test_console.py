@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -15,11 +16,16 @@ import pytest
 from marketplace.api.pages import router
 from marketplace.console import charts, documents
 from marketplace.console.assets import ASSETS
-from marketplace.console.languages import ENGLISH, LANGUAGES, chosen, placeholders
+from marketplace.console.languages import ENGLISH, LANGUAGES, chosen
 from marketplace.console.rendering import render
+from prixfixe.protocol.accounts import Role
+from prixfixe.protocol.bundle import BundleDefinition, Refund
 from prixfixe.protocol.canonical import canonical_json
-from prixfixe.protocol.prices import Trade
-from tests.service.test_trades import CODE, PRODUCT, address, index, paid
+from prixfixe.protocol.prices import PriceIndex, Trade
+from prixfixe.protocol.receipt import Receipt
+from prixfixe.protocol.reputation import GradeName
+from prixfixe.protocol.wire import JobState
+from tests.service.test_trades import PRODUCT, address, index, paid
 from tests.support.finished import deliver
 from tests.support.service import CUSTOMER, PROVIDER, World
 
@@ -92,6 +98,11 @@ def test_every_page_opens_in_both_languages_and_loads_nothing_from_elsewhere(bus
         assert len(busy.http.get(path, headers=PERSON).content) < 200_000, path
 
 
+def placeholders(text: str) -> set[str]:
+    """The names of the values that a text takes."""
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
 def test_both_languages_have_every_text_with_the_same_values() -> None:
     for language in LANGUAGES.values():
         assert language.words.keys() == ENGLISH.words.keys(), language.code
@@ -103,20 +114,22 @@ def test_no_text_is_there_for_nobody() -> None:
     """Every key is in a template, or is one of a list of outcomes, states or grades."""
     folder = ROOT / "marketplace" / "console"
     written = "".join(file.read_text() for file in [*folder.rglob("*.html"), *folder.glob("*.py")])
-    listed = (
-        "index.",
-        "grade.",
-        "refunds.",
-        "determinism.",
-        "nav.",
-        "providers.",
-        "checked.",
-        "role.",
-        "state.",
-        "fault.",
-    )
-    unused = [key for key in ENGLISH.words if f'"{key}"' not in written and f"'{key}'" not in written]
-    assert [key for key in unused if not key.startswith(listed)] == []
+    parts: dict[str, tuple[str, ...]] = {
+        "index": get_args(PriceIndex.model_fields["status"].annotation),
+        "grade": get_args(GradeName),
+        "refunds": get_args(Refund),
+        "determinism": get_args(BundleDefinition.model_fields["determinism"].annotation),
+        "nav": ("prices", "market", "providers", "receipts", "docs"),
+        "providers": ("paid", "unsigned", "refused", "expired", "guilty"),
+        "checked": get_args(Receipt.model_fields["outcome"].annotation),
+        "role": get_args(Role),
+        "state": get_args(JobState),
+        "fault": ("customer", "provider", "platform"),
+    }
+    listed = {f"{part}.{name}" for part, names in parts.items() for name in names}
+    assert listed <= ENGLISH.words.keys()
+    unused = {key for key in ENGLISH.words if f'"{key}"' not in written and f"'{key}'" not in written}
+    assert unused <= listed, unused - listed
 
 
 @pytest.mark.parametrize(
@@ -245,7 +258,7 @@ def test_a_receipt_is_checked_and_an_altered_one_is_refused(world: World, receip
     altered = receipt.replace(b'"outcome":"settled"', b'"outcome":"refunded"')
     for body in (altered, b"", b"{", b"[" * 5000, b"\xff\xfe", b"x" * 100_000):
         refused: httpx.Response = world.http.post("/receipts", content=body)
-        assert refused.status_code in (200, 422), refused.text
+        assert refused.status_code == 422, refused.text
         assert "Every check that was made holds." not in refused.text
 
 
@@ -280,4 +293,3 @@ def test_documents_are_pages_and_their_links_lead_somewhere(world: World) -> Non
                 assert link.partition("#")[0] in known, (name, link)
     assert page(world, "/docs/../../pyproject.toml", 404)
     assert page(world, "/docs/nothing", 404)
-    assert CODE.startswith("0x")
