@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -12,6 +11,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store.tables import blob_owners, cases, checks, deals, jobs, reruns, workers
 from prixfixe.errors import Conflict
 from prixfixe.protocol.deals import Fact
+from prixfixe.protocol.statements import utc
 
 Named: TypeAlias = Callable[[Connection, str], Iterable[str]]  # the digests that a job names
 
@@ -50,9 +50,8 @@ def require_over(connection: Connection, job: RowMapping, now: int, window: int)
         )
     until = _disputable_until(connection, [job], window)
     if now <= until:
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(until))
         raise Conflict(
-            f"its result can be challenged for {until - now + 1} s more, until {moment} UTC on the chain",
+            f"its result can be challenged for {until - now + 1} s more, until {utc(until)} UTC on the chain",
             code="window-open",
             hint="try again after that: until then the arbiter may need its files",
             retryable=True,

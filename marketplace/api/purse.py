@@ -51,7 +51,7 @@ def order(
 
 
 @router.get("/top-ups")
-def top_ups(services: ServicesDep, managed: ManagedDep, identity: Reader) -> dict[str, Any]:
+def top_ups(managed: ManagedDep, identity: Reader) -> dict[str, Any]:
     """What the operator received for the account, newest first."""
     return {"items": managed.top_ups(identity), "next": None}
 

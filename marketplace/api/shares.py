@@ -31,7 +31,7 @@ def share_of_account(kind: Kind) -> Any:
     """Counts by the account that is signed in."""
 
     async def count(services: ServicesDep, caller: Caller, response: Response) -> None:
-        _tell(response, services.shares.take(kind, caller))
+        count_account(services, kind, caller, response)
 
     return Depends(count)
 

@@ -11,10 +11,10 @@ from html import escape
 from markupsafe import Markup
 
 from marketplace.console.languages import Language
-from marketplace.console.rendering import moment
 from prixfixe.protocol.book import Level
 from prixfixe.protocol.money import UNITS_PER_DOLLAR, Money
 from prixfixe.protocol.prices import PriceIndex, Trade
+from prixfixe.protocol.statements import utc
 
 _WIDTH, _HEIGHT, _MARGIN = 800, 220, 40
 
@@ -79,7 +79,7 @@ def points(trades: Sequence[Trade], index: PriceIndex, language: Language) -> Ma
             f' y2="{middle:.1f}"/>'
             f'<text x="{_WIDTH - 2}" y="{middle + 4:.1f}" text-anchor="end">P50</text>'
         )
-    ends = language.text("chart.span", first=moment(first), last=moment(last))
+    ends = language.text("chart.span", first=utc(first), last=utc(last))
     labels = (
         f'<text x="2" y="{_MARGIN - 6}">{escape(str(Money(high)))}</text>'
         f'<text x="2" y="{_HEIGHT - _MARGIN + 14}">{escape(str(Money(low)))}</text>'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from marketplace.console.assets import ASSETS
 from marketplace.console.languages import LANGUAGES, Language
+from prixfixe.protocol.statements import utc
 
 # What a browser may do with a page: load our own files and talk to the service that it came from.
 HEADERS: Final[Mapping[str, str]] = {
@@ -24,11 +24,6 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
     "Vary": "Accept-Language, Cookie",
 }
-
-
-def moment(seconds: int) -> str:
-    """A time of the chain for people, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def duration(seconds: int) -> str:
@@ -53,7 +48,7 @@ _environment = Environment(
 )
 _environment.globals["asset"] = lambda name: ASSETS[name].path
 _environment.globals["languages"] = tuple(LANGUAGES.values())
-_environment.filters |= {"moment": moment, "duration": duration, "count": count}
+_environment.filters |= {"moment": utc, "duration": duration, "count": count}
 
 
 def render(
