@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -149,15 +150,19 @@ def running_anvil(*, state: Path | None = None, port: int = 0) -> Iterator[Local
     )
     assert process.stdout is not None
     chain: LocalChain | None = None
+    reader: threading.Thread | None = None
     try:
         chain = LocalChain(f"http://{_await_listening(process, process.stdout)}", process.pid)
-        _drain(process.stdout)
+        reader = _drain(process.stdout)
         _await_answer(chain)
         yield chain
     finally:
         if chain is not None:
             chain.close()
         _stop(process)
+        if reader is not None:
+            reader.join()  # it reads to the end, which nobody may close under it
+        process.stdout.close()
 
 
 def _upwards(folder: Path) -> tuple[Path, ...]:
@@ -178,15 +183,16 @@ def _await_listening(process: subprocess.Popen[str], output: IO[str]) -> str:
     )
 
 
-def _drain(output: IO[str]) -> None:
-    """Reads on for ever, because a full pipe would stop the chain."""
-    import threading
+def _drain(output: IO[str]) -> threading.Thread:
+    """Reads on until the program ends, because a full pipe would stop the chain."""
 
     def read() -> None:
         for _ in output:
             pass
 
-    threading.Thread(target=read, name="anvil-output", daemon=True).start()
+    thread = threading.Thread(target=read, name="anvil-output", daemon=True)
+    thread.start()
+    return thread
 
 
 def _await_answer(chain: LocalChain) -> None:
@@ -209,5 +215,3 @@ def _stop(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
