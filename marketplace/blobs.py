@@ -27,7 +27,7 @@ from sqlalchemy import Connection, bindparam, select
 from marketplace.blob_stores import BlobStore, FolderStore, Stored, not_there
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, blob_owners, blobs, bundles, jobs, workers
-from marketplace.store.upsert import insert_missing
+from marketplace.store.upsert import insert_missing, parts
 from prixfixe.errors import InvalidInput, NotFound, StorageFull, TooLarge
 
 _INCOMING: Final = ".incoming"
@@ -274,8 +274,7 @@ def known_sizes(connection: Connection, digests: Iterable[str]) -> dict[str, int
     """Sizes of those blobs that are stored."""
     wanted = list(dict.fromkeys(digests))
     found: dict[str, int] = {}
-    for start in range(0, len(wanted), 500):  # databases bound the number of parameters
-        part = wanted[start : start + 500]
+    for part in parts(wanted):
         found |= {row.sha256: row.size for row in connection.execute(_SIZES, {"digests": part})}
     return found
 
@@ -284,9 +283,8 @@ def owned(connection: Connection, digests: Iterable[str], reader: str) -> set[st
     """Those of the blobs that `reader` put there or was granted."""
     wanted = list(dict.fromkeys(digests))
     found: set[str] = set()
-    for start in range(0, len(wanted), 500):
-        of = {"reader": reader, "digests": wanted[start : start + 500]}
-        found |= set(connection.execute(_OWNED, of).scalars())
+    for part in parts(wanted):
+        found |= set(connection.execute(_OWNED, {"reader": reader, "digests": part}).scalars())
     return found
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.tables import blob_owners, cases, checks, deals, jobs, reruns, workers
+from marketplace.store.upsert import parts
 from prixfixe.errors import Conflict
 from prixfixe.protocol.deals import Fact
 from prixfixe.protocol.statements import utc
@@ -16,7 +17,6 @@ from prixfixe.protocol.statements import utc
 Named: TypeAlias = Callable[[Connection, str], Iterable[str]]  # the digests that a job names
 
 _OVER: Final = ("settled", "refunded")
-_PART: Final = 500  # databases bound the number of parameters
 
 
 def reruns_of(connection: Connection, job: str) -> list[RowMapping]:
@@ -105,7 +105,7 @@ def named_elsewhere(
         if job not in ids:
             own.update(digest for digest in named(connection, job) if digest in digests)
     strangers: set[str] = set()
-    for part in _parts(digests):
+    for part in parts(sorted(digests)):
         # A worker that brought an output keeps no claim to it; whom it was for has one of its own.
         query = select(blob_owners.c.sha256).where(
             blob_owners.c.sha256.in_(part),
@@ -119,13 +119,8 @@ def named_elsewhere(
 def disowned(connection: Connection, digests: Collection[str], found: Sequence[RowMapping]) -> None:
     """The customers have no claim to these files any more, which stay for others."""
     customers = {row["customer"] for row in found}
-    for part in _parts(digests):
+    for part in parts(sorted(digests)):
         gone: Any = delete(blob_owners).where(
             blob_owners.c.sha256.in_(part), blob_owners.c.address.in_(customers)
         )
         connection.execute(gone)
-
-
-def _parts(digests: Collection[str]) -> Iterable[list[str]]:
-    names = sorted(digests)
-    return (names[start : start + _PART] for start in range(0, len(names), _PART))

@@ -42,7 +42,7 @@ from marketplace.store.tables import (
     task_logs,
     tasks,
 )
-from marketplace.store.upsert import put, put_largest
+from marketplace.store.upsert import parts, put, put_largest
 from prixfixe.keys import Signer
 from prixfixe.protocol.signatures import statement_digest
 from prixfixe.protocol.wire import Deletion, Deletions, Forgotten
@@ -55,7 +55,6 @@ _WINDOWS: Final = 3  # of a dispute: the deal's own, a case's, and room
 _AT_ONCE: Final = 100  # files in one write
 _AGAIN_SECONDS: Final = 7 * _DAY  # before a process began to look
 _OVERLAP_SECONDS: Final = 3600  # clocks of several machines, and writes that took long
-_PART: Final = 500  # databases bound the number of parameters
 _OF_CANARIES: Final = (
     select(canary_files.c.sha256)
     .join(canaries, canaries.c.number == canary_files.c.canary)
@@ -80,8 +79,8 @@ class Keeping:
         days = self.days if offer_id is None else _days_of(connection, offer_id, self.days)
         until = deliver_by + max(days * _DAY, _WINDOWS * self.window)
         rows = [{"sha256": name, "until": until} for name in names]
-        for start in range(0, len(rows), _PART):
-            put_largest(connection, kept_files, rows[start : start + _PART], "until")
+        for part in parts(rows):
+            put_largest(connection, kept_files, part, "until")
 
 
 class Retention:
@@ -243,9 +242,8 @@ def _files_due(due: ColumnElement[bool], after: str) -> Select[Any]:
 def _deletable(connection: Connection, names: Collection[str]) -> Iterator[Row[Any]]:
     """Of these files those that may go although their time is not over."""
     kept = _InCases().digests(connection)
-    ordered = sorted(names)
-    for start in range(0, len(ordered), _AT_ONCE):
-        these = blobs.c.sha256.in_(ordered[start : start + _AT_ONCE])
+    for part in parts(sorted(names), _AT_ONCE):
+        these = blobs.c.sha256.in_(part)
         yield from (row for row in connection.execute(_files_due(these, "")) if row.sha256 not in kept)
 
 
@@ -303,11 +301,12 @@ def _deleted(connection: Connection, job: str) -> Iterator[Deletion]:
     of_job = select(attempts.c.id).where(attempts.c.job == job).order_by(attempts.c.created_at)
     names = [*_digests(connection, job)]
     known: dict[str, RowMapping] = {}
-    for start in range(0, len(names), _PART):
-        part = deletions.c.name.in_(names[start : start + _PART])
+    for part in parts(names):
         # What was sent again after that is there.
         there = select(blobs.c.sha256)
-        query = select(deletions).where(deletions.c.kind == "file", part, deletions.c.name.not_in(there))
+        query = select(deletions).where(
+            deletions.c.kind == "file", deletions.c.name.in_(part), deletions.c.name.not_in(there)
+        )
         known |= {row["name"]: row for row in connection.execute(query).mappings()}
     yield from (_deletion(known[name]) for name in dict.fromkeys(names) if name in known)
     for attempt in connection.execute(of_job).scalars():

@@ -1,13 +1,21 @@
-"""`INSERT ... ON CONFLICT`, which both databases know and SQLAlchemy spells by dialect."""
+"""`INSERT ... ON CONFLICT`, which both databases know and SQLAlchemy spells by dialect; and how much one
+statement takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, case
 from sqlalchemy.dialects import postgresql, sqlite
+
+_Item = TypeVar("_Item")
+
+
+def parts(items: Sequence[_Item], most: int = 500) -> Iterator[Sequence[_Item]]:
+    """The items in their order, so many at once: databases bound the number of a statement's parameters."""
+    return (items[start : start + most] for start in range(0, len(items), most))
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
