@@ -146,17 +146,18 @@ class Blobs:
         return removed
 
     def keep(self, file: Path, sha256: str, size: int, owner: str) -> bool:
-        """Put a complete, flushed file under its name and make it known; whether it was new. The file is gone
-        then. Unavailable when the store is away: the file is there still."""
+        """Put a complete, flushed file under its name and make it known; whether it was new to `owner`: who
+        sends what somebody else has sent does not learn that it was here. The file is gone then. Unavailable
+        when the store is away: the file is there still."""
         with self._guarded(sha256, fcntl.LOCK_SH):
             self.kept.put(file, sha256, size)
             row = {"sha256": sha256, "size": size, "created_at": int(self._clock())}
             with self._store.write() as connection:
-                known = connection.execute(select(blobs.c.size).where(blobs.c.sha256 == sha256)).first()
+                known = owned(connection, [sha256], owner)
                 insert_missing(connection, blobs, [row])
                 grant(connection, [sha256], owner)
         file.unlink(missing_ok=True)
-        return known is None
+        return not known
 
     def remove(self, names: Collection[str]) -> None:
         """Delete files that are forgotten, unless they were sent again since."""
@@ -225,7 +226,7 @@ class Upload:
                 view = view[self._file.write(view) :]
 
     def finish(self) -> bool:
-        """Keep it under its name; whether the blob was new. InvalidInput when the bytes have another
+        """Keep it under its name; whether it was new to its owner. InvalidInput when the bytes have another
         digest."""
         found = self._digest.hexdigest()
         if found != self._sha256:

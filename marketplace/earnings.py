@@ -142,7 +142,12 @@ def worker_of(connection: Connection, key: str, asker: str) -> RowMapping:
     """A registered worker, for itself and its provider; NotFound for everybody else."""
     row = connection.execute(select(workers).where(workers.c.key == key)).mappings().one_or_none()
     if row is None or asker not in (key, row["provider"]):
-        raise NotFound(f"there is no worker {key} of yours", code="worker-unknown", fault="provider")
+        raise NotFound(
+            f"there is no worker {key} of yours",
+            code="worker-unknown",
+            hint="a worker registers itself as it starts",
+            fault="provider",
+        )
     return row
 
 

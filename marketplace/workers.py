@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, select, union, upda
 
 from marketplace.benchmarks import keep_newest, newest, require_own
 from marketplace.chain import ChainReader, ChainView
+from marketplace.earnings import worker_of
 from marketplace.sealing_keys import keep_sealing_key
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
@@ -200,9 +201,7 @@ class Workers:
     def status(self, key: str, asker: str) -> wire.WorkerStatus:
         """A worker as its key and its provider see it."""
         with self._store.read() as connection:
-            row = _registered(connection, key)
-        if asker not in (key, row["provider"]):
-            raise NotFound(f"there is no worker {key} of yours")
+            row = worker_of(connection, key, asker)
         return self._status(key, self._chain.look(accounts=(row["provider"],)))
 
     def forgotten(self, key: str) -> set[str]:
