@@ -67,7 +67,7 @@ def again(
 
     job = whole_id(job)
     with open_client(chosen_context(context_name, key)) as client:
-        rest = client.run(
+        rest = client.perform(
             client.operations.quote_rest(
                 job,
                 price=price,

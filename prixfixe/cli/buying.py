@@ -124,11 +124,10 @@ def _make_ready(client: Client | None, sign_in: bool) -> None:
 
         key = client.context.key
         with suppress(PrixfixeError):  # whoever needs it asks again, and tells
-            client.run(client.operations.market())
+            client.perform(client.operations.market())
             if sign_in and key is not None and opens_unasked(key):
-                client.run(client.operations.authorization())
+                client.perform(client.operations.authorization())
     import prixfixe.cli.receipts
-    import prixfixe.cli.verify
     import prixfixe.client.onchain_reader
     import prixfixe.client.verification  # noqa: F401
     from prixfixe.protocol.receipt import Receipt

@@ -153,7 +153,7 @@ def log(
             return
         if live:
             client.wait(job)
-        text = client.log(job, task=task)
+        text = client.logs(job, task=task)
     if as_json:
         emit({"job": job, "log": text})
     else:

@@ -69,7 +69,7 @@ def replace(
 
     job = whole_id(job)
     with open_client(chosen_context(context_name, key)) as client:
-        quote = client.run(
+        quote = client.perform(
             client.operations.quote_replacement(
                 job,
                 price=price,

@@ -149,7 +149,7 @@ def history(bundle: str | None, limit: int, context_name: str | None, key: str |
     taken out.
     """
     with open_client(chosen_context(context_name, key)) as client:
-        found = client.run(client.operations.price_history(bundle, limit))
+        found = client.perform(client.operations.price_history(bundle, limit))
     if as_json:
         emit({"history": [each.model_dump(mode="json") for each in found]})
     elif found:
@@ -174,7 +174,7 @@ def exposure(rpc: str | None, context_name: str | None, key: str | None, as_json
     context = chosen_context(context_name, key)
     market = open_market(context, rpc)
     with open_client(context) as client:
-        found = client.run(client.operations.exposure())
+        found = client.perform(client.operations.exposure())
     floats = {each.offer_id: _float(market, each) for each in found.offers}
     totals: dict[str, list[int]] = {}
     for each in found.offers:

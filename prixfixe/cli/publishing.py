@@ -200,7 +200,7 @@ def _is_new(client: Client, definition: BundleDefinition) -> bool:
 
 def require_free(client: Client, definition: BundleDefinition) -> None:
     """Conflict while a stop rule freezes new versions of the bundle: before anything is on chain."""
-    inputs = client.run(client.operations.desk_inputs(definition.limits.product, 1, definition.id))
+    inputs = client.perform(client.operations.desk_inputs(definition.limits.product, 1, definition.id))
     require_free_of(inputs.stops, definition.id)
 
 
@@ -218,7 +218,7 @@ def retire(
     client: Client, market: MarketClient, signer: Signer, listing: BundleListing, *, note: str = ""
 ) -> Retired:
     """Take a version off the list, and end its offers on chain as soon as notice and open quotes allow."""
-    client.run(client.operations.retire_bundle(listing.id, listing.version, note))
+    client.perform(client.operations.retire_bundle(listing.id, listing.version, note))
     until = retired_until(market, listing)
     transactions = {}
     for tier in listing.tiers:

@@ -187,7 +187,7 @@ def run(
             return
         logged = buying.watch(client, job)
         reached("downloading and verifying")
-        delivery = running.deliver(client, job, places, Progress(), context)
+        delivery = running.deliver(client, job, places, Progress())
     if as_json:
         emit(delivery.to_json(order))
     else:

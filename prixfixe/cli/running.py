@@ -35,7 +35,7 @@ from prixfixe.protocol.money import ZERO
 from prixfixe.protocol.wire import BundleListing, Job, OutputFileInfo
 
 if TYPE_CHECKING:
-    from prixfixe.client import Client, Context
+    from prixfixe.client import Client
     from prixfixe.client.checks import Verification
 
 # What a person most wants to open, best first, when no name was given.
@@ -264,12 +264,11 @@ class Delivery:
         return lines
 
 
-def deliver(client: Client, bought: Job, where: Places, progress: Progress, context: Context) -> Delivery:
+def deliver(client: Client, bought: Job, where: Places, progress: Progress) -> Delivery:
     """Receipt, then result and proof side by side. NotDelivered when the job ended without a result."""
     from concurrent.futures import ThreadPoolExecutor
 
     from prixfixe.cli.receipts import receipt_fault, write_receipt
-    from prixfixe.cli.verify import check, expectation_of
     from prixfixe.client.checks import Verification
     from prixfixe.client.verification import verify_files
 
@@ -283,7 +282,7 @@ def deliver(client: Client, bought: Job, where: Places, progress: Progress, cont
         assert where.result is not None
         chosen = _choose(job.outputs, where)
         target = where.result if where.named else where.result.with_suffix(Path(chosen.path).suffix)
-        proof = beside.submit(check, receipt, (), expectation_of(context))
+        proof = beside.submit(client.verify, receipt)
         told = beside.submit(_control, client, job, receipt.definition or {})
         client.download_file(
             job, chosen.path, target, overwrite=where.force, progress=progress.bytes("downloading")

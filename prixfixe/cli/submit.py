@@ -326,7 +326,6 @@ def _bring_home(client: Client, job: Job, out: Path | None) -> dict[str, Any]:
     """Receipt first, then every output. NotDelivered when nothing was done."""
     from prixfixe.cli.jobview import money_sentence, require_delivered
     from prixfixe.cli.receipts import receipt_fault, write_receipt
-    from prixfixe.cli.verify import check, expectation_of
     from prixfixe.client.files import free_name
 
     folder = out or free_name(Path(f"job-{job.id[2:10]}"))
@@ -338,7 +337,7 @@ def _bring_home(client: Client, job: Job, out: Path | None) -> dict[str, Any]:
     progress = Progress()
     files = client.download(job, folder, progress=progress.bytes("downloading"))
     progress.close()
-    verification = check(receipt, files[:100], expectation_of(client.context))
+    verification = client.verify(receipt, files[:100])
     if not verification.valid:
         raise receipt_fault(verification, at)
     return {

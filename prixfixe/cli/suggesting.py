@@ -101,7 +101,7 @@ def advise(
     suggested ones when there is none, on the recorded market."""
     bundle = None if definition is None else definition.id
     wei = choices.gas_price if choices.gas_price is not None else market.gas_price()
-    known = [client.run(client.operations.desk_inputs(product, count, bundle)) for count in replicas]
+    known = [client.perform(client.operations.desk_inputs(product, count, bundle)) for count in replicas]
     suggestions = [suggestion(inputs, choices, wei) for inputs in known]
     gas = {each.replicas: each.terms[-1].value for each in suggestions}
     recorded = _recorded(client, product, known[0].index.time - choices.days * DAY_SECONDS)

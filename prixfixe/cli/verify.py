@@ -13,7 +13,6 @@ from prixfixe.cli.output import emit, table
 
 if TYPE_CHECKING:
     from prixfixe.client.checks import Verification
-    from prixfixe.client.contexts import Context
     from prixfixe.protocol.receipt import Receipt
 
 _MARKS = {True: "ok", False: "FAILED", None: "-"}
@@ -115,11 +114,6 @@ def check(
         operator=expected.operator,
         chain=chain,
     )
-
-
-def expectation_of(context: Context) -> Expectation:
-    """What a context says of its market."""
-    return Expectation(context.chain_id, context.contract, context.rpc)
 
 
 def _expectation(

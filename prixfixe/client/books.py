@@ -8,7 +8,15 @@ from prixfixe.client.calls import Operation, Request
 from prixfixe.client.conversation import Conversation, items_of, parsed
 from prixfixe.client.prices import product_name
 from prixfixe.errors import InvalidInput, NotFound
-from prixfixe.protocol.book import BatchSummary, Book, Cancelled, OwnOrder, ProductListing, TermsChange
+from prixfixe.protocol.book import (
+    AuctionTerms,
+    BatchSummary,
+    Book,
+    Cancelled,
+    OwnOrder,
+    ProductListing,
+    TermsChange,
+)
 from prixfixe.protocol.canonical import sha256_hex
 from prixfixe.protocol.product import Product
 
@@ -17,14 +25,15 @@ class Books(Conversation):
     """What anyone may see of the auction, and what its owner may do with an order."""
 
     def book(self, product: Product | str, levels: int = 50) -> Operation[Book]:
-        """The live depth of a product."""
+        """The live order book of a product, best prices first."""
         path = f"/v1/book/{url_quote(product_name(product))}"
         return (yield from self.ask(Book, Request("GET", path, query={"levels": str(levels)})))
 
     def batches(
-        self, product: Product | str | None, limit: int, number: int | None = None
+        self, product: Product | str | None = None, limit: int = 50, *, number: int | None = None
     ) -> Operation[tuple[BatchSummary, ...]]:
-        """Published batches, newest first; number: only the one with this number."""
+        """The auction's published batches, newest first; of one product, or of all. number: only the one with
+        this number."""
         query = {"limit": str(limit)}
         if product is not None:
             query["product"] = product_name(product)
@@ -34,7 +43,8 @@ class Books(Conversation):
         return tuple(parsed(BatchSummary, item) for item in items_of(answer.json()))
 
     def publication(self, digest: str) -> Operation[bytes]:
-        """The publication of a batch as it was hashed. InvalidInput when the service sent something else."""
+        """The publication of a batch, checked against its digest; `prixfixe.market.batch.Batch` reads it.
+        InvalidInput when the service sent something else."""
         body = (yield from self.send(Request("GET", f"/v1/batches/{digest}"))).body
         if "0x" + sha256_hex(body) != digest:
             raise InvalidInput(
@@ -45,9 +55,9 @@ class Books(Conversation):
             )
         return bytes(body)
 
-    def numbered(self, product: Product | str, number: int) -> Operation[str]:
-        """The digest of a product's batch."""
-        found = yield from self.batches(product, 1, number)
+    def batch_digest(self, product: Product | str, number: int) -> Operation[str]:
+        """The digest of a product's batch by its number."""
+        found = yield from self.batches(product, 1, number=number)
         if not found:
             raise NotFound(
                 f"there is no batch {number} of {product_name(product)}", hint="see `prixfixe market batches`"
@@ -55,21 +65,25 @@ class Books(Conversation):
         return found[0].digest
 
     def own_orders(self) -> Operation[tuple[OwnOrder, ...]]:
-        """The caller's resting bids and asks."""
+        """The caller's resting bids and asks, and why each waits."""
         answer = yield from self.send_signed_in(Request("GET", "/v1/orders"))
         return tuple(parsed(OwnOrder, item) for item in items_of(answer.json()))
 
     def cancel_order(self, order: str) -> Operation[Cancelled]:
-        """Take an order off the book."""
+        """Take a resting bid or ask off the book, at once."""
         return (yield from self.ask_signed_in(Cancelled, Request("DELETE", f"/v1/orders/{order}")))
 
     def products(self) -> Operation[tuple[ProductListing, ...]]:
-        """Every product with the terms of its auction."""
+        """Every product of the market, with the terms of its auction."""
         answer = yield from self.send(Request("GET", "/v1/products"))
         return tuple(parsed(ProductListing, item) for item in items_of(answer.json()))
 
+    def terms(self, product: Product | str) -> Operation[AuctionTerms]:
+        """The terms of a product's auction."""
+        return (yield from self.book(product, 1)).terms
+
     def change_terms(self, product: Product | str, change: TermsChange) -> Operation[ProductListing]:
-        """Other terms for a product's auction. For the contract's pricing role."""
+        """Other terms for the auction of a product. For the contract's pricing role."""
         path = f"/v1/products/{url_quote(product_name(product))}/terms"
         request = Request("PUT", path, body=change.model_dump(mode="json"))
         return (yield from self.ask_signed_in(ProductListing, request))

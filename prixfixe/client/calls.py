@@ -11,10 +11,13 @@ import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from prixfixe.errors import PrixfixeError, Unavailable
 from prixfixe.protocol.uploads import PartRange
+
+if TYPE_CHECKING:
+    from prixfixe.protocol.wire import JobEvent
 
 T = TypeVar("T")
 
@@ -83,6 +86,14 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """Wait for a job's end across lost connections. hear: called with each of its events."""
+
+    job: str
+    hear: Callable[[JobEvent], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Something that blocks but is no HTTP: hashing a file, asking a chain, a password prompt."""
 
@@ -123,6 +134,6 @@ class Answer:
 
 
 Exchange: TypeAlias = Request | Upload | Part | Download
-Call: TypeAlias = Exchange | Pause | Work
+Call: TypeAlias = Exchange | Pause | Follow | Work
 # Yields calls, is sent what each gave, returns its own value.
 Operation: TypeAlias = Generator[Call, Any, T]

@@ -62,7 +62,7 @@ class Conversation:
     # ------------------------------------------------------------------------------------------- the market
 
     def market(self) -> Operation[wire.Market]:
-        """The market, checked against the context; asked once."""
+        """The market's numbers and addresses, asked once; refused when they are not the context's."""
         if self._market is None:
             market = yield from self.ask(wire.Market, Request("GET", "/v1/market"))
             if (market.chain_id, market.contract) != (self.context.chain_id, self.context.contract):

@@ -19,13 +19,13 @@ class ManagedAccount(Conversation):
     """What is asked of a managed account. NotFound where the service keeps none."""
 
     def account(self) -> Operation[accounts.Account]:
-        """Balance, limits, and where its money may leave to."""
+        """The managed account of an API key: its balance, its limits, and where its money may leave to."""
         from prixfixe.protocol import accounts  # late, as all of these: few customers have an account
 
         return (yield from self.ask_signed_in(accounts.Account, Request("GET", "/v1/account")))
 
     def statement(self, since: int | None = None, until: int | None = None) -> Operation[accounts.Statement]:
-        """Every movement of the account on the chain, between these seconds of its clock."""
+        """Every movement of a managed account on the chain, between these seconds of its clock."""
         from prixfixe.protocol import accounts
 
         given = {"since": since, "until": until}

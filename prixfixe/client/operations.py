@@ -10,42 +10,35 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as url_quote
 
 from prixfixe.client.again import Again
 from prixfixe.client.books import Books
-from prixfixe.client.calls import (
-    Download,
-    Operation,
-    Progress,
-    Request,
-    Work,
-)
+from prixfixe.client.calls import Operation, Request, Work
 from prixfixe.client.contexts import Context
 from prixfixe.client.conversation import items_of, parsed
-from prixfixe.client.dispute import Verdict
-from prixfixe.client.files import is_there, named_input, require_free_target
+from prixfixe.client.files import named_input
+from prixfixe.client.jobs import Jobs, id_of, require_named
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
 from prixfixe.client.managed import ManagedAccount
 from prixfixe.client.prices import Prices
 from prixfixe.client.quotes import require_definition, require_quote, require_same_terms
-from prixfixe.client.refund import Returned, expire_late, lot_states
-from prixfixe.errors import ConfigurationError, Conflict, PrixfixeError, Unavailable
+from prixfixe.client.wishes import TaskResult, Wish, require_within, write_results
+from prixfixe.errors import ConfigurationError, PrixfixeError, Unavailable
 from prixfixe.keys import Signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import parse as parse_definition
 from prixfixe.protocol.job_batch import MOST_JOBS, JobAnswers
 from prixfixe.protocol.manifest import InputFile
-from prixfixe.protocol.outputs import require_output_path
+from prixfixe.protocol.money import Money
 from prixfixe.protocol.quotes import order_of
-from prixfixe.protocol.receipt import Receipt
-from prixfixe.protocol.secrets import Seal, SealedSecrets
-from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
+from prixfixe.protocol.typed_data import format_bytes32
 
 
-class Operations(Again, Prices, Books, ManagedAccount):
+class Operations(Again, Jobs, Prices, Books, ManagedAccount):
     """All operations of one customer on one market."""
 
     def __init__(
@@ -67,12 +60,12 @@ class Operations(Again, Prices, Books, ManagedAccount):
         return health if isinstance(health, dict) else {}
 
     def bundles(self) -> Operation[tuple[wire.BundleListing, ...]]:
-        """All published bundles, newest version first as the service lists them."""
+        """Everything on offer, newest version first as the service lists it."""
         answer = yield from self.send(Request("GET", "/v1/bundles"))
         return tuple(parsed(wire.BundleListing, item) for item in items_of(answer.json()))
 
     def bundle(self, name: str, version: str | None = None) -> Operation[wire.BundleListing]:
-        """A bundle's listing; its newest version when none is named."""
+        """One bundle; its newest version when none is named."""
         query = {} if version is None else {"version": version}
         return (
             yield from self.ask(
@@ -92,8 +85,10 @@ class Operations(Again, Prices, Books, ManagedAccount):
         version: str | None = None,
         replicas: int | None = None,
     ) -> Operation[wire.Quote]:
-        """A signed price for exactly this, checked. Inputs given as paths are remembered, and sent by
-        `buy`. bundle: a listing is not asked for again."""
+        """A signed price for exactly this, checked. Inputs given as paths are remembered, and sent by `buy`.
+        bundle: its name, or its listing, which is not asked for again. units: what preflight counted, in the
+        bundle's unit. replicas: how many providers run it, of the numbers that the bundle sells; its usual
+        one when None."""
         market = yield from self.market()
         listing = (yield from self.bundle(bundle, version)) if isinstance(bundle, str) else bundle
         definition = parse_definition(listing.definition)
@@ -134,8 +129,9 @@ class Operations(Again, Prices, Books, ManagedAccount):
         receipt: str | None = None,
         replaces: str | None = None,
     ) -> Operation[KeptOrder]:
-        """Sign the order that accepts a quote, and keep it on this machine. Nothing is sent yet. replaces:
-        the waiting bid in whose place it is to come."""
+        """Sign the order that accepts a quote, and keep it on this machine; `buy` sends it. result, receipt:
+        where its owner wants them, remembered with it. replaces: the waiting bid in whose place it is to
+        come."""
         market = yield from self.market()
         require_quote(quote, self.domain, market.operator)
         contract = self.domain.verifying_contract
@@ -162,8 +158,8 @@ class Operations(Again, Prices, Books, ManagedAccount):
         return order
 
     def buy(self, wanted: KeptOrder | wire.Quote | wire.BidQuote) -> Operation[wire.Job]:
-        """Send an order, of a quote once it is signed. The same order is the same job, so it is sent again
-        after a lost answer. With an API key the service signs for a quote."""
+        """Buy. A quote's inputs are sent and it is signed first; with an API key the service signs. The same
+        order is the same job, so it is sent again after a lost answer, and may be sent often."""
         if self._api_key is not None and not isinstance(wanted, KeptOrder):
             yield from self.send_inputs(wanted)
             return (yield from self.buy_managed(wanted))
@@ -172,13 +168,14 @@ class Operations(Again, Prices, Books, ManagedAccount):
         request = Request("POST", "/v1/jobs", body=_body(order))
         sent = self.ask if order.request.replaces is None else self.ask_signed_in
         job = yield from sent(wire.Job, request)
-        _require_named(order.job, job)
+        require_named(order.job, job)
         return job
 
     def buy_many(
         self, wanted: Sequence[KeptOrder | wire.Quote | wire.BidQuote]
     ) -> Operation[tuple[wire.Job | PrixfixeError, ...]]:
-        """Send orders, a hundred a request; each has a job or an error of its own, in their order."""
+        """Buy many at once, a hundred a request; each becomes a job or an error of its own, in their order.
+        Of quotes inputs are sent and orders signed first. What is sent again is one job, as with `buy`."""
         orders = []
         for each in wanted:
             orders.append((yield from self._signed(each)))
@@ -201,9 +198,67 @@ class Operations(Again, Prices, Books, ManagedAccount):
                 if answer.job is None:
                     found.append(PrixfixeError.from_problem(answer.problem or {}))
                 else:
-                    _require_named(order.job, answer.job)
+                    require_named(order.job, answer.job)
                     found.append(answer.job)
         return tuple(found)
+
+    def submit(self, wish: Wish, *, budget: Money | None = None) -> Operation[wire.Job]:
+        """Order tasks of any image: quote, upload, sign, send. budget: the most for the whole order;
+        InsufficientFunds, and nothing is sent, when it is quoted at more."""
+        quote = yield from self.quote_wish(wish)
+        require_within(budget, quote.total)
+        return (yield from self.buy(quote))
+
+    def map(
+        self,
+        wish: Wish,
+        rows: Sequence[Mapping[str, Any]],
+        folder: Path | str,
+        *,
+        budget: Money | None = None,
+    ) -> Operation[tuple[TaskResult, ...]]:
+        """Run a wish once for each row of parameters, wait, and fetch the outputs into `folder`, a folder a
+        task. Tasks that failed are told, and were not paid; the receipt lies beside as `receipt.json`."""
+        place = Path(folder)
+        job = yield from self.submit(replace(wish, matrix=rows), budget=budget)
+        yield from self.wait(job)
+        receipt = yield from self.receipt(job)
+        yield from self.download(job, place)
+        results: tuple[TaskResult, ...] = yield Work(lambda: write_results(receipt, place))
+        return results
+
+    def again(
+        self,
+        job: str | wire.Job,
+        *,
+        price: Money | None = None,
+        budget: Money | None = None,
+        renumber: bool = False,
+    ) -> Operation[tuple[wire.Job, tuple[int, ...]]]:
+        """Order what an ended bid has left undone: the new job, and the old indexes of its tasks. renumber:
+        allow it without a matrix, where indexes begin at 0 again. price, budget: as for a wish."""
+        rest = yield from self.quote_rest(id_of(job), price=price, renumber=renumber)
+        require_within(budget, rest.quote.total)
+        return (yield from self.buy(rest.quote)), rest.tasks
+
+    def replace(
+        self,
+        job: str | wire.Job,
+        *,
+        price: Money | None = None,
+        budget: Money | None = None,
+        wait_seconds: int = 600,
+        deliver_seconds: int | None = None,
+    ) -> Operation[wire.Job]:
+        """Put a new bid for the same tasks in the place of one that waits: the new job. Refused, the old
+        one stays; Conflict once it was matched. The old signature ends on the chain only when its lots are
+        closed there, or at its time. price, budget: as for a wish."""
+        old = id_of(job)
+        quote = yield from self.quote_replacement(
+            old, price=price, wait_seconds=wait_seconds, deliver_seconds=deliver_seconds
+        )
+        require_within(budget, quote.total)
+        return (yield from self.buy((yield from self.order(quote, replaces=old))))
 
     def _signed(self, wanted: KeptOrder | wire.Quote | wire.BidQuote) -> Operation[KeptOrder]:
         """The order; of a quote, its inputs are sent and it is signed."""
@@ -219,174 +274,10 @@ class Operations(Again, Prices, Books, ManagedAccount):
                 code="wrong-market",
             )
 
-    # ------------------------------------------------------------------------------------------------- jobs
-
-    def job(self, job: str) -> Operation[wire.Job]:
-        found = yield from self.ask_signed_in(wire.Job, Request("GET", f"/v1/jobs/{job}"))
-        _require_named(job, found)
-        return found
-
-    def jobs(self, limit: int | None = None) -> Operation[tuple[wire.Job, ...]]:
-        """The customer's jobs, newest first. limit: at most so many; all when None."""
-        found: list[wire.Job] = []
-        cursor: str | None = None
-        while True:
-            query = {} if cursor is None else {"cursor": cursor}
-            page = (yield from self.send_signed_in(Request("GET", "/v1/jobs", query=query))).json()
-            found += [parsed(wire.Job, item) for item in items_of(page)]
-            cursor = page.get("next") if isinstance(page, dict) else None
-            if cursor is None or (limit is not None and len(found) >= limit):
-                return tuple(found[:limit])
-
-    def log(self, job: str, task: int | None = None) -> Operation[str]:
-        query = {} if task is None else {"task": str(task)}
-        answer = yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/log", query=query))
-        return str(answer.body.decode("utf-8", "replace"))
-
-    def cancel(self, job: str) -> Operation[wire.Job]:
-        found = yield from self.ask_signed_in(wire.Job, Request("POST", f"/v1/jobs/{job}/cancel"))
-        _require_named(job, found)
-        return found
-
-    def seals(self, job: str) -> Operation[tuple[Seal, ...]]:
-        """The job's attempts that run now, and to whom its secrets are to be sealed; as the service says,
-        which `prixfixe.client.sealing` checks."""
-        answer = yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/seals"))
-        return tuple(parsed(Seal, item) for item in items_of(answer.json()))
-
-    def give_seal(self, job: str, attempt: str, sealed: str) -> Operation[None]:
-        """Hand in secrets that were sealed to the worker of an attempt."""
-        body = SealedSecrets(sealed=sealed).model_dump(mode="json")
-        yield from self.send_signed_in(Request("PUT", f"/v1/jobs/{job}/seals/{attempt}", body=body))
-
-    def receipt(self, job: str) -> Operation[Receipt]:
-        """The receipt of a job that has ended."""
-        return (yield from self.ask_signed_in(Receipt, Request("GET", f"/v1/jobs/{job}/receipt")))
-
-    def deletions(self, job: str) -> Operation[wire.Deletions]:
-        """What was deleted of a job, signed by the operator."""
-        return (yield from self.ask_signed_in(wire.Deletions, Request("GET", f"/v1/jobs/{job}/deletions")))
-
-    def forget(self, job: str) -> Operation[wire.Forgotten]:
-        """Have what is kept of a job that is over deleted before its time."""
-        found = yield from self.ask_signed_in(wire.Forgotten, Request("POST", f"/v1/jobs/{job}/forget"))
-        return found
-
-    def outputs(self, job: str, task: int | None = None) -> Operation[tuple[wire.OutputFileInfo, ...]]:
-        """All output files, or those of one task."""
-        found: list[wire.OutputFileInfo] = []
-        query = {} if task is None else {"task": str(task)}
-        while True:
-            page = (
-                yield from self.send_signed_in(Request("GET", f"/v1/jobs/{job}/outputs", query=query))
-            ).json()
-            found += [parsed(wire.OutputFileInfo, item) for item in items_of(page)]
-            cursor = page.get("next") if isinstance(page, dict) else None
-            if cursor is None:
-                return tuple(found)
-            query = {**query, "cursor": cursor}
-
-    def download(
-        self,
-        job: str,
-        folder: Path,
-        *,
-        task: int | None = None,
-        overwrite: bool = False,
-        progress: Progress | None = None,
-    ) -> Operation[tuple[Path, ...]]:
-        """Fetch every output into a folder, with the names that the job gave them; of several tasks each has
-        a folder named by its index. What is there already, to the byte, is not fetched again."""
-        known = yield from self.outputs(job, task)
-        targets = [folder.joinpath(*require_output_path(file.path).split("/")) for file in known]
-        pairs = list(zip(known, targets, strict=True))
-        missing = yield Work(lambda: [pair for pair in pairs if not is_there(*pair)])
-        for _, target in missing:
-            require_free_target(target, overwrite=overwrite)
-        for file, target in missing:
-            yield from self._fetch(job, file, target, progress)
-        return tuple(targets)
-
-    def download_file(
-        self,
-        job: str,
-        path: str,
-        target: Path,
-        *,
-        known: Sequence[wire.OutputFileInfo] = (),
-        overwrite: bool = False,
-        progress: Progress | None = None,
-    ) -> Operation[Path]:
-        """Fetch one output file: whole and with the digest that the worker signed, or not at all. known:
-        files of the job that the service has told already; it is asked for all when this one is not there."""
-        require_free_target(target, overwrite=overwrite)
-        info = next((file for file in known if file.path == path), None)
-        if info is None:
-            known = yield from self.outputs(job)
-            info = next((file for file in known if file.path == path), None)
-        if info is None:
-            names = ", ".join(file.path for file in known) or "none"
-            raise Conflict(f"job {job} has no output {path!r}", hint=f"its outputs: {names}")
-        return (yield from self._fetch(job, info, target, progress))
-
-    def _fetch(
-        self, job: str, file: wire.OutputFileInfo, target: Path, progress: Progress | None
-    ) -> Operation[Path]:
-        url = f"/v1/jobs/{job}/outputs/{url_quote(file.path)}"
-        yield from self.send_signed_in(Download(url, target, file.sha256, file.size, progress=progress))
-        return target
-
-    def refund(self, job: str) -> Operation[tuple[Returned, ...]]:
-        """Send back what is late of a job, over the context's chain node; the service is not asked."""
-        url = self._node()
-        signer = yield from self.signer()
-
-        def send() -> tuple[Returned, ...]:
-            # Late: a client that never needs it does not load the chain's part.
-            from prixfixe.client.onchain_reader import NodeEvidence
-
-            chain = NodeEvidence(url, self.context.contract)
-            states = lot_states(chain, parse_bytes32(job, name="job"))
-            return expire_late(chain.market, signer, states, chain.now())
-
-        returned: tuple[Returned, ...] = yield Work(send)
-        return returned
-
-    def challenge(
-        self, job: str, *, task: int = 0, ground: str = "wrong", receipt: Receipt | None = None
-    ) -> Operation[Verdict]:
-        """Challenge a task's result and wait for the judgement. With a receipt the service is not asked."""
-        url = self._node()
-        if receipt is None:
-            receipt = yield from self.receipt(job)
-        signer = yield from self.signer()
-        known = receipt
-
-        def send() -> Verdict:
-            from prixfixe.client import dispute
-            from prixfixe.client.onchain_reader import NodeEvidence
-
-            chain = NodeEvidence(url, self.context.contract)
-            market = chain.market
-            planned = dispute.prepare(market, chain, known, signer.address, task=task, ground=ground)
-            return dispute.wait(market, signer, dispute.send(market, signer, planned))
-
-        verdict: Verdict = yield Work(send)
-        return verdict
-
-    def _node(self) -> str:
-        if self.context.rpc is None:
-            raise ConfigurationError(
-                f"the context {self.context.name!r} names no chain node",
-                code="no-rpc",
-                hint="PRIXFIXE_RPC names one",
-            )
-        return self.context.rpc
-
     # ---------------------------------------------------------------------------------------------- pricing
 
     def publish_bundle(self, publication: wire.BundlePublication) -> Operation[wire.BundleListing]:
-        """List a bundle whose offers are on chain. Only for the contract's pricing role."""
+        """List a bundle whose offers are on chain. For the contract's pricing role."""
         return (
             yield from self.ask_signed_in(
                 wire.BundleListing, Request("POST", "/v1/bundles", body=publication.model_dump(mode="json"))
@@ -405,11 +296,3 @@ class Operations(Again, Prices, Books, ManagedAccount):
 
 def _body(order: KeptOrder) -> dict[str, Any]:
     return order.request.model_dump(mode="json", exclude_none=True)
-
-
-def _require_named(wanted: str, job: wire.Job) -> None:
-    """An answer is of the job that was asked for, which is called by its order's digest."""
-    if job.id != wanted:
-        raise Unavailable(
-            f"the service calls order {wanted} job {job.id}", code="bad-answer", retryable=False
-        )

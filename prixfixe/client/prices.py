@@ -17,8 +17,11 @@ _PAGE = 500
 class Prices(Conversation):
     """The tape and the index are for anyone, without a session; the desk is for the pricing role."""
 
-    def trades(self, product: Product | str | None, limit: int | None) -> Operation[tuple[Trade, ...]]:
-        """Paid legs of settled lots, newest first; all of them when limit is None."""
+    def trades(
+        self, product: Product | str | None = None, limit: int | None = None
+    ) -> Operation[tuple[Trade, ...]]:
+        """What providers were paid for settled lots, newest first; of one product, or of all. limit: at most
+        so many; all of them when None."""
         query = {"limit": str(min(limit or _PAGE, _PAGE))}
         if product is not None:
             query["product"] = product_name(product)
@@ -32,7 +35,7 @@ class Prices(Conversation):
             query = {**query, "cursor": str(cursor)}
 
     def index(self, product: Product | str) -> Operation[PriceIndex]:
-        """The price index of a product."""
+        """The price index of a product, such as `cpu-2x4/10m`."""
         path = f"/v1/index/{url_quote(product_name(product))}"
         return (yield from self.ask(PriceIndex, Request("GET", path)))
 
@@ -41,8 +44,8 @@ class Prices(Conversation):
         answer = yield from self.send(Request("GET", "/v1/index"))
         return tuple(parsed(PriceIndex, item) for item in items_of(answer.json()))
 
-    def reputation(self, provider: str | None) -> Operation[Reputation]:
-        """What the service computed of a provider, or of all."""
+    def reputation(self, provider: str | None = None) -> Operation[Reputation]:
+        """What the deals of the last thirty days say of a provider, or of all, the best first."""
         query = {} if provider is None else {"provider": provider}
         return (yield from self.ask(Reputation, Request("GET", "/v1/reputation", query=query)))
 

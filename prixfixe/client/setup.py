@@ -15,7 +15,6 @@ from prixfixe.connections import connection_options
 from prixfixe.development_keys import ADDRESSES
 from prixfixe.errors import PrixfixeError, Unavailable
 from prixfixe.keys import Signer, list_keystores, load_signer
-from prixfixe.protocol.wire import Job
 
 # A service sends a comment every few seconds on an event stream; three missed ones are a dead connection.
 EVENTS_READ_SECONDS = 45.0
@@ -113,8 +112,3 @@ def lost(context: Context, error: Exception) -> Unavailable:
         f"the service at {context.service} is out of reach: {why}",
         hint="is it running? `prixfixe context show` says which one is meant",
     )
-
-
-def id_of(job: str | Job) -> str:
-    """A job's id, of itself or of its id."""
-    return job if isinstance(job, str) else job.id

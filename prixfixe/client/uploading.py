@@ -20,9 +20,9 @@ class Uploading(Conversation):
     """The part of a customer's operations that sends files."""
 
     def upload(
-        self, source: Path, expected: InputFile | None = None, progress: Progress | None = None
+        self, source: Path, expected: InputFile | None = None, *, progress: Progress | None = None
     ) -> Operation[str]:
-        """Put a file into the blob store unless it is there; its SHA-256.
+        """Send a file unless the service has it; its SHA-256.
 
         expected: what the file was when it was quoted; a file that has changed since is refused. A large file
         goes on where an earlier try stopped, also of another process: the service knows how far it is.

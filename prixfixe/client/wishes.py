@@ -103,8 +103,8 @@ class Wishes(Uploading):
             self._scratch = None
 
     def quote_wish(self, wish: Wish) -> Operation[wire.BidQuote]:
-        """A signed price for a wish, checked. Files and the image's archive are remembered, and sent with the
-        order."""
+        """A signed price for tasks of any image, checked: the most that it costs, and what it would cost now.
+        Files and the image's archive are remembered, and sent with the order."""
         customer = yield from self.address()
         scratch = self.scratch()
         request, sources = yield Work(lambda: _request(wish, customer, scratch))

@@ -94,7 +94,7 @@ def test_a_customer_whose_clock_is_two_hours_wrong_orders_by_the_chains_time(
     context = Context("test", f"http://{HOST}", CHAIN_ID, CONTRACT, key="dev:3")
     with Client(context, transport=InProcess(world.app)) as client:
         request = wire.BidQuoteRequest.model_validate(wish(deliver_seconds=900))
-        order = client.order(client.run(client.operations.quote_request(request, ())))
+        order = client.order(client.perform(client.operations.quote_request(request, ())))
         assert (order.order.expiry, order.order.deliver_by) == (CHAIN_TIME + 600, CHAIN_TIME + 900)
         assert client.buy(order).state == "queued"
         assert client.cancel(order.job).state == "refunded", "it signs in, too"

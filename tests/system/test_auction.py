@@ -32,7 +32,9 @@ def bid(devnet: Devnet, client: Client, product: Product, price: str) -> Job:
         price=Money.parse(price),
     )
     asked = Request("POST", "/v1/quotes", body=request.model_dump(mode="json"))
-    return client.buy(client.run(client.operations.order(client.run(client.operations.ask(BidQuote, asked)))))
+    return client.buy(
+        client.perform(client.operations.order(client.perform(client.operations.ask(BidQuote, asked))))
+    )
 
 
 def test_bids_meet_asks_at_one_price_are_run_and_paid_and_the_batch_is_honest(devnet: Devnet) -> None:

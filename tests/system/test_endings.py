@@ -81,7 +81,7 @@ def test_what_the_job_prints_reaches_the_customer_while_it_runs(devnet: Devnet) 
                 seen_while_running = seen_while_running or client.job(job.id).state == "running"
         assert seen_while_running
         assert all(f"line {number}\n" in text for number in range(20))
-        assert client.log(job.id).count("line 19") == 1
+        assert client.logs(job.id).count("line 19") == 1
 
 
 def test_the_same_order_posted_twice_is_one_job_and_one_charge(devnet: Devnet) -> None:

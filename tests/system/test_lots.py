@@ -50,7 +50,7 @@ def ask_quote(devnet: Devnet, client: Client, image: str, folder: Path) -> wire.
         },
         "price": str(Money.parse("1.00").units),
     }
-    return client.run(client.operations.ask(wire.BidQuote, Request("POST", "/v1/quotes", body=body)))
+    return client.perform(client.operations.ask(wire.BidQuote, Request("POST", "/v1/quotes", body=body)))
 
 
 def test_tasks_of_a_bid_run_in_lots_on_several_workers_and_survive_one(
@@ -60,8 +60,8 @@ def test_tasks_of_a_bid_run_in_lots_on_several_workers_and_survive_one(
     with devnet.client() as client:
         quote = ask_quote(devnet, client, image, tmp_path)
         job = client.buy(client.order(quote))
-        wait_for(lambda: "task 0 of 7" in client.log(job), 60, "the first task's log")
-        line = next(line for line in client.log(job).splitlines() if line.startswith("--- task 0 on w"))
+        wait_for(lambda: "task 0 of 7" in client.logs(job), 60, "the first task's log")
+        line = next(line for line in client.logs(job).splitlines() if line.startswith("--- task 0 on w"))
         devnet.kill(f"worker-{line.removeprefix('--- task 0 on w').split(':')[0]}")
         ended = client.wait(job.id)
         assert ended.state == "settled"
