@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prixfixe.cli.account_api import (
+    limits,
+    show_managed,
+    standing,
+    top_ups,
+    withdraw_managed,
+    withdraw_to,
+)
 from prixfixe.cli.account_managed import leave, statement
 from prixfixe.cli.account_sign import sign_bump, sign_cancel, sign_withdraw
 from prixfixe.cli.options import (
@@ -16,6 +24,7 @@ from prixfixe.cli.options import (
     key_option,
     open_market,
     open_signer,
+    require_wallet,
     yes_option,
 )
 from prixfixe.cli.output import emit, moment, say, table
@@ -32,7 +41,9 @@ def account() -> None:
     """Show your balance; move money in and out.
 
     Your money is in the contract, and only your signature moves it. These commands talk to the chain
-    directly, so they work without the service.
+    directly, so they work without the service. With the API key of a managed account, whose key the operator
+    holds, they talk to the service and need no wallet: `show`, `statement`, `top-ups`, `limits`, `withdraw`,
+    `withdraw-to`, `standing`.
 
     \b
     Examples:
@@ -44,11 +55,18 @@ def account() -> None:
     """
 
 
-account.add_command(statement)
-account.add_command(leave)
-account.add_command(sign_withdraw)
-account.add_command(sign_bump)
-account.add_command(sign_cancel)
+for command in (
+    statement,
+    limits,
+    top_ups,
+    withdraw_to,
+    standing,
+    leave,
+    sign_withdraw,
+    sign_bump,
+    sign_cancel,
+):
+    account.add_command(command)
 
 
 @account.command()
@@ -60,11 +78,17 @@ account.add_command(sign_cancel)
 def show(
     address: str | None, context_name: str | None, key: str | None, rpc: str | None, as_json: bool
 ) -> None:
-    """Show the account of ADDRESS, or your own."""
-    from prixfixe.client.setup import address_of_spec
+    """Show the account of ADDRESS, or your own.
+
+    With an API key your own is the managed account, as the service tells it.
+    """
+    from prixfixe.client.setup import address_of_spec, api_key_of
     from prixfixe.protocol.addresses import parse_address
 
     context = chosen_context(context_name, key)
+    if address is None and api_key_of(context) is not None:
+        show_managed(context, as_json)
+        return
     if address is None:
         address = (address_of_spec(context.key) if context.key else None) or open_signer(context).address
     _report(open_market(context, rpc), parse_address(address), as_json)
@@ -88,6 +112,7 @@ def deposit(
     from prixfixe.errors import InsufficientFunds
 
     context = chosen_context(context_name, key)
+    require_wallet(context)
     market, signer = open_market(context, rpc), open_signer(context)
     held = market.token_balance(signer.address)
     if held < amount:
@@ -129,11 +154,17 @@ def withdraw(
 
     AMOUNT arrives in the wallet --to, your own when it is not given. It cannot be taken back. Earnings that
     wait cannot be withdrawn yet, and while any wait the market's surety stays; `account show` says until
-    when.
+    when. With an API key it goes to the account's withdrawal address, and no --to is taken.
     """
+    from prixfixe.client.setup import api_key_of
     from prixfixe.protocol.addresses import parse_address
 
     context = chosen_context(context_name, key)
+    if api_key_of(context) is not None:
+        if to is not None:
+            raise click.UsageError("a managed account's money leaves to its withdrawal address only")
+        withdraw_managed(context, amount, yes, as_json)
+        return
     market, signer = open_market(context, rpc), open_signer(context)
     target = parse_address(to, name="--to") if to is not None else signer.address
     if not yes:
@@ -158,6 +189,7 @@ def bump(context_name: str | None, key: str | None, rpc: str | None, yes: bool, 
     returned; signed withdrawals stay good. Workers sign new asks by themselves. Costs one transaction.
     """
     context = chosen_context(context_name, key)
+    require_wallet(context)
     market, signer = open_market(context, rpc), open_signer(context)
     era = market.account(signer.address).era
     if not yes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prixfixe.cli.account_api import require_api_key
 from prixfixe.cli.options import (
     chosen_context,
     context_option,
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 def statement(since: Any, until: Any, csv_file: Path | None, context_name: str | None, as_json: bool) -> None:
     """Show every movement of a managed account, and whether their sum is what the contract holds.
 
-    The account's API key is read from PRIXFIXE_API_KEY; `read` is scope enough. The lines are the chain's
-    events: each with its transaction, which anybody can look up.
+    The account's API key is the context's, or in PRIXFIXE_API_KEY; `read` is scope enough. The lines are the
+    chain's events: each with its transaction, which anybody can look up.
 
     \b
     Example:
@@ -50,7 +51,7 @@ def statement(since: Any, until: Any, csv_file: Path | None, context_name: str |
     from prixfixe.protocol.statements import as_csv, dollars, utc
 
     context = chosen_context(context_name)
-    _require_api_key()
+    require_api_key(context)
     with open_client(context) as client:
         found = client.statement(_seconds(since), _seconds(until))
     if csv_file is not None:
@@ -155,20 +156,6 @@ def _steps(standing: StandingWithdrawal) -> list[tuple[SignedCall, int]]:
             raise InvalidInput("a part of it pays somebody else", code="bad-standing-withdrawal")
         steps.append((call, message.amount))
     return sorted(steps, key=lambda step: step[1])
-
-
-def _require_api_key() -> None:
-    import os
-
-    from prixfixe.client.setup import API_KEY_VARIABLE
-    from prixfixe.errors import ConfigurationError
-
-    if not os.environ.get(API_KEY_VARIABLE):
-        raise ConfigurationError(
-            "a statement is of a managed account, and no API key is set",
-            code="no-api-key",
-            hint=f"put the key into {API_KEY_VARIABLE}; with a wallet: `prixfixe account show`",
-        )
 
 
 def _seconds(moment: Any) -> int | None:

@@ -78,7 +78,7 @@ def again(
         )
         say(offer(rest.quote))
         say(f"  of job {job[:12]} the tasks {_ranges(rest.tasks)}, here from 0 on")
-        buying.agree(rest.quote, budget, f"Order for at most {rest.quote.total}?", yes)
+        buying.agree(client, rest.quote, budget, f"Order for at most {rest.quote.total}?", yes)
         sources = client.operations.sources(rest.quote)
         new = buying.buy(client, rest.quote, sources, {"result": None, "receipt": None})
     if as_json:

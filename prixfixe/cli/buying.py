@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from prixfixe.protocol.wire import BidQuote, Job, Quote
 
 
-def require_funds(quote: Quote | BidQuote) -> None:
+def require_funds(client: Client, quote: Quote | BidQuote) -> None:
     """InsufficientFunds before anything is uploaded; the service and the contract refuse it too."""
     from prixfixe.errors import InsufficientFunds
 
     if quote.balance < quote.total:
         short = quote.total - quote.balance
+        way = f"deposit it (`prixfixe account deposit {short.plain}`) and run again"
+        if client.operations.is_managed:
+            way = "pay it to the operator, who credits your account (`prixfixe account top-ups` shows it)"
         raise InsufficientFunds(
             f"the price is {quote.total} and your account holds {quote.balance}: {short} is missing",
-            hint=f"nothing was ordered; deposit it (`prixfixe account deposit {short.plain}`) and run again",
+            hint=f"nothing was ordered; {way}",
             balance=str(quote.balance.units),
             needed=str(quote.total.units),
         )
@@ -45,12 +48,12 @@ def confirm(question: str) -> None:
         raise Interrupted("nothing was ordered and nothing was charged")
 
 
-def agree(quote: BidQuote, budget: Money | None, question: str, yes: bool) -> None:
+def agree(client: Client, quote: BidQuote, budget: Money | None, question: str, yes: bool) -> None:
     """Nothing is ordered beyond the budget or the balance, nor, without `yes`, before the person agrees."""
     from prixfixe.client.wishes import require_within
 
     require_within(budget, quote.total)
-    require_funds(quote)
+    require_funds(client, quote)
     if not yes:
         confirm(question)
 

@@ -19,12 +19,17 @@ def context() -> None:
 
     A context names a service, the contract and chain that it must serve, a chain node of your choice and a
     key. `prixfixe dev` adds one called "dev" and makes it current. The environment wins over the file:
-    PRIXFIXE_CONTEXT, PRIXFIXE_SERVICE, PRIXFIXE_RPC, PRIXFIXE_CHAIN_ID, PRIXFIXE_CONTRACT, PRIXFIXE_KEY.
+    PRIXFIXE_CONTEXT, PRIXFIXE_SERVICE, PRIXFIXE_RPC, PRIXFIXE_CHAIN_ID, PRIXFIXE_CONTRACT, PRIXFIXE_KEY,
+    PRIXFIXE_API_KEY.
+
+    With the API key of a managed account there is no wallet, no chain node and no gas: the service signs,
+    within the account's limits.
 
     \b
     Examples:
       prixfixe context list
       prixfixe context add work --service https://market.example --rpc https://node.example --key finance
+      prixfixe context add work --service https://market.example --api-key file:~/.prixfixe-key
       prixfixe context use work
     """
 
@@ -50,7 +55,7 @@ def list_contexts(as_json: bool) -> None:
                     name,
                     each.service,
                     str(each.chain_id),
-                    each.key or "-",
+                    each.api_key or each.key or "-",
                 )
                 for name, each in sorted(known.contexts.items())
             ),
@@ -101,6 +106,11 @@ def use(name: str, as_json: bool) -> None:
 )
 @click.option("--rpc", metavar="URL", help="A chain node that you trust: it proves receipts and refunds.")
 @click.option("--key", metavar="KEY", help="Who signs: a keystore's name, command:PROGRAM or dev:N.")
+@click.option(
+    "--api-key",
+    metavar="WHERE",
+    help="Where a managed account's API key lies: file:PATH, command:PROGRAM or env:NAME; never the key.",
+)
 @click.option("--current/--not-current", default=True, help="Whether it becomes the current context.")
 @json_option
 def add(
@@ -110,6 +120,7 @@ def add(
     contract: str | None,
     rpc: str | None,
     key: str | None,
+    api_key: str | None,
     current: bool,
     as_json: bool,
 ) -> None:
@@ -118,20 +129,29 @@ def add(
     Take chain id and contract from a source that you trust. Without them the service is asked once, and from
     then on held to its word: a service that names another contract later is refused.
 
+    With --api-key neither key nor chain node is needed. A file is to be readable by you alone; a program,
+    such as a password manager's, prints the key.
+
     \b
-    Example:
+    Examples:
       prixfixe context add work --service https://market.example --key finance \\
         --chain-id 8453 --contract 0x5FbDB2315678afecb367f032d93F642f64180aa3
+      prixfixe context add work --service https://market.example --api-key 'command:pass market/key'
     """
+    from prixfixe.client.api_keys import require_spec
     from prixfixe.client.contexts import Context, save_context
 
+    if key is not None and api_key is not None:
+        raise click.UsageError("a context has one of --key and --api-key")
+    if api_key is not None:
+        require_spec(api_key)  # before the service is asked
     if chain_id is None or contract is None:
         asked_chain, asked_contract = _ask(service)
         if chain_id not in (None, asked_chain) or contract not in (None, asked_contract):
             raise click.UsageError(f"the service is on chain {asked_chain} with contract {asked_contract}")
         chain_id, contract = asked_chain, asked_contract
         say(f"the service says: contract {contract} on chain {chain_id}. Compare that with a trusted source.")
-    made = Context(name=name, service=service, chain_id=chain_id, contract=contract, rpc=rpc, key=key)
+    made = Context(name, service, chain_id, contract, rpc, key, api_key)
     save_context(made, make_current=current)
     if as_json:
         emit(_as_json(made))

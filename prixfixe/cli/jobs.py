@@ -21,6 +21,7 @@ from prixfixe.cli.options import (
     open_client,
     open_market,
     open_signer,
+    require_wallet,
     whole_id,
     yes_option,
 )
@@ -306,6 +307,7 @@ def refund(
 
     job = whole_id(job)
     context = chosen_context(context_name, key)
+    require_wallet(context)
     market = open_market(context, rpc)
     chain = NodeEvidence(market.rpc, context.contract)
     order = kept_order(job)

@@ -79,7 +79,7 @@ def replace(
         )
         say(offer(quote))
         say(f"  in the place of job {job[:12]}")
-        buying.agree(quote, budget, f"Replace it, for at most {quote.total}?", yes)
+        buying.agree(client, quote, budget, f"Replace it, for at most {quote.total}?", yes)
         new = buying.buy(client, quote, (), {"result": None, "receipt": None, "replaces": job})
     if as_json:
         emit({**job_json(new), "replaced": job})

@@ -84,11 +84,11 @@ deadline_option = click.option(
 
 
 def chosen_context(name: str | None, key: str | None = None) -> Context:
-    """The context that a command was told to use, with the key that it was told to use."""
+    """The context that a command was told to use, with the key that it was told to use: before an API key."""
     from prixfixe.client.contexts import resolve_context
 
     context = resolve_context(name)
-    return context if key is None else replace(context, key=key)
+    return context if key is None else replace(context, key=key, api_key=None)
 
 
 def read_json(path: Path) -> Any:
@@ -122,11 +122,26 @@ def open_signer(context: Context) -> Signer:
     from prixfixe.errors import ConfigurationError
     from prixfixe.keys import load_signer
 
+    require_wallet(context)
     if context.key is None:
         raise ConfigurationError(
             f"the context {context.name!r} names no key", code="no-key", hint="name one with --key"
         )
     return load_signer(context.key, chain_id=context.chain_id)
+
+
+def require_wallet(context: Context) -> None:
+    """ConfigurationError where an API key speaks for the customer, who then has no key that signs."""
+    from prixfixe.client.setup import api_key_of
+    from prixfixe.errors import ConfigurationError
+
+    if api_key_of(context) is not None:
+        raise ConfigurationError(
+            "this takes a key that signs, and an API key speaks for this account",
+            code="needs-wallet",
+            hint="the operator holds a managed account's key: `prixfixe account show` tells what you can do; "
+            "to sign with a key of your own, name it with --key",
+        )
 
 
 def named_market(rpc: str | None, contract: str | None, context_name: str | None) -> MarketClient:

@@ -177,7 +177,7 @@ def run(
         if preview:
             show_preview(definition, typed, order, quote, as_json=as_json)
             return
-        buying.require_funds(quote)
+        buying.require_funds(client, quote)
         if not yes:
             buying.confirm(f"Buy for {quote.total}?")
         job = buying.buy(client, quote, order.inputs, places.kept())

@@ -300,6 +300,12 @@ def left_alone(client: Client, job: Job, silent: Unavailable) -> PrixfixeError:
     """What to tell when the service stays silent. A late deal is sent back here and now, by the customer's
     own key."""
     short = job.id[:12]
+    if client.operations.is_managed:
+        return Unavailable(
+            f"{silent.message}; the job goes on without being watched, and nothing changes for its money",
+            hint=f"prixfixe jobs watch {short}; what is late comes back by anybody's transaction, also of a "
+            f"key of your own: prixfixe jobs refund {short} --key KEY",
+        )
     try:
         returned = client.refund(job)
     except PrixfixeError as error:

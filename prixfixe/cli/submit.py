@@ -162,7 +162,7 @@ def submit(
         wanted = _Wanted.read(given, Path(scratch))
         quote = client.quote_wish(wanted.wish)
         say(offer(quote))
-        buying.agree(quote, wanted.budget, f"Order for at most {quote.total}?", yes)
+        buying.agree(client, quote, wanted.budget, f"Order for at most {quote.total}?", yes)
         job = buying.buy(client, quote, client.operations.sources(quote), {"result": None, "receipt": None})
         if detach:
             buying.detached(job, as_json, quote.manifest.secrets)

@@ -1,9 +1,9 @@
 """Contexts: which market a command talks to, and with which key.
 
 One file, `contexts.json` in `PRIXFIXE_HOME`, holds all by name and says which is current. It names keys (a
-key spec, see `prixfixe.keys`) and holds none. Environment variables win over the file, one by one:
-PRIXFIXE_CONTEXT picks the context; PRIXFIXE_SERVICE, PRIXFIXE_RPC, PRIXFIXE_CHAIN_ID, PRIXFIXE_CONTRACT and
-PRIXFIXE_KEY replace its fields.
+key spec, see `prixfixe.keys` and `prixfixe.client.api_keys`) and holds none. Environment variables win over
+the file, one by one: PRIXFIXE_CONTEXT picks the context; PRIXFIXE_SERVICE, PRIXFIXE_RPC, PRIXFIXE_CHAIN_ID,
+PRIXFIXE_CONTRACT and PRIXFIXE_KEY replace its fields, and PRIXFIXE_API_KEY is the API key.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from prixfixe.client.api_keys import FROM_ENVIRONMENT, VARIABLE, require_spec
 from prixfixe.errors import ConfigurationError, NotFound
 from prixfixe.keys import home
 from prixfixe.protocol.addresses import parse_address
@@ -29,7 +30,8 @@ class Context:
 
     service: base URL of the HTTP API. chain_id, contract: what the service must name too, else it is
     refused. rpc: URL of a chain node that the person chose, None when unknown (chain checks are then left
-    out). key: key spec of the customer, None when none is set.
+    out). key: key spec of the customer, None when none is set. api_key: where the API key of a managed
+    account lies; with one the service signs, and `key` is not used.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Context:
     contract: str
     rpc: str | None = None
     key: str | None = None
+    api_key: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -47,6 +50,8 @@ class Context:
         object.__setattr__(self, "service", _url(self.service, "service"))
         if self.rpc is not None:
             object.__setattr__(self, "rpc", _url(self.rpc, "rpc"))
+        if self.api_key is not None:
+            require_spec(self.api_key)
         if type(self.chain_id) is not int or self.chain_id < 1:
             raise ConfigurationError(f"chain id is {self.chain_id!r}, not a positive number")
         object.__setattr__(self, "contract", parse_address(self.contract, name="contract"))
@@ -125,6 +130,8 @@ def resolve_context(name: str | None = None) -> Context:
         )
         if environment.get(variable)
     }
+    if environment.get(VARIABLE):
+        overrides["api_key"] = FROM_ENVIRONMENT
     if chain_id := environment.get("PRIXFIXE_CHAIN_ID"):
         if not chain_id.isascii() or not chain_id.isdigit():
             raise ConfigurationError(f"PRIXFIXE_CHAIN_ID is {chain_id!r}, not a number")

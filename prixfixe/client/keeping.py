@@ -21,6 +21,7 @@ from prixfixe.client.files import unwritable
 from prixfixe.errors import ConfigurationError, NotFound
 from prixfixe.keys import home
 from prixfixe.protocol.orders import Order
+from prixfixe.protocol.quotes import nonce_of, order_of
 from prixfixe.protocol.wire import AnyQuote, BidQuote, JobRequest, Quote, Session
 
 _QUOTE: TypeAdapter[Quote | BidQuote] = TypeAdapter(AnyQuote, config=ConfigDict(defer_build=True))
@@ -28,21 +29,23 @@ _QUOTE: TypeAdapter[Quote | BidQuote] = TypeAdapter(AnyQuote, config=ConfigDict(
 
 @dataclass(frozen=True, slots=True)
 class KeptOrder:
-    """A signed order as it was sent. job: its digest, the job's id. result: where its owner wanted the
-    result."""
+    """An order as it was sent. job: its digest, the job's id. request: as it was signed; None when the
+    service signs it, for a managed account. result: where its owner wanted the result."""
 
     job: str
     context: str
     chain_id: int
     contract: str
     quote: Quote | BidQuote
-    request: JobRequest
+    request: JobRequest | None
     result: str | None = None
     receipt: str | None = None
 
     @property
     def order(self) -> Order:
-        return self.request.order
+        if self.request is not None:
+            return self.request.order
+        return order_of(self.quote, self.contract, expiry=self.quote.order_expiry, nonce=nonce_of(self.quote))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -52,7 +55,7 @@ class KeptOrder:
             "chain_id": self.chain_id,
             "contract": self.contract,
             "quote": self.quote.model_dump(mode="json"),
-            "request": self.request.model_dump(mode="json"),
+            "request": None if self.request is None else self.request.model_dump(mode="json"),
             "result": self.result,
             "receipt": self.receipt,
         }
@@ -65,7 +68,7 @@ class KeptOrder:
             chain_id=data["chain_id"],
             contract=data["contract"],
             quote=_QUOTE.validate_python(data["quote"]),
-            request=JobRequest.model_validate(data["request"]),
+            request=None if data["request"] is None else JobRequest.model_validate(data["request"]),
             result=data.get("result"),
             receipt=data.get("receipt"),
         )

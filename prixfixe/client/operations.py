@@ -129,12 +129,16 @@ class Operations(Again, Jobs, Prices, Books, ManagedAccount):
         receipt: str | None = None,
         replaces: str | None = None,
     ) -> Operation[KeptOrder]:
-        """Sign the order that accepts a quote, and keep it on this machine; `buy` sends it. result, receipt:
-        where its owner wants them, remembered with it. replaces: the waiting bid in whose place it is to
-        come."""
+        """Sign the order that accepts a quote, and keep it on this machine; `buy` sends it. With an API key
+        it is kept as the service is to sign it. result, receipt: where its owner wants them, remembered with
+        it. replaces: the waiting bid in whose place it is to come."""
         market = yield from self.market()
         require_quote(quote, self.domain, market.operator)
         contract = self.domain.verifying_contract
+        if self.is_managed:
+            order = self.managed_order(quote, result=result, receipt=receipt, replaces=replaces)
+            yield Work(lambda: keep_order(order))
+            return order
         signed = order_of(quote, contract, expiry=quote.order_expiry, nonce=secrets.randbits(64))
         signer = yield from self.signer()
         if signer.address != quote.customer:
@@ -160,12 +164,11 @@ class Operations(Again, Jobs, Prices, Books, ManagedAccount):
     def buy(self, wanted: KeptOrder | wire.Quote | wire.BidQuote) -> Operation[wire.Job]:
         """Buy. A quote's inputs are sent and it is signed first; with an API key the service signs. The same
         order is the same job, so it is sent again after a lost answer, and may be sent often."""
-        if self._api_key is not None and not isinstance(wanted, KeptOrder):
-            yield from self.send_inputs(wanted)
-            return (yield from self.buy_managed(wanted))
         order = yield from self._signed(wanted)
         self._require_ours(order)
-        request = Request("POST", "/v1/jobs", body=_body(order))
+        if order.request is None:
+            return (yield from self.buy_managed(order))
+        request = Request("POST", "/v1/jobs", body=_body(order.request))
         sent = self.ask if order.request.replaces is None else self.ask_signed_in
         job = yield from sent(wire.Job, request)
         require_named(order.job, job)
@@ -175,17 +178,30 @@ class Operations(Again, Jobs, Prices, Books, ManagedAccount):
         self, wanted: Sequence[KeptOrder | wire.Quote | wire.BidQuote]
     ) -> Operation[tuple[wire.Job | PrixfixeError, ...]]:
         """Buy many at once, a hundred a request; each becomes a job or an error of its own, in their order.
-        Of quotes inputs are sent and orders signed first. What is sent again is one job, as with `buy`."""
+        Of quotes inputs are sent and orders signed first. What is sent again is one job, as with `buy`. With
+        an API key each is a request."""
         orders = []
         for each in wanted:
             orders.append((yield from self._signed(each)))
         for order in orders:
             self._require_ours(order)
         found: list[wire.Job | PrixfixeError] = []
+        if self.is_managed:
+            for order in orders:
+                try:
+                    found.append((yield from self.buy(order)))
+                except PrixfixeError as refused:
+                    found.append(refused)
+            return tuple(found)
         for at in range(0, len(orders), MOST_JOBS):
             part = orders[at : at + MOST_JOBS]
-            request = Request("POST", "/v1/jobs/batch", body={"jobs": [_body(order) for order in part]})
-            plain = all(order.request.replaces is None for order in part)
+            requests = [order.request for order in part if order.request is not None]
+            if len(requests) < len(part):
+                raise ConfigurationError(
+                    "an order is of a managed account, and no API key is set", code="no-api-key"
+                )
+            request = Request("POST", "/v1/jobs/batch", body={"jobs": [_body(each) for each in requests]})
+            plain = all(each.replaces is None for each in requests)
             sent = self.ask if plain else self.ask_signed_in
             answers: JobAnswers = yield from sent(JobAnswers, request)
             if len(answers.items) != len(part):
@@ -294,5 +310,5 @@ class Operations(Again, Jobs, Prices, Books, ManagedAccount):
         return (yield from self.ask_signed_in(wire.BundleListing, request))
 
 
-def _body(order: KeptOrder) -> dict[str, Any]:
-    return order.request.model_dump(mode="json", exclude_none=True)
+def _body(request: wire.JobRequest) -> dict[str, Any]:
+    return request.model_dump(mode="json", exclude_none=True)

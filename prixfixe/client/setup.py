@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prixfixe import __version__
+from prixfixe.client.api_keys import FROM_ENVIRONMENT, VARIABLE, open_api_key
 from prixfixe.client.calls import Part, Request, Upload
 from prixfixe.client.contexts import Context, resolve_context
 from prixfixe.client.keeping import SessionFile
@@ -22,7 +23,6 @@ EVENTS_READ_SECONDS = 45.0
 # service.
 SILENCE_SECONDS = 90.0
 RECONNECT_SECONDS = 0.5
-API_KEY_VARIABLE = "PRIXFIXE_API_KEY"
 
 
 def make_operations(
@@ -32,12 +32,12 @@ def make_operations(
     keep_sessions: bool,
     api_key: str | None = None,
 ) -> Operations:
-    """The operations of a context's customer; of a managed account's with an API key, given or in
-    PRIXFIXE_API_KEY."""
+    """The operations of a context's customer; of a managed account's with an API key: given, the context's,
+    or in PRIXFIXE_API_KEY."""
     if not isinstance(context, Context):
         context = resolve_context(context)
-    if api_key is None and signer is None:
-        api_key = os.environ.get(API_KEY_VARIABLE) or None
+    if api_key is None and signer is None and (where := api_key_of(context)) is not None:
+        api_key = open_api_key(where)
     if api_key is not None:
         return Operations(context, None, api_key=api_key)
     opener: Callable[[], Signer] | None
@@ -52,6 +52,14 @@ def make_operations(
         opener, address = lambda: signer, signer.address
     sessions = SessionFile(context.service) if keep_sessions else None
     return Operations(context, opener, address, sessions)
+
+
+def api_key_of(context: Context) -> str | None:
+    """Where the API key lies that speaks for this context's customer; None when a key of the customer's own
+    does, or nobody."""
+    if context.api_key is None and context.key is None and os.environ.get(VARIABLE):
+        return FROM_ENVIRONMENT
+    return context.api_key
 
 
 def address_of_spec(spec: str) -> str | None:

@@ -106,6 +106,11 @@ class Surface:
     # A managed account.
     account = Offered(Operations.account)
     statement = Offered(Operations.statement)
+    top_ups = Offered(Operations.top_ups)
+    set_limits = Offered(Operations.set_limits)
+    withdraw = Offered(Operations.withdraw)
+    fix_withdrawal_address = Offered(Operations.fix_withdrawal_address)
+    standing_withdrawal = Offered(Operations.standing_withdrawal)
 
     # The pricing desk.
     publish_bundle = Offered(Operations.publish_bundle)

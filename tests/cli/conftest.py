@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ from click.testing import CliRunner
 from prixfixe.cli import main
 from prixfixe.cli.failures import set_json
 from prixfixe.client.contexts import Context, save_context
-from tests.support.service import CHAIN_ID, CONTRACT, World
+from prixfixe.protocol import wire
+from tests.support.service import CHAIN_ID, CONTRACT, CUSTOMER, World
 from tests.support.serving import served
 
 
@@ -46,7 +50,7 @@ class Terminal:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("SERVICE", "RPC", "CHAIN_ID", "CONTRACT", "KEY", "CONTEXT", "PASSWORD_FILE"):
+    for name in ("SERVICE", "RPC", "CHAIN_ID", "CONTRACT", "KEY", "API_KEY", "CONTEXT", "PASSWORD_FILE"):
         monkeypatch.delenv(f"PRIXFIXE_{name}", raising=False)
     folder = tmp_path / "home"
     monkeypatch.setenv("PRIXFIXE_HOME", str(folder))
@@ -68,6 +72,39 @@ def world(tmp_path: Path, home: Path) -> Iterator[World]:
         made.publish()
         save_context(Context("test", url, CHAIN_ID, CONTRACT, key="dev:3"))
         yield made
+
+
+@contextmanager
+def worker(
+    world: World, ends: Callable[[World, wire.Job], None], customer: str = CUSTOMER.address
+) -> Iterator[None]:
+    """A worker in the background that takes the customer's first job and ends it by `ends`."""
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            ends(world, first_job(world, customer))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not failed, failed
+
+
+def first_job(world: World, customer: str = CUSTOMER.address) -> wire.Job:
+    """The customer's job once it has been bought."""
+    deadline = time.monotonic() + 20
+    mark = world.store.sequence({"lots"})
+    while time.monotonic() < deadline:
+        page, _ = world.services.jobs.page(customer, None, 1)
+        if page:
+            return page[0]
+        world.store.wait({"lots"}, 1.0, since=mark)
+    raise AssertionError("nobody bought anything")
 
 
 @pytest.fixture

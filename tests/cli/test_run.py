@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,42 +12,11 @@ from prixfixe.cli import buying, running
 from prixfixe.client import Client
 from prixfixe.client.verification import read_receipt
 from prixfixe.protocol import wire
-from tests.cli.conftest import Terminal
+from tests.cli.conftest import Terminal, worker
 from tests.support.finished import RESULT, deliver, refuse
 from tests.support.service import CUSTOMER, DOLLAR, PRICING, STRANGER, World
 
 ECHO = ("run", "echo", "table.csv", "--word", "hello")
-
-
-@contextmanager
-def worker(world: World, ends: Callable[[World, wire.Job], None]) -> Iterator[None]:
-    """A worker in the background that takes the first job and ends it by `ends`."""
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            ends(world, first_job(world))
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    thread.join(20)
-    assert not thread.is_alive()
-    assert not failed, failed
-
-
-def first_job(world: World) -> wire.Job:
-    """The job once it has been bought."""
-    deadline = time.monotonic() + 20
-    mark = world.store.sequence({"lots"})
-    while time.monotonic() < deadline:
-        page, _ = world.services.jobs.page(CUSTOMER.address, None, 1)
-        if page:
-            return page[0]
-        world.store.wait({"lots"}, 1.0, since=mark)
-    raise AssertionError("nobody bought anything")
 
 
 def jobs_of(world: World) -> int:

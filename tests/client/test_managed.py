@@ -13,7 +13,7 @@ from sqlalchemy import select
 from marketplace.chain import AccountView
 from marketplace.store.tables import jobs
 from prixfixe.client import Client, Context
-from prixfixe.errors import InsufficientFunds, PriceChanged, Unauthorized, Unavailable
+from prixfixe.errors import InsufficientFunds, Unauthorized, Unavailable, VerificationFailed
 from tests.support.accounts import Person
 from tests.support.service import CHAIN_ID, CONTRACT, DOLLAR, HOST, SEED, InProcess, World
 
@@ -103,7 +103,7 @@ def test_a_service_that_bought_something_else_is_found_out(world: World, key: st
 def test_what_the_account_may_not_do_is_said_in_its_own_words(world: World, key: str, tmp_path: Path) -> None:
     with Client(CONTEXT, api_key=key, transport=InProcess(world.app)) as client:
         quote = quoted(client, tmp_path)
-        with pytest.raises(PriceChanged):
+        with pytest.raises(VerificationFailed):
             client.buy(quote.model_copy(update={"total": quote.price.__class__(1)}))
         world.chain.accounts[ADDRESS] = AccountView(0, 0, 0)
         with pytest.raises(InsufficientFunds):
