@@ -61,9 +61,13 @@ class Jobs:
         with self._store.read() as connection:
             return {job: _view(connection, job_row(connection, job, None)) for job in ids}
 
-    def page(self, customer: str, cursor: str | None, limit: int) -> tuple[tuple[wire.Job, ...], str | None]:
-        """The customer's jobs, newest first, and the cursor of the next page."""
+    def page(
+        self, customer: str, cursor: str | None, limit: int, state: wire.JobState | None = None
+    ) -> tuple[tuple[wire.Job, ...], str | None]:
+        """The customer's jobs, newest first, and the cursor of the next page. state: only those in it."""
         query = select(jobs).where(jobs.c.customer == customer).order_by(jobs.c.number.desc())
+        if state is not None:
+            query = query.where(jobs.c.state == state)
         if cursor is not None:
             query = query.where(jobs.c.number < _position(cursor))
         with self._store.read() as connection:

@@ -63,6 +63,10 @@ class ApiKeys:
         with self._store.read() as connection:
             return tuple(_shown(row) for row in _keys(connection, identity.account))
 
+    def now(self) -> int:
+        """The second by which keys end."""
+        return int(self._clock())
+
     def revoke(self, identity: Identity, key: str) -> wire.ApiKey:
         """Ends a key for good, at once. NotFound for another account's."""
         identity.require("manage")

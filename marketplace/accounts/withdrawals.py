@@ -57,7 +57,7 @@ class Withdrawals:
         self._domain = domain
         self._seed = seed
         self._balances = balances
-        self._delay = delay
+        self.delay = delay
         self._clock = clock
 
     def fix(self, identity: Identity, address: str) -> wire.WithdrawalAddress:
@@ -77,7 +77,7 @@ class Withdrawals:
             ):
                 changes = {"address": address}
             else:
-                changes = {"next": address, "next_at": now + self._delay}
+                changes = {"next": address, "next_at": now + self.delay}
             fixed = found.model_copy(update=changes)
             values = {
                 "withdraw_to": fixed.address,
@@ -89,10 +89,14 @@ class Withdrawals:
 
     def address(self, identity: Identity) -> wire.WithdrawalAddress:
         """Where money may leave to now, and what takes its place."""
+        return self.address_now(identity)[0]
+
+    def address_now(self, identity: Identity) -> tuple[wire.WithdrawalAddress, int]:
+        """`address`, and the second of the chain's clock that it is true of."""
         identity.require("read")
         now = self._chain.look().time
         with self._store.read() as connection:
-            return _current(connection, identity, now)
+            return _current(connection, identity, now), now
 
     def standing(self, identity: Identity) -> wire.StandingWithdrawal:
         """For the owner to keep: the same one for as long as the address is, within a month. Conflict while
@@ -118,17 +122,12 @@ class Withdrawals:
             calls.append(SignedCall(self._domain, order, sign_typed(signer, order, self._domain)).to_json())
         return wire.StandingWithdrawal(account=identity.address, to=to, deadline=deadline, calls=tuple(calls))
 
-    def withdraw(self, identity: Identity, amount: Money, key: str) -> wire.Withdrawal:
-        """Send money to the fixed address; the same key is the same withdrawal. Conflict while there is no
-        address or another one is on its way, InsufficientFunds for more than is spendable, InvalidInput for
-        less than `LEAST` that is not all of it."""
+    def allowed(self, identity: Identity, amount: Money) -> tuple[str, int]:
+        """Where a withdrawal of so much would go, and the chain's second; raises as `withdraw`, and sends
+        nothing."""
         identity.require("manage")
         if amount.require_uint64() == 0:
             raise InvalidInput("a withdrawal of nothing", code="invalid-request")
-        with self._store.read() as connection:
-            known = self._known(connection, identity, key, amount)
-        if known is not None:
-            return known
         now = self._chain.look().time
         with self._store.read() as connection:
             to = _to(connection, identity, now)
@@ -145,6 +144,20 @@ class Withdrawals:
                 f"a withdrawal is {LEAST} at least, or all of the {spendable} that the account can spend",
                 code="withdrawal-too-small",
             )
+        return to, now
+
+    def withdraw(self, identity: Identity, amount: Money, key: str) -> wire.Withdrawal:
+        """Send money to the fixed address; the same key is the same withdrawal. Conflict while there is no
+        address or another one is on its way, InsufficientFunds for more than is spendable, InvalidInput for
+        less than `LEAST` that is not all of it."""
+        identity.require("manage")
+        if amount.require_uint64() == 0:
+            raise InvalidInput("a withdrawal of nothing", code="invalid-request")
+        with self._store.read() as connection:
+            known = self._known(connection, identity, key, amount)
+        if known is not None:
+            return known
+        to, now = self.allowed(identity, amount)
         order = Withdraw(
             account=identity.address,
             to=to,

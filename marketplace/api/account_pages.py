@@ -3,64 +3,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
-from urllib.parse import quote
+from typing import Any, Final, Literal, get_args
 
-from fastapi import APIRouter, Depends, Request
-from pydantic import ValidationError
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from marketplace.accounts.people import Session
 from marketplace.api.access import JobId, ServicesDep
 from marketplace.api.accounts import count_passwords
-from marketplace.api.managed import COOKIE, forget_session, keep_session, require_csrf, require_managed
-from marketplace.api.pages import Page, form_of, inside, page
+from marketplace.api.managed import COOKIE, forget_session, keep_session, require_managed
+from marketplace.api.pages import inside, page
+from marketplace.api.visitors import (
+    Form,
+    Reading,
+    Sending,
+    Visiting,
+    account_page,
+    account_router,
+    checked,
+    gone_to,
+    parsed,
+)
 from marketplace.services import Services
-from prixfixe.errors import Forbidden, InvalidInput, PrixfixeError, Unauthorized
+from prixfixe.errors import PrixfixeError
 from prixfixe.protocol import accounts as wire
+from prixfixe.protocol.wire import JobState
 
-router = APIRouter(include_in_schema=False, route_class=Page)
+router = account_router()
 
-_JOBS: Final = 50
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a form that a page of this service sent."""
-    # Where there is no session yet, a form of another site could sign somebody in as somebody else.
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Forbidden("the form was sent by another site", code="other-site", hint="open the page here")
-    return await form_of(request)
-
-
-Form = Annotated[dict[str, str], Depends(_form)]
-
-
-def _visitor(request: Request, services: ServicesDep) -> Session | None:
-    """Who is signed in at this browser."""
-    managed = require_managed(services)
-    token = request.cookies.get(COOKIE)
-    if token is None:
-        return None
-    try:
-        return managed.people.session(token)
-    except Unauthorized:
-        return None
-
-
-Visiting = Annotated[Session | None, Depends(_visitor)]
-
-
-def _to_sign_in(request: Request) -> Response:
-    return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", status_code=303)
-
-
-def _checked(visitor: Session | None, form: dict[str, str]) -> Session:
-    """Who sent a form; Unauthorized and Forbidden as the API says them."""
-    if visitor is None:
-        raise Unauthorized("you are not signed in", hint="sign in again", code="session-expired")
-    require_csrf(visitor.token, form.get("csrf"))
-    return visitor
+_NEWEST: Final = 10  # jobs on the account's first page; all are on the next
+_PAGE: Final = 50
+_STATES: Final = get_args(JobState)
 
 
 @router.get("/sign-up")
@@ -76,7 +50,7 @@ async def sign_up(request: Request, services: ServicesDep, form: Form) -> Respon
     managed = require_managed(services)
 
     def opened(answer: Response) -> Session:
-        body = _parsed(wire.SignUp, form, "email", "password", "name", "withdraw_to")
+        body = parsed(wire.SignUp, form, "email", "password", "name", "withdraw_to")
         count_passwords(services, body.email, request, answer)
         return managed.people.sign_up(body)
 
@@ -96,7 +70,7 @@ async def sign_in(request: Request, services: ServicesDep, form: Form) -> Respon
     managed = require_managed(services)
 
     def entered(answer: Response) -> Session:
-        body = _parsed(wire.SignIn, form, "email", "password")
+        body = parsed(wire.SignIn, form, "email", "password")
         count_passwords(services, body.email, request, answer)
         return managed.people.sign_in(body, old=request.cookies.get(COOKIE))
 
@@ -119,48 +93,84 @@ async def _entered(
     return answer
 
 
-def _parsed(kind: Any, form: dict[str, str], *names: str) -> Any:
-    """The message that a form makes; an empty field counts as left out. InvalidInput names the field."""
-    try:
-        return kind.model_validate({name: form[name] for name in names if form.get(name)})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInput(f"{first['loc'][-1]}: {first['msg']}", code="invalid-request") from None
-
-
 @router.post("/sign-out")
 def sign_out(services: ServicesDep, visitor: Visiting, form: Form) -> Response:
     """Leave; who left already is out too."""
     answer = RedirectResponse("/", status_code=303)
     if visitor is not None:
-        require_managed(services).people.sign_out(_checked(visitor, form).token)
+        require_managed(services).people.sign_out(checked(visitor, form).token)
     forget_session(services, answer)
     return answer
 
 
 @router.get("/account")
-def account(
-    request: Request, services: ServicesDep, visitor: Visiting, cursor: str | None = None
-) -> Response:
-    """Balance, limits and jobs."""
-    if visitor is None:
-        return _to_sign_in(request)
+def account(request: Request, services: ServicesDep, visitor: Reading) -> Response:
+    """Balance, limits and the newest jobs."""
     found = require_managed(services).balances.account(visitor.identity)
-    jobs, following = services.jobs.page(visitor.identity.address, cursor, _JOBS)
-    return page(request, "account.html", visitor=visitor, account=found, jobs=jobs, next=following)
+    jobs, following = services.jobs.page(visitor.identity.address, None, _NEWEST)
+    return account_page(request, services, visitor, "account.html", account=found, jobs=jobs, next=following)
+
+
+@router.post("/account/switch")
+def switch(services: ServicesDep, visitor: Sending, form: Form) -> Response:
+    """To another account of the same person."""
+    body = parsed(wire.Switch, form, "account")
+    answer = gone_to("/account")
+    keep_session(services, answer, require_managed(services).people.switch(visitor.token, body.account))
+    return answer
+
+
+@router.get("/account/password")
+def password_page(
+    request: Request, services: ServicesDep, visitor: Reading, changed: bool = False
+) -> Response:
+    """Where another password is chosen."""
+    return account_page(request, services, visitor, "password.html", changed=changed)
+
+
+@router.post("/account/password")
+def change_password(request: Request, services: ServicesDep, visitor: Sending, form: Form) -> Response:
+    """Another password: every other session of the person ends."""
+    answer = gone_to("/account/password?changed=yes")
+    try:
+        count_passwords(services, visitor.signed_in.email, request, answer)
+        body = parsed(wire.ChangePassword, form, "old", "new")
+        session = require_managed(services).people.change_password(visitor.token, body)
+    except PrixfixeError as error:
+        return account_page(request, services, visitor, "password.html", error, changed=False)
+    keep_session(services, answer, session)
+    return answer
+
+
+@router.get("/account/jobs")
+def jobs_page(
+    request: Request,
+    services: ServicesDep,
+    visitor: Reading,
+    cursor: str | None = None,
+    state: JobState | Literal[""] = "",
+) -> Response:
+    """All jobs, newest first, by pages; those of one state where one is chosen."""
+    found, following = services.jobs.page(visitor.identity.address, cursor, _PAGE, state or None)
+    values: dict[str, Any] = {
+        "jobs": found,
+        "next": following,
+        "cursor": cursor,
+        "state": state,
+        "states": _STATES,
+    }
+    return account_page(request, services, visitor, "jobs.html", **values)
 
 
 @router.get("/account/jobs/{job}")
-def job_page(request: Request, services: ServicesDep, visitor: Visiting, job: JobId) -> Response:
+def job_page(request: Request, services: ServicesDep, visitor: Reading, job: JobId) -> Response:
     """One job: how far it is, its files, its receipt. It follows what happens."""
-    if visitor is None:
-        return _to_sign_in(request)
-    found = services.jobs.get(job, visitor.identity.require("read").address)
-    return page(request, "job.html", visitor=visitor, job=found)
+    found = services.jobs.get(job, visitor.identity.address)
+    return account_page(request, services, visitor, "job.html", job=found)
 
 
 @router.post("/account/jobs/{job}/cancel")
-def cancel(services: ServicesDep, visitor: Visiting, form: Form, job: JobId) -> Response:
+def cancel(services: ServicesDep, visitor: Sending, job: JobId) -> Response:
     """Take back what no worker has started."""
-    services.jobs.cancel(job, _checked(visitor, form).identity.require("order").address)
-    return RedirectResponse(f"/account/jobs/{job}", status_code=303)
+    services.jobs.cancel(job, visitor.identity.require("order").address)
+    return gone_to(f"/account/jobs/{job}")

@@ -21,8 +21,11 @@ from marketplace.api import (
     pages,
     problems,
     purse,
+    purse_pages,
     quotes,
     sessions,
+    statement_pages,
+    team_pages,
     trades,
     uploads,
     verification,
@@ -67,5 +70,6 @@ def _routes() -> list[BaseRoute]:
     for module in _ROUTERS:
         parent.include_router(module.router, prefix="/v1")
     parent.include_router(pages.router)
-    parent.include_router(account_pages.router)
+    for found in (account_pages, team_pages, purse_pages, statement_pages):
+        parent.include_router(found.router)
     return parent.routes

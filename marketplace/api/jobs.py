@@ -84,9 +84,10 @@ def page(
     caller: Caller,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    state: wire.JobState | None = None,
 ) -> dict[str, Any]:
-    """The caller's jobs, newest first."""
-    items, following = services.jobs.page(caller, cursor, limit)
+    """The caller's jobs, newest first. state: only those in it."""
+    items, following = services.jobs.page(caller, cursor, limit, state)
     return {"items": items, "next": following}
 
 

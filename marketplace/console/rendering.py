@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from marketplace.console.assets import ASSETS
 from marketplace.console.languages import LANGUAGES, Language
+from prixfixe.protocol.money import Money
 from prixfixe.protocol.statements import utc
 
 # What a browser may do with a page: load our own files and talk to the service that it came from.
@@ -34,8 +35,23 @@ def duration(seconds: int) -> str:
     return f"{seconds} s"
 
 
+def span(seconds: int) -> str:
+    """How long something still takes, in its two largest units: `2 d 4 h`, `12 min`."""
+    parts = []
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            parts.append(f"{seconds // size} {unit}")
+            seconds %= size
+    return " ".join(parts[:2]) or "0 s"
+
+
 def count(number: int) -> str:
     return f"{number:,}"
+
+
+def signed_dollars(units: int) -> str:
+    """Units of a statement, which may be below zero: `-$1,234.50`."""
+    return ("-" if units < 0 else "") + str(Money(abs(units)))
 
 
 _environment = Environment(
@@ -48,7 +64,13 @@ _environment = Environment(
 )
 _environment.globals["asset"] = lambda name: ASSETS[name].path
 _environment.globals["languages"] = tuple(LANGUAGES.values())
-_environment.filters |= {"moment": utc, "duration": duration, "count": count}
+_environment.filters |= {
+    "moment": utc,
+    "duration": duration,
+    "span": span,
+    "count": count,
+    "dollars": signed_dollars,
+}
 
 
 def render(

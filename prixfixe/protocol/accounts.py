@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.fields import Address, Body, Message, MoneyField, Seconds, Word
 from prixfixe.protocol.job_batch import IdempotencyText as IdempotencyText
 from prixfixe.protocol.wire import Job
@@ -22,6 +23,16 @@ NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=200)]
 Password = Annotated[str, StringConstraints(max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=_LINE, min_length=1, max_length=100)]
 Channel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]*$", max_length=64)]
+
+
+def _somebodys(address: str) -> str:
+    if address == ZERO_ADDRESS:
+        raise ValueError("the zero address is nobody's: money that is sent there is lost")
+    return address
+
+
+# Where money may leave to.
+Recipient = Annotated[Address, AfterValidator(_somebodys)]
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 Invoice = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$")]
 
@@ -34,7 +45,7 @@ class SignUp(Body):
     password: NewPassword
     name: Name | None = None
     channel: Channel = ""
-    withdraw_to: Address | None = None
+    withdraw_to: Recipient | None = None
 
 
 class SignIn(Body):
@@ -121,7 +132,7 @@ class WithdrawalAddress(Message):
 
 
 class NewWithdrawalAddress(Body):
-    address: Address
+    address: Recipient
 
 
 class Account(Message):

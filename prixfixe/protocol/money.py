@@ -15,6 +15,7 @@ UNITS_PER_DOLLAR: Final = 10**DECIMALS
 MAX_UINT64: Final = 2**64 - 1
 MAX_UINT96: Final = 2**96 - 1
 
+_MOST_CHARACTERS: Final = 100
 _TEXT = re.compile(
     r"\$?(?P<whole>0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:,[0-9]{3})+)(?:\.(?P<part>[0-9]+))?", re.ASCII
 )
@@ -46,6 +47,10 @@ class Money:
         if type(text) is not str:
             raise InvalidInput(
                 f"money is read from text such as '12.34', not from {text!r}", code="bad-money"
+            )
+        if len(text) > _MOST_CHARACTERS:
+            raise InvalidInput(
+                f"{text[:20]!r}... is not an amount of money: it is too long", code="bad-money"
             )
         found = _TEXT.fullmatch(text.strip())
         if found is None:

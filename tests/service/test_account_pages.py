@@ -58,13 +58,13 @@ def test_signing_up_leads_to_the_account_and_out_again(world: World, browser: Br
 
 def test_who_names_an_address_is_handed_what_brings_the_money_there(world: World, browser: Browser) -> None:
     assert browser.sign_up(withdraw_to=CUSTOMER.address).status_code == 303
-    links = [values for tag, values in browser.open("/account").tags if tag == "a"]
+    links = [values for tag, values in browser.open("/account/withdrawals").tags if tag == "a"]
     (standing,) = [values["href"] for values in links if "standing" in str(values["href"])]
     answer = browser.http.get(str(standing))
     assert (answer.status_code, answer.json()["to"]) == (200, CUSTOMER.address)
     browser.http.cookies.clear()
     browser.sign_up("eve@example.com")
-    assert "standing" not in browser.http.get("/account").text
+    assert "standing" not in browser.http.get("/account/withdrawals").text
 
 
 def test_signing_in_goes_on_to_where_one_wanted_to_be_and_nowhere_else(

@@ -18,7 +18,7 @@ from marketplace.console import charts, documents
 from marketplace.console.assets import ASSETS
 from marketplace.console.languages import ENGLISH, LANGUAGES, chosen
 from marketplace.console.rendering import render
-from prixfixe.protocol.accounts import Role
+from prixfixe.protocol.accounts import Role, StatementLine, TransactionState
 from prixfixe.protocol.bundle import BundleDefinition, Refund
 from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.prices import PriceIndex, Trade
@@ -125,6 +125,8 @@ def test_no_text_is_there_for_nobody() -> None:
         "role": get_args(Role),
         "state": get_args(JobState),
         "fault": ("customer", "provider", "platform"),
+        "sent": get_args(TransactionState),
+        "movement": get_args(StatementLine.model_fields["kind"].annotation),
     }
     listed = {f"{part}.{name}" for part, names in parts.items() for name in names}
     assert listed <= ENGLISH.words.keys()
