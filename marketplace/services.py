@@ -43,8 +43,10 @@ from marketplace.store.database import Store
 from marketplace.trades import Trades
 from marketplace.uploads import UploadLimits, Uploads
 from marketplace.verification import CheckPolicy, Verified
+from marketplace.webhooks.endpoints import Endpoints
 from marketplace.why import WhyUnfilled
 from marketplace.workers import Workers
+from prixfixe.development_keys import is_local_chain
 from prixfixe.keys import Signer
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Market
@@ -88,6 +90,7 @@ class Services:
     book: Book
     why: WhyUnfilled
     verified: Verified
+    webhooks: Endpoints
     managed: Managed | None
     closing: threading.Event
 
@@ -154,6 +157,7 @@ class Services:
                     "asks": settings.asks_per_minute,
                     "cancels": settings.cancels_per_minute,
                     "withdrawals": settings.withdrawals_per_minute,
+                    "webhook-tests": settings.webhook_tests_per_minute,
                 },
                 settings.trusted_proxies,
                 clock,
@@ -183,6 +187,7 @@ class Services:
             income=Income(store, chain, policy.window, settings.silence_seconds, clock),
             batches=Batches(store, blobs, chain, trades, clock),
             book=Book(store, LiveDepth(terms, live, clock), chain, domain, workers, clock),
+            webhooks=Endpoints(store, local=is_local_chain(market.chain_id), clock=clock),
             managed=None if seed is None else Managed.build(door, seed, passwords),
             closing=threading.Event(),
         )

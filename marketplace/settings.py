@@ -33,7 +33,8 @@ class ServiceSettings:
     X-Forwarded-For says who is asking. accounts: spec of the seed (`prixfixe.seeds`) from which managed
     accounts have their keys; None: there are none. passwords_per_minute: how many one network address may
     try, and how many may be tried for one e-mail address. withdrawals_per_minute: of one managed account,
-    those that it asks for and copies of its standing one. withdrawal_delay_seconds: after which another
+    those that it asks for and copies of its standing one. webhook_tests_per_minute: of one
+    account, test messages and replays of its webhooks. withdrawal_delay_seconds: after which another
     withdrawal address counts. checkers: key specs of the accounts with which paid results are bought
     again to check them; none: nothing is checked. check_least: no result is checked with a lower chance,
     millionths. check_trials: results of a newcomer that are always checked. max_newcomer_units: of the
@@ -62,6 +63,7 @@ class ServiceSettings:
     asks_per_minute: int = 60_000
     cancels_per_minute: int = 600
     withdrawals_per_minute: int = 10
+    webhook_tests_per_minute: int = 30
     max_open_bids: int = 1000
     max_open_tasks: int = 200_000
     trusted_proxies: tuple[str, ...] = ()

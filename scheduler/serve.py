@@ -24,6 +24,8 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
+from marketplace.accounts.balances import Balances
+from marketplace.accounts.limits import Spending
 from marketplace.api import create_app
 from marketplace.archive import Archive
 from marketplace.chain import MarketReader
@@ -31,6 +33,8 @@ from marketplace.checking import Checking
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
+from marketplace.webhooks.accounts import AccountNews
+from marketplace.webhooks.sending import Sender
 from prixfixe import __version__
 from prixfixe.chain import artefacts
 from prixfixe.chain.client import MarketClient
@@ -53,6 +57,7 @@ from scheduler.gathering import Company
 from scheduler.gauges import PREFIX, Gauges, LogCounts
 from scheduler.indexer import Indexer, IndexerSettings
 from scheduler.matcher import Matcher
+from scheduler.messenger import Messenger
 from scheduler.reaper import Reaper, ReaperSettings
 from scheduler.relayer import Relayer, RelayerSettings
 from scheduler.verifier import Verifier, VerifierSettings
@@ -65,7 +70,16 @@ _PUBLIC_CONFIRMATIONS: Final = 2
 _PUBLIC_POLL_SECONDS: Final = 2.0
 _LOCAL_POLL_SECONDS: Final = 0.2
 _PUBLIC_GATHER_SECONDS: Final = 0.5  # a block takes longer, and each row that comes along saves gas
-_DUTIES: Final[tuple[type[Duty], ...]] = (Indexer, Relayer, Matcher, Auctioneer, Reaper, Archivist, Cleaner)
+_DUTIES: Final[tuple[type[Duty], ...]] = (
+    Indexer,
+    Relayer,
+    Matcher,
+    Auctioneer,
+    Reaper,
+    Archivist,
+    Cleaner,
+    Messenger,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +242,15 @@ def build_duties(
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Archivist(store, Archive(settings.data / "archive")),
         Cleaner(store, services.uploads, services.seals, services.retention),
+        _messenger(services, policy, local=local),
         *_verifying(services, client, reader, policy),
     )
+
+
+def _messenger(services: Services, policy: Policy, *, local: bool) -> Messenger:
+    store = services.store
+    balances = Balances(store, services.chain, Spending(store), Money(policy.surety))
+    return Messenger(store, Sender(store, local=local), AccountNews(store, balances))
 
 
 def _verifying(

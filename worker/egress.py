@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.egress import Host, normal_name
-from worker.public_addresses import callable_addresses
+from prixfixe.public_addresses import callable_addresses
 
 log = logging.getLogger("prixfixe.worker")
 

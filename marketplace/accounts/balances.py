@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -44,6 +45,17 @@ class Balances:
         view = self._chain.look(accounts=(identity.address,)).accounts[identity.address]
         with self._store.read() as connection:
             return self._balance(connection, identity, view, self._spending.of(connection, identity))
+
+    def of_all(self, identities: Sequence[Identity]) -> dict[str, Balance]:
+        """Now, by address, with one look at the chain. Unavailable when it does not answer."""
+        views = self._chain.look(accounts=[each.address for each in identities]).accounts
+        with self._store.read() as connection:
+            return {
+                each.address: self._balance(
+                    connection, each, views[each.address], self._spending.of(connection, each)
+                )
+                for each in identities
+            }
 
     def account(self, identity: Identity) -> wire.Account:
         """All that the account's people see of it."""

@@ -38,10 +38,11 @@ def _caller(services: ServicesDep, request: Request, _: Credentials) -> str:
     managed = identity_of(request, services)
     if managed is not None:
         return managed.require("read" if request.method in SAFE_METHODS else "order").address
-    return _signed_in(services, request)
+    return signed_in(services, request)
 
 
-def _signed_in(services: Services, request: Request) -> str:
+def signed_in(services: Services, request: Request) -> str:
+    """The address that a wallet's session stands for; Unauthorized without one."""
     token = bearer_of(request)
     if token is None:
         raise Unauthorized(
@@ -59,7 +60,7 @@ def caller_for(services: Services, request: Request, orders: Iterable[JobRequest
     """Who signed in, asked only where an order replaces another: all else that an order needs is signed."""
     if all(order.replaces is None for order in orders):
         return None
-    return _signed_in(services, request)
+    return signed_in(services, request)
 
 
 JobId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$")]

@@ -29,6 +29,7 @@ from marketplace.api import (
     trades,
     uploads,
     verification,
+    webhooks,
     workers,
 )
 from marketplace.api.limits import BodyLimit
@@ -36,7 +37,7 @@ from marketplace.api.timing import Timing, request_times
 from marketplace.services import Services
 
 _MARKET = (quotes, jobs, cases, trades, desk, batches, book, verification)
-_ROUTERS = (market, sessions, accounts, purse, bundles, blobs, uploads, *_MARKET, workers)
+_ROUTERS = (market, sessions, accounts, purse, bundles, blobs, uploads, *_MARKET, webhooks, workers)
 
 
 def create_app(services: Services) -> FastAPI:

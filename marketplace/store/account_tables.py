@@ -49,6 +49,7 @@ accounts = Table(
     Column("withdraw_to", String(42)),  # the one address to which its money leaves
     Column("next_withdraw_to", String(42)),  # that which takes its place
     Column("next_withdraw_at", BigInteger),  # from this second of the chain's clock on
+    Column("low_since", BigInteger),  # for who was told by a webhook
     CheckConstraint(
         "(next_withdraw_to IS NULL) = (next_withdraw_at IS NULL)", name="next_address_has_its_time"
     ),

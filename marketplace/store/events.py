@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 
 from marketplace.store.database import notify, tell
 from marketplace.store.tables import job_events
+from marketplace.store.webhooks import jobs_told
 
 Kind: TypeAlias = Literal["state", "progress", "log", "end"]
 
@@ -43,6 +44,7 @@ def add_events(connection: Connection, told: Sequence[tuple[str, Kind, dict[str,
         number = numbers[job] = numbers.get(job, 0) + 1
         rows.append({"job": job, "sequence": number, "kind": kind, "data": data, "created_at": now})
     connection.execute(_INSERT, rows)
+    jobs_told(connection, told)
     for job in of:
         notify(connection, f"job:{job}")
     for job, kind, data in told:

@@ -17,6 +17,7 @@ import pytest
 
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol.egress import parse_host
+from prixfixe.public_addresses import is_own, is_public
 from tests.cage.conftest import LABEL, Bench
 from tests.support.devnet import ROOT
 from worker import egress
@@ -25,7 +26,6 @@ from worker.containers import container_name, holder_name
 from worker.egress import Proxy
 from worker.engine import Engine
 from worker.logs import LogTail, Piece
-from worker.public_addresses import is_own, is_public
 from worker.runner import Runner
 from worker.settings import Limits
 from worker.stopping import Stopper

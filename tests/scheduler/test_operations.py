@@ -106,6 +106,7 @@ def test_a_service_starts_answers_shows_figures_and_stops_in_order(
         "auctioneer",
         "reaper",
         "cleaner",
+        "messenger",
         "verifier",
     }
     assert (health.status_code, health.json()["status"]) == (200, "ok")

@@ -24,12 +24,13 @@ from tests.support.service import CUSTOMER, DOLLAR, PROVIDER, SEED, STRANGER, WO
 
 ADDRESS = SEED.signer(1).address
 SECRET = b"a,b\nsecret-row,1\n"
-MARKERS = ("ada@example.com", "secret", ADDRESS, CUSTOMER.address)
+MARKERS = ("ada@example.com", "secret-", "secret@", "secret.", ADDRESS, CUSTOMER.address)
 WORD, ID, HEX = "0x" + "5" * 64, "5" * 32, "5" * 64
 SIGNATURE = "0x" + "11" * 65
 
 ANYONE = "anyone"  # what it shows is public, or it takes a signature or a password of its own
 CALLER = "caller"  # a wallet's session, or a key with `read`, with `order` for what changes something
+CALLER_MANAGE = "caller with manage"  # a wallet's session, or a key with `manage`
 READ, ORDER, MANAGE = "read", "order", "manage"  # a managed account's people and keys with this scope
 PERSON = "person"  # a browser's cookie, and no key
 PAGE = "page"  # a page of who is signed in: others are led to the sign-in
@@ -84,6 +85,15 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/v1/account/standing-withdrawal"): Door(MANAGE),
     ("GET", "/v1/account/withdrawals"): Door(READ),
     ("POST", "/v1/account/withdrawals"): Door(MANAGE, {"amount": "1"}, _KEYED),
+    ("GET", "/v1/webhooks"): Door(CALLER_MANAGE),
+    ("POST", "/v1/webhooks"): Door(CALLER_MANAGE, {"url": "https://example.com/"}),
+    ("GET", "/v1/webhooks/{endpoint}"): Door(CALLER_MANAGE),
+    ("PATCH", "/v1/webhooks/{endpoint}"): Door(CALLER_MANAGE, {"enabled": False}),
+    ("DELETE", "/v1/webhooks/{endpoint}"): Door(CALLER_MANAGE),
+    ("POST", "/v1/webhooks/{endpoint}/rotate"): Door(CALLER_MANAGE),
+    ("POST", "/v1/webhooks/{endpoint}/test"): Door(CALLER_MANAGE),
+    ("GET", "/v1/webhooks/{endpoint}/deliveries"): Door(CALLER_MANAGE),
+    ("POST", "/v1/webhooks/{endpoint}/replay"): Door(CALLER_MANAGE, {"since": 0}),
     ("GET", "/v1/bundles"): Door(ANYONE),
     ("GET", "/v1/bundles/{bundle}"): Door(ANYONE),
     ("POST", "/v1/bundles"): Door(CALLER),
@@ -182,6 +192,7 @@ GUESSED = {
     "deal": WORD,
     "order": WORD,
     "attempt": ID,
+    "endpoint": ID,
     "path": "nothing.csv",
     "bundle": "nothing",
     "product": "cpu-1x1/1m",
@@ -249,6 +260,7 @@ def scene(world: World) -> Iterator[Scene]:
     world.worker_post(f"{assignment.attempt}/log", chunk.model_dump(mode="json"))
     credit(world.store, ADDRESS, Money(DOLLAR), "secret-invoice")
     invited = ada.call("POST", "/invites", {"email": "secret@example.com", "role": "viewer"}).json()
+    hook = world.http.post("/v1/webhooks", json={"url": "https://secret.example/"}, headers=whole)
     real = {
         "key": keys["test"],
         "person": ada.call("GET", "/members").json()["items"][0]["id"],
@@ -258,6 +270,7 @@ def scene(world: World) -> Iterator[Scene]:
         "deal": "0x" + assignment.deal.id.hex(),
         "order": job.id,
         "attempt": assignment.attempt,
+        "endpoint": hook.json()["endpoint"]["id"],
         "path": "out.csv",
         "bundle": "echo",
         "product": GUESSED["product"],

@@ -1,4 +1,4 @@
-"""Which addresses a job's calls may go to: those of the public internet, and never this machine's own."""
+"""Which addresses untrusted wishes may go to: those of the public internet, and never this machine's own."""
 
 from __future__ import annotations
 
