@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "AboveTier": "prixfixe.errors",
     "AsyncClient": "prixfixe.client",
+    "BadInputFound": "prixfixe.client.endings",
     "ChainError": "prixfixe.errors",
     "Client": "prixfixe.client",
     "ConfigurationError": "prixfixe.errors",
@@ -29,12 +30,14 @@ _EXPORTS = {
     "InvalidInput": "prixfixe.errors",
     "Job": "prixfixe.protocol.wire",
     "Money": "prixfixe.protocol.money",
+    "NotDelivered": "prixfixe.client.endings",
     "NotFound": "prixfixe.errors",
     "PriceChanged": "prixfixe.errors",
     "PrixfixeError": "prixfixe.errors",
     "Quote": "prixfixe.protocol.wire",
     "QuoteExpired": "prixfixe.errors",
     "Receipt": "prixfixe.protocol.receipt",
+    "Result": "prixfixe.client.results",
     "SignatureError": "prixfixe.errors",
     "TaskResult": "prixfixe.client.wishes",
     "Unauthorized": "prixfixe.errors",
@@ -62,6 +65,9 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from prixfixe.client import AsyncClient as AsyncClient
     from prixfixe.client import Client as Client
+    from prixfixe.client.endings import BadInputFound as BadInputFound
+    from prixfixe.client.endings import NotDelivered as NotDelivered
+    from prixfixe.client.results import Result as Result
     from prixfixe.client.wishes import TaskResult as TaskResult
     from prixfixe.client.wishes import Wish as Wish
     from prixfixe.errors import AboveTier as AboveTier

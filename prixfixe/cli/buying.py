@@ -95,7 +95,8 @@ def buy(
 def watch(client: Client, job: Job) -> frozenset[str]:
     """Show the job's events until its end; the lines of its log that were shown."""
     from prixfixe.cli import running
-    from prixfixe.cli.jobview import follow, money_sentence
+    from prixfixe.cli.jobview import follow
+    from prixfixe.client.endings import money_sentence
     from prixfixe.errors import Unavailable
 
     say(f"  job {job.id}")

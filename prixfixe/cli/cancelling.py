@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prixfixe.cli.jobview import job_json, money_sentence
+from prixfixe.cli.jobview import job_json
 from prixfixe.cli.options import (
     JOB,
     chosen_context,
@@ -21,6 +21,7 @@ from prixfixe.cli.options import (
     yes_option,
 )
 from prixfixe.cli.output import emit, moment, say
+from prixfixe.client.endings import money_sentence
 
 if TYPE_CHECKING:
     from prixfixe.chain.client import MarketClient

@@ -11,7 +11,7 @@ from prixfixe.cli.again import again
 from prixfixe.cli.cancelling import cancel, close_lots
 from prixfixe.cli.failures import Interrupted
 from prixfixe.cli.forgetting import forget
-from prixfixe.cli.jobview import follow, follow_log, job_json, job_rows, money_sentence, sold_as
+from prixfixe.cli.jobview import follow, follow_log, job_json, job_rows, sold_as
 from prixfixe.cli.options import (
     JOB,
     chosen_context,
@@ -27,6 +27,7 @@ from prixfixe.cli.options import (
 )
 from prixfixe.cli.output import Progress, clean, emit, moment, say, table
 from prixfixe.cli.secrets import secrets
+from prixfixe.client.endings import money_sentence
 
 if TYPE_CHECKING:
     from prixfixe.client.refund import LotState

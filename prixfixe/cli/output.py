@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from prixfixe.client.endings import clean as clean
+
 _BAR_CELLS = 24
 _REDRAW_SECONDS = 0.1
 
@@ -35,12 +37,6 @@ def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
-
-
-def clean(text: str) -> str:
-    """Text from a stranger's program, without what a terminal would obey (escape sequences, other
-    controls)."""
-    return "".join(char if char in "\n\t" or (char.isprintable()) else "\ufffd" for char in text)
 
 
 def moment(seconds: int, now: float | None = None) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from prixfixe.cli.declaring import Outgoing, Travel, outgoing
 from prixfixe.cli.form import Typed, read_arguments
-from prixfixe.cli.jobview import NotDelivered, money_sentence, require_delivered
-from prixfixe.cli.output import Progress, size
+from prixfixe.cli.output import Progress
+from prixfixe.client.endings import NotDelivered, money_sentence, require_delivered
 from prixfixe.client.files import (
     FileChanged,
     describe_input,
@@ -22,8 +21,8 @@ from prixfixe.client.files import (
     require_free_target,
     require_writable,
 )
+from prixfixe.client.preparing import count_units, needing_tables, require_files
 from prixfixe.errors import (
-    ConfigurationError,
     Conflict,
     InvalidInput,
     PrixfixeError,
@@ -99,7 +98,7 @@ def read(definition: BundleDefinition, arguments: Sequence[str]) -> Typed:
     """Options and files as they were typed, completed and checked against the definition; no file is
     opened."""
     typed = read_arguments(definition.parameters, arguments)
-    _require_files(definition, typed.files)
+    require_files(definition, typed.files)
     return Typed(typed.files, definition.validate_parameters(typed.parameters), typed.parameters)
 
 
@@ -121,12 +120,12 @@ def prepare(
         before = path.stat()
         sent = Outgoing(path)
         if travel is not None:
-            with _needing_tables():
+            with needing_tables():
                 sent = outgoing(definition, path, parameters, travel, progress)
         if sent.sentence is not None:
             saved.append(sent.sentence)
         if sent.units is None:
-            units += _count(definition, sent.path, parameters, partial(progress.show, label))
+            units += count_units(definition, sent.path, parameters, partial(progress.show, label))
         else:
             units += sent.units
         inputs.append((describe_input(sent.path, sent.sha256), sent.path))
@@ -136,52 +135,6 @@ def prepare(
     progress.close()
     definition.tier_for(units)
     return Order(definition.id, tuple(inputs), parameters, units, tuple(saved))
-
-
-def _require_files(definition: BundleDefinition, files: Sequence[Path]) -> None:
-    takes = definition.inputs
-    if not 1 <= len(files) <= takes.max_files:
-        most = "one file" if takes.max_files == 1 else f"1 to {takes.max_files} files"
-        raise InvalidInput(
-            f"bundle {definition.id} takes {most}, and {len(files)} were given",
-            code="input-count",
-            hint=f"`prixfixe run {definition.id} --options` shows what it takes",
-        )
-    for path in files:
-        if not path.is_file():
-            problem = "is a folder" if path.is_dir() else "does not exist"
-            raise InvalidInput(f"{path} {problem}", code="no-input", file=str(path), hint="name a file")
-    total = sum(path.stat().st_size for path in files)
-    if total > takes.max_bytes:
-        raise InvalidInput(
-            f"the input has {size(total)}, and bundle {definition.id} takes {size(takes.max_bytes)}",
-            code="input-too-large",
-            hint="leave out columns that are not used, or split the table",
-        )
-
-
-def _count(
-    definition: BundleDefinition, path: Path, parameters: Mapping[str, Any], report: Callable[[float], None]
-) -> int:
-    """Units of one file, by the preflight that the definition names; without one a file is a unit."""
-    if definition.inputs.preflight == "none":
-        return 1
-    from prixfixe.tables.form import run_preflight
-
-    with _needing_tables():
-        return run_preflight(definition.inputs.preflight, path, parameters, report).units
-
-
-@contextmanager
-def _needing_tables() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"checking tables needs the package {error.name!r}, which is not installed",
-            code="extra-missing",
-            hint="install it: pip install 'prixfixe[tables]'",
-        ) from error
 
 
 def places(

@@ -324,8 +324,8 @@ def offer(quote: BidQuote, *, explain: bool = False) -> str:
 
 def _bring_home(client: Client, job: Job, out: Path | None) -> dict[str, Any]:
     """Receipt first, then every output. NotDelivered when nothing was done."""
-    from prixfixe.cli.jobview import money_sentence, require_delivered
     from prixfixe.cli.receipts import receipt_fault, write_receipt
+    from prixfixe.client.endings import money_sentence, require_delivered
     from prixfixe.client.files import free_name
 
     folder = out or free_name(Path(f"job-{job.id[2:10]}"))

@@ -78,6 +78,11 @@ class Conversation:
 
     # --------------------------------------------------------------------------------------------- identity
 
+    @property
+    def managed(self) -> bool:
+        """Whether the service signs for this customer."""
+        return self._api_key is not None
+
     def address(self) -> Operation[str]:
         """The customer's address."""
         if self._address is None and self._api_key is not None:

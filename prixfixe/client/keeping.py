@@ -1,4 +1,5 @@
-"""What the client keeps on the customer's machine, below PRIXFIXE_HOME: signed orders and sessions.
+"""What the client keeps on the customer's machine, below PRIXFIXE_HOME: signed orders, runs that are not
+over, and sessions.
 
 Orders are kept from before they are sent: after a lost answer or a crash the very same order is sent again,
 never a second one, and with it the customer can check and get back its money when the service is gone.
@@ -95,6 +96,33 @@ def kept_jobs() -> list[str]:
     return [path.stem for path in sorted((home() / "orders").glob("0x*.json"))]
 
 
+def keep_run(key: str, order: KeptOrder | Quote) -> None:
+    """Remember, before it is sent, what a request (`prixfixe.client.runs`) is bought with: a kept order, or
+    the quote that the service signs for."""
+    known = {"job": order.job} if isinstance(order, KeptOrder) else {"quote": order.model_dump(mode="json")}
+    write_private(_run_path(key), json.dumps({"version": 1, **known}))
+
+
+def kept_run(key: str) -> str | Quote | None:
+    """What a request is being bought with: the job of a kept order, or a quote; None when it is not."""
+    path = _run_path(key)
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return str(known["job"]) if "job" in known else Quote.model_validate(known["quote"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error}",
+            hint="see in `client.jobs()` whether its job was bought, then delete the file",
+        ) from error
+
+
+def forget_run(key: str) -> None:
+    """The request is over: asked for again, it is bought again."""
+    _run_path(key).unlink(missing_ok=True)
+
+
 def complete_job_id(given: str) -> str:
     """The whole id of a job that was given by its beginning, as far as this machine knows it."""
     if len(given) == 66:
@@ -171,6 +199,10 @@ def _order_path(job: str) -> Path:
     if not job.startswith("0x") or not all(char in "0123456789abcdef" for char in job[2:]):
         raise NotFound(f"{job[:70]!r} is not a job's id", hint="an id is 0x and 64 hexadecimal digits")
     return home() / "orders" / f"{job}.json"
+
+
+def _run_path(key: str) -> Path:
+    return home() / "runs" / f"{key}.json"
 
 
 def _sessions_path() -> Path:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as url_quote
 
 from prixfixe.client.again import Again
@@ -36,6 +36,10 @@ from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.quotes import order_of
 from prixfixe.protocol.typed_data import format_bytes32
+
+if TYPE_CHECKING:
+    from prixfixe.client.progress import Watch
+    from prixfixe.client.results import Result
 
 
 class Operations(Again, Jobs, Prices, Books, ManagedAccount):
@@ -217,6 +221,39 @@ class Operations(Again, Jobs, Prices, Books, ManagedAccount):
                     require_named(order.job, answer.job)
                     found.append(answer.job)
         return tuple(found)
+
+    def run(
+        self,
+        bundle: str | wire.BundleListing,
+        data: Any,
+        *,
+        parameters: Mapping[str, Any],
+        out: Path | str | None = None,
+        budget: Money | None = None,
+        version: str | None = None,
+        replicas: int | None = None,
+        overwrite: bool = False,
+        progress: Watch | None = None,
+    ) -> Operation[Result]:
+        """Run a bundle: a file, or a frame of pandas, polars or pyarrow in, the checked result out.
+
+        The data are checked and counted on this machine, priced, uploaded, bought, waited for, fetched and
+        verified. data: one, or a list of them; of a frame every column keeps its type, and floats are refused
+        (`float-column`). out: the folder for outputs and receipt.json; None: they live as long as the Result.
+        budget: InsufficientFunds, and nothing is sent, when it is quoted at more. overwrite: files that are
+        in `out` may be replaced. progress: told each `prixfixe.client.progress.Step`.
+
+        However often it is tried, it is bought once: after an error or a crash the same call goes on with the
+        order of the last one until a result was handed over or the money came back. NotDelivered or
+        BadInputFound when it ended without a result, which costs nothing."""
+        from prixfixe.client.runs import Run, as_inputs, unwatched
+
+        place = None if out is None else Path(out)
+        run = Run(
+            self, bundle, as_inputs(data), parameters, place, budget, version, replicas, overwrite,
+            progress or unwatched,
+        )  # fmt: skip
+        return (yield from run.perform())
 
     def submit(self, wish: Wish, *, budget: Money | None = None) -> Operation[wire.Job]:
         """Order tasks of any image: quote, upload, sign, send. budget: the most for the whole order;

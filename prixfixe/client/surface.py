@@ -72,6 +72,7 @@ class Surface:
     publication = Offered(Operations.publication)
 
     # Buying.
+    run = Offered(Operations.run)
     quote = Offered(Operations.quote)
     quote_wish = Offered(Operations.quote_wish)
     upload = Offered(Operations.upload)

@@ -275,3 +275,8 @@ class Statement(Message):
     lines: tuple[StatementLine, ...]
     balance: int
     on_chain: int
+
+    def _repr_html_(self) -> str:
+        from prixfixe.client.notebook import statement_html
+
+        return statement_html(self)

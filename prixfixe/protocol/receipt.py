@@ -142,3 +142,8 @@ class Receipt(Message):
     # signature binds, such as the reason and the times, cannot be altered either. It proves no money; the
     # chain does.
     signature: Signature
+
+    def _repr_html_(self) -> str:
+        from prixfixe.client.notebook import receipt_html
+
+        return receipt_html(self)

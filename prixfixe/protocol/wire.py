@@ -263,6 +263,11 @@ class Quote(QuoteBase):
     offer: OfferField
     terms: Sha256  # digest of the refund terms that the definition states
 
+    def _repr_html_(self) -> str:
+        from prixfixe.client.notebook import quote_html
+
+        return quote_html(self)
+
 
 class BidQuote(QuoteBase):
     """The most that a bid for tasks of a product pays. flat: the best asks are taken at once, each paid what
@@ -275,6 +280,11 @@ class BidQuote(QuoteBase):
     expected: MoneyField | None  # the whole order by the asks that rest now; None when they are too few
     whole: bool  # all lots at once, or none
     providers: Annotated[tuple[Address, ...], Field(max_length=64)] | None  # whom the customer admits
+
+    def _repr_html_(self) -> str:
+        from prixfixe.client.notebook import quote_html
+
+        return quote_html(self)
 
 
 AnyQuote = Annotated[
@@ -359,6 +369,11 @@ class Job(Message):
     output_count: int
     ends: tuple[JobEnd, ...] = ()  # how its tasks ended, once it is over; most tasks first
     disputes: tuple[JobDispute, ...] = ()  # in the chain's order
+
+    def _repr_html_(self) -> str:
+        from prixfixe.client.notebook import job_html
+
+        return job_html(self)
 
 
 class JobEvent(Message):
