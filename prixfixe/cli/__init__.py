@@ -29,6 +29,7 @@ HELP_LINES = {
     "jobs": "List, watch, download, cancel and refund your jobs.",
     "market": "See what is paid on this market.",
     "account": "Show your balance; move money in and out.",
+    "webhooks": "Have servers of yours told what happens.",
     "keys": "Make and list the keys that sign for you.",
     "context": "Choose which market the commands talk to.",
     "pricing": "Set, test, schedule and explain flat prices.",
@@ -44,7 +45,7 @@ HELP_LINES = {
 # Who uses what, in the order in which the help shows it.
 SECTIONS = (
     ("Buy", ("run", "submit", "quote", "jobs", "verify", "challenge", "market")),
-    ("Own", ("account", "keys", "context")),
+    ("Own", ("account", "webhooks", "keys", "context")),
     ("Sell", ("worker", "bundle", "pricing")),
     ("Operate", ("dev", "serve", "admin", "chain", "arbiter")),
 )
