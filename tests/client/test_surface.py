@@ -14,8 +14,8 @@ OFFERED = {name: value for name, value in vars(Surface).items() if isinstance(va
 # What other operations are made of, and what the pricing commands perform by themselves.
 INSIDE = {
     "address", "ask", "ask_signed_in", "authorization", "buy_managed", "close", "desk_inputs", "exchange",
-    "exposure", "managed_order", "price_history", "quote_replacement", "quote_request", "quote_rest", "scratch",
-    "send", "send_inputs", "send_signed_in", "signer", "sources",
+    "exposure", "managed_order", "price_history", "quote_replacement", "quote_request", "quote_rest",
+    "scratch", "send", "send_inputs", "send_signed_in", "signer", "sources",
 }  # fmt: skip
 
 
