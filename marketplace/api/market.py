@@ -1,4 +1,4 @@
-"""`GET /v1/health`, `GET /v1/ready`, `GET /v1/market`."""
+"""`GET /v1/health`, `GET /v1/ready`, `GET /v1/market`, `GET /v1/protocol`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from marketplace.api.access import ServicesDep
 from marketplace.store.tables import lots, transactions
 from prixfixe.errors import PrixfixeError
 from prixfixe.protocol import wire
+from prixfixe.protocol.description import Description, describe
+from prixfixe.protocol.typed_data import Domain
 
 router = APIRouter(tags=["market"])
 
@@ -80,6 +82,12 @@ def ready(services: ServicesDep, request: Request, response: Response) -> dict[s
     if missing:
         response.status_code = 503
     return {"ready": not missing, "missing": missing, "led": led}
+
+
+@router.get("/protocol")
+def protocol(services: ServicesDep) -> Description:
+    """What is signed here: the EIP-712 domain and types, and where in a quote an order's fields come from."""
+    return describe(Domain(services.market.chain_id, services.market.contract))
 
 
 @router.get("/market")

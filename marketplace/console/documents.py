@@ -18,7 +18,16 @@ from prixfixe.errors import NotFound
 _HERE: Final = Path(__file__).resolve().parent
 # In an installed package they lie beside this file, in a checkout above it.
 _FOLDERS: Final = (_HERE / "docs", _HERE.parents[1] / "docs")
-_FIRST: Final = ("submit", "market", "prices", "worker", "limitations", "verification", "testing")
+_FIRST: Final = (
+    "submit",
+    "market",
+    "prices",
+    "worker",
+    "limitations",
+    "verification",
+    "testing",
+    "typed-data",
+)
 _LINK: Final = re.compile(r"(?:\.\./)*(?P<page>[A-Za-z0-9_./-]+)\.md(?P<place>#[A-Za-z0-9_-]*)?", re.ASCII)
 
 

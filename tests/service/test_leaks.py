@@ -56,6 +56,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/v1/health"): Door(ANYONE),
     ("GET", "/v1/ready"): Door(ANYONE),
     ("GET", "/v1/market"): Door(ANYONE),
+    ("GET", "/v1/protocol"): Door(ANYONE),
     ("GET", "/v1/sessions/nonce"): Door(ANYONE),
     ("POST", "/v1/sessions"): Door(ANYONE),
     ("POST", "/v1/account"): Door(ANYONE),
