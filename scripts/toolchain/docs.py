@@ -1,7 +1,9 @@
 """`scripts/docs`: the pages that are made from the code, and the proof that they are up to date.
 
 docs/cli.md is what the commands' own --help prints; docs/errors.md is read from the tree of errors and from
-every place that raises one; docs/states.md is drawn from the state machines of the store. Runs in .venv.
+every place that raises one; docs/http.md from the OpenAPI document that the service serves, docs/python.md
+from the client's signatures and docstrings; docs/states.md is drawn from the state machines of the store.
+Runs in .venv.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toolchain import docs_errors, docs_states
+from toolchain import docs_errors, docs_http, docs_python, docs_states
 from toolchain.project import ROOT
 
-ABOUT = "Writes docs/cli.md from the commands' --help, docs/errors.md and docs/states.md from the code."
+ABOUT = "Writes docs/cli.md from the commands' --help, and errors, http, python and states from the code."
 
 _CLI_HEAD = """\
 # Commands
@@ -69,6 +71,8 @@ def _section(path: tuple[str, ...], command: object) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "docs/cli.md": cli_page,
     "docs/errors.md": docs_errors.page,
+    "docs/http.md": docs_http.page,
+    "docs/python.md": docs_python.page,
     "docs/states.md": docs_states.page,
 }
 
