@@ -46,6 +46,10 @@ class Client(Surface):
     """A customer of one market.
 
         with Client() as client:                       # the current context and its key
+            result = client.run("pivot", "sales.csv", parameters=..., out="results/")
+
+    or step by step, with the price before the yes:
+
             quote = client.quote("pivot", parameters=..., inputs=["sales.csv"], units=1000)
             job = client.wait(client.buy(quote))
             client.download(job, "results/")

@@ -106,7 +106,7 @@ def _signature(function: object) -> str:
 
 def _returned(annotation: object) -> str:
     """What a caller gets: of an operation, what it ends with."""
-    if annotation in (inspect.Signature.empty, "Self") or annotation is None:
+    if annotation in (inspect.Signature.empty, None, "None", "Self"):
         return ""
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     inner = re.fullmatch(r"Operation\[(.*)\]", text)
