@@ -56,6 +56,7 @@ from tests.support.stores import migrated_store
 GOAL: Final = 0.5
 LOT: Final = 100
 SLOTS: Final = 256  # lots that a worker may hold at once
+AT_ONCE: Final = 100  # orders of a request, and assignments, starts and reports of a call
 PRODUCT: Final = Product(1000, 1024, max_seconds=3600)  # no deadline ends on a slow machine
 PRICE: Final = 100  # token units a task
 ARCHIVE: Final = b"an image that nobody runs"
@@ -93,12 +94,16 @@ class Runner(threading.Thread):
         topic = f"worker:{key}"
         while not self._over.is_set():
             mark = store.sequence({topic})
-            given = assignments.next(key)
-            if given is None:
+            given = assignments.next_each(key, AT_ONCE)
+            if not given:
                 store.wait({topic}, 1.0, mark)
                 continue
-            assignments.start(given.attempt, key)
-            assert assignments.report(given.attempt, key, self._report(given)).accepted
+            refused = assignments.start_each([each.attempt for each in given], key)
+            assert not refused, refused
+            answers = assignments.report_each({each.attempt: self._report(each) for each in given}, key)
+            for answer in answers.values():
+                assert isinstance(answer, wire.ReportAnswer), answer
+                assert answer.accepted, answer
 
     def _report(self, given: wire.Assignment) -> LotReport:
         told = tuple(
@@ -201,8 +206,8 @@ class Alone:
         """From the first order until the last is settled on the chain and read back, every task paid."""
         before = self.market.client.account(self.market.provider.address).free.units
         began = time.perf_counter()
-        for at in range(0, len(orders), 100):  # as many as a request may carry
-            for answer in self.services.orders.place_each(orders[at : at + 100]):
+        for at in range(0, len(orders), AT_ONCE):
+            for answer in self.services.orders.place_each(orders[at : at + AT_ONCE]):
                 if isinstance(answer, PrixfixeError):
                     raise answer
         mark = self.store.sequence()

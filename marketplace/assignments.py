@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -13,11 +14,12 @@ from marketplace.logs import Logs
 from marketplace.retention import Keeping
 from marketplace.store.database import Store
 from marketplace.store.progress import log_appended, log_bytes, progress_reported, task_ended
-from marketplace.store.reports import attempt_reported
+from marketplace.store.reports import attempts_reported
 from marketplace.store.tables import attempts, bundles, deals, jobs, offers, tasks
-from marketplace.store.transitions import attempt_started, attempt_unknown
+from marketplace.store.terms import parsed
+from marketplace.store.transitions import attempt_unknown, attempts_started
 from marketplace.workers import Workers
-from prixfixe.errors import Conflict, InvalidInput, Unavailable
+from prixfixe.errors import Conflict, InvalidInput, NotFound, PrixfixeError, Unavailable
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal, refusal_root
 from prixfixe.protocol.hashing import sha256
@@ -47,7 +49,7 @@ _NEXT: Final = (
         | ((attempts.c.state == "running") & attempts.c.id.in_(bindparam("forgotten", expanding=True))),
     )
     .order_by(attempts.c.created_at, attempts.c.id)
-    .limit(1)
+    .limit(bindparam("most"))
 )
 _OWN: Final = select(attempts).where(
     attempts.c.id == bindparam("attempt"), attempts.c.worker == bindparam("worker")
@@ -61,7 +63,7 @@ _REPORTED: Final = (
     )
     .join(jobs, jobs.c.id == attempts.c.job)
     .outerjoin(deals, _OF_DEAL)
-    .where(attempts.c.id == bindparam("attempt"), attempts.c.worker == bindparam("worker"))
+    .where(attempts.c.id.in_(bindparam("attempts", expanding=True)), attempts.c.worker == bindparam("worker"))
 )
 _SOLD: Final = (
     select(bundles.c.definition, offers.c.up_to)
@@ -83,16 +85,25 @@ class Assignments:
     def next(self, key: str) -> wire.Assignment | None:
         """The oldest attempt that the worker has not started, or started and lost; None when there is
         none."""
-        wanted = {"worker": key, "forgotten": list(self._workers.forgotten(key))}
+        return next(iter(self.next_each(key, 1)), None)
+
+    def next_each(self, key: str, most: int) -> list[wire.Assignment]:
+        """As `next`, the oldest of them, as many as there are."""
+        wanted = {"worker": key, "forgotten": list(self._workers.forgotten(key)), "most": most}
         with self._store.read() as connection:
-            row = connection.execute(_NEXT, wanted).mappings().first()
-            sold = (None, None) if row is None else _sold(connection, row["offer_id"])
-        return None if row is None else _assignment(row, *sold)
+            rows = connection.execute(_NEXT, wanted).mappings().all()
+            sold = {row["offer_id"]: _sold(connection, row["offer_id"]) for row in rows}
+        return [_assignment(row, *sold[row["offer_id"]]) for row in rows]
 
     def start(self, attempt: str, key: str) -> None:
         """The worker runs it now. Saying so twice is no error."""
+        for refused in self.start_each([attempt], key).values():
+            raise refused
+
+    def start_each(self, wanted: Sequence[str], key: str) -> dict[str, NotFound | Conflict]:
+        """As `start` for several, in one transaction; of those that cannot start why."""
         with self._store.write() as connection:
-            attempt_started(connection, attempt, key)
+            return attempts_started(connection, wanted, key)
 
     def log(self, attempt: str, key: str, chunk: wire.LogChunk) -> None:
         """Text and progress of a task, for its customer to see live."""
@@ -120,38 +131,77 @@ class Assignments:
         SignatureError, InvalidInput or Conflict when something is wrong with the report itself; an answer
         that is not accepted when it is sound and came too late. The same report again gives the same answer.
         """
+        answer = self.report_each({attempt: report}, key)[attempt]
+        if isinstance(answer, PrixfixeError):
+            raise answer
+        return answer
+
+    def report_each(
+        self, reports: Mapping[str, LotReport], key: str
+    ) -> dict[str, wire.ReportAnswer | PrixfixeError]:
+        """As `report` for several attempts, by id, each with an answer or an error of its own. They are
+        stored in one transaction."""
+        asked = {"attempts": list(reports), "worker": key}
         with self._store.read() as connection:
-            row = connection.execute(_REPORTED, {"attempt": attempt, "worker": key}).mappings().one_or_none()
+            rows = {row["id"]: row for row in connection.execute(_REPORTED, asked).mappings()}
+        answers: dict[str, wire.ReportAnswer | PrixfixeError] = {}
+        sound: dict[str, LotReport] = {}
+        for attempt, report in reports.items():
+            try:
+                known = self._known(attempt, key, rows.get(attempt), report)
+            except PrixfixeError as error:
+                answers[attempt] = error
+            else:
+                if known is None:
+                    sound[attempt] = report
+                else:
+                    answers[attempt] = known
+        if sound:
+            answers |= self._store_each(key, rows, sound)
+        return answers
+
+    def _known(
+        self, attempt: str, key: str, row: RowMapping | None, report: LotReport
+    ) -> wire.ReportAnswer | None:
+        """The answer to a report that was here before; None for a sound one that is to be stored."""
         if row is None:
             raise attempt_unknown(attempt, key)
         if row["terms"] is None:
             raise _taken_back(row["deal"])
-        deal = Deal.from_json(row["terms"])
         if row["state"] in ("succeeded", "failed"):
             return _answer_again(row, report)
-        self._require_sound(key, deal, row, report)
-        succeeded = report.result.done > 0
-        try:
-            with self._store.write() as connection:
-                if succeeded and not _is_delivered(connection, row, report):
-                    _require_outputs(connection, report, row["product"], key)
-                attempt_reported(connection, attempt, report, report.signature)
+        self._require_sound(key, _terms(row), row, report)
+        return None
+
+    def _store_each(
+        self, key: str, rows: Mapping[str, RowMapping], sound: Mapping[str, LotReport]
+    ) -> dict[str, wire.ReportAnswer | PrixfixeError]:
+        answers: dict[str, wire.ReportAnswer | PrixfixeError] = {}
+        with self._store.write() as connection:
+            whole = {}
+            for attempt, report in sound.items():
+                row = rows[attempt]
+                try:
+                    if report.result.done and not _is_delivered(connection, row, report):
+                        _require_outputs(connection, report, row["product"], key)
+                except PrixfixeError as error:
+                    answers[attempt] = error
+                else:
+                    whole[attempt] = report
+            refused = attempts_reported(connection, whole)
+            for attempt, report in whole.items():
+                if attempt in refused:
+                    answers[attempt] = _too_late(refused[attempt])
+                    continue
+                answers[attempt] = wire.ReportAnswer(accepted=True)
+                row = rows[attempt]
                 digests = [file.sha256 for task in report.tasks for file in task.outputs.files]
-                if succeeded and digests:
-                    grant(connection, digests, deal.customer)
+                if report.result.done and digests:
+                    grant(connection, digests, _terms(row).customer)
                     self._keeping.keep(connection, digests, row["deliver_by"], row["offer_id"])
-                # Its slot is free: what waits may be matched with it now.
-                self._store.notify(connection, "asks")
-        except Conflict as error:
-            if error.code != "deal-over":
-                raise
-            return wire.ReportAnswer(
-                accepted=False,
-                reason=wire.Reason(
-                    code=error.code, message=error.message, hint=error.hint or "", fault=error.fault
-                ),
-            )
-        return wire.ReportAnswer(accepted=True)
+            # Slots are free: what waits may be matched with them now.
+            self._store.notify(connection, "asks")
+        return answers
 
     def _require_sound(self, key: str, deal: Deal, row: RowMapping, report: LotReport) -> None:
         """The result is about this deal, says what the outputs say, and is signed by the leg's key."""
@@ -196,12 +246,27 @@ def _listed(deal: Deal, report: LotReport) -> list[bytes]:
     return digests
 
 
+def _terms(row: RowMapping) -> Deal:
+    """Of an attempt with its deal's `terms`."""
+    return parsed(row["deal"], row["terms"])
+
+
+def _too_late(refused: Conflict) -> wire.ReportAnswer | Conflict:
+    """A report that is sound and came too late is answered, not refused."""
+    if refused.code != "deal-over":
+        return refused
+    told = wire.Reason(
+        code=refused.code, message=refused.message, hint=refused.hint or "", fault=refused.fault
+    )
+    return wire.ReportAnswer(accepted=False, reason=told)
+
+
 def _assignment(row: RowMapping, definition: dict[str, Any] | None, limit: int | None) -> wire.Assignment:
     order, lot = order_from_json(row["order"]), row["lot"]
     first = lot * order.lot
     return wire.Assignment(
         attempt=row["id"],
-        deal=Deal.from_json(row["terms"]),
+        deal=_terms(row),
         deal_id=row["deal"],
         due=row["due"],
         deadline=row["deadline"],
@@ -278,6 +343,8 @@ def _require_outputs(connection: Connection, report: LotReport, product: str, ke
     a customer.
     """
     files = [file for task in report.tasks for file in task.outputs.files]
+    if not files:
+        return
     digests = [file.sha256 for file in files]
     sizes, own = known_sizes(connection, digests), owned(connection, digests, key)
     missing = [
@@ -306,6 +373,8 @@ def _require_outputs(connection: Connection, report: LotReport, product: str, ke
 def _is_delivered(connection: Connection, row: RowMapping, report: LotReport) -> bool:
     """Whether a replica of the attempt has brought these very outputs, which the root names: nobody needs to
     bring them twice."""
+    if row["state"] != "opened":
+        return False
     query = select(attempts.c.result).where(
         attempts.c.deal == row["deal"],
         attempts.c.opening == row["opening"],
@@ -313,7 +382,7 @@ def _is_delivered(connection: Connection, row: RowMapping, report: LotReport) ->
         attempts.c.id != row["id"],
     )
     result = report.result.to_json()
-    return row["state"] == "opened" and result in connection.execute(query).scalars().all()
+    return result in connection.execute(query).scalars().all()
 
 
 def _bad(message: str, **values: Any) -> InvalidInput:

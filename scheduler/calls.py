@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select
@@ -11,6 +12,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import deals, jobs, lots, offers
+from marketplace.store.terms import parsed
 from marketplace.store.transitions import lots_of
 from prixfixe.chain import artefacts
 from prixfixe.errors import InvalidInput
@@ -116,12 +118,16 @@ def _signed(row: Any) -> _Signed:
 def _match(signed: _Signed, state: str, arguments: dict[str, Any]) -> bytes:
     if state != "matching":
         raise NotNeeded(f"the lot is {state}")
-    asks = [
-        SignedAsk(Ask.from_json(leg["ask"]), parse_signature(leg["signature"])) for leg in arguments["asks"]
-    ]
+    asks = [_ask(leg["signature"], **leg["ask"]) for leg in arguments["asks"]]
     if isinstance(signed.order, Bid):
         return _encode("matchBid", signed.order, signed.signature, arguments["lot"], asks)
     return _encode("matchPurchase", signed.order, signed.signature, signed.offer, arguments["lot"], asks)
+
+
+@lru_cache(maxsize=256)
+def _ask(signature: str, **ask: Any) -> SignedAsk:
+    """One ask is matched again and again. ask: its fields as JSON, all of them text and numbers."""
+    return SignedAsk(Ask.from_json(ask), parse_signature(signature))
 
 
 def _clear(connection: Connection, arguments: dict[str, Any]) -> bytes:
@@ -143,7 +149,7 @@ def _clear(connection: Connection, arguments: dict[str, Any]) -> bytes:
             Bid.from_json(row.order),
             parse_signature(row.signature),
             row.lot,
-            [SignedAsk(Ask.from_json(leg["ask"]), parse_signature(leg["signature"])) for leg in fill["asks"]],
+            [_ask(leg["signature"], **leg["ask"]) for leg in fill["asks"]],
         )
         for row, fill in zip(rows, fills, strict=True)
     ]
@@ -175,7 +181,7 @@ def _end_of_deal(found: Any, call: str, arguments: dict[str, Any]) -> bytes:
         raise NotNeeded("the chain took the deal back")
     if found.state != "open":
         raise NotNeeded(f"the deal is {found.state}")
-    deal = Deal.from_json(found.deal)
+    deal = parsed(found.id, found.deal)
     if call == "settle":
         return _encode(
             "settle",

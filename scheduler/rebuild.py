@@ -22,7 +22,7 @@ from marketplace.blobs import Blobs
 from marketplace.store import states, transitions
 from marketplace.store.database import Store
 from marketplace.store.openings import attempt_id
-from marketplace.store.reports import tasks_ended
+from marketplace.store.reports import lots_ended
 from marketplace.store.tables import (
     attempts,
     batches,
@@ -213,7 +213,7 @@ class Rebuilder(Indexer):
             key = attempt_id(deal, row["opening"], each["worker"])
             connection.execute(update(attempts).where(attempts.c.id == key).values(**each))
         if told:
-            tasks_ended(connection, row["job"], row["lot"], (paid or told)[-1]["tasks"])
+            lots_ended(connection, {(row["job"], row["lot"]): (paid or told)[-1]["tasks"]})
         customer = connection.execute(select(jobs.c.customer).where(jobs.c.id == row["job"])).scalar_one()
         files = [file for each in paid for task in each["tasks"] for file in task["outputs"]["files"]]
         self._grant(connection, [file["sha256"] for file in files], customer, "an output of", deal)

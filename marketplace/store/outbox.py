@@ -60,13 +60,12 @@ def queue_clear(connection: Connection, batch: str, part: int, wish: dict[str, A
     return _queue(connection, "clear", f"{batch}:{part}", wish)
 
 
-def queue_settle(
-    connection: Connection, deal: str, opening: int, *, root: str, done: int, signatures: Sequence[str]
-) -> bool:
-    """A `settle` of an open deal with one signature a leg, in the legs' order; False when one is under
-    way."""
-    result = {"deal": deal, "opening": opening, "root": root, "done": done, "signatures": list(signatures)}
-    return _queue(connection, "settle", f"{deal}:{opening}", result)
+def queue_settles(connection: Connection, wishes: Sequence[dict[str, Any]]) -> bool:
+    """A `settle` of each of several open deals: `{"deal", "opening", "root", "done", "signatures"}`, one
+    signature a leg, in the legs' order. Whether any was put in: of the others one is under way."""
+    return bool(
+        _queue_each(connection, "settle", [(f"{each['deal']}:{each['opening']}", each) for each in wishes])
+    )
 
 
 def queue_expire(connection: Connection, deal: str, opening: int) -> bool:
@@ -229,6 +228,8 @@ def _queue_each(
     connection: Connection, call: Call, wishes: Sequence[tuple[str, dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """Put in a row of each subject and its arguments, unless one is under way; the arguments put in."""
+    if not wishes:
+        return []
     known = newest(connection, call, [subject for subject, _ in wishes])
     now = time.time()
     rows, put_in = [], []

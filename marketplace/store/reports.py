@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -12,21 +13,27 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store import rounds, states
 from marketplace.store.events import add_event
-from marketplace.store.moves import move
+from marketplace.store.moves import move_each
 from marketplace.store.settling import PAID_STATES, Standing, settle_when_said, standing_of
-from marketplace.store.tables import jobs, tasks
-from marketplace.store.transitions import attempt_row, stage_said, worker_did_well, worker_name
+from marketplace.store.tables import attempts, deals, jobs, tasks
+from marketplace.store.terms import terms_of
+from marketplace.store.transitions import attempt_row, stage_said, stages_said, worker_name, workers_did_well
 from prixfixe.errors import Conflict
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
 
 # Made once: making a statement takes longer than running it.
-_LOT_TASKS: Final = select(jobs.c.order["lot"].as_integer()).where(jobs.c.id == bindparam("job"))
-_END_TASK: Final = (
+_ATTEMPTS: Final = select(attempts).where(attempts.c.id.in_(bindparam("attempts", expanding=True)))
+_DEALS: Final = select(deals).where(deals.c.id.in_(bindparam("deals", expanding=True)))
+_LOT_TASKS: Final = select(jobs.c.id, jobs.c.order["lot"].as_integer().label("tasks")).where(
+    jobs.c.id.in_(bindparam("jobs", expanding=True))
+)
+_END_TASKS: Final = (
     update(tasks)
     .where(
         tasks.c.job == bindparam("of"),
-        tasks.c.position == bindparam("at"),
+        tasks.c.position >= bindparam("first"),
+        tasks.c.position < bindparam("after"),
         # Spelled out: a list of values cannot be part of a statement that is executed for many rows.
         (tasks.c.state == "queued") | (tasks.c.state == "running"),
     )
@@ -39,13 +46,113 @@ _END_TASK: Final = (
 )
 
 
-def attempt_reported(connection: Connection, attempt: str, report: LotReport, signature: str) -> None:
+def attempt_reported(connection: Connection, attempt: str, report: LotReport) -> None:
     """assigned, running, opened or lost -> succeeded or failed, and `settle` in the outbox when that can be.
 
     The caller has checked signature, root and outputs. Conflict when the attempt has ended, its deal ended
     in another way than this report says (a worker that settled by itself reports the same root afterwards),
     or it is one of several replicas and no quorum has agreed on its result.
     """
+    for refused in attempts_reported(connection, {attempt: report}).values():
+        raise refused
+
+
+def attempts_reported(connection: Connection, reports: Mapping[str, LotReport]) -> dict[str, Conflict]:
+    """As `attempt_reported`, of several attempts, by id; of those that were not taken why, which undoes
+    nothing of the others."""
+    found = {row["id"]: row for row in connection.execute(_ATTEMPTS, {"attempts": list(reports)}).mappings()}
+    ids = list({row["deal"] for row in found.values()})
+    of = {(row["id"], row["opening"]): row for row in connection.execute(_DEALS, {"deals": ids}).mappings()}
+    alone, plain = [], []
+    for attempt, report in reports.items():
+        row = found.get(attempt)
+        deal = None if row is None else of.get((row["deal"], row["opening"]))
+        if row is None or deal is None or not _is_plain(row, deal, report):
+            alone.append(attempt)
+        else:
+            plain.append(_Told(row, deal, report, [task.model_dump(mode="json") for task in report.tasks]))
+    _take(connection, plain)
+    refused = {}
+    for attempt in alone:
+        try:
+            with connection.begin_nested():
+                _reported_alone(connection, attempt, reports[attempt])
+        except Conflict as error:
+            refused[attempt] = error
+    return refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An attempt, its deal, what its worker reports, and that as JSON of each task."""
+
+    row: RowMapping
+    deal: RowMapping
+    report: LotReport
+    tasks: list[dict[str, Any]]
+
+    @property
+    def lot(self) -> tuple[str, int]:
+        return self.row["job"], self.row["lot"]
+
+
+def _is_plain(row: RowMapping, deal: RowMapping, report: LotReport) -> bool:
+    """The only leg of an open deal, and in a state that its report ends: nearly all are."""
+    legs = len(terms_of(deal).legs)
+    return deal["state"] == "open" and legs == 1 and row["state"] in _ending(report).sources
+
+
+def _ending(report: LotReport) -> states.Transition:
+    return states.ATTEMPT_SUCCEEDED if report.result.done else states.ATTEMPT_FAILED
+
+
+def _take(connection: Connection, told: Sequence[_Told]) -> None:
+    """End plain ones, with the lots' tasks, and have them settled."""
+    _end_attempts(connection, told)
+    said = [
+        cast(
+            RowMapping,
+            {**each.row, "result": each.report.result.to_json(), "signature": each.report.signature},
+        )
+        for each in told
+    ]
+    standings = [
+        Standing(each.deal, terms_of(each.deal), [own], None) for each, own in zip(told, said, strict=True)
+    ]
+    settle_when_said(connection, standings)
+    lots_ended(connection, {each.lot: each.tasks for each in told})
+    paid = [each for each in told if each.report.result.done]
+    back = {each.row["job"]: "giving the money back" for each in told if not each.report.result.done}
+    stages_said(connection, back | {each.row["job"]: "settling" for each in paid})
+
+
+def _end_attempts(connection: Connection, told: Sequence[_Told]) -> None:
+    now = int(time.time())
+    for how in (states.ATTEMPT_SUCCEEDED, states.ATTEMPT_FAILED):
+        some = [each for each in told if _ending(each.report) is how]
+        values = [
+            {
+                "status": each.report.status,
+                "seconds": sum(task.seconds for task in each.report.tasks),
+                "tasks": each.tasks,
+                "result": each.report.result.to_json(),
+                "signature": each.report.signature,
+                "reason": None
+                if each.report.result.done or each.report.reason is None
+                else each.report.reason.model_dump(mode="json"),
+                "cage": each.report.cage,
+                "started_at": now if each.row["started_at"] is None else each.row["started_at"],
+                "ended_at": now,
+            }
+            for each in some
+        ]
+        move_each(connection, how, [{"id": each.row["id"]} for each in some], values)
+        if some and how is states.ATTEMPT_SUCCEEDED:
+            workers_did_well(connection, {each.row["worker"] for each in some})
+
+
+def _reported_alone(connection: Connection, attempt: str, report: LotReport) -> None:
+    """One of several replicas, or one whose deal is over, or that ended before."""
     row = attempt_row(connection, attempt)
     standing = standing_of(connection, row["deal"], row["opening"])
     deal, done = standing.row, report.result.done > 0
@@ -59,37 +166,15 @@ def attempt_reported(connection: Connection, attempt: str, report: LotReport, si
         )
     if standing.round is not None:
         _require_agreed(standing, row, report)
-    told = [task.model_dump(mode="json") for task in report.tasks]
-    reason = None if done or report.reason is None else report.reason.model_dump(mode="json")
-    result, now = report.result.to_json(), int(time.time())
-    move(
-        connection,
-        states.ATTEMPT_SUCCEEDED if done else states.ATTEMPT_FAILED,
-        {"id": attempt},
-        status=report.status,
-        seconds=sum(task.seconds for task in report.tasks),
-        tasks=told,
-        result=result,
-        signature=signature,
-        reason=reason,
-        cage=report.cage,
-        started_at=now if row["started_at"] is None else row["started_at"],
-        ended_at=now,
-    )
-    if done:
-        worker_did_well(connection, row["worker"])
+    told = _Told(row, deal, report, [task.model_dump(mode="json") for task in report.tasks])
+    _end_attempts(connection, [told])
     if deal["state"] != "open":
-        tasks_ended(connection, row["job"], row["lot"], told)
+        lots_ended(connection, {told.lot: told.tasks})
         add_event(connection, row["job"], "state", {"state": "settled", "stage": "outputs delivered"})
         return
-    if standing.round is None:
-        said = cast(RowMapping, {**row, "result": result, "signature": signature})
-        now_said = [said if each["id"] == attempt else each for each in standing.attempts]
-        settled = settle_when_said(connection, replace(standing, attempts=now_said))
-    else:
-        settled = rounds.advance(connection, row["deal"], row["opening"])
-    if done or settled or standing.round is None:
-        tasks_ended(connection, row["job"], row["lot"], told)
+    settled = rounds.advance(connection, row["deal"], row["opening"])
+    if done or settled:
+        lots_ended(connection, {told.lot: told.tasks})
         stage_said(connection, row["job"], "settling" if done else "giving the money back")
     else:
         stage_said(connection, row["job"], f"{worker_name(connection, row['worker'])} could not run it")
@@ -115,21 +200,20 @@ def _require_agreed(standing: Standing, row: RowMapping, report: LotReport) -> N
         )
 
 
-def tasks_ended(connection: Connection, job: str, lot: int, told: Sequence[dict[str, Any]]) -> None:
-    """queued or running -> succeeded or failed, for each task of the lot. told: a `TaskReport` of each, as
-    JSON, in the lot's order."""
-    first = lot * int(connection.execute(_LOT_TASKS, {"job": job}).scalar_one())
-    connection.execute(
-        _END_TASK,
-        [
-            {
-                "of": job,
-                "at": first + place,
-                "ended": (states.TASK_FAILED if each["status"] else states.TASK_SUCCEEDED).target,
-                "as": each["status"],
-                "with": each["outputs"],
-                "number": len(each["outputs"]["files"]),
-            }
-            for place, each in enumerate(told)
-        ],
-    )
+def lots_ended(connection: Connection, told: Mapping[tuple[str, int], Sequence[dict[str, Any]]]) -> None:
+    """queued or running -> succeeded or failed, for each task of these lots (job and index). told: of each
+    lot a `TaskReport` of each task, as JSON, in the lot's order."""
+    if not told:
+        return
+    of = list({job for job, _ in told})
+    sizes = {row.id: int(row.tasks) for row in connection.execute(_LOT_TASKS, {"jobs": of})}
+    rows = []
+    for (job, lot), all_tasks in told.items():
+        at = lot * sizes[job]
+        # Those that ended alike and follow one another go as one.
+        for (status, outputs), alike in groupby(all_tasks, lambda each: (each["status"], each["outputs"])):
+            first, at = at, at + sum(1 for _ in alike)
+            ended = (states.TASK_FAILED if status else states.TASK_SUCCEEDED).target
+            row = {"of": job, "first": first, "after": at, "ended": ended, "as": status, "with": outputs}
+            rows.append({**row, "number": len(outputs["files"])})
+    connection.execute(_END_TASKS, rows)

@@ -16,7 +16,7 @@ from marketplace.store import batches, disputes, states, trades, transitions
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
 from marketplace.store.moves import moving
-from marketplace.store.reports import tasks_ended
+from marketplace.store.reports import lots_ended
 from marketplace.store.settling import settle_when_signed
 from marketplace.store.tables import attempts, deals, jobs, lots, offers, tasks
 
@@ -85,7 +85,7 @@ def _reopen(connection: Connection, deal: str) -> None:
         connection.execute(
             moving(states.TASK_RESUMED).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
         )
-        tasks_ended(connection, row["job"], row["lot"], attempt["tasks"])
+        lots_ended(connection, {(row["job"], row["lot"]): attempt["tasks"]})
     settle_when_signed(connection, deal, row["opening"])
 
 

@@ -101,23 +101,20 @@ def standings_of(connection: Connection, job: str) -> dict[tuple[str, int], Stan
 
 def settle_when_signed(connection: Connection, deal: str, opening: int) -> bool:
     """Put `settle` of an open deal in the outbox as soon as it can be paid or given back."""
-    return settle_when_said(connection, standing_of(connection, deal, opening))
+    return settle_when_said(connection, [standing_of(connection, deal, opening)])
 
 
-def settle_when_said(connection: Connection, standing: Standing) -> bool:
-    """As `settle_when_signed`, of what is known of the deal."""
-    result = _result(standing)
-    if standing.row["state"] != "open" or result is None:
-        return False
-    root, done = result
-    return outbox.queue_settle(
-        connection,
-        standing.row["id"],
-        standing.row["opening"],
-        root=root,
-        done=done,
-        signatures=standing.signatures(root, done),
-    )
+def settle_when_said(connection: Connection, standings: Sequence[Standing]) -> bool:
+    """As `settle_when_signed`, of several deals and what is known of them; whether any was put in."""
+    wishes = []
+    for each in standings:
+        result = _result(each) if each.row["state"] == "open" else None
+        if result is not None:
+            root, done = result
+            signatures = each.signatures(root, done)
+            key = {"deal": each.row["id"], "opening": each.row["opening"]}
+            wishes.append({**key, "root": root, "done": done, "signatures": signatures})
+    return outbox.queue_settles(connection, wishes)
 
 
 def _result(standing: Standing) -> tuple[str, int] | None:

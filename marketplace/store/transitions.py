@@ -441,7 +441,7 @@ def charges(connection: Connection, of: Sequence[str]) -> dict[str, int]:
 _ATTEMPT: Final = select(attempts).where(attempts.c.id == bindparam("attempt"))
 _STARTING: Final = (
     select(
-        *(attempts.c[name] for name in ("state", "deal", "opening", "job", "lot", "worker")),
+        *(attempts.c[name] for name in ("id", "state", "deal", "opening", "job", "lot", "worker")),
         jobs.c.cancelled_at,
         jobs.c.replicas,
         jobs.c.order["lot"].as_integer().label("lot_tasks"),
@@ -449,7 +449,12 @@ _STARTING: Final = (
     )
     .join(jobs, jobs.c.id == attempts.c.job)
     .outerjoin(workers, workers.c.key == attempts.c.worker)
-    .where(attempts.c.id == bindparam("attempt"))
+    .where(attempts.c.id.in_(bindparam("attempts", expanding=True)))
+)
+_DID_WELL: Final = (
+    update(workers)
+    .where(workers.c.key.in_(bindparam("keys", expanding=True)), workers.c.failures > 0)
+    .values(failures=0)
 )
 # By position: no index knows a lot's tasks, and a job may have many.
 _START_TASKS: Final = moving(states.TASK_STARTED).where(
@@ -463,29 +468,57 @@ def attempt_started(connection: Connection, attempt: str, worker: str | None = N
     """assigned -> running, and its tasks queued -> running. Starting a running attempt again is no error.
     NotFound when it is not `worker`'s; Conflict when it is over (code `attempt-over`), or its customer took
     it back before (code `job-cancelled`)."""
-    row = connection.execute(_STARTING, {"attempt": attempt}).one_or_none()
+    for refused in attempts_started(connection, [attempt], worker).values():
+        raise refused
+
+
+def attempts_started(
+    connection: Connection, wanted: Sequence[str], worker: str | None = None
+) -> dict[str, NotFound | Conflict]:
+    """As `attempt_started`, of several; of those that cannot start why, which undoes nothing of the
+    others."""
+    found = {row.id: row for row in connection.execute(_STARTING, {"attempts": list(wanted)})}
+    refused = {
+        attempt: why
+        for attempt in wanted
+        if (why := _not_to_start(connection, attempt, found.get(attempt), worker)) is not None
+    }
+    going = [row for attempt, row in found.items() if attempt not in refused and row.state != "running"]
+    if not going:
+        return refused
+    now = {"started_at": int(time.time())}
+    move_each(connection, states.ATTEMPT_STARTED, [{"id": row.id} for row in going], [now] * len(going))
+    firsts = [(row.job, row.lot * row.lot_tasks, row.lot_tasks) for row in going]
+    connection.execute(
+        _START_TASKS, [{"of": job, "first": first, "after": first + tasks} for job, first, tasks in firsts]
+    )
+    running = {
+        row.job: [row.name or row.worker]
+        if row.replicas == 1
+        else _running_names(connection, row.deal, row.opening)
+        for row in going
+    }
+    stages_said(connection, {job: f"running on {', '.join(names)}" for job, names in running.items()})
+    return refused
+
+
+def _not_to_start(
+    connection: Connection, attempt: str, row: Any, worker: str | None
+) -> NotFound | Conflict | None:
+    """Why an attempt cannot start; None when it can, or did."""
     if row is None or worker not in (None, row.worker):
-        raise attempt_unknown(attempt, worker)
-    if row.state == "running":
-        return
-    if row.state != "assigned":
-        raise Conflict(f"the attempt is {row.state}: it cannot start", code="attempt-over", fault="provider")
-    if row.cancelled_at is not None and _is_unstarted(connection, row.deal, row.opening):
-        raise Conflict(
+        return attempt_unknown(attempt, worker)
+    if row.state not in ("assigned", "running"):
+        return Conflict(f"the attempt is {row.state}: it cannot start", code="attempt-over", fault="provider")
+    took_back = row.state == "assigned" and row.cancelled_at is not None
+    if took_back and _is_unstarted(connection, row.deal, row.opening):
+        return Conflict(
             "its customer cancelled it before it was started",
             code="job-cancelled",
             hint="refuse it, so that the money goes back at once",
             fault="customer",
         )
-    move(connection, states.ATTEMPT_STARTED, {"id": attempt}, started_at=int(time.time()))
-    first = row.lot * row.lot_tasks
-    of_lot = {"of": row.job, "first": first, "after": first + row.lot_tasks}
-    connection.execute(_START_TASKS, of_lot)
-    if row.replicas == 1:
-        names = [row.name or row.worker]
-    else:
-        names = _running_names(connection, row.deal, row.opening)
-    stage_said(connection, row.job, f"running on {', '.join(names)}")
+    return None
 
 
 def attempt_lost(
@@ -545,11 +578,9 @@ def worker_failed(connection: Connection, worker: str) -> None:
         worker_cooled(connection, worker, cool_down_seconds(failures, first_cool_down(connection)))
 
 
-def worker_did_well(connection: Connection, worker: str) -> None:
-    """It brought a result: what failed before counts no more."""
-    connection.execute(
-        update(workers).where(workers.c.key == worker, workers.c.failures > 0).values(failures=0)
-    )
+def workers_did_well(connection: Connection, keys: Iterable[str]) -> None:
+    """They brought results: what failed before counts no more."""
+    connection.execute(_DID_WELL, {"keys": list(keys)})
 
 
 def provider_cooled(connection: Connection, provider: str, seconds: float | None = None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NoReturn, Protocol
 
 from prixfixe.errors import InvalidInput
@@ -224,6 +224,7 @@ def parse_event(entry: Mapping[str, Any]) -> EventType:
     return EventType(entry["name"], entry["name"] + whole.name, indexed, plain)
 
 
+@cache
 def snake_case(name: str) -> str:
     """`maxFeeBps` -> `max_fee_bps`; a Python keyword gets the underscore that Solidity uses too."""
     snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()

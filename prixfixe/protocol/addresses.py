@@ -19,20 +19,29 @@ def parse_address(text: object, *, name: str = "address") -> str:
 
     name: what to call it in the error.
     """
+    known = _parsed(text) if type(text) is str and len(text) == len(ZERO_ADDRESS) else None
+    if known is not None:
+        return known
     if type(text) is not str or not _SHAPE.fullmatch(text):
         raise InvalidInput(
             f"{name} is {_shown(text)}, not an address",
             code="bad-address",
             hint="an address is 0x and 40 hexadecimal digits",
         )
+    raise InvalidInput(
+        f"{name} is {text}, whose letters fail its checksum (EIP-55)",
+        code="bad-address",
+        hint="a digit was probably changed while copying: copy it again",
+    )
+
+
+@lru_cache(maxsize=16384)
+def _parsed(text: str) -> str | None:
+    """`text` in its EIP-55 form; None when it is no address."""
+    if not _SHAPE.fullmatch(text):
+        return None
     checksummed = _checksummed(text[2:].lower())
-    if text != checksummed and text[2:] not in (text[2:].lower(), text[2:].upper()):
-        raise InvalidInput(
-            f"{name} is {text}, whose letters fail its checksum (EIP-55)",
-            code="bad-address",
-            hint="a digit was probably changed while copying: copy it again",
-        )
-    return checksummed
+    return checksummed if text == checksummed or text[2:] in (text[2:].lower(), text[2:].upper()) else None
 
 
 def format_address(raw: bytes) -> str:

@@ -119,7 +119,7 @@ def test_a_lot_that_comes_back_is_tried_at_once_elsewhere_then_after_a_pause_and
         lot = service.lot(job)
         if tries < 3:
             assert (lot["state"], lot["tries"]) == ("free", tries)
-            assert (lot["not_before"] > now + 1.9) == (tries == 2)
+            assert lot["not_before"] >= now + 1.9 if tries == 2 else lot["not_before"] <= time.time()
     assert {row["worker"] for row in service.rows(attempts)} == {each.address for each in three}
     assert (lot["state"], service.job(job)["reason"]["message"]) == (
         "ended",

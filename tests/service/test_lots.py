@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from marketplace.store.tables import jobs, tasks
+from marketplace.store.tables import jobs, tasks, transactions
 from prixfixe.client.checks import Verification
 from prixfixe.client.verification import parse_receipt, verify
+from prixfixe.errors import InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import sha256_hex
 from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reports import LotReport
+from prixfixe.protocol.typed_data import format_bytes32
 from tests.service.test_bids import ARCHIVE, offering, quote, signed
 from tests.support.service import (
     CHAIN_ID,
@@ -26,6 +28,7 @@ from tests.support.service import (
     World,
     lot_report,
     manifest_of,
+    refusal,
     settle_on_chain,
 )
 
@@ -165,6 +168,40 @@ def test_a_report_longer_than_its_lot_allows_is_refused_before_it_is_read(world:
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
     answer = world.http.post(f"/v1/attempts/{attempt}/result", content=rb'{"a": "\ud800"}', headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+
+
+def test_several_lots_start_and_are_reported_together_and_a_bad_one_touches_no_other(
+    world: World, job: str
+) -> None:
+    calls = world.services.assignments
+    deals = {lot: world.open_deal(job, lot=lot) for lot in range(3)}
+    given = {each.deal.lot: each for each in calls.next_each(WORKER.address, 10)}
+    assert {lot: each.tasks for lot, each in given.items()} == {0: (0, 1, 2), 1: (3, 4, 5), 2: (6,)}
+    assert len(calls.next_each(WORKER.address, 2)) == 2
+    refused = calls.start_each([*(each.attempt for each in given.values()), "nobody's"], WORKER.address)
+    assert {attempt: error.code for attempt, error in refused.items()} == {"nobody's": "attempt-unknown"}
+    assert calls.next_each(WORKER.address, 10) == []
+    whole = lot_report(deals[0], [(0, OUT), (0, OUT), (1, NONE)])
+    reports = {0: whole, 1: whole, 2: refusal(deals[2], given[2].due)}
+    answers = calls.report_each(
+        {given[lot].attempt: report for lot, report in reports.items()}, WORKER.address
+    )
+    first, wrong, last = (answers[given[lot].attempt] for lot in range(3))
+    assert first == last == wire.ReportAnswer(accepted=True)
+    assert isinstance(wrong, InvalidInput)
+    with world.store.read() as connection:
+        found = connection.execute(select(tasks.c.lot, tasks.c.state).order_by(tasks.c.position)).all()
+        queued = select(transactions.c.arguments).where(transactions.c.call == "settle")
+        settled = connection.execute(queued).scalars().all()
+    assert [tuple(row) for row in found] == [
+        *((0, "succeeded"), (0, "succeeded"), (0, "failed")),
+        *((1, "running"), (1, "running"), (1, "running")),
+        (2, "failed"),
+    ]
+    assert {each["deal"]: each["done"] for each in settled} == {
+        format_bytes32(deals[0].id): 2,
+        format_bytes32(deals[2].id): 0,
+    }
 
 
 def test_a_large_job_has_a_receipt_that_is_written_and_verified_whole(world: World) -> None:

@@ -338,7 +338,7 @@ class Service:
         )
         report = LotReport(tasks=(task,), result=result, signature="0x" + signature.hex(), cage={})
         with self.store.write() as connection:
-            attempt_reported(connection, row["id"], report, report.signature)
+            attempt_reported(connection, row["id"], report)
 
     # --------------------------------------------------------------------------------------- what one sees
 
