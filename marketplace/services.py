@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import Connection
+
 from marketplace.accounts.managed import Door, Managed
 from marketplace.accounts.passwords import Passwords
 from marketplace.assignments import Assignments
@@ -21,6 +23,7 @@ from marketplace.cases import Cases
 from marketplace.chain import ChainReader
 from marketplace.desk import Desk
 from marketplace.earnings import Income
+from marketplace.inspections import Inspections
 from marketplace.issued import IssuedQuotes
 from marketplace.jobs import Jobs
 from marketplace.live_asks import LiveAsks
@@ -48,6 +51,7 @@ from marketplace.why import WhyUnfilled
 from marketplace.workers import Workers
 from prixfixe.development_keys import is_local_chain
 from prixfixe.keys import Signer
+from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.typed_data import Domain
 from prixfixe.protocol.wire import Market
 from prixfixe.seeds import Seed
@@ -68,6 +72,7 @@ class Services:
     sessions: Sessions
     blobs: Blobs
     uploads: Uploads
+    inspections: Inspections
     shares: Shares
     bundles: Bundles
     quotes: Quotes
@@ -113,7 +118,12 @@ class Services:
         policy = market.policy
         cases = Cases(store, policy.arbiter)
         kept = open_blob_store(settings.blobs, settings.blob_folder)
-        blobs = Blobs(store, settings.blob_folder, settings.max_blob_bytes, clock, cases.may_read, kept)
+        inspections = Inspections(store, tuple(parse_address(each) for each in settings.inspectors), clock)
+
+        def also(connection: Connection, sha256: str, reader: str) -> bool:
+            return any(each.may_read(connection, sha256, reader) for each in (cases, inspections))
+
+        blobs = Blobs(store, settings.blob_folder, settings.max_blob_bytes, clock, also, kept)
         unfinished = UploadLimits(
             settings.max_unfinished_bytes, settings.max_unfinished_uploads, settings.upload_seconds
         )
@@ -147,12 +157,14 @@ class Services:
             sessions=Sessions(store, settings, market.chain_id, clock),
             blobs=blobs,
             uploads=Uploads(blobs, settings.blob_folder, unfinished, clock),
+            inspections=inspections,
             shares=Shares(
                 {
                     "quotes": settings.quotes_per_minute,
                     "sign-ins": settings.sign_ins_per_minute,
                     "passwords": settings.passwords_per_minute,
                     "uploads": settings.uploads_per_minute,
+                    "inspections": settings.inspections_per_minute,
                     "jobs": settings.jobs_per_minute,
                     "asks": settings.asks_per_minute,
                     "cancels": settings.cancels_per_minute,

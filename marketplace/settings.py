@@ -11,6 +11,7 @@ from typing import Any
 from marketplace.store.database import COOL_DOWN_SECONDS
 from prixfixe.errors import ConfigurationError
 from prixfixe.market.verification import Rule
+from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.product import Product
 
 _PREFIX = "PRIXFIXE_SERVICE_"
@@ -26,23 +27,25 @@ class ServiceSettings:
     silent ones a worker is lost. quote_seconds: how long a price is offered. max_body_bytes: of JSON in one
     request. max_unfinished_bytes, max_unfinished_uploads: what one account may leave half sent;
     upload_seconds: how long it is kept after its last byte. quotes_, sign_ins_, jobs_ and asks_per_minute:
-    what one network address may ask for; uploads_ and cancels_per_minute: what one account may (requests); 0
-    for any number. max_open_bids, max_open_tasks: of one account, that wait or run. catalogue: products that
-    every worker is asked for a price of, beside those of bundles and waiting bids, so that there is something
-    to see before anybody orders. trusted_proxies: addresses or networks of proxies in front, whose
-    X-Forwarded-For says who is asking. accounts: spec of the seed (`prixfixe.seeds`) from which managed
-    accounts have their keys; None: there are none. passwords_per_minute: how many one network address may
-    try, and how many may be tried for one e-mail address. withdrawals_per_minute: of one managed account,
-    those that it asks for and copies of its standing one. webhook_tests_per_minute: of one
-    account, test messages and replays of its webhooks. withdrawal_delay_seconds: after which another
-    withdrawal address counts. checkers: key specs of the accounts with which paid results are bought
-    again to check them; none: nothing is checked. check_least: no result is checked with a lower chance,
-    millionths. check_trials: results of a newcomer that are always checked. max_newcomer_units: of the
-    token, that may be under way with a provider without a record ($100). retention_days:
-    for which files and logs of an order are kept after it is over, and files that nobody ordered with; a
-    bundle's own promise comes before it. cool_down_seconds: without a new deal, for a worker that failed one
-    by its own fault; three times as long with each further failure in a row. blobs: address of the store of
-    files, s3://BUCKET/PREFIX; None: the data folder.
+    what one network address may ask for; uploads_, inspections_ and cancels_per_minute: what one account
+    may (requests); 0 for any number. max_open_bids, max_open_tasks: of one account, that wait or run.
+    catalogue: products that every worker is asked for a price of, beside those of bundles and waiting bids,
+    so that there is something to see before anybody orders. trusted_proxies: addresses or networks of
+    proxies in front, whose X-Forwarded-For says who is asking. accounts: spec of the seed
+    (`prixfixe.seeds`) from which managed accounts have their keys; None: there are none.
+    passwords_per_minute: how many one network address may try, and how many may be tried for one e-mail
+    address. withdrawals_per_minute: of one managed account, those that it asks for and copies of its
+    standing one. webhook_tests_per_minute: of one account, test messages and replays of its webhooks.
+    withdrawal_delay_seconds: after which another withdrawal address counts. inspectors: addresses of the
+    operator's machines that look at files which people send from a page; none: pages take no files.
+    checkers: key specs of the accounts with which paid results are bought again to check them; none:
+    nothing is checked. check_least: no result is checked with a lower chance, millionths. check_trials:
+    results of a newcomer that are always checked. max_newcomer_units: of the token, that may be under way
+    with a provider without a record ($100). retention_days: for which files and logs of an order are kept
+    after it is over, and files that nobody ordered with; a bundle's own promise comes before it.
+    cool_down_seconds: without a new deal, for a worker that failed one by its own fault; three times as
+    long with each further failure in a row. blobs: address of the store of files, s3://BUCKET/PREFIX; None:
+    the data folder.
     """
 
     data: Path
@@ -59,6 +62,7 @@ class ServiceSettings:
     sign_ins_per_minute: int = 240
     passwords_per_minute: int = 20
     uploads_per_minute: int = 6000
+    inspections_per_minute: int = 60
     jobs_per_minute: int = 6000
     asks_per_minute: int = 60_000
     cancels_per_minute: int = 600
@@ -69,6 +73,7 @@ class ServiceSettings:
     trusted_proxies: tuple[str, ...] = ()
     accounts: str | None = None
     withdrawal_delay_seconds: int = 259_200
+    inspectors: tuple[str, ...] = ()
     checkers: tuple[str, ...] = ()
     check_least: int = Rule().least
     check_trials: int = Rule().trials
@@ -99,6 +104,8 @@ class ServiceSettings:
         _ = self.check_rule  # says what is wrong with it
         for product in self.catalogue:
             Product.parse(product)
+        for inspector in self.inspectors:
+            parse_address(inspector, name="inspectors")
         for proxy in self.trusted_proxies:
             try:
                 ipaddress.ip_network(proxy, strict=False)

@@ -19,7 +19,16 @@ from typing import Final, Literal, TypeAlias
 from prixfixe.errors import TooManyRequests
 
 Kind: TypeAlias = Literal[
-    "quotes", "sign-ins", "passwords", "uploads", "jobs", "asks", "cancels", "withdrawals", "webhook-tests"
+    "quotes",
+    "sign-ins",
+    "passwords",
+    "uploads",
+    "inspections",
+    "jobs",
+    "asks",
+    "cancels",
+    "withdrawals",
+    "webhook-tests",
 ]
 
 WINDOW_SECONDS: Final = 60

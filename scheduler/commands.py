@@ -77,6 +77,14 @@ _RPC = click.option(
     help="Where files are kept: s3://BUCKET/PREFIX; by default in --data. Keys, region and endpoint come "
     "from AWS_... variables or ~/.aws. Also PRIXFIXE_SERVICE_BLOBS.",
 )
+@click.option(
+    "--inspector",
+    "inspectors",
+    metavar="ADDRESS",
+    multiple=True,
+    help="A machine of yours that looks at files which people send from a page (`prixfixe worker inspect`). "
+    "Repeatable; without any, pages take no files. Also PRIXFIXE_SERVICE_INSPECTORS, with commas.",
+)
 @click.option("--heartbeat", type=float, help="Seconds between the heartbeats of a worker.")
 @click.option(
     "--cool-down",
@@ -128,6 +136,7 @@ def serve(
     database: str | None,
     accounts: str | None,
     blobs: str | None,
+    inspectors: tuple[str, ...],
     heartbeat: float | None,
     cool_down: float | None,
     confirmations: int | None,
@@ -166,6 +175,7 @@ def serve(
             blobs=blobs,
             domains=domains,
             accounts=accounts,
+            inspectors=inspectors,
             heartbeat_seconds=heartbeat,
             cool_down_seconds=cool_down,
             chain_wait_seconds=chain_wait,

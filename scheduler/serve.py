@@ -86,8 +86,8 @@ _DUTIES: Final[tuple[type[Duty], ...]] = (
 class ServeOptions:
     """Where a service runs and on what. port: 0 takes a free one. deployment: manifest of the market, or
     contract: its address. key: spec of the operator's key. domains: HOST:PORT by which users reach it, the
-    main one first. accounts: spec of the seed of managed accounts. duties, api: what of the two runs in this
-    process. metrics: HOST:PORT for Prometheus."""
+    main one first. accounts: spec of the seed of managed accounts. inspectors: addresses of machines that
+    look at files. duties, api: what of the two runs in this process. metrics: HOST:PORT for Prometheus."""
 
     data: Path
     rpc: str
@@ -100,6 +100,7 @@ class ServeOptions:
     blobs: str | None = None
     domains: tuple[str, ...] = ()
     accounts: str | None = None
+    inspectors: tuple[str, ...] = ()
     heartbeat_seconds: float | None = None
     cool_down_seconds: float | None = None
     chain_wait_seconds: float = 30.0
@@ -307,6 +308,7 @@ def _settings(options: ServeOptions, port: int) -> ServiceSettings:
         "database": options.database,
         "blobs": options.blobs,
         "accounts": options.accounts,
+        "inspectors": options.inspectors or None,
     }
     if options.domains or "PRIXFIXE_SERVICE_DOMAIN" not in os.environ:
         domains = options.domains or (f"{shown}:{port}",)

@@ -123,7 +123,7 @@ def start(
     )
     market = where(service, rpc, contract)
     hide_memory()  # before the key is read
-    serve(settings, market, lambda chain: _signer(key, chain), emitter(as_json, _WORDS), _on_signals)
+    serve(settings, market, lambda chain: _signer(key, chain), emitter(as_json, _WORDS), on_signals)
 
 
 def _signer(key: str | None, chain_id: int) -> Signer:
@@ -142,7 +142,9 @@ def _signer(key: str | None, chain_id: int) -> Signer:
     return load_signer(key or arbiter_key(), chain_id=chain_id)
 
 
-def _on_signals(stop: Callable[[], None]) -> None:
+def on_signals(stop: Callable[[], None]) -> None:
+    """Have SIGTERM and Ctrl-C stop it."""
+
     def handle(number: int, frame: FrameType | None) -> None:
         # In a thread: a handler runs between two instructions of the thread that may hold a lock.
         threading.Thread(target=stop, daemon=True).start()

@@ -34,6 +34,7 @@ from prixfixe.keys import Signer
 from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.benchmarks import SignedBenchmark
+from prixfixe.protocol.inspections import InspectionAnswer, InspectionTask
 from prixfixe.protocol.prices import Earnings, PriceIndex, WorkerWhy
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.reports import LotReport
@@ -124,6 +125,13 @@ class ServiceClient:
     def case(self, deal: str) -> wire.CaseFile:
         """The file of an open case; for the arbiter only."""
         return self._model(wire.CaseFile, "GET", f"/v1/cases/{deal}")
+
+    def inspection(self, wait_seconds: float) -> InspectionTask | None:
+        """The next file to look at, waited for at the service; None when none came."""
+        return self._poll(InspectionTask, "/v1/inspections/next", wait_seconds)
+
+    def answer_inspection(self, inspection: str, answer: InspectionAnswer, wait: float) -> None:
+        self._call("POST", f"/v1/inspections/{inspection}/answer", answer, wait=wait)
 
     def secrets(self, attempt: str, wait_seconds: float) -> SealedSecrets | None:
         """What the job's customer sealed to this worker, waited for at the service; None when none came."""

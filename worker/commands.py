@@ -17,6 +17,7 @@ from prixfixe.cli.options import log_format_option
 from prixfixe.logs import LogFormat
 from worker import duty_commands, income_commands, log_commands
 from worker.init_command import init
+from worker.inspect_command import inspect
 from worker.options import (
     SizeType,
     address_of,
@@ -65,6 +66,7 @@ for command in (duty_commands.pause, duty_commands.resume, duty_commands.drain, 
     worker.add_command(command)
 worker.add_command(log_commands.logs)
 worker.add_command(unit)
+worker.add_command(inspect)
 worker.add_command(log_commands.news)
 worker.add_command(income_commands.price)
 worker.add_command(income_commands.earnings)

@@ -1,17 +1,20 @@
-"""Running a challenged task again, in the same cage as the worker that was paid for it."""
+"""Running a task on a bench, in the same cage as a paid worker: one that was challenged, again, and whatever
+else the operator has run."""
 
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prixfixe.errors import EngineError, VerificationFailed
+from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.outputs import OutputManifest, TaskStatus
 from prixfixe.protocol.product import Product
-from prixfixe.protocol.wire import CaseFile
+from prixfixe.protocol.wire import CaseFile, Reason
 from worker import outcomes
 from worker.checks import as_bought
 from worker.client import ServiceClient
@@ -40,8 +43,26 @@ class BenchSettings:
     limits: Limits = field(default_factory=Limits)
 
 
+class CagedRun:
+    """How a task ended, and the way to what it left. reason: why, unless it succeeded."""
+
+    def __init__(self, hands: Hands, disk: Disk, status: TaskStatus, reason: Reason | None) -> None:
+        self._hands = hands
+        self._disk = disk
+        self.status = status
+        self.reason = reason
+
+    def collect(self, files: int) -> OutputManifest:
+        """Its outputs, at most so many files. OutputRefused names the first thing that is not allowed."""
+        return self._hands.collect(self._disk.outputs, OutputLimits(files, self._disk.size_mib << 20))
+
+    def read(self, path: str, offset: int, length: int) -> Iterator[bytes]:
+        """Bytes of a file that was collected."""
+        return self._hands.read(self._disk.outputs, path, offset, length)
+
+
 class Bench:
-    """A place to run challenged tasks: a runner of its own, image and input caches."""
+    """A place to run tasks: a runner of its own, image and input caches. Safe for several threads."""
 
     def __init__(
         self,
@@ -56,7 +77,8 @@ class Bench:
         self._runtimes = runtimes
         self._images = images
         self._inputs = inputs
-        self._stopper: Stopper | None = None
+        self._stoppers: set[Stopper] = set()
+        self._stopping = threading.Event()
 
     @staticmethod
     @contextmanager
@@ -71,23 +93,49 @@ class Bench:
             yield Bench(settings, hands, runtimes, ImageStore(hands, inputs), inputs)
 
     def stop(self) -> None:
-        """End what runs now."""
-        if self._stopper is not None:
-            self._stopper.stop("shutdown")
+        """End what runs now, and whatever is asked for later."""
+        self._stopping.set()
+        for stopper in tuple(self._stoppers):
+            stopper.stop("shutdown")
 
     def run(self, file: CaseFile, task: int, name: str) -> Rerun:
         """Run task `task` of the job once. name: of the container. EngineError, VerificationFailed when it
         cannot be run here; then nothing is known."""
         definition, offer = as_bought(file.manifest, file.definition, file.purchase)
-        product = Product.from_bytes(offer.product)
         tier = file.manifest.bundle.tier if file.manifest.bundle is not None else ""
-        folder = self._settings.data / "runs" / name
-        self._images.ensure(file.manifest.image, file.image_archive)
         limit = next(each.up_to for each in definition.tiers if each.name == tier)
+        product = Product.from_bytes(offer.product)
+        with self.caged(file.manifest, file.image_archive, product, name, task=task, limit=limit) as ended:
+            status, outputs = ended.status, OutputManifest()
+            if status is TaskStatus.SUCCEEDED:
+                try:
+                    outputs = ended.collect(self._settings.limits.output_files)
+                except OutputRefused as error:
+                    if error.fault == "provider":  # this machine's, which says nothing of the task
+                        raise VerificationFailed(error.message) from error
+                    status = TaskStatus.OUTPUT_REFUSED
+            return Rerun(int(status), outputs.digest)
+
+    @contextmanager
+    def caged(
+        self,
+        manifest: JobManifest,
+        archive: str | None,
+        product: Product,
+        name: str,
+        *,
+        task: int = 0,
+        limit: int | None = None,
+    ) -> Iterator[CagedRun]:
+        """A task run to its end, whose outputs can be read inside the block. archive: blob of its image.
+        limit: units that it may read. EngineError when this machine broke it."""
+        folder = self._settings.data / "runs" / name
+        self._images.ensure(manifest.image, archive)
         disk = self._hands.take(max(product.disk_mib, 1))
         try:
-            lay_out(folder, file.manifest, self._inputs, index=task, limit_units=limit)
-            return self._run(file, task, product, folder, disk, name)
+            lay_out(folder, manifest, self._inputs, index=task, limit_units=limit)
+            status, reason = self._run(manifest, task, product, folder, disk, name)
+            yield CagedRun(self._hands, disk, status, reason)
         finally:
             with suppress(EngineError):
                 self._hands.remove(container_name(name, task))
@@ -96,10 +144,12 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
             self._inputs.evict()
 
-    def _run(self, file: CaseFile, task: int, product: Product, folder: Path, disk: Disk, name: str) -> Rerun:
+    def _run(
+        self, manifest: JobManifest, task: int, product: Product, folder: Path, disk: Disk, name: str
+    ) -> tuple[TaskStatus, Reason | None]:
         settings = self._settings
         cage = cage_of(
-            file.manifest,
+            manifest,
             product,
             folder,
             disk,
@@ -107,31 +157,28 @@ class Bench:
             task=task,
             attempt=name,
             worker=installation(settings.data),
-            runtime=runtime_of(settings.runtime, self._runtimes, file.manifest),
+            runtime=runtime_of(settings.runtime, self._runtimes, manifest),
         )
-        self._stopper = Stopper()
-        run = self._hands.run(
-            self._hands.create(cage),
-            cage,
-            disk,
-            settings.limits,
-            float(product.max_seconds),
-            self._stopper,
-            lambda piece: None,
-            again=False,
-        )
+        stopper = Stopper()
+        self._stoppers.add(stopper)
+        try:
+            if self._stopping.is_set():
+                stopper.stop("shutdown")
+            run = self._hands.run(
+                self._hands.create(cage),
+                cage,
+                disk,
+                settings.limits,
+                float(product.max_seconds),
+                stopper,
+                lambda piece: None,
+                again=False,
+            )
+        finally:
+            self._stoppers.discard(stopper)
         status, reason = outcomes.judge(
             run, outcomes.Limits(product.max_seconds, product.memory_mib, disk.size_mib)
         )
         if reason is not None and reason.fault == "provider":
             raise EngineError(f"the run was broken by this machine: {reason.message}", code="run-broken")
-        outputs = OutputManifest()
-        if status is TaskStatus.SUCCEEDED:
-            try:
-                limits = OutputLimits(settings.limits.output_files, disk.size_mib << 20)
-                outputs = self._hands.collect(disk.outputs, limits)
-            except OutputRefused as error:
-                if error.fault == "provider":  # this machine's, which says nothing of the task
-                    raise VerificationFailed(error.message) from error
-                status = TaskStatus.OUTPUT_REFUSED
-        return Rerun(int(status), outputs.digest)
+        return status, reason

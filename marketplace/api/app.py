@@ -16,6 +16,7 @@ from marketplace.api import (
     bundles,
     cases,
     desk,
+    inspections,
     jobs,
     market,
     pages,
@@ -37,7 +38,12 @@ from marketplace.api.timing import Timing, request_times
 from marketplace.services import Services
 
 _MARKET = (quotes, jobs, cases, trades, desk, batches, book, verification)
-_ROUTERS = (market, sessions, accounts, purse, bundles, blobs, uploads, *_MARKET, webhooks, workers)
+_ROUTERS = (
+    *(market, sessions, accounts, purse, bundles, blobs, uploads, inspections),
+    *_MARKET,
+    webhooks,
+    workers,
+)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from marketplace import seals
 from marketplace.api.access import AttemptId, Caller, ServicesDep
 from marketplace.api.limits import bounded_body, parse_body
-from marketplace.services import CLOSING, Services
+from marketplace.api.waiting import waited
+from marketplace.services import CLOSING
 from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
 from prixfixe.protocol.benchmarks import SignedBenchmark
@@ -78,7 +77,7 @@ async def assignment(
     services: ServicesDep, caller: Caller, wait: Annotated[float, Query(ge=0, le=600)] = 0
 ) -> Response:
     """The next assignment, waited for up to `wait` seconds; 204 when none came."""
-    return await _waited(services, f"worker:{caller}", wait, lambda: services.assignments.next(caller))
+    return await waited(services, f"worker:{caller}", wait, lambda: services.assignments.next(caller))
 
 
 @router.post("/attempts/{attempt}/start", status_code=204)
@@ -98,7 +97,7 @@ async def secrets(
     services: ServicesDep, caller: Caller, attempt: AttemptId, wait: Annotated[float, Query(ge=0, le=600)] = 0
 ) -> Response:
     """What the customer sealed to this worker, waited for up to `wait` seconds; 204 when nothing came."""
-    return await _waited(services, seals.topic(attempt), wait, lambda: services.seals.take(attempt, caller))
+    return await waited(services, seals.topic(attempt), wait, lambda: services.seals.take(attempt, caller))
 
 
 @router.post("/attempts/{attempt}/commit", status_code=204)
@@ -156,21 +155,3 @@ async def result(
         return services.assignments.report(attempt, caller, parse_body(LotReport, body))
 
     return await run_in_threadpool(take)
-
-
-async def _waited(
-    services: Services, topic: str, wait: float, look: Callable[[], BaseModel | None]
-) -> Response:
-    """What `look` finds, looked for anew with each notification of `topic`; 204 when that is nothing for
-    `wait` seconds."""
-    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
-    topics = {topic, CLOSING}
-    while True:
-        mark = services.store.sequence(topics)
-        found = await run_in_threadpool(look)
-        if found is not None:
-            return Response(found.model_dump_json(), media_type="application/json")
-        left = until - time.monotonic()
-        if left <= 0 or services.closing.is_set():
-            return Response(status_code=204)
-        await services.store.wait_async(topics, left, since=mark)

@@ -165,10 +165,9 @@ def _takes_parquet(definition: BundleDefinition) -> bool:
 
 def _converts(definition: BundleDefinition, path: Path, parameters: Mapping[str, Any]) -> bool:
     """Whether a file is made smaller before it travels, when nobody asks for anything else."""
-    from prixfixe.tables.convert import WORTH_BYTES
+    from prixfixe.tables.convert import is_worth_converting
 
-    large = path.stat().st_size >= WORTH_BYTES and path.suffix.lower() != ".parquet"
-    return _takes_parquet(definition) and large and not parameters.get("tolerate")
+    return _takes_parquet(definition) and is_worth_converting(path, parameters)
 
 
 def _converted(path: Path, parameters: Mapping[str, Any], travel: Travel, report: Report) -> Converted:

@@ -174,7 +174,7 @@ def _process_name(kind: str, number: int | None) -> str:
     return kind
 
 
-_KINDS = click.argument("kind", metavar="chain|service|worker|arbiter")
+_KINDS = click.argument("kind", metavar="chain|service|worker|arbiter|inspector")
 _NUMBER = click.argument("number", type=int, required=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prixfixe.devnet import settings as numbers
-from prixfixe.devnet.settings import DevnetSettings, arbiter_key, provider_key, worker_key
+from prixfixe.devnet.settings import DevnetSettings, arbiter_key, inspector_key, provider_key, worker_key
 from prixfixe.devnet.state import DevnetState
 
 
@@ -16,6 +16,7 @@ def _people(settings: DevnetSettings) -> list[tuple[str, str]]:
         ("operator", f"dev:{numbers.OPERATOR}"),
         ("customer", f"dev:{numbers.CUSTOMER}"),
         ("arbiter", arbiter_key()),
+        ("inspector", inspector_key()),
     ]
     for number in range(1, settings.workers + 1):
         people += [(f"provider {number}", provider_key(number)), (f"worker {number}", worker_key(number))]

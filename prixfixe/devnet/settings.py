@@ -17,6 +17,7 @@ FIRST_PROVIDER: Final = 4
 FIRST_WORKER_KEY: Final = 10
 MOST_WORKERS: Final = 6  # providers 4..9, worker keys 10..15
 ARBITER: Final = 16
+INSPECTOR: Final = 17
 
 CONTEXT: Final = "dev"
 CUSTOMER_DEPOSIT: Final = Money.parse("1000.00")
@@ -52,6 +53,11 @@ def provider_key(worker: int) -> str:
 
 def worker_key(worker: int) -> str:
     return f"dev:{FIRST_WORKER_KEY + worker - 1}"
+
+
+def inspector_key() -> str:
+    """Key spec of the machine that looks at files which people send from a page."""
+    return f"dev:{INSPECTOR}"
 
 
 def arbiter_key() -> str:

@@ -46,6 +46,10 @@ class Folder:
     def arbiter(self) -> Path:
         return self.root / "arbiter"
 
+    @property
+    def inspector(self) -> Path:
+        return self.root / "inspector"
+
     def worker(self, number: int) -> Path:
         return self.root / f"worker-{number}"
 

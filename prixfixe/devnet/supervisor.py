@@ -25,7 +25,7 @@ from prixfixe.devnet.accounts import development_address
 from prixfixe.devnet.anvil import anvil_command, going_on
 from prixfixe.devnet.market import account_index, deploy_or_find, fund
 from prixfixe.devnet.processes import ProcessRecord, alive, spawn, stop, wait_ready
-from prixfixe.devnet.settings import DevnetSettings, arbiter_key, provider_key, worker_key
+from prixfixe.devnet.settings import DevnetSettings, arbiter_key, inspector_key, provider_key, worker_key
 from prixfixe.devnet.state import DevnetState, Folder, load, locked, save
 from prixfixe.errors import ChainError, ConfigurationError, Conflict, Unavailable
 
@@ -106,6 +106,9 @@ class Devnet:
         judge = self._spawn_arbiter(state, deployment.block)
         started.append(judge)
         state = state.with_process(judge)
+        looking = self._spawn_inspector(state)
+        started.append(looking)
+        state = state.with_process(looking)
         for number in range(1, self.settings.workers + 1):
             record = self.spawn_worker(state, number)
             started.append(record)
@@ -125,6 +128,7 @@ class Devnet:
             *("--key", f"dev:{numbers.OPERATOR}", "--host", _HOST, "--port", str(port)),
             *("--heartbeat", str(numbers.HEARTBEAT_SECONDS), "--accounts", "dev"),
             *("--cool-down", str(numbers.COOL_DOWN_SECONDS)),
+            *("--inspector", development_address(numbers.INSPECTOR)),
         ]
         return spawn("service", argv, self.folder.logs / "service.log")
 
@@ -137,6 +141,14 @@ class Devnet:
             *("--key", arbiter_key(), "--data", str(self.folder.arbiter), "--from-block", str(block)),
         ]
         return spawn("arbiter", argv, self.folder.logs / "arbiter.log")
+
+    def _spawn_inspector(self, state: DevnetState) -> ProcessRecord:
+        argv = [
+            *prixfixe_command(),
+            *("worker", "inspect", "--service", state.service),
+            *("--key", inspector_key(), "--data", str(self.folder.inspector)),
+        ]
+        return spawn("inspector", argv, self.folder.logs / "inspector.log")
 
     def spawn_worker(self, state: DevnetState, number: int) -> ProcessRecord:
         """Start worker `number` (1, 2, ...) with its own key, provider and folder."""
@@ -231,7 +243,11 @@ def reset(folder: Folder) -> None:
         state = load(folder)
         if state is not None and state.running:
             raise Conflict("the devnet runs", hint="stop it first: prixfixe dev stop")
-        runners = [*folder.root.glob("worker-*"), *folder.root.glob("arbiter")]
+        runners = [
+            *folder.root.glob("worker-*"),
+            *folder.root.glob("arbiter"),
+            *folder.root.glob("inspector"),
+        ]
         # What killed ones left on the engine and among the mounts; without an engine there is nothing.
         clean = [*prixfixe_command(), "worker", "clean", "--data"]
         with ThreadPoolExecutor(max(1, len(runners))) as together:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -51,6 +52,12 @@ class Conversion:
     columns_before: int
     pseudonymised: tuple[str, ...]
     found: Preflight
+
+
+def is_worth_converting(path: Path, parameters: Mapping[str, Any]) -> bool:
+    """Whether a table is made smaller before it travels, when nobody asks for anything else."""
+    large = path.stat().st_size >= WORTH_BYTES and path.suffix.lower() != ".parquet"
+    return large and not parameters.get("tolerate")
 
 
 def convert(

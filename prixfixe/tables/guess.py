@@ -82,9 +82,9 @@ def guess(
     if records:
         names, rows = records[0], records[1:]
         if "decimal" not in declared and "thousands" not in declared:
-            found += _numbers(names, rows, _numeric(declared))
+            found += numbers(names, rows, _numeric(declared))
         if "date_format" not in declared:
-            found += _dates(names, rows, declared.get("types", {}))
+            found += dates(names, rows, declared.get("types", {}))
     return tuple(one for one in found if one.parameter in guessable)
 
 
@@ -155,7 +155,8 @@ def _numeric(declared: Mapping[str, Any]) -> set[str]:
     return {name for name in columns if types.get(name) not in ("date", "text", "boolean")}
 
 
-def _numbers(names: Sequence[str], rows: Sequence[Sequence[str]], wanted: Collection[str]) -> list[Guess]:
+def numbers(names: Sequence[str], rows: Sequence[Sequence[str]], wanted: Collection[str]) -> list[Guess]:
+    """The marks of numbers in these columns, when they are not the default ones."""
     cells = [
         (name, row[i].strip(" "))
         for i, name in enumerate(names)
@@ -194,7 +195,8 @@ def _numbers(names: Sequence[str], rows: Sequence[Sequence[str]], wanted: Collec
     return made + ([Guess("thousands", thousands, reason)] if thousands else [])
 
 
-def _dates(names: Sequence[str], rows: Sequence[Sequence[str]], types: Mapping[str, str]) -> list[Guess]:
+def dates(names: Sequence[str], rows: Sequence[Sequence[str]], types: Mapping[str, str]) -> list[Guess]:
+    """How the columns that are declared as dates are written, when it is not the default way."""
     cells = [
         (name, row[i].strip(" "))
         for i, name in enumerate(names)

@@ -40,6 +40,7 @@ def test_status_tells_what_runs(devnet: Devnet) -> None:
         "chain": True,
         "service": True,
         "arbiter": True,
+        "inspector": True,
         "worker-1": True,
     }
 

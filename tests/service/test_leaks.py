@@ -51,6 +51,8 @@ _KEYED = {"Idempotency-Key": "k"}
 _RESOURCES = {"milli_vcpu": 1000, "memory_mib": 1024, "disk_mib": 1024, "slots": 1}
 _REGISTRATION = {"provider": PROVIDER.address, "name": "w", "resources": _RESOURCES, "version": "1"}
 _TERMS = {"terms": {"least_seconds": 1, "most_seconds": 2, "low": "0", "high": None}, "note": "why"}
+_LOOK = {"bundle": "echo", "step": "look", "name": "a.csv", "sha256": HEX}
+_MADE = {"file": {"name": "a.csv", "sha256": HEX, "size": 1}, "units": 1}
 
 DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/v1/health"): Door(ANYONE),
@@ -108,6 +110,10 @@ DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/v1/quotes"): Door(ANYONE),
     ("POST", "/v1/jobs"): Door(ANYONE),
     ("POST", "/v1/jobs/batch"): Door(ANYONE),
+    ("POST", "/v1/account/inspections"): Door(ORDER, _LOOK),
+    ("GET", "/v1/account/inspections/{inspection}"): Door(ORDER),
+    ("GET", "/v1/inspections/next"): Door(CALLER),
+    ("POST", "/v1/inspections/{inspection}/answer"): Door(CALLER, {"number": 1, "made": _MADE}),
     ("GET", "/v1/jobs"): Door(CALLER),
     ("GET", "/v1/jobs/{job}"): Door(CALLER),
     ("POST", "/v1/jobs/{job}/cancel"): Door(CALLER),

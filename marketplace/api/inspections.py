@@ -1,0 +1,71 @@
+"""`/v1/account/inspections`: files looked at before they are paid for. `/v1/inspections`: the machines of the
+operator that look."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from starlette.concurrency import run_in_threadpool
+
+from marketplace.api.access import Caller, ServicesDep
+from marketplace.api.managed import ManagedDep, Orderer
+from marketplace.api.shares import count_account
+from marketplace.api.waiting import waited
+from marketplace.inspections import TOPIC, topic
+from marketplace.services import CLOSING
+from prixfixe.protocol.inspections import (
+    Inspection,
+    InspectionAnswer,
+    InspectionRequest,
+    InspectionTask,
+)
+
+router = APIRouter(tags=["inspections"])
+
+InspectionId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+Wait = Annotated[float, Query(ge=0, le=600)]
+
+
+@router.post("/account/inspections", status_code=201)
+def ask(
+    services: ServicesDep,
+    managed: ManagedDep,
+    identity: Orderer,
+    body: InspectionRequest,
+    response: Response,
+) -> Inspection:
+    """Have an uploaded file looked at, in a cage on a machine of the operator's: its columns, or, with the
+    job's parameters, the typed table that travels and the units of its price."""
+    count_account(services, "inspections", identity.address, response)
+    return services.inspections.ask(identity.address, body)
+
+
+@router.get("/account/inspections/{inspection}")
+async def inspection(
+    services: ServicesDep, managed: ManagedDep, identity: Orderer, inspection: InspectionId, wait: Wait = 0
+) -> Inspection:
+    """How far it is; waited for up to `wait` seconds while it is not over."""
+    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
+    topics = {topic(inspection), CLOSING}
+    while True:
+        mark = services.store.sequence(topics)
+        found = await run_in_threadpool(services.inspections.get, identity.address, inspection)
+        left = until - time.monotonic()
+        if found.state in ("done", "failed") or left <= 0 or services.closing.is_set():
+            return found
+        await services.store.wait_async(topics, left, since=mark)
+
+
+@router.get("/inspections/next", response_model=None, responses={200: {"model": InspectionTask}})
+async def take(services: ServicesDep, caller: Caller, wait: Wait = 0) -> Response:
+    """The next file to look at, waited for up to `wait` seconds; 204 when none came. For the operator's
+    inspectors."""
+    return await waited(services, TOPIC, wait, lambda: services.inspections.next(caller))
+
+
+@router.post("/inspections/{inspection}/answer", status_code=204)
+def answer(services: ServicesDep, caller: Caller, inspection: InspectionId, body: InspectionAnswer) -> None:
+    """What was found; the same again is no error."""
+    services.inspections.answer(caller, inspection, body)

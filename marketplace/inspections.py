@@ -1,0 +1,287 @@
+"""Inspections: files that people send from a page, looked at in a cage on a machine of the operator's.
+
+A row waits until an inspector takes it, which is one of the addresses that the operator named. Who took it
+has `TAKEN_SECONDS`; after that another may, once. Its answer is data of a stranger's file that ran through a
+reader: what it says is shown, and the file that it names must be in the store. Rows go an hour after they
+came.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy.engine import RowMapping
+
+from marketplace.accounts.identity import new_id
+from marketplace.blobs import grant, known_sizes, owned
+from marketplace.bundles import stored_definition
+from marketplace.store.database import Store
+from marketplace.store.inspection_tables import inspections
+from marketplace.store.tables import bundles
+from prixfixe.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyRequests
+from prixfixe.protocol.bundle import BundleDefinition
+from prixfixe.protocol.inspections import (
+    Inspection,
+    InspectionAnswer,
+    InspectionRequest,
+    InspectionState,
+    InspectionTask,
+)
+from prixfixe.protocol.manifest import InputFile
+from prixfixe.protocol.wire import Reason
+
+TOPIC: Final = "inspections"
+KEPT_SECONDS: Final = 3600
+TAKEN_SECONDS: Final = 900
+MOST_TRIES: Final = 2
+MOST_OPEN: Final = 4
+"""Of one account, that are not over."""
+
+
+def topic(inspection: str) -> str:
+    """Told when it is over."""
+    return f"inspection:{inspection}"
+
+
+class Inspections:
+    """Both sides: accounts ask, inspectors answer."""
+
+    def __init__(
+        self, store: Store, inspectors: tuple[str, ...], clock: Callable[[], float] = time.time
+    ) -> None:
+        """inspectors: addresses of the operator's; without any there are no inspections."""
+        self._store = store
+        self._inspectors = frozenset(inspectors)
+        self._clock = clock
+
+    @property
+    def offered(self) -> bool:
+        """Whether somebody could take them."""
+        return bool(self._inspectors)
+
+    # ------------------------------------------------------------------------------------------ an account's
+
+    def ask(self, owner: str, request: InspectionRequest) -> Inspection:
+        """Have a file looked at that `owner` uploaded. Conflict for one that is not here, TooManyRequests
+        when too many wait, InvalidInput for a bundle that takes no tables."""
+        self._require_offered()
+        now = int(self._clock())
+        with self._store.write() as connection:
+            connection.execute(delete(inspections).where(inspections.c.expires_at <= now))
+            definition = _definition(connection, request.bundle)
+            if request.step == "make":
+                definition.validate_parameters(request.parameters)
+            size = known_sizes(connection, [request.sha256]).get(request.sha256)
+            if size is None or not owned(connection, [request.sha256], owner):
+                raise Conflict(
+                    f"{request.name} is not uploaded yet",
+                    code="inputs-missing",
+                    hint="upload it first",
+                    retryable=True,
+                    missing=[request.sha256],
+                )
+            if size > definition.inputs.max_bytes:
+                raise InvalidInput(
+                    f"{request.name} has {size} bytes; {definition.id} takes {definition.inputs.max_bytes}",
+                    code="input-too-large",
+                )
+            waiting = select(func.count()).where(inspections.c.owner == owner, inspections.c.answer.is_(None))
+            if connection.execute(waiting).scalar_one() >= MOST_OPEN:
+                raise TooManyRequests(
+                    f"{MOST_OPEN} files of this account are being looked at",
+                    hint="wait until one is done",
+                )
+            identity = new_id()
+            file = InputFile(name=request.name, sha256=request.sha256, size=size)
+            connection.execute(
+                insert(inspections).values(
+                    id=identity,
+                    owner=owner,
+                    bundle=definition.id,
+                    version=definition.version,
+                    step=request.step,
+                    file=file.model_dump(),
+                    sha256=request.sha256,
+                    parameters=dict(request.parameters),
+                    created_at=now,
+                    expires_at=now + KEPT_SECONDS,
+                    tries=0,
+                )
+            )
+            self._store.notify(connection, TOPIC)
+            return _view(_row(connection, identity))
+
+    def get(self, owner: str, identity: str) -> Inspection:
+        """One of the account's own."""
+        with self._store.read() as connection:
+            row = _row(connection, identity)
+        if row is None or row["owner"] != owner:
+            raise _unknown(identity)
+        return _view(row)
+
+    # --------------------------------------------------------------------------------------- an inspector's
+
+    def next(self, inspector: str) -> InspectionTask | None:
+        """The oldest that waits, or whose inspector is silent, taken by this one; None when there is none."""
+        self._require_inspector(inspector)
+        now = int(self._clock())
+        silent = inspections.c.taken_at <= now - TAKEN_SECONDS
+        query = (
+            select(inspections)
+            .where(
+                inspections.c.answer.is_(None),
+                inspections.c.expires_at > now,
+                or_(inspections.c.taken_at.is_(None), silent),
+            )
+            .order_by(inspections.c.created_at, inspections.c.id)
+            .limit(1)
+        )
+        with self._store.read() as connection:  # most looks find nothing, and are no turn at writing
+            if connection.execute(query).first() is None:
+                return None
+        with self._store.write() as connection:
+            while (row := connection.execute(query).mappings().first()) is not None:
+                if row["tries"] < MOST_TRIES:
+                    return self._take(connection, row, inspector, now)
+                self._end(connection, row["id"], InspectionAnswer(number=row["tries"], reason=_LOST))
+        return None
+
+    def answer(self, inspector: str, identity: str, answer: InspectionAnswer) -> None:
+        """The end of one that this inspector has; the same again is no error. Conflict when it was given to
+        another meanwhile, or is over."""
+        self._require_inspector(inspector)
+        with self._store.write() as connection:
+            row = _row(connection, identity)
+            if row is None:
+                raise _unknown(identity)
+            if row["answer"] == answer.model_dump(mode="json"):
+                return
+            if row["answer"] is not None or (row["inspector"], row["tries"]) != (inspector, answer.number):
+                raise Conflict("the inspection is another's, or over", code="inspection-over")
+            if answer.made is not None:
+                made = answer.made.file
+                if known_sizes(connection, [made.sha256]).get(made.sha256) != made.size:
+                    raise Conflict("the file that was made is not uploaded", code="inputs-missing")
+                if made.sha256 != row["sha256"]:
+                    # Else whoever answers could name any file of the store.
+                    if not owned(connection, [made.sha256], inspector):
+                        raise Conflict("the file that was made is not uploaded", code="inputs-missing")
+                    grant(connection, [made.sha256], row["owner"])
+            self._end(connection, identity, answer)
+
+    def may_read(self, connection: Connection, sha256: str, reader: str) -> bool:
+        """Whether a reader is the inspector of a file, or of a bundle's image that looks at one."""
+        if reader not in self._inspectors:
+            return False
+        taken = (
+            select(inspections.c.id)
+            .outerjoin(
+                bundles,
+                (bundles.c.id == inspections.c.bundle) & (bundles.c.version == inspections.c.version),
+            )
+            .where(
+                inspections.c.inspector == reader,
+                inspections.c.answer.is_(None),
+                or_(inspections.c.sha256 == sha256, bundles.c.image_archive == sha256),
+            )
+        )
+        return connection.execute(taken.limit(1)).first() is not None
+
+    def _take(self, connection: Connection, row: RowMapping, inspector: str, now: int) -> InspectionTask:
+        tries = row["tries"] + 1
+        connection.execute(
+            update(inspections)
+            .where(inspections.c.id == row["id"])
+            .values(inspector=inspector, taken_at=now, tries=tries)
+        )
+        self._store.notify(connection, topic(row["id"]))
+        query = select(bundles).where(bundles.c.id == row["bundle"], bundles.c.version == row["version"])
+        bundle = connection.execute(query).mappings().one()
+        definition = stored_definition(bundle["definition_digest"], bundle["definition"])
+        return InspectionTask(
+            id=row["id"],
+            number=tries,
+            step=row["step"],
+            file=InputFile.model_validate(row["file"]),
+            preflight=definition.inputs.preflight,
+            parameters=row["parameters"],
+            image=bundle["image"],
+            image_archive=bundle["image_archive"],
+            product=definition.limits.product,
+        )
+
+    def _end(self, connection: Connection, identity: str, answer: InspectionAnswer) -> None:
+        connection.execute(
+            update(inspections)
+            .where(inspections.c.id == identity)
+            .values(answer=answer.model_dump(mode="json"))
+        )
+        self._store.notify(connection, topic(identity))
+
+    def _require_inspector(self, inspector: str) -> None:
+        if inspector not in self._inspectors:
+            raise Forbidden(
+                f"{inspector} is no inspector of this service",
+                code="not-an-inspector",
+                hint="the operator names them: prixfixe serve --inspector ADDRESS",
+            )
+
+    def _require_offered(self) -> None:
+        if not self.offered:
+            raise NotFound(
+                "this service looks at no files", code="no-inspectors", hint="use the command prixfixe run"
+            )
+
+
+_LOST: Final = Reason(
+    code="inspection-lost",
+    message="the file could not be looked at: the machine that did so fell silent twice",
+    hint="nothing was charged; try again, or use the command prixfixe run",
+    fault="platform",
+)
+
+
+def _definition(connection: Connection, bundle: str) -> BundleDefinition:
+    """The newest version that is sold, of a bundle that takes tables."""
+    query = (
+        select(bundles)
+        .where(bundles.c.id == bundle, bundles.c.retired_at.is_(None))
+        .order_by(bundles.c.published_at.desc(), bundles.c.version.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise NotFound(f"there is no bundle {bundle!r} for sale", code="bundle-unknown")
+    definition = stored_definition(row["definition_digest"], row["definition"])
+    if definition.inputs.preflight != "table":
+        raise InvalidInput(
+            f"files for {bundle} are not looked at here", hint=f"use the command prixfixe run {bundle}"
+        )
+    return definition
+
+
+def _row(connection: Connection, identity: str) -> Any:
+    query = select(inspections).where(inspections.c.id == identity)
+    return connection.execute(query).mappings().first()
+
+
+def _view(row: Mapping[str, Any]) -> Inspection:
+    answer = row["answer"] or {}
+    state: InspectionState = "waiting" if row["taken_at"] is None else "running"
+    if answer:
+        state = "failed" if answer.get("reason") else "done"
+    return Inspection.model_validate(
+        {
+            **{name: row[name] for name in ("id", "bundle", "version", "step", "file")},
+            **{name: answer.get(name) for name in ("seen", "made", "reason")},
+            **{name: row[name] for name in ("created_at", "expires_at")},
+            "state": state,
+        }
+    )
+
+
+def _unknown(identity: str) -> NotFound:
+    return NotFound(f"there is no inspection {identity[:40]!r}", code="inspection-unknown")
