@@ -56,6 +56,11 @@ class Jobs:
         with self._store.read() as connection:
             return _view(connection, job_row(connection, job, customer))
 
+    def parameters(self, job: str, customer: str) -> dict[str, Any]:
+        """What a job of this customer's was asked to do; NotFound for another's."""
+        with self._store.read() as connection:
+            return dict(job_row(connection, job, customer)["manifest"]["parameters"])
+
     def known(self, ids: Iterable[str]) -> dict[str, wire.Job]:
         """Jobs by their ids, for who has shown their orders."""
         with self._store.read() as connection:

@@ -24,6 +24,7 @@ from marketplace.api import (
     purse,
     purse_pages,
     quotes,
+    run_pages,
     sessions,
     statement_pages,
     team_pages,
@@ -77,6 +78,6 @@ def _routes() -> list[BaseRoute]:
     for module in _ROUTERS:
         parent.include_router(module.router, prefix="/v1")
     parent.include_router(pages.router)
-    for found in (account_pages, team_pages, purse_pages, statement_pages):
+    for found in (account_pages, team_pages, purse_pages, statement_pages, run_pages):
         parent.include_router(found.router)
     return parent.routes

@@ -222,6 +222,9 @@ def bundle_page(
         "bundle.html",
         definition=definition,
         retired=listing.retired,
+        runs=services.managed is not None
+        and services.inspections.offered
+        and definition.inputs.preflight == "table",
         digest=listing.definition_digest,
         parameters=parameters(definition.parameters),
         versions=[each for each in services.bundles.listings() if each.id == bundle],

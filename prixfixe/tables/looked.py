@@ -1,4 +1,4 @@
-"""What `looking` leaves behind, by name: for who runs it in a cage and has no DuckDB."""
+"""Names that readers of tables share with who has no DuckDB: what `looking` takes and leaves behind."""
 
 from __future__ import annotations
 
@@ -11,3 +11,11 @@ TABLE: Final = "table.parquet"
 """The typed table, where there is one."""
 
 MAX_FOUND_BYTES: Final = 512 << 10
+
+SOURCE_PARAMETERS: Final = frozenset(
+    (
+        *("delimiter", "quote", "encoding", "decimal", "thousands", "date_format"),
+        *("sheet", "header_row", "header_rows"),
+    )
+)
+"""Those of a bundle's parameters that say how a table is written."""

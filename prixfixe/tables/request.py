@@ -9,7 +9,8 @@ from typing import Any, Literal, cast
 
 from prixfixe.tables.columns import NUMBER, TEXT, ColumnType, parse_type
 from prixfixe.tables.filters import Filter, parse_filter
-from prixfixe.tables.source import PLAIN_SOURCE, SOURCE_PARAMETERS, BadParameters, Source
+from prixfixe.tables.looked import SOURCE_PARAMETERS
+from prixfixe.tables.source import PLAIN_SOURCE, BadParameters, Source
 
 __all__ = ["AGGREGATES", "Aggregate", "BadParameters", "PivotRequest", "ValueRequest"]
 

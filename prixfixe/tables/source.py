@@ -71,12 +71,6 @@ class Source:
 
 
 PLAIN_SOURCE = Source()
-SOURCE_PARAMETERS = frozenset(
-    (
-        *("delimiter", "quote", "encoding", "decimal", "thousands", "date_format"),
-        *("sheet", "header_row", "header_rows"),
-    )
-)
 
 
 def kind_by_name(path: Path) -> str:

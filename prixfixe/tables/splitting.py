@@ -10,9 +10,10 @@ from typing import Any
 from prixfixe.errors import InvalidInput
 from prixfixe.tables.columns import MAX_SHEET_TEXT, TEXT, ColumnUse
 from prixfixe.tables.locate import shown
+from prixfixe.tables.looked import SOURCE_PARAMETERS
 from prixfixe.tables.progress import Report, Steps, unheard, watched
 from prixfixe.tables.reader import Engine
-from prixfixe.tables.source import SOURCE_PARAMETERS, BadParameters, Source, open_table
+from prixfixe.tables.source import BadParameters, Source, open_table
 from prixfixe.tables.table import Table
 
 MAX_PARTS = 1_000

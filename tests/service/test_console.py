@@ -13,6 +13,7 @@ from typing import Any, get_args
 import httpx
 import pytest
 
+from marketplace.api import run_pages
 from marketplace.api.pages import router
 from marketplace.console import charts, documents
 from marketplace.console.assets import ASSETS
@@ -127,6 +128,7 @@ def test_no_text_is_there_for_nobody() -> None:
         "fault": ("customer", "provider", "platform"),
         "sent": get_args(TransactionState),
         "movement": get_args(StatementLine.model_fields["kind"].annotation),
+        "run": run_pages.WORDS,
     }
     listed = {f"{part}.{name}" for part, names in parts.items() for name in names}
     assert listed <= ENGLISH.words.keys()
@@ -176,8 +178,13 @@ def test_assets_are_named_by_their_digest_and_kept_for_good(world: World) -> Non
 
 
 def test_our_copy_of_a_library_is_what_the_lock_names() -> None:
-    published = ROOT / "node_modules" / "htmx.org" / "dist" / "htmx.min.js"
-    assert ASSETS["htmx.min.js"].content == published.read_bytes()
+    packages = ROOT / "node_modules"
+    for published in (
+        packages / "htmx.org" / "dist" / "htmx.min.js",
+        packages / "uplot" / "dist" / "uPlot.iife.min.js",
+        packages / "uplot" / "dist" / "uPlot.min.css",
+    ):
+        assert ASSETS[published.name].content == published.read_bytes()
 
 
 def test_the_calculator_says_what_a_quote_says(world: World) -> None:

@@ -1,0 +1,72 @@
+"""The page on which a file becomes an order: `/bundles/{bundle}/run`, for who is signed in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from marketplace.api.access import ServicesDep
+from marketplace.api.account_pages import Visiting
+from marketplace.api.managed import require_managed
+from marketplace.api.pages import Page, language_of, page
+from marketplace.bundles import stored_definition
+from marketplace.console.controls import controls
+from prixfixe.errors import NotFound
+from prixfixe.tables.looked import SOURCE_PARAMETERS
+
+router = APIRouter(include_in_schema=False, route_class=Page)
+
+Job = Annotated[str, Query(max_length=66)]
+# Drawn as a table of the file's own columns.
+_OF_COLUMNS: Final = frozenset({"rows", "columns", "values", "types"})
+# Texts that only the page's script shows.
+WORDS: Final = (
+    *("hashing", "sending", "queued", "look", "make", "seen", "lost", "unreadable", "empty", "large"),
+    *("no_rows", "no_values", "priced", "pay", "ordering", "type_of", "use_of"),
+    *("type_text", "type_integer", "type_decimal", "type_date", "type_boolean"),
+    *("use_none", "use_rows", "use_columns", "use_sum", "use_average", "use_min", "use_max", "use_count"),
+    *("use_distinct", "use_share", "source_encoding", "source_delimiter", "source_decimal"),
+    *("source_thousands", "source_date_format"),
+)
+# Values that the page's script puts in.
+_LATER: Final = {
+    name: "{" + name + "}"
+    for name in ("percent", "rows", "columns", "units", "unit", "tier", "price", "column")
+}
+
+
+@router.get("/bundles/{bundle}/run")
+def run_page(
+    request: Request, services: ServicesDep, visitor: Visiting, bundle: str, again: Job = ""
+) -> Response:
+    """Choose a file, confirm its columns, see the price, pay. again: a job whose parameters are taken."""
+    managed = require_managed(services)
+    listing = services.bundles.listing(bundle, None)
+    definition = stored_definition(listing.definition_digest, listing.definition)
+    if not services.inspections.offered or definition.inputs.preflight != "table":
+        raise NotFound(
+            f"files for {bundle[:64]} are not taken here",
+            code="no-inspectors",
+            hint=f"use the command prixfixe run {bundle[:64]}",
+        )
+    if visitor is None:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"/sign-in?next={quote(request.url.path + query, safe='')}", status_code=303)
+    identity = visitor.identity.require("order")
+    drawn = controls(definition.parameters)
+    text = language_of(request).text
+    return page(
+        request,
+        "run.html",
+        visitor=visitor,
+        definition=definition,
+        most=min(definition.inputs.max_bytes, services.settings.max_blob_bytes),
+        account=managed.balances.account(identity),
+        again=services.jobs.parameters(again, identity.address) if again else {},
+        sources=[each for each in drawn if each.name in SOURCE_PARAMETERS],
+        others=[each for each in drawn if each.name not in SOURCE_PARAMETERS | _OF_COLUMNS],
+        words={name: text(f"run.{name}", **_LATER) for name in WORDS},
+    )

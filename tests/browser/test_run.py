@@ -1,0 +1,136 @@
+"""From a file on somebody's disk to an order, in a real browser: what a file says comes out as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from prixfixe.protocol import accounts
+from prixfixe.protocol.hashing import sha256_hex
+from tests.browser.conftest import Visit
+from tests.support.accounts import PASSWORD
+from tests.support.looking import inspecting
+from tests.support.service import CUSTOMER, STRANGER, World
+from tests.support.serving import served
+
+EMAIL = "ada@example.com"
+EVIL = "<img src=x onerror=alert(1)>"
+TABLE = f"account;region;{EVIL};amount\n00123;North;'\"><b>x;1.234,50\n00124;South;y;-2,25\n"
+TABLES = {
+    "formats": ["csv", "xlsx", "parquet"],
+    "max_bytes": 50_000_000,
+    "max_files": 1,
+    "preflight": "table",
+}
+STRINGS = {"type": "array", "items": {"type": "string"}, "default": []}
+PARAMETERS = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["rows", "values"],
+    "properties": {
+        "rows": STRINGS,
+        "columns": STRINGS,
+        "values": {"type": "array", "items": {"type": "object"}},
+        "types": {"type": "object", "default": {}},
+        "delimiter": {"title": "Delimiter", "enum": [",", ";", "\t", "|"], "default": ","},
+        "decimal": {"title": "Decimal separator", "enum": [".", ","], "default": "."},
+        "thousands": {"title": "Thousands separator", "enum": ["", ",", "."], "default": ""},
+        "totals": {"title": "Totals", "type": "array", "items": {"enum": ["rows", "columns"]}, "default": []},
+        "top": {"title": "Top", "type": "integer", "minimum": 0, "maximum": 10, "default": 0},
+    },
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
+    """A service whose inspector is at work."""
+    with served(tmp_path / "service", inspectors=(STRANGER.address,)) as (world, url):
+        world.http.close()
+        world.http = httpx.Client(base_url=url)
+        with inspecting(url, STRANGER, tmp_path / "inspector"):
+            yield world, url
+
+
+def signed_up(page: Page, visit: Visit, world: World) -> None:
+    visit.open("/sign-up")
+    page.get_by_label("E-mail address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Open an account").click()
+    expect(page.get_by_text("Nothing was ordered yet.")).to_be_visible()
+    told = world.http.post("/v1/account/session", json={"email": EMAIL, "password": PASSWORD})
+    account = accounts.SignedIn.model_validate(told.json()).account
+    world.http.cookies.clear()
+    world.chain.accounts[account] = world.chain.accounts[CUSTOMER.address]
+
+
+def chosen(page: Page, content: str | bytes, name: str = "sales.csv") -> None:
+    data = content.encode() if isinstance(content, str) else content
+    page.get_by_label("Choose a file").set_input_files(
+        {"name": name, "mimeType": "application/octet-stream", "buffer": data}
+    )
+
+
+def parameters_of(world: World, page: Page) -> tuple[dict[str, Any], dict[str, Any]]:
+    job = page.url.rpartition("/")[2]
+    from sqlalchemy import select
+
+    from marketplace.store.tables import jobs
+
+    with world.store.read() as connection:
+        manifest = connection.execute(select(jobs.c.manifest).where(jobs.c.id == job)).scalar_one()
+    return manifest["parameters"], manifest["inputs"][0]
+
+
+def test_a_file_becomes_an_order_in_three_clicks_after_it_was_chosen(visit: Visit, world: World) -> None:
+    world.publish(inputs=TABLES, parameters=PARAMETERS)
+    page = visit.page
+    signed_up(page, visit, world)
+    visit.open("/bundles/echo")
+    page.get_by_role("link", name="Run it on a file").click()
+    assert visit.faults() == []
+    visit.keep("run-empty")
+
+    chosen(page, TABLE)  # the first click
+    expect(page.get_by_role("status")).to_contain_text("2 rows, 4 columns")
+    rows = page.locator("#column-rows tr")
+    expect(rows.nth(2)).to_contain_text(EVIL)
+    expect(page.get_by_label("Type of account")).to_have_value("text")
+    expect(page.get_by_label("Type of amount")).to_have_value("decimal")
+    expect(page.get_by_label("Use of amount")).to_have_value("sum")
+    expect(page.get_by_label("Use of account")).to_have_value("rows")
+    page.get_by_label("Use of account").select_option("")
+    page.get_by_label("Use of region").select_option("rows")
+    for summary in page.locator("summary").all():
+        summary.click()
+    expect(page.locator("#preview-rows")).to_contain_text("'\"><b>x")
+    assert visit.faults() == []
+    visit.keep("run-columns")
+
+    page.get_by_role("button", name="See the price").click()
+    pay = page.get_by_role("button", name="Pay $4.00 and run")
+    expect(pay).to_be_visible()
+    expect(page.locator("#priced")).to_have_text("for 2 rows (tier small)")
+    assert visit.faults() == []
+    visit.keep("run-price")
+    pay.click()
+    page.wait_for_url("**/account/jobs/0x*")
+    expect(page.locator("#job")).to_contain_text("waiting")
+    given, file = parameters_of(world, page)
+    assert given == {
+        "rows": ["region"],
+        "columns": [],
+        "values": [{"column": "amount", "aggregates": ["sum"]}],
+        "types": {},
+        "delimiter": ";",
+        "decimal": ",",
+        "thousands": ".",
+        "totals": [],
+        "top": 0,
+    }
+    assert file == {"name": "sales.csv", "sha256": sha256_hex(TABLE.encode()), "size": len(TABLE.encode())}
+    assert visit.complaints == []
