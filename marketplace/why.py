@@ -196,16 +196,19 @@ class _Standing:
 
 
 def _was_cooling(own: Sequence[RowMapping], at: float, first: float) -> bool:
-    """Whether it paused at that time for what it had failed by its own fault, in a row."""
+    """Whether it paused at that time for what it had failed by its own fault, in a row: as
+    `transitions.worker_failed` counts."""
     ended = [each for each in own if each["ended_at"] is not None and each["ended_at"] <= at]
-    failures, last = 0, 0.0
-    for each in sorted(ended, key=lambda each: each["ended_at"], reverse=True):
+    failures, until = 0, 0.0
+    for each in sorted(ended, key=lambda each: each["ended_at"]):
         if each["state"] == "succeeded":
-            break
+            failures, until = 0, 0.0
+            continue
         reason = None if each["reason"] is None else Reason.model_validate(each["reason"])
         if fault_is_the_providers(each["status"], reason):
-            failures, last = failures + 1, last or each["ended_at"]
-    return failures > 0 and at - last < cool_down_seconds(failures, first)
+            failures += failures == 0 or each["ended_at"] >= until
+            until = each["ended_at"] + cool_down_seconds(failures, first)
+    return at < until
 
 
 def _verdict(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, select, tuple_, update
+from sqlalchemy import Connection, Integer, bindparam, case, func, insert, literal, select, tuple_, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import outbox, states
@@ -566,11 +566,14 @@ def cool_down_seconds(failures: int, first: float) -> float:
 
 
 def worker_failed(connection: Connection, worker: str) -> None:
-    """An attempt of it failed by its own fault: it pauses, the longer the more failed in a row."""
+    """An attempt of it failed by its own fault: it pauses, the longer the more failed in a row. In a pause it
+    begins nothing, so what fails then was under way when it began: all of a silence or a crash is one
+    failure, however many tasks ran."""
+    same = (workers.c.failures > 0) & (workers.c.cool_until > time.time())
     counted = (
         update(workers)
         .where(workers.c.key == worker)
-        .values(failures=workers.c.failures + 1)
+        .values(failures=workers.c.failures + case((same, 0), else_=1))
         .returning(workers.c.failures)
     )
     failures = connection.execute(counted).scalar_one_or_none()
