@@ -33,7 +33,7 @@ _NEWEST: Final = (
     .where(deals.c.id.in_(bindparam("deals", expanding=True)))
     .group_by(deals.c.id)
 )
-_ATTEMPTS: Final = select(attempts.c.id, attempts.c.state, attempts.c.commitment).where(
+_ATTEMPTS: Final = select(attempts.c.id, attempts.c.state, attempts.c.commitment, attempts.c.signature).where(
     attempts.c.id.in_(bindparam("attempts", expanding=True))
 )
 _OPEN: Final = insert(deals)
@@ -163,10 +163,14 @@ def _assign(connection: Connection, going: Sequence[_Opening]) -> set[str]:
     if fresh:
         connection.execute(_ASSIGN, fresh)
     for attempt, row in known.items():
-        # What was committed to or signed names no deadline, so it stands.
         if row.state != "succeeded" and row.commitment is None:
             again = moving(states.ATTEMPT_ASSIGNED_AGAIN).where(attempts.c.id == attempt)
             connection.execute(again.values(**_FRESH))
+        elif row.state == "lost":
+            # What was committed to or signed names no deadline, so it stands.
+            how = states.ATTEMPT_COMMITTED if row.signature is None else states.ATTEMPT_OPENED
+            stands = moving(how).where(attempts.c.id == attempt)
+            connection.execute(stands.values(reason=None, ended_at=None))
     return {legs[attempt][0].id for attempt in known}
 
 

@@ -50,7 +50,7 @@ def _unopen(connection: Connection, deal: str) -> None:
     row = _newest(connection, deal)
     if row is None:
         return
-    for attempt in _attempts(connection, row, ("assigned", "running")):
+    for attempt in _attempts(connection, row, transitions.ALIVE):
         transitions.attempt_lost(connection, attempt["id"], "the chain took its deal back", fault="none")
     connection.execute(delete(deals).where(deals.c.id == deal, deals.c.opening == row["opening"]))
     _revive(connection, row["job"], row["lot"], states.LOT_UNOPENED, tries=-1)

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
 from marketplace.store import openings, rounds
+from marketplace.store.rewind import undo
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, lots, transactions, workers
 from marketplace.store.tables import rounds as round_table
@@ -353,6 +354,24 @@ def test_who_was_given_up_after_committing_may_still_open(three: list[Replica]) 
     three[0].open()
     three[1].open()
     assert three[0].look().state == "agreed"
+
+
+def test_a_deal_that_the_chain_takes_back_leaves_nobody_waiting_and_goes_on_where_it_was_when_it_returns(
+    world: World, three: list[Replica]
+) -> None:
+    for each in three:
+        each.commit()
+    three[0].open()
+    job = three[0].row.job
+    with world.store.write() as connection:
+        undo(connection, "DealOpened", {"deal": format_bytes32(three[0].deal.id)})
+    assert {each.row.state for each in three} == {"lost"}, "its lot may be matched with others"
+
+    world.open_deal(job, people=[(each.provider, each.key.address) for each in three], quorum=2)
+    assert [each.row.state for each in three] == ["opened", "committed", "committed"]
+    three[1].open()
+    assert three[0].look().state == "agreed"
+    assert three[0].report().json()["accepted"]
 
 
 def test_the_receipt_names_each_leg_and_its_sum_is_exact(world: World, three: list[Replica]) -> None:
