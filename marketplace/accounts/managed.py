@@ -85,6 +85,13 @@ class Managed:
             withdrawals=Withdrawals(store, market.chain, market.domain, seed, balances, delay, clock),
         )
 
+    def name_of(self, identity: Identity) -> str:
+        """Of the account, in its owner's words."""
+        identity.require("read")
+        query = select(accounts.c.name).where(accounts.c.number == identity.account)
+        with self.store.read() as connection:
+            return str(connection.execute(query).scalar_one())
+
     def top_ups(self, identity: Identity) -> tuple[TopUp, ...]:
         """What the operator received for the account, newest first."""
         identity.require("read")

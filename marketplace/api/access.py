@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Depends, Header, Path, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 
 from marketplace.api.managed import SAFE_METHODS, Credentials, bearer_of, identity_of
 from marketplace.services import Services
@@ -30,6 +30,16 @@ def written(body: str, response: Response) -> Response:
     them, each in another thread.
     """
     return Response(body, media_type="application/json", headers=dict(response.headers))
+
+
+def saved(content: str | bytes, media_type: str, name: str) -> Response:
+    """A file to be kept under a name of ours; never shown or stored by who carries it."""
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+    return Response(content, media_type=media_type, headers=headers)
 
 
 def _caller(services: ServicesDep, request: Request, _: Credentials) -> str:
@@ -65,5 +75,6 @@ def caller_for(services: Services, request: Request, orders: Iterable[JobRequest
 
 JobId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$")]
 AttemptId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]
+LanguageCode = Annotated[Literal["en", "zh"], Query(description="of what people read")]
 BlobName = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 IdempotencyKey = Annotated[IdempotencyText | None, Header(alias="Idempotency-Key")]

@@ -3,20 +3,24 @@ withdrawals."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from marketplace.api.access import IdempotencyKey, ServicesDep
+from marketplace.api.access import IdempotencyKey, LanguageCode, ServicesDep, saved
 from marketplace.api.managed import ManagedDep, Manager, Orderer, Reader
 from marketplace.api.shares import count_account, share_of_address
+from marketplace.console import statement_paper
+from marketplace.console.languages import LANGUAGES
 from prixfixe.protocol import accounts as wire
 from prixfixe.protocol.statements import as_csv
 
 router = APIRouter(prefix="/account", tags=["account"])
 
 NeededKey = Annotated[wire.IdempotencyText, Header(alias="Idempotency-Key")]
-_Second = Annotated[int | None, Query(ge=0, lt=2**40)]
+MOST_SECONDS: Final = 2**33  # the year 2242
+_Second = Annotated[int | None, Query(ge=0, lt=MOST_SECONDS)]
+_PDF: Final = "application/pdf"
 
 
 @router.get("")
@@ -56,11 +60,29 @@ def top_ups(managed: ManagedDep, identity: Reader) -> dict[str, Any]:
     return {"items": managed.top_ups(identity), "next": None}
 
 
-@router.get("/statement")
+def _answered_as(request: Request) -> str:
+    """The kind of statement that an Accept header asks for."""
+    accepted = request.headers.get("accept", "")
+    return next((kind for kind in (_PDF, "text/csv") if kind in accepted), "application/json")
+
+
+@router.get(
+    "/statement", response_model=wire.Statement, responses={200: {"content": {_PDF: {}, "text/csv": {}}}}
+)
 def statement(
-    managed: ManagedDep, identity: Reader, since: _Second = None, until: _Second = None
-) -> wire.Statement:
-    """Every movement of the account on the chain, oldest first."""
+    request: Request,
+    managed: ManagedDep,
+    identity: Reader,
+    since: _Second = None,
+    until: _Second = None,
+    language: LanguageCode = "en",
+) -> Any:
+    """Every movement of the account on the chain, oldest first; as a PDF or CSV where `Accept` names it."""
+    kind = _answered_as(request)
+    if kind == _PDF:
+        return statement_pdf(managed, identity, since, until, language)
+    if kind == "text/csv":
+        return statement_csv(managed, identity, since, until)
     return managed.statements.statement(identity, since or 0, until)
 
 
@@ -70,12 +92,23 @@ def statement_csv(
 ) -> Response:
     """The same for a spreadsheet."""
     found = managed.statements.statement(identity, since or 0, until)
-    headers = {
-        "Content-Disposition": f'attachment; filename="statement-{identity.address}.csv"',
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-    }
-    return Response(as_csv(found), media_type="text/csv; charset=utf-8", headers=headers)
+    return saved(as_csv(found), "text/csv; charset=utf-8", f"statement-{identity.address}.csv")
+
+
+@router.get("/statement.pdf", response_class=Response)
+def statement_pdf(
+    managed: ManagedDep,
+    identity: Reader,
+    since: _Second = None,
+    until: _Second = None,
+    language: LanguageCode = "en",
+) -> Response:
+    """The same for people who keep books: opening and closing balance, and each movement's transaction."""
+    found = managed.statements.statement(identity, since or 0, until)
+    written = statement_paper.statement_pdf(
+        found, managed.name_of(identity), since, until, LANGUAGES[language]
+    )
+    return saved(written, _PDF, f"statement-{identity.address}.pdf")
 
 
 @router.get("/withdrawal-address")

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from marketplace.api.access import ServicesDep
 from marketplace.api.managed import require_managed
+from marketplace.api.purse import MOST_SECONDS
 from marketplace.api.visitors import Reading, account_page, account_router
 from prixfixe.errors import InvalidInput, PrixfixeError
 
@@ -52,6 +53,6 @@ def _midnight(day: str) -> int | None:
         raise InvalidInput(
             f"{day!r} is no day", code="invalid-request", hint="write it as 2026-11-22"
         ) from error
-    if seconds < 0:
-        raise InvalidInput(f"{day} is before 1970", code="invalid-request")
+    if not 0 <= seconds < MOST_SECONDS - _DAY:
+        raise InvalidInput(f"{day} is no day of a chain", code="invalid-request")
     return seconds

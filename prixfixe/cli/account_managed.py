@@ -36,24 +36,56 @@ if TYPE_CHECKING:
 @click.option(
     "--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write it there, too."
 )
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["csv", "pdf"]),
+    help="Write a file of this kind instead of showing it.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file of --format; statement.csv or statement.pdf here when not given.",
+)
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", help="Of a PDF.")
 @context_option
 @json_option
-def statement(since: Any, until: Any, csv_file: Path | None, context_name: str | None, as_json: bool) -> None:
+def statement(
+    since: Any,
+    until: Any,
+    csv_file: Path | None,
+    file_format: str | None,
+    output: Path | None,
+    language: str,
+    context_name: str | None,
+    as_json: bool,
+) -> None:
     """Show every movement of a managed account, and whether their sum is what the contract holds.
 
     The account's API key is the context's, or in PRIXFIXE_API_KEY; `read` is scope enough. The lines are the
     chain's events: each with its transaction, which anybody can look up.
 
     \b
-    Example:
+    Examples:
       prixfixe account statement --since 2026-11-01 --csv november.csv
+      prixfixe account statement --since 2026-11-01 --format pdf --output november.pdf
     """
+    from prixfixe.client.keeping import write_file
     from prixfixe.protocol.statements import as_csv, dollars, utc
 
     context = chosen_context(context_name)
     require_api_key(context)
     with open_client(context) as client:
-        found = client.statement(_seconds(since), _seconds(until))
+        if file_format == "pdf":
+            written = client.statement_pdf(_seconds(since), _seconds(until), language)
+        else:
+            found = client.statement(_seconds(since), _seconds(until))
+            written = as_csv(found).encode()
+    if file_format is not None:
+        target = output or Path(f"statement.{file_format}")
+        write_file(target, written)
+        say(f"wrote {target}")
+        return
     if csv_file is not None:
         csv_file.write_text(as_csv(found), encoding="utf-8", newline="")
         say(f"wrote {csv_file}")

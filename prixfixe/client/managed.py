@@ -35,6 +35,15 @@ class ManagedAccount(Conversation):
         request = Request("GET", "/v1/account/statement", query=query)
         return (yield from self.ask_signed_in(accounts.Statement, request))
 
+    def statement_pdf(
+        self, since: int | None = None, until: int | None = None, language: str = "en"
+    ) -> Operation[bytes]:
+        """The same as a PDF, in English ("en") or Chinese ("zh")."""
+        given = {"since": since, "until": until, "language": language}
+        query = {name: str(value) for name, value in given.items() if value is not None}
+        answer = yield from self.send_signed_in(Request("GET", "/v1/account/statement.pdf", query=query))
+        return answer.body
+
     def withdraw(self, amount: Money, idempotency_key: str) -> Operation[accounts.Withdrawal]:
         """Send money to the account's withdrawal address. The same idempotency key is the same withdrawal."""
         from prixfixe.protocol import accounts

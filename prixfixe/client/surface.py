@@ -107,6 +107,7 @@ class Surface:
     # A managed account.
     account = Offered(Operations.account)
     statement = Offered(Operations.statement)
+    statement_pdf = Offered(Operations.statement_pdf)
     top_ups = Offered(Operations.top_ups)
     set_limits = Offered(Operations.set_limits)
     withdraw = Offered(Operations.withdraw)

@@ -103,6 +103,13 @@ def test_the_account_its_limits_and_where_its_money_leaves_to(
     assert STRANGER.address in (fixed["address"], fixed["next"])
 
 
+def test_a_statement_is_a_file_for_books(types: Terminal, key: str, tmp_path: Path) -> None:
+    assert types("account", "statement", "--format", "pdf", "--language", "zh").code == 0
+    assert (tmp_path / "statement.pdf").read_bytes().startswith(b"%PDF-")
+    assert types("account", "statement", "--format", "csv", "--output", "november.csv").code == 0
+    assert (tmp_path / "november.csv").read_text().startswith("time,block,transaction,")
+
+
 def test_a_new_account_fixes_its_address_and_keeps_what_takes_it_out(
     types: Terminal, world: World, key: str, tmp_path: Path
 ) -> None:

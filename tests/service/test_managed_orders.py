@@ -445,6 +445,7 @@ ROUTES = [
     ("GET", "/top-ups", None, "read"),
     ("GET", "/statement", None, "read"),
     ("GET", "/statement.csv", None, "read"),
+    ("GET", "/statement.pdf", None, "read"),
     ("GET", "/withdrawal-address", None, "read"),
     ("PUT", "/withdrawal-address", {"address": STRANGER.address}, "manage"),
     ("GET", "/standing-withdrawal", None, "manage"),
