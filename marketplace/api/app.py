@@ -45,6 +45,7 @@ _ROUTERS = (
     webhooks,
     workers,
 )
+_PAGES = (pages, account_pages, team_pages, purse_pages, statement_pages, run_pages)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -77,7 +78,6 @@ def _routes() -> list[BaseRoute]:
     parent = APIRouter(redirect_slashes=False)
     for module in _ROUTERS:
         parent.include_router(module.router, prefix="/v1")
-    parent.include_router(pages.router)
-    for found in (account_pages, team_pages, purse_pages, statement_pages, run_pages):
-        parent.include_router(found.router)
+    for module in _PAGES:
+        parent.include_router(module.router)
     return parent.routes

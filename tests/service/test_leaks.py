@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from marketplace.accounts.top_ups import credit
-from marketplace.api import account_pages, pages
-from marketplace.api.app import _ROUTERS
+from marketplace.api.app import _PAGES, _ROUTERS
 from marketplace.chain import AccountView
 from prixfixe.protocol import wire
 from prixfixe.protocol.hashing import sha256_hex
@@ -83,6 +82,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/v1/account/top-ups"): Door(READ),
     ("GET", "/v1/account/statement"): Door(READ),
     ("GET", "/v1/account/statement.csv"): Door(READ),
+    ("GET", "/v1/account/statement.pdf"): Door(READ),
     ("GET", "/v1/account/withdrawal-address"): Door(READ),
     ("PUT", "/v1/account/withdrawal-address"): Door(MANAGE, {"address": STRANGER.address}),
     ("GET", "/v1/account/standing-withdrawal"): Door(MANAGE),
@@ -179,6 +179,26 @@ DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/sign-in"): Door(ANYONE),
     ("POST", "/sign-out"): Door(ANYONE),
     ("GET", "/account"): Door(PAGE),
+    ("POST", "/account/switch"): Door(PAGE),
+    ("GET", "/account/password"): Door(PAGE),
+    ("POST", "/account/password"): Door(PAGE),
+    ("GET", "/account/members"): Door(PAGE),
+    ("POST", "/account/members"): Door(PAGE),
+    ("POST", "/account/members/{person}/role"): Door(PAGE),
+    ("POST", "/account/members/{person}/remove"): Door(PAGE),
+    ("POST", "/account/invites/{invite}/end"): Door(PAGE),
+    ("GET", "/account/invite"): Door(PAGE),
+    ("POST", "/account/invite"): Door(PAGE),
+    ("GET", "/account/keys"): Door(PAGE),
+    ("POST", "/account/keys"): Door(PAGE),
+    ("POST", "/account/keys/{key}/end"): Door(PAGE),
+    ("GET", "/account/limits"): Door(PAGE),
+    ("POST", "/account/limits"): Door(PAGE),
+    ("GET", "/account/withdrawals"): Door(PAGE),
+    ("POST", "/account/withdrawals"): Door(PAGE),
+    ("POST", "/account/withdrawal-address"): Door(PAGE),
+    ("GET", "/account/statement"): Door(PAGE),
+    ("GET", "/account/jobs"): Door(PAGE),
     ("GET", "/account/jobs/{job}"): Door(PAGE),
     ("POST", "/account/jobs/{job}/cancel"): Door(PAGE),
 }
@@ -186,7 +206,7 @@ DOORS: dict[tuple[str, str], Door] = {
 
 def test_every_route_says_who_may_enter() -> None:
     of_api = {(m, "/v1" + r.path) for each in _ROUTERS for r in each.router.routes for m in r.methods}
-    of_pages = {(m, r.path) for each in (pages, account_pages) for r in each.router.routes for m in r.methods}
+    of_pages = {(m, r.path) for each in _PAGES for r in each.router.routes for m in r.methods}
     assert of_api | of_pages == set(DOORS)
 
 
