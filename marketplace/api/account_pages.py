@@ -13,7 +13,7 @@ from marketplace.accounts.people import Session
 from marketplace.api.access import JobId, ServicesDep
 from marketplace.api.accounts import count_passwords
 from marketplace.api.managed import COOKIE, forget_session, keep_session, require_managed
-from marketplace.api.pages import inside, page
+from marketplace.api.pages import inside, page, takes_files
 from marketplace.api.visitors import (
     Form,
     Reading,
@@ -166,7 +166,9 @@ def jobs_page(
 def job_page(request: Request, services: ServicesDep, visitor: Reading, job: JobId) -> Response:
     """One job: how far it is, its files, its receipt. It follows what happens."""
     found = services.jobs.get(job, visitor.identity.address)
-    return account_page(request, services, visitor, "job.html", job=found)
+    return account_page(
+        request, services, visitor, "job.html", job=found, again=takes_files(services, found.bundle)
+    )
 
 
 @router.post("/account/jobs/{job}/cancel")

@@ -26,7 +26,7 @@ from marketplace.console.parameters import parameters
 from marketplace.console.rendering import HEADERS, render
 from marketplace.services import Services
 from prixfixe.client.verification import parse_receipt, verify
-from prixfixe.errors import InvalidInput, PrixfixeError
+from prixfixe.errors import InvalidInput, NotFound, PrixfixeError
 from prixfixe.protocol.bundle import BundleDefinition
 from prixfixe.protocol.fields import Address
 from prixfixe.protocol.money import Money
@@ -222,13 +222,23 @@ def bundle_page(
         "bundle.html",
         definition=definition,
         retired=listing.retired,
-        runs=services.managed is not None
-        and services.inspections.offered
-        and definition.inputs.preflight == "table",
+        runs=takes_files(services, bundle),
         digest=listing.definition_digest,
         parameters=parameters(definition.parameters),
         versions=[each for each in services.bundles.listings() if each.id == bundle],
     )
+
+
+def takes_files(services: Services, bundle: str | None) -> bool:
+    """Whether a file can be run from the page of a bundle, as its newest version is sold."""
+    if bundle is None or services.managed is None or not services.inspections.offered:
+        return False
+    try:
+        listing = services.bundles.listing(bundle, None)
+    except NotFound:
+        return False
+    definition = stored_definition(listing.definition_digest, listing.definition)
+    return not listing.retired and definition.inputs.preflight == "table"
 
 
 @router.get("/pricing")

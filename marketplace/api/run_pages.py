@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from marketplace.api.access import ServicesDep
 from marketplace.api.account_pages import Visiting
 from marketplace.api.managed import require_managed
-from marketplace.api.pages import Page, language_of, page
+from marketplace.api.pages import Page, language_of, page, takes_files
 from marketplace.bundles import stored_definition
 from marketplace.console.controls import controls
 from prixfixe.errors import NotFound
@@ -46,7 +46,7 @@ def run_page(
     managed = require_managed(services)
     listing = services.bundles.listing(bundle, None)
     definition = stored_definition(listing.definition_digest, listing.definition)
-    if not services.inspections.offered or definition.inputs.preflight != "table":
+    if not takes_files(services, bundle):
         raise NotFound(
             f"files for {bundle[:64]} are not taken here",
             code="no-inspectors",

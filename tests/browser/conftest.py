@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from tests.support.missing import absent
 from tests.support.service import World
 from tests.support.serving import served
 
 ROOT = Path(__file__).parents[2]
+expect.set_options(timeout=30_000)  # a machine that does other things needs more than the usual five seconds
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 # Chromium of the distribution as root in a container, with nothing of its own that calls home.
 ARGUMENTS = (

@@ -9,11 +9,15 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import select
 
+from marketplace.store.tables import jobs
 from prixfixe.protocol import accounts
 from prixfixe.protocol.hashing import sha256_hex
+from prixfixe.protocol.wire import Job
 from tests.browser.conftest import Visit
 from tests.support.accounts import PASSWORD
+from tests.support.finished import hand_in
 from tests.support.looking import inspecting
 from tests.support.service import CUSTOMER, STRANGER, World
 from tests.support.serving import served
@@ -46,6 +50,9 @@ PARAMETERS = {
 }
 
 
+RESULT = f'region,sum\n{EVIL},1234.50\n"x ""y""",-2.25\n(total),1232.25\n'
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
     """A service whose inspector is at work."""
@@ -75,15 +82,12 @@ def chosen(page: Page, content: str | bytes, name: str = "sales.csv") -> None:
     )
 
 
-def parameters_of(world: World, page: Page) -> tuple[dict[str, Any], dict[str, Any]]:
+def ordered(world: World, page: Page) -> tuple[Job, dict[str, Any]]:
+    """The job whose page is open, and its manifest."""
     job = page.url.rpartition("/")[2]
-    from sqlalchemy import select
-
-    from marketplace.store.tables import jobs
-
     with world.store.read() as connection:
         manifest = connection.execute(select(jobs.c.manifest).where(jobs.c.id == job)).scalar_one()
-    return manifest["parameters"], manifest["inputs"][0]
+    return world.services.jobs.get(job, None), manifest
 
 
 def test_a_file_becomes_an_order_in_three_clicks_after_it_was_chosen(visit: Visit, world: World) -> None:
@@ -120,8 +124,8 @@ def test_a_file_becomes_an_order_in_three_clicks_after_it_was_chosen(visit: Visi
     pay.click()
     page.wait_for_url("**/account/jobs/0x*")
     expect(page.locator("#job")).to_contain_text("waiting")
-    given, file = parameters_of(world, page)
-    assert given == {
+    job, manifest = ordered(world, page)
+    assert manifest["parameters"] == {
         "rows": ["region"],
         "columns": [],
         "values": [{"column": "amount", "aggregates": ["sum"]}],
@@ -132,5 +136,24 @@ def test_a_file_becomes_an_order_in_three_clicks_after_it_was_chosen(visit: Visi
         "totals": [],
         "top": 0,
     }
-    assert file == {"name": "sales.csv", "sha256": sha256_hex(TABLE.encode()), "size": len(TABLE.encode())}
-    assert visit.complaints == []
+    sent = TABLE.encode()
+    assert manifest["inputs"] == [{"name": "sales.csv", "sha256": sha256_hex(sent), "size": len(sent)}]
+    hand_in(world, world.running(job), pivot_csv=RESULT.encode())
+    expect(page.locator("#preview")).to_contain_text("The first 3 rows of pivot.csv")
+    expect(page.locator("#preview table")).to_contain_text(EVIL)
+    expect(page.locator("#preview canvas")).to_be_visible()
+    assert visit.faults() == []
+    visit.keep("run-result")
+    with page.expect_download() as taken:
+        page.locator("#job a[download]").first.click()
+    assert taken.value.path().read_bytes() == RESULT.encode()
+
+    page.get_by_role("link", name="Run again on a new file").click()
+    chosen(page, TABLE)
+    expect(page.get_by_label("Use of region")).to_have_value("rows")
+    expect(page.get_by_label("Use of account")).to_have_value("")
+    chosen(page, b"\xff\xd8\xff\xe0 no table", "photo.csv")
+    expect(page.get_by_role("alert")).to_contain_text("photo.csv is a JPEG picture, not CSV")
+    expect(page.locator("#columns")).to_be_hidden()
+    assert visit.faults() == []
+    visit.keep("run-refused")

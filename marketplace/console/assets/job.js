@@ -11,6 +11,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const part = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("job");
     if (!part) return;
     shown.replaceChildren(...part.childNodes);
+    document.dispatchEvent(new Event("job-changed"));
     if (part.dataset.over === "yes") events.close();
   };
   // What comes close together is looked at once.

@@ -142,7 +142,6 @@ document.addEventListener("DOMContentLoaded", () => {
       $("columns").hidden = $("price").hidden = true;
       if (!file.size) throw new Error(words.empty);
       if (file.size > Number(root.dataset.most)) throw new Error(words.large);
-      $("chosen").textContent = file.name;
       const sha256 = await digest(file);
       if (!current()) return;
       await upload(file, sha256);
@@ -317,7 +316,9 @@ document.addEventListener("DOMContentLoaded", () => {
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
       drop.classList.toggle("over", kind === "dragover");
-      if (kind === "drop" && event.dataTransfer.files.length) choose(event.dataTransfer.files[0]);
+      if (kind !== "drop" || !event.dataTransfer.files.length) return;
+      field.files = event.dataTransfer.files;
+      choose(field.files[0]);
     });
   }
   $("form").addEventListener("submit", (event) => {
