@@ -227,12 +227,7 @@ class Auctioneer(Duty):
         if not news:
             return
         with self.store.write() as connection:
-            for (job, lot), why in news.items():
-                try:
-                    with connection.begin_nested():
-                        transitions.lot_waits(connection, job, lot, why)
-                except Conflict:
-                    continue  # it was cancelled since
+            transitions.lots_wait(connection, news)
 
 
 def _said(connection: Connection, job: str, lot: int) -> str | None:

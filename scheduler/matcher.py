@@ -115,8 +115,7 @@ class Matcher(Duty):
                     for row in rows
                 ]
             transitions.lots_matched(connection, wishes)
-            for lot, why in news:
-                _unless_changed(connection, transitions.lot_waits, lot.job, lot.lot, why)
+            transitions.lots_wait(connection, {(lot.job, lot.lot): why for lot, why in news})
 
     def _give_up(self, spent: Sequence[Wanted]) -> None:
         """Lots that failed on every worker there is, and no other came: they need not wait for their order's

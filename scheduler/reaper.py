@@ -51,7 +51,7 @@ class Reaper(Duty):
 
     name = "reaper"
     topics = ("chain",)
-    spacing_seconds = 0.2
+    spacing_seconds = 0.5
 
     def __init__(self, store: Store, chain: ChainReader, settings: ReaperSettings) -> None:
         super().__init__(store)
@@ -81,9 +81,9 @@ class Reaper(Duty):
             self._lose_stragglers(now)
         with self.store.read() as connection:
             noteworthy = connection.execute(_noteworthy(now)).mappings().all()
-            under_way = outbox.deals_under_way(connection, "settle")
+            settling = outbox.newest(connection, "settle", map(_subject, noteworthy))
         for row in noteworthy:
-            if (row["id"], row["opening"]) not in under_way:
+            if not _is_settling(settling.get(_subject(row)), clock):
                 self._look_at_deal(row, now)
         self._end_hopeless_lots(waiting, now)
         return _ALIVE_SECONDS
@@ -209,12 +209,24 @@ def _noteworthy(now: int) -> Select[tuple[object, ...]]:
     here = (attempts.c.deal == deals.c.id) & (attempts.c.opening == deals.c.opening)
     at_it = attempts.c.state.in_(("assigned", "running")) & attempts.c.signature.is_(None)
     several = (rounds_table.c.deal == deals.c.id) & (rounds_table.c.opening == deals.c.opening)
-    return select(deals).where(
+    return select(deals.c.id, deals.c.opening, deals.c.due).where(
         deals.c.state == "open",
         (deals.c.deadline < now)
         | ~select(attempts.c.id).where(here, at_it).exists()
         | select(rounds_table.c.deal).where(several).exists(),
     )
+
+
+def _subject(row: RowMapping) -> str:
+    return f"{row['id']}:{row['opening']}"
+
+
+def _is_settling(last: RowMapping | None, clock: float) -> bool:
+    """Whether a deal's `settle` is under way, or was mined so lately that its event may not be read yet."""
+    if last is None:
+        return False
+    lately = last["state"] == "confirmed" and clock - last["updated_at"] < _AGAIN_SECONDS
+    return lately or last["state"] in outbox.IN_FLIGHT
 
 
 def _must_close(standing: Standing, due: Due, now: int, grace: int) -> bool:

@@ -306,8 +306,10 @@ class Relayer(Duty):
     def _require_no_gap(self, mined: int) -> None:
         """What was mined once may be gone: after a re-organisation, or a local chain that lost its last
         second."""
-        sent = [int(row["nonce"]) for row in self._sent()]
-        expected = min(sent, default=self._next_nonce if self._next_nonce is not None else self._after_last())
+        expected = min(
+            self._sent_nonces(),
+            default=self._next_nonce if self._next_nonce is not None else self._after_last(),
+        )
         if expected is not None and mined < expected:
             self._recover(mined)
 
@@ -346,7 +348,7 @@ class Relayer(Duty):
                 outbox.transaction_revived(connection, row["id"])
             # Whatever moved with them has to be undone, too.
             self.store.notify(connection, "head")
-        taken = {int(row["nonce"]) for row in self._sent()}
+        taken = self._sent_nonces()
         for nonce in range(mined, max(taken, default=mined)):
             if nonce not in taken:
                 broadcast(self._market.rpc, self._sender.nothing(nonce))
@@ -354,7 +356,7 @@ class Relayer(Duty):
 
     def _fill(self, nonce: int) -> None:
         """A nonce has no use any more: give it back, or use it for nothing when later ones wait behind it."""
-        if any(row["nonce"] > nonce for row in self._sent()):
+        if any(taken > nonce for taken in self._sent_nonces()):
             broadcast(self._market.rpc, self._sender.nothing(nonce))
         else:
             self._next_nonce = None
@@ -415,6 +417,11 @@ class Relayer(Duty):
             ordered = wanted.order_by(transactions.c.nonce, transactions.c.id)
             return connection.execute(ordered).mappings().all()
 
+    def _sent_nonces(self) -> set[int]:
+        wanted = select(transactions.c.nonce).where(transactions.c.state == "sent").distinct()
+        with self.store.read() as connection:
+            return {int(nonce) for nonce in connection.execute(wanted).scalars()}
+
     def _again(self, rows: Rows) -> Rows:
         """The same as they are now."""
         wanted = select(transactions).where(transactions.c.id.in_(_ids(rows))).order_by(transactions.c.id)
@@ -423,7 +430,7 @@ class Relayer(Duty):
 
     def _free_nonce(self) -> int:
         """The first nonce that neither the chain nor a row of ours has used."""
-        return max([self._sender.mined(), *(int(row["nonce"]) + 1 for row in self._sent())])
+        return max([self._sender.mined(), *(nonce + 1 for nonce in self._sent_nonces())])
 
 
 def _data(wishes: Sequence[Wish]) -> bytes:

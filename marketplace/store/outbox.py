@@ -122,15 +122,6 @@ def is_under_way(connection: Connection, call: Call, deal: str, opening: int) ->
     return last is not None and last["state"] in IN_FLIGHT
 
 
-def deals_under_way(connection: Connection, call: Call) -> set[tuple[str, int]]:
-    """The deals, by id and opening, of which such a wish is pending or sent."""
-    query = select(transactions.c.purpose).where(
-        transactions.c.call == call, transactions.c.state.in_(IN_FLIGHT)
-    )
-    wishes = (purpose.split(":") for purpose in connection.execute(query).scalars())
-    return {(deal, int(opening)) for _, deal, opening, _ in wishes}
-
-
 def last_matches(
     connection: Connection, wanted: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], RowMapping]:

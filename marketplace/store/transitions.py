@@ -20,7 +20,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import outbox, states
 from marketplace.store.database import first_cool_down, notify
 from marketplace.store.events import Kind, add_events
-from marketplace.store.moves import amend, move, move_each, moving
+from marketplace.store.moves import move, move_each, moving
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
 from marketplace.store.terms import terms_of
 from prixfixe.errors import Conflict, NotFound
@@ -47,6 +47,11 @@ _STAGES: Final = select(jobs.c.id, jobs.c.state, jobs.c.stage).where(
 _SAY: Final = update(jobs).where(jobs.c.id == bindparam("of")).values(stage=bindparam("said"))
 _LOTS: Final = select(lots.c.job, lots.c.lot, lots.c.state, lots.c.tries).where(
     tuple_(lots.c.job, lots.c.lot).in_(bindparam("lots", expanding=True))
+)
+_SAY_WHY: Final = (
+    update(lots)
+    .where(lots.c.job == bindparam("of"), lots.c.lot == bindparam("at"), lots.c.state == "free")
+    .values(waiting_reason=bindparam("why"))
 )
 _NAMES: Final = select(workers.c.key, workers.c.name).where(
     workers.c.key.in_(bindparam("keys", expanding=True))
@@ -325,10 +330,16 @@ def end_if_cancelled(connection: Connection, job: str, lot: int) -> bool:
     return True
 
 
-def lot_waits(connection: Connection, job: str, lot: int, why: str) -> None:
-    """A free lot that matched nothing says why. No change of state."""
-    amend(connection, lots, {"job": job, "lot": lot}, "free", waiting_reason=why)
-    stage_said(connection, job, f"waiting for a worker: {why}")
+def lots_wait(connection: Connection, whys: Mapping[tuple[str, int], str]) -> None:
+    """Lots that matched nothing say why, by job and index; of those that are free still. No change of
+    state."""
+    found = lots_of(connection, list(whys))
+    said = {lot: why for lot, why in whys.items() if lot in found and found[lot].state == "free"}
+    if not said:
+        return
+    rows = [{"of": job, "at": lot, "why": why} for (job, lot), why in said.items()]
+    connection.execute(_SAY_WHY, rows)
+    stages_said(connection, {job: f"waiting for a worker: {why}" for (job, _), why in said.items()})
 
 
 def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:

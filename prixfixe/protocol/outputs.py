@@ -80,6 +80,8 @@ class OutputManifest:
     def __post_init__(self) -> None:
         if type(self.files) is not tuple or not all(type(file) is OutputFile for file in self.files):
             raise InvalidInput("an output manifest holds a tuple of output files", code="bad-output")
+        if not self.files:
+            return
         paths = [file.path.encode("utf-8") for file in self.files]
         if paths != sorted(paths):
             raise InvalidInput("the output files are not sorted by path", code="bad-output")

@@ -339,11 +339,11 @@ def test_a_bid_that_the_last_batch_found_unpaid_is_out_of_the_depth_until_it_is_
     bid = place_bid(world, price=900_000)
     assert len(book(world)["bids"]) == 1
     with world.store.write() as connection:
-        transitions.lot_waits(connection, bid, 0, UNPAID)
+        transitions.lots_wait(connection, {(bid, 0): UNPAID})
     assert book(world)["bids"] == []
     assert book(world)["waiting"] == [{"reason": UNPAID, "bids": 1}]
     mine = world.http.get("/v1/orders", headers=world.sign_in(CUSTOMER)).json()["items"]
     assert [each["why"] for each in mine] == [UNPAID]
     with world.store.write() as connection:
-        transitions.lot_waits(connection, bid, 0, "no worker offers this product")
+        transitions.lots_wait(connection, {(bid, 0): "no worker offers this product"})
     assert len(book(world)["bids"]) == 1
