@@ -317,7 +317,7 @@ async def check_receipt(request: Request, services: ServicesDep) -> Response:
 @router.get("/docs")
 def documents_page(request: Request) -> Response:
     """The documents of this version."""
-    return page(request, "documents.html", pages=list(documents.documents().values()))
+    return page(request, "documents.html", groups=documents.grouped())
 
 
 @router.get("/docs/{name:path}")

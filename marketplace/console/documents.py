@@ -18,16 +18,24 @@ from prixfixe.errors import NotFound
 _HERE: Final = Path(__file__).resolve().parent
 # In an installed package they lie beside this file, in a checkout above it.
 _FOLDERS: Final = (_HERE / "docs", _HERE.parents[1] / "docs")
-_FIRST: Final = (
-    "submit",
-    "market",
-    "prices",
-    "worker",
-    "limitations",
-    "verification",
-    "testing",
-    "typed-data",
-)
+# For whom each is, first what they begin with; by its title's key. The rest are decisions.
+_GROUPS: Final = {
+    "docs.for_customers": ("start-customer", "console", "accounts", "bundles/pivot", "bundles/split"),
+    "docs.for_developers": ("start-developer", "python", "submit", "http", "webhooks", "typed-data"),
+    "docs.for_providers": ("start-provider", "worker", "verification"),
+    "docs.for_pricing": ("start-pricing", "prices", "market"),
+    "docs.for_operators": ("operations",),
+    "docs.for_builders": (
+        "start-market",
+        "architecture",
+        "bundles/kit",
+        "testing",
+        "protocol",
+        "states",
+        "benchmarks",
+    ),
+    "docs.for_everybody": ("limitations", "security", "cli", "errors"),
+}
 _LINK: Final = re.compile(r"(?:\.\./)*(?P<page>[A-Za-z0-9_./-]+)\.md(?P<place>#[A-Za-z0-9_-]*)?", re.ASCII)
 
 
@@ -42,11 +50,22 @@ class Document:
 
 @cache
 def documents() -> Mapping[str, Document]:
-    """Every document by name, those for users first."""
+    """Every document by name."""
     folder = next((each for each in _FOLDERS if each.is_dir()), None)
-    found = {} if folder is None else {each.name: each for each in _read(folder)}
-    order = [*(name for name in _FIRST if name in found), *(name for name in found if name not in _FIRST)]
-    return {name: found[name] for name in order}
+    return {} if folder is None else {each.name: each for each in _read(folder)}
+
+
+@cache
+def grouped() -> tuple[tuple[str, tuple[Document, ...]], ...]:
+    """Every document, by the kind of user whom it is for."""
+    found = documents()
+    known = {name for names in _GROUPS.values() for name in names}
+    rest = tuple(each for name, each in found.items() if name not in known)
+    groups = [
+        *((key, tuple(found[name] for name in names if name in found)) for key, names in _GROUPS.items()),
+        ("docs.for_reasons", rest),
+    ]
+    return tuple((key, pages) for key, pages in groups if pages)
 
 
 def document(name: str) -> Document:

@@ -1,0 +1,140 @@
+"""The ten-minute starts in docs/, as a reader types them: every command and every program of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.cage.conftest import engine, image
+from tests.support.devnet import ROOT, Devnet, rested, wait_for
+
+__all__ = ["engine", "image"]
+
+pytestmark = pytest.mark.engine
+
+PAGES = sorted(path.stem for path in (ROOT / "docs").glob("start-*.md"))
+# What the fixtures have done, with the same command, and will do.
+DONE = ("scripts/setup --keep-engine", ".venv/bin/prixfixe dev --detach", ".venv/bin/prixfixe dev stop")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+SAVED = re.compile(r"Save as `([\w.]+)`")
+UNTIL = "# until Ctrl-C"
+
+
+def test_there_is_a_start_for_each_kind_of_user() -> None:
+    assert PAGES == ["start-customer", "start-developer", "start-market", "start-pricing", "start-provider"]
+
+
+@pytest.fixture
+def folder(shared_devnet: Devnet, tmp_path: Path) -> Path:
+    """Like a checkout in which everything is set up and the market runs."""
+    for name in (".venv", "docs", "bundles"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".prixfixe").mkdir()
+    (tmp_path / ".prixfixe" / "dev").symlink_to(shared_devnet.folder.root)
+    password = tmp_path / "password"
+    password.write_text("of the reader's own keys\n")
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(image: str) -> str:
+    """A small image in the place of the base image, which takes seconds to save."""
+    with contextlib.closing(docker.from_env()) as local:
+        return str(local.images.get(image).tags[0])
+
+
+@contextlib.contextmanager
+def running(line: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A command that goes on until the page's end, once it is ready."""
+    log = folder / "running.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=folder, env=environment, stdout=out)
+    try:
+        wait_for(lambda: "ready" in log.read_text(), 60, "readiness")
+        wait_for(lambda: (folder / "prixfixe-worker" / "quoted.json").exists(), 60, "an ask")
+        yield
+    finally:
+        process.terminate()
+        left = process.wait(60)
+    assert left == 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_start_works(shared_devnet: Devnet, folder: Path, tiny: str, page: str) -> None:
+    rested(shared_devnet)
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    environment = {**shared_devnet.environment, "PRIXFIXE_PASSWORD_FILE": str(folder / "password")}
+    environment["COLUMNS"] = "100"
+    ran = 0
+    with contextlib.ExitStack() as stack:
+        for block in FENCE.finditer(text):
+            kind, body = block[1], block[2]
+            if kind == "python":
+                names = SAVED.findall(text[: block.start()])
+                (folder / names[-1]).write_text(body, encoding="utf-8")
+            for line in body.splitlines() if kind == "sh" else ():
+                if line in DONE:
+                    continue
+                command = line.replace("prixfixe-base:bookworm", tiny)
+                if UNTIL in line:
+                    stack.enter_context(running(command.partition("#")[0], folder, environment))
+                    continue
+                done = subprocess.run(
+                    ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True,
+                    timeout=180,
+                )  # fmt: skip
+                assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+                ran += 1
+    assert ran >= 5
+    shared_devnet.heal()
+    LOOKED_AT[page](shared_devnet, folder)
+
+
+def _customer(_: Devnet, folder: Path) -> None:
+    assert (folder / "sales.xlsx").read_bytes()[:2] == b"PK"
+
+
+def _developer(_: Devnet, folder: Path) -> None:
+    assert [(folder / "sevens" / str(at) / "n").read_text() for at in range(3)] == ["0\n", "7\n", "14\n"]
+
+
+def _provider(devnet: Devnet, folder: Path) -> None:
+    assert (folder / "region.xlsx").exists()
+    total = json.loads(devnet.types("worker", "earnings", "--json", cwd=folder).stdout)["total"]
+    assert (total["lots"], total["tasks"], int(total["earned"]) > 0) == (1, 1, True)
+
+
+def _pricing(_: Devnet, folder: Path) -> None:
+    assert (folder / "plan.json").exists()
+
+
+def _market(_: Devnet, folder: Path) -> None:
+    assert (folder / "doubled" / "doubled.txt").read_text() == "77"
+
+
+LOOKED_AT = {
+    "start-customer": _customer,
+    "start-developer": _developer,
+    "start-provider": _provider,
+    "start-pricing": _pricing,
+    "start-market": _market,
+}
+
+
+def test_the_first_result_takes_three_commands() -> None:
+    """Counted where it is promised: the first block of the customer's start ends with the result."""
+    text = (ROOT / "docs" / "start-customer.md").read_text(encoding="utf-8")
+    first = next(FENCE.finditer(text))
+    lines = first[2].splitlines()
+    assert len(lines) == 3
+    assert lines[-1].startswith(".venv/bin/prixfixe run pivot ")
+    assert "three commands" in text
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert first[2] in readme
