@@ -92,7 +92,7 @@ def _signature(function: object) -> str:
     given = [each for name, each in found.parameters.items() if name not in ("self", "transport")]
     returns = _returned(found.return_annotation)
     text = str(inspect.Signature(given))
-    text = re.sub(r"'([^']*)'", r"\1", text) + returns
+    text = re.sub(r": '([^']*)'", r": \1", text) + returns
     if len(text) <= 90:
         return text
     lines, star = [], False
@@ -100,7 +100,7 @@ def _signature(function: object) -> str:
         if each.kind is inspect.Parameter.KEYWORD_ONLY and not star:
             star = True
             lines.append("    *,")
-        lines.append("    " + re.sub(r"'([^']*)'", r"\1", str(each)) + ",")
+        lines.append("    " + re.sub(r": '([^']*)'", r": \1", str(each)) + ",")
     return "(\n" + "\n".join(lines) + "\n)" + returns
 
 
