@@ -41,6 +41,7 @@ from marketplace.rounds import Rounds
 from marketplace.seals import Seals
 from marketplace.sessions import Sessions
 from marketplace.settings import ServiceSettings
+from marketplace.share_links import ShareLinks
 from marketplace.shares import Shares
 from marketplace.store.database import Store
 from marketplace.trades import Trades
@@ -74,6 +75,7 @@ class Services:
     uploads: Uploads
     inspections: Inspections
     shares: Shares
+    share_links: ShareLinks
     bundles: Bundles
     quotes: Quotes
     bid_quotes: BidQuotes
@@ -158,6 +160,7 @@ class Services:
             blobs=blobs,
             uploads=Uploads(blobs, settings.blob_folder, unfinished, clock),
             inspections=inspections,
+            share_links=ShareLinks(store, clock),
             shares=Shares(
                 {
                     "quotes": settings.quotes_per_minute,

@@ -167,7 +167,14 @@ def job_page(request: Request, services: ServicesDep, visitor: Reading, job: Job
     """One job: how far it is, its files, its receipt. It follows what happens."""
     found = services.jobs.get(job, visitor.identity.address)
     return account_page(
-        request, services, visitor, "job.html", job=found, again=takes_files(services, found.bundle)
+        request,
+        services,
+        visitor,
+        "job.html",
+        job=found,
+        again=takes_files(services, found.bundle),
+        links=services.share_links.count(visitor.identity.address, job),
+        link=None,
     )
 
 

@@ -26,6 +26,7 @@ from marketplace.api import (
     quotes,
     run_pages,
     sessions,
+    shared_pages,
     statement_pages,
     team_pages,
     trades,
@@ -45,7 +46,7 @@ _ROUTERS = (
     webhooks,
     workers,
 )
-_PAGES = (pages, account_pages, team_pages, purse_pages, statement_pages, run_pages)
+_PAGES = (pages, account_pages, team_pages, purse_pages, statement_pages, run_pages, shared_pages)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from marketplace.store import account_tables as account_tables
 from marketplace.store import inspection_tables as inspection_tables
+from marketplace.store import share_tables as share_tables
 from marketplace.store import states
 from marketplace.store import webhook_tables as webhook_tables
 from marketplace.store.metadata import JSON_OR_NULL as _JSON

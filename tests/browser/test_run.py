@@ -148,6 +148,17 @@ def test_a_file_becomes_an_order_in_three_clicks_after_it_was_chosen(visit: Visi
         page.locator("#job a[download]").first.click()
     assert taken.value.path().read_bytes() == RESULT.encode()
 
+    page.get_by_text("Share the result by a link").click()
+    page.get_by_role("button", name="Make a link").click()
+    link = page.get_by_label("The link, shown this once").input_value()
+    assert visit.faults() == []
+    visit.keep("run-link")
+    visit.open(link.removeprefix(visit.url))
+    expect(page.locator("#preview table")).to_contain_text(EVIL)
+    assert visit.faults() == []
+    visit.keep("run-shared")
+
+    visit.open(f"/account/jobs/{job.id}")
     page.get_by_role("link", name="Run again on a new file").click()
     chosen(page, TABLE)
     expect(page.get_by_label("Use of region")).to_have_value("rows")

@@ -202,6 +202,10 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/account/jobs"): Door(PAGE),
     ("GET", "/account/jobs/{job}"): Door(PAGE),
     ("POST", "/account/jobs/{job}/cancel"): Door(PAGE),
+    ("POST", "/account/jobs/{job}/share"): Door(PAGE),
+    ("POST", "/account/jobs/{job}/unshare"): Door(PAGE),
+    ("GET", "/shared/{token}"): Door(ANYONE),
+    ("GET", "/shared/{token}/outputs/{path:path}"): Door(ANYONE),
 }
 
 

@@ -1,0 +1,62 @@
+"""Links to a job's files: made and taken back on its page, opened at `/shared/TOKEN` by whoever has one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from marketplace.api.access import JobId, ServicesDep
+from marketplace.api.blobs import blob_response
+from marketplace.api.pages import Page, page, takes_files
+from marketplace.api.shares import share_of_address
+from marketplace.api.visitors import Form, Sending, account_page, gone_to
+from prixfixe.errors import InvalidInput
+
+router = APIRouter(include_in_schema=False, route_class=Page)
+
+Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{20,100}$")]
+
+
+@router.post("/account/jobs/{job}/share")
+def share(request: Request, services: ServicesDep, visitor: Sending, form: Form, job: JobId) -> Response:
+    """A new link, shown this once."""
+    days = form.get("days", "")
+    if not (days.isascii() and days.isdigit()):
+        raise InvalidInput("say for how many days the link is good", code="invalid-request")
+    token = services.share_links.make(visitor.identity, job, int(days[:4]))
+    found = services.jobs.get(job, visitor.identity.address)
+    return account_page(
+        request,
+        services,
+        visitor,
+        "job.html",
+        job=found,
+        again=takes_files(services, found.bundle),
+        links=services.share_links.count(visitor.identity.address, job),
+        link=f"{request.url.scheme}://{request.url.netloc}/shared/{token}",
+    )
+
+
+@router.post("/account/jobs/{job}/unshare")
+def unshare(services: ServicesDep, visitor: Sending, job: JobId) -> Response:
+    """End every link of the job."""
+    services.share_links.take_back(visitor.identity, job)
+    return gone_to(f"/account/jobs/{job}")
+
+
+@router.get("/shared/{token}", dependencies=[share_of_address("quotes")])
+def shared(request: Request, services: ServicesDep, token: Token) -> Response:
+    """The job's state and files, to be read."""
+    opened = services.share_links.open(token)
+    found = services.jobs.get(opened.job, opened.customer)
+    return page(request, "shared.html", job=found, until=opened.until, token=token)
+
+
+@router.get("/shared/{token}/outputs/{path:path}")
+def shared_file(request: Request, services: ServicesDep, token: Token, path: str) -> Response:
+    """One file of it."""
+    opened = services.share_links.open(token)
+    found = services.jobs.output(opened.job, path, opened.customer)
+    return blob_response(request, found.blob, found.name)
