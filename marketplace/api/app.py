@@ -32,6 +32,7 @@ from marketplace.api import (
     trades,
     uploads,
     verification,
+    wallet_pages,
     webhooks,
     workers,
 )
@@ -46,7 +47,16 @@ _ROUTERS = (
     webhooks,
     workers,
 )
-_PAGES = (pages, account_pages, team_pages, purse_pages, statement_pages, run_pages, shared_pages)
+_PAGES = (
+    pages,
+    account_pages,
+    team_pages,
+    purse_pages,
+    statement_pages,
+    run_pages,
+    shared_pages,
+    wallet_pages,
+)
 
 
 def create_app(services: Services) -> FastAPI:

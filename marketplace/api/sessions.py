@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from marketplace.api.access import ServicesDep
 from marketplace.api.shares import share_of_address
 from prixfixe.protocol import wire
+from prixfixe.protocol.fields import Address
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
 
 
 @router.get("/nonce", dependencies=[share_of_address("sign-ins")])
-def nonce(services: ServicesDep, response: Response, host: Annotated[str, Header()] = "") -> wire.Nonce:
-    """A nonce for one sign-in message (EIP-4361), and the domain that it must name."""
+def nonce(
+    services: ServicesDep,
+    response: Response,
+    host: Annotated[str, Header()] = "",
+    address: Annotated[Address | None, Query()] = None,
+) -> wire.Nonce:
+    """A nonce for one sign-in message (EIP-4361), and the domain that it must name; of an address also how
+    the message must write it."""
     response.headers["Cache-Control"] = "no-store"
-    return services.sessions.nonce(host)
+    return services.sessions.nonce(host).model_copy(update={"address": address})
 
 
 @router.post("", dependencies=[share_of_address("sign-ins")])

@@ -83,8 +83,11 @@ class Market(Message):
 
 
 class Nonce(Message):
+    """address: the one that was asked with, as the message must write it (EIP-55)."""
+
     nonce: str
     domain: str
+    address: Annotated[Address | None, Field(exclude_if=lambda address: address is None)] = None
 
 
 class SessionRequest(Body):

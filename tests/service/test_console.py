@@ -62,6 +62,7 @@ def pages(world: World) -> list[str]:
     """Every page that needs no value of its own, and one of each that does."""
     plain = [route.path for route in router.routes if "{" not in route.path and route.path != "/prices"]
     named = ["/bundles/echo", f"/market/{PRODUCT.name}", f"/providers/{PROVIDER.address}", "/docs/market"]
+    named += ["/wallet", "/wallet?bundle=echo"]
     return [*dict.fromkeys(plain), *named]
 
 

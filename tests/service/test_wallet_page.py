@@ -1,0 +1,88 @@
+"""The page for wallets, and what other sites cannot do with its session."""
+
+from __future__ import annotations
+
+import json
+from html import unescape
+
+from prixfixe.chain.artefacts import load
+from prixfixe.protocol.signatures import message_digest
+from prixfixe.protocol.siwe import SignIn
+from tests.support.service import CHAIN_ID, CONTRACT, CUSTOMER, HOST, STRANGER, World
+
+PERSON = {"Accept": "text/html"}
+HOSTILE = "'><script>alert(1)</script>"
+
+
+def shown(page: str) -> dict[str, object]:
+    """The numbers that the page gives its script."""
+    found = json.loads(unescape(page.partition("data-market='")[2].partition("'")[0]))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_page_says_what_market_it_signs_for(world: World) -> None:
+    world.publish()
+    found = shown(world.http.get("/wallet", params={"bundle": "echo"}, headers=PERSON).text)
+    assert (found["chain"], found["contract"], found["bundle"]) == (CHAIN_ID, CONTRACT, "echo")
+    assert found["calls"] == {
+        name: "0x" + load(contract).function(name).selector.hex()
+        for contract, names in (
+            ("Market", ("account", "withdraw", "deposit")),
+            ("DevDollar", ("approve", "balanceOf")),
+        )
+        for name in names
+    }
+
+
+def test_what_is_asked_for_is_a_bundle_or_an_error_and_never_a_place(world: World) -> None:
+    for bundle in (
+        HOSTILE,
+        "//elsewhere.example",
+        "https://elsewhere.example",
+        "javascript:alert(1)",
+        "nothing",
+    ):
+        answer = world.http.get("/wallet", params={"bundle": bundle}, headers=PERSON)
+        assert answer.status_code == 404, bundle
+        assert "<script>alert" not in answer.text
+        assert 'href="//' not in answer.text
+        assert 'href="javascript:' not in answer.text
+    assert world.http.get("/wallet", params={"bundle": "x" * 65}, headers=PERSON).status_code == 422
+    # A place to go on to, or a token, is nothing that the page would take.
+    plain = world.http.get("/wallet", headers=PERSON)
+    more = {"next": "https://elsewhere.example", "token": "0" * 40, "session": "0" * 40}
+    told = world.http.get("/wallet", params=more, headers=PERSON)
+    assert (told.status_code, told.text) == (plain.status_code, plain.text)
+    assert "set-cookie" not in told.headers
+
+
+def test_a_session_begins_with_a_signature_and_is_in_no_cookie(world: World) -> None:
+    fixed = {"Cookie": "prixfixe_session=chosen-by-another; token=chosen-by-another"}
+    nonce = world.http.get("/v1/sessions/nonce", params={"address": CUSTOMER.address.lower()}, headers=fixed)
+    assert nonce.json()["address"] == CUSTOMER.address
+    text = SignIn.now(HOST, CUSTOMER.address, f"http://{HOST}", CHAIN_ID, nonce.json()["nonce"]).compose()
+    body = {"message": text, "signature": "0x" + CUSTOMER.sign_digest(message_digest(text)).hex()}
+    opened = world.http.post("/v1/sessions", json=body, headers=fixed)
+    assert opened.status_code == 200, opened.text
+    assert "chosen-by-another" not in opened.text
+    assert not any("set-cookie" in answer.headers for answer in (nonce, opened))
+    # The same signature opens nothing again, and nobody is signed in by what a browser sends by itself.
+    assert world.http.post("/v1/sessions", json=body).json()["code"] == "bad-nonce"
+    assert world.http.get("/v1/jobs", headers=fixed).status_code == 401
+
+
+def test_another_site_can_neither_use_the_page_nor_its_signature(world: World) -> None:
+    answer = world.http.get("/wallet", headers={**PERSON, "Origin": "https://elsewhere.example"})
+    policy = answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "connect-src 'self'" in policy
+    assert "access-control-allow-origin" not in answer.headers
+    nonce = world.http.get("/v1/sessions/nonce").json()["nonce"]
+    theirs = SignIn.now("elsewhere.example", STRANGER.address, "https://elsewhere.example", CHAIN_ID, nonce)
+    signature = "0x" + STRANGER.sign_digest(message_digest(theirs.compose())).hex()
+    refused = world.http.post("/v1/sessions", json={"message": theirs.compose(), "signature": signature})
+    assert (refused.status_code, refused.json()["code"]) == (401, "wrong-domain")
+    # What a form of another site could send is no request of the API's.
+    form = world.http.post("/v1/sessions", data={"message": "x", "signature": "0x"})
+    assert form.status_code == 422
