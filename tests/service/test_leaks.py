@@ -173,6 +173,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/receipts"): Door(ANYONE),
     ("POST", "/receipts"): Door(ANYONE),
     ("GET", "/docs"): Door(ANYONE),
+    ("GET", "/wallet"): Door(ANYONE),
     ("GET", "/docs/{name:path}"): Door(ANYONE),
     ("GET", "/sign-up"): Door(ANYONE),
     ("POST", "/sign-up"): Door(ANYONE),
