@@ -15,6 +15,7 @@ from marketplace.api import (
     book,
     bundles,
     cases,
+    certificates,
     desk,
     inspections,
     jobs,
@@ -40,7 +41,7 @@ from marketplace.api.limits import BodyLimit
 from marketplace.api.timing import Timing, request_times
 from marketplace.services import Services
 
-_MARKET = (quotes, jobs, cases, trades, desk, batches, book, verification)
+_MARKET = (quotes, jobs, certificates, cases, trades, desk, batches, book, verification)
 _ROUTERS = (
     *(market, sessions, accounts, purse, bundles, blobs, uploads, inspections),
     *_MARKET,

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from marketplace.api.access import ServicesDep
-from marketplace.api.account_pages import Visiting
 from marketplace.api.managed import require_managed
 from marketplace.api.pages import Page, language_of, page, takes_files
+from marketplace.api.visitors import Visiting
 from marketplace.bundles import stored_definition
 from marketplace.console.controls import controls
 from prixfixe.errors import NotFound

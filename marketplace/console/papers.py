@@ -97,7 +97,7 @@ class Paper:
             self.row([Cell(line, LEFT)], size=size, bold=bold, quiet=quiet, clean=False)
         self.gap(after)
 
-    def pair(self, name: str, value: str, at: float = 150.0) -> None:
+    def pair(self, name: str, value: str, at: float = 155.0) -> None:
         """A name and what it has, beside it and broken into lines."""
         lines = list(_lines(printable(value), RIGHT - at, 9, False)) or [""]
         for number, line in enumerate(lines):

@@ -9,6 +9,7 @@ import click
 
 from prixfixe.cli.again import again
 from prixfixe.cli.cancelling import cancel, close_lots
+from prixfixe.cli.certificate import certificate
 from prixfixe.cli.failures import Interrupted
 from prixfixe.cli.forgetting import forget
 from prixfixe.cli.jobview import follow, follow_log, job_json, job_rows, sold_as
@@ -354,5 +355,5 @@ def _lot_row(lot: LotState, now: int) -> tuple[str, str, str]:
     return (str(lot.index), lot.state, money)
 
 
-for command in (cancel, again, forget, secrets):
+for command in (cancel, again, forget, secrets, certificate):
     jobs.add_command(command)

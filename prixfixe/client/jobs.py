@@ -21,6 +21,7 @@ from prixfixe.protocol.typed_data import parse_bytes32
 
 if TYPE_CHECKING:
     from prixfixe.client.checks import Verification
+    from prixfixe.protocol.certificate import Certificate
 
 
 class Jobs(Conversation):
@@ -71,6 +72,17 @@ class Jobs(Conversation):
     def receipt(self, job: str | wire.Job) -> Operation[Receipt]:
         """The receipt of a job that has ended: what `verify` checks, now or in years."""
         return (yield from self.ask_signed_in(Receipt, Request("GET", f"{_path(job)}/receipt")))
+
+    def certificate(self, job: str | wire.Job) -> Operation[Certificate]:
+        """What the service checked of a job that has ended, and what it did not, for people."""
+        from prixfixe.protocol.certificate import Certificate  # late: few ask for one
+
+        return (yield from self.ask_signed_in(Certificate, Request("GET", f"{_path(job)}/certificate.json")))
+
+    def certificate_pdf(self, job: str | wire.Job, language: str = "en") -> Operation[bytes]:
+        """The same as a PDF, in English ("en") or Chinese ("zh")."""
+        request = Request("GET", f"{_path(job)}/certificate.pdf", query={"language": language})
+        return (yield from self.send_signed_in(request)).body
 
     def deletions(self, job: str | wire.Job) -> Operation[wire.Deletions]:
         """What the market deleted of a job by its policy, signed by the operator."""

@@ -95,6 +95,8 @@ class Surface:
     download = Offered(Operations.download)
     download_file = Offered(Operations.download_file)
     receipt = Offered(Operations.receipt)
+    certificate = Offered(Operations.certificate)
+    certificate_pdf = Offered(Operations.certificate_pdf)
     verify = Offered(Operations.verify)
     cancel = Offered(Operations.cancel)
     refund = Offered(Operations.refund)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -51,6 +52,11 @@ def test_a_price_a_yes_and_a_proven_result_take_no_wallet(
     assert (tmp_path / "result.csv").read_bytes() == RESULT
     receipt = read_receipt(tmp_path / "receipt.json")
     assert (receipt.outcome, receipt.order.customer) == ("settled", ADDRESS)
+    job = world.services.jobs.page(ADDRESS, None, 1)[0][0].id
+    assert types("jobs", "certificate", job).code == 0
+    assert (tmp_path / "certificate.pdf").read_bytes().startswith(b"%PDF-")
+    assert types("jobs", "certificate", job, "--format", "json").code == 0
+    assert json.loads((tmp_path / "certificate.json").read_bytes())["job"] == job
     verified = types("verify", "receipt.json", "result.csv")
     assert verified.code == 0
     assert "--rpc" in verified.out + verified.err

@@ -22,6 +22,7 @@ from marketplace.console.rendering import render
 from prixfixe.protocol.accounts import Role, StatementLine, TransactionState
 from prixfixe.protocol.bundle import BundleDefinition, Refund
 from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.certificate import CertifiedDeal, CheckKind, UncheckedKind
 from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reputation import GradeName
@@ -128,6 +129,9 @@ def test_no_text_is_there_for_nobody() -> None:
         "state": get_args(JobState),
         "fault": ("customer", "provider", "platform"),
         "sent": get_args(TransactionState),
+        "check": get_args(CheckKind),
+        "unchecked": get_args(UncheckedKind),
+        "certificate": get_args(CertifiedDeal.model_fields["outcome"].annotation),
         "movement": get_args(StatementLine.model_fields["kind"].annotation),
         "run": run_pages.WORDS,
     }
