@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +51,8 @@ class Devnet:
     folder: Folder
     home: Path
     table: Path
+    others: list[str] = field(default_factory=list)
+    """Addresses whose money counts beside the customer's."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -191,12 +193,21 @@ class Devnet:
         from prixfixe.development_keys import ADDRESSES
         from prixfixe.devnet.settings import ARBITER
 
-        people = [*ADDRESSES[3:7], ADDRESSES[ARBITER], self.state.contract]
+        people = [*ADDRESSES[3:7], ADDRESSES[ARBITER], self.state.contract, *self.others]
         total = 0
         for address in people:
             account = self.market.account(address)
             total += account.free.units + account.cur.units + account.prev.units
         return total
+
+    def give(self, account: str, amount: Money) -> None:
+        """Of the customer's money, to an account that counts from now on."""
+        from prixfixe.keys import development_signer
+
+        customer, market = development_signer(3), self.market
+        market.withdraw(customer, customer.address, amount)
+        market.deposit_for(customer, account, amount)
+        self.others.append(account)
 
     def held(self) -> Money:
         return self.market.token_balance(self.state.contract)

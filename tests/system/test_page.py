@@ -1,0 +1,80 @@
+"""From signing up to a downloaded workbook, by the page alone: real chain, real workers, real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openpyxl
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from prixfixe.protocol.money import Money
+from tests.browser.conftest import ARGUMENTS
+from tests.support.accounts import PASSWORD
+from tests.support.devnet import Devnet
+from tests.support.missing import absent
+
+ROWS = int(os.environ.get("PRIXFIXE_PAGE_ROWS", "60000"))
+"""More than a mebibyte, so that the typed table travels; a million and more by this variable."""
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    found = shutil.which("chromium")
+    if found is None:
+        absent("there is no chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+        yield browser.new_page()
+        browser.close()
+
+
+def table(folder: Path) -> Path:
+    path = folder / "ledger.csv"
+    with path.open("w", encoding="utf-8") as file:
+        file.write("account,region,day,amount\n")
+        file.writelines(
+            f"{at:08},region {at % 7},2024-0{1 + at % 9}-11,{at % 1000}.25\n" for at in range(ROWS)
+        )
+    return path
+
+
+def test_a_person_signs_up_and_takes_a_workbook_home(devnet: Devnet, page: Page, tmp_path: Path) -> None:
+    service, faults = devnet.state.service, []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(f"{service}/sign-up")
+    page.get_by_label("E-mail address").fill("page@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Open an account").click()
+    page.wait_for_url("**/account")
+    with httpx.Client(base_url=service) as http:
+        body = {"email": "page@example.com", "password": PASSWORD}
+        account = http.post("/v1/account/session", json=body).json()["account"]
+    devnet.give(account, Money.parse("10"))
+    page.goto(f"{service}/bundles/pivot")
+    page.get_by_role("link", name="Run it on a file").click()
+
+    page.get_by_label("Choose a file").set_input_files(table(tmp_path))
+    expect(page.get_by_role("status")).to_contain_text(f"{ROWS:,} rows, 4 columns", timeout=240_000)
+    expect(page.get_by_label("Use of region")).to_have_value("rows")
+    expect(page.get_by_label("Use of amount")).to_have_value("sum")
+    page.get_by_role("button", name="See the price").click()
+    pay = page.get_by_role("button", name="and run")
+    expect(pay).to_be_visible(timeout=240_000)
+    pay.click()
+    page.wait_for_url("**/account/jobs/0x*", timeout=60_000)
+    expect(page.locator("#job")).to_contain_text("delivered", timeout=240_000)
+    expect(page.locator("#preview table")).to_contain_text("region 6")
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="pivot.xlsx").click()
+    target = tmp_path / "pivot.xlsx"
+    taken.value.save_as(target)
+    found = list(openpyxl.load_workbook(target)["Pivot"].iter_rows(values_only=True))
+    sums = {row[0]: row[1] for row in found if str(row[0]).startswith("region ")}
+    wanted = {f"region {n}": sum(at % 1000 + 0.25 for at in range(n, ROWS, 7)) for n in range(7)}
+    assert sums == pytest.approx(wanted)
+    assert faults == []
