@@ -261,6 +261,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if options.keep is None:
             shutil.rmtree(root, ignore_errors=True)
+    say(
+        "\nNow with a table of your own:\n"
+        "  .venv/bin/prixfixe dev --detach\n"
+        "  .venv/bin/prixfixe run pivot docs/samples/sales.csv --rows region --columns month"
+        " --values amount:sum --out sales.xlsx\n"
+        "  docs/start-customer.md goes on from there, the other docs/start-*.md for other users"
+    )
     print(json.dumps(summary))
     return 0 if summary["settled"] and summary["receipt_valid"] else 1
 
