@@ -68,6 +68,8 @@ def _sqlite(url: URL) -> Engine:
         url,
         pool_size=20,
         max_overflow=60,
+        # Each connection keeps pages of its own: those that were used last are used again.
+        pool_use_lifo=True,
         connect_args={"timeout": float(_PATIENCE_SECONDS), "check_same_thread": False},
     )
 
@@ -80,7 +82,7 @@ def _sqlite(url: URL) -> Engine:
             "synchronous=FULL",
             "foreign_keys=ON",
             "temp_store=MEMORY",
-            "cache_size=-16384",
+            "cache_size=-2048",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
 

@@ -9,7 +9,7 @@ from sqlalchemy.engine import RowMapping
 
 from prixfixe.protocol.deals import Deal
 
-_MOST: Final = 1_000
+_MOST: Final = 512
 _lock = threading.Lock()
 _known: dict[str, Deal] = {}
 
