@@ -1,10 +1,18 @@
-"""Server-sent events: a job's events from the store, then whatever is added, until the job ends."""
+"""Server-sent events: a job's events from the store, then whatever is added, until the job ends.
+
+Many may watch one process: those who look for the same at the same time share one look at the store, and the
+more there are the longer each rests between two looks, so that events which come in between are sent
+together. Who watches alone sees each at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 from starlette.concurrency import run_in_threadpool
 
@@ -14,24 +22,71 @@ from prixfixe.protocol.wire import JobEvent
 MEDIA_TYPE: Final = "text/event-stream"
 # A comment this often keeps the connection open through proxies and shows a dead client.
 HEARTBEAT_SECONDS: Final = 15.0
+_REST_SECONDS: Final = 0.002  # of each, for every one who watches
+_LONGEST_REST_SECONDS: Final = 1.0
+
+# What there was to send, the number of its last event, and whether the job is over.
+_Seen: TypeAlias = tuple[str, int, bool]
+
+
+@dataclass(slots=True)
+class _Watching:
+    """Who watches in this process. looks: those under way, by what they look for, and the store's number when
+    each began."""
+
+    count: int = 0
+    looks: dict[tuple[str, str, int], tuple[int, asyncio.Task[_Seen]]] = field(default_factory=dict)
+
+    @property
+    def rest(self) -> float:
+        return min((self.count - 1) * _REST_SECONDS, _LONGEST_REST_SECONDS)
+
+
+_watching: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watching] = WeakKeyDictionary()
 
 
 async def follow(services: Services, job: str, customer: str, after: int) -> AsyncIterator[str]:
     """The stream, from the event after number `after`; ends when the job has."""
-    yield "retry: 1000\n\n"
-    topics = {f"job:{job}", CLOSING}
-    while not services.closing.is_set():
-        mark = services.store.sequence(topics)
-        events, over = await run_in_threadpool(services.jobs.events, job, customer, after)
-        if events:
-            after = events[-1].id
-            yield "".join(map(_written, events))
-        elif over:
-            return
-        elif not await services.store.wait_async(topics, HEARTBEAT_SECONDS, since=mark):
-            yield ": still here\n\n"
+    watching = _watching.setdefault(asyncio.get_running_loop(), _Watching())
+    watching.count += 1
+    try:
+        yield "retry: 1000\n\n"
+        topics = {f"job:{job}", CLOSING}
+        while not services.closing.is_set():
+            mark = services.store.sequence(topics)
+            text, after, over = await _look(watching, services, (job, customer, after), mark)
+            if text:
+                yield text
+                if watching.rest and not over:
+                    await asyncio.sleep(watching.rest)
+            elif over:
+                return
+            elif not await services.store.wait_async(topics, HEARTBEAT_SECONDS, since=mark):
+                yield ": still here\n\n"
+    finally:
+        watching.count -= 1
 
 
-def _written(event: JobEvent) -> str:
+async def _look(watching: _Watching, services: Services, wanted: tuple[str, str, int], mark: int) -> _Seen:
+    """What another one finds who looks for the same, unless it began before `mark`: it may miss what was told
+    since."""
+    found = watching.looks.get(wanted)
+    if found is None or found[0] < mark:
+
+        async def look() -> _Seen:
+            return await run_in_threadpool(_read, services, *wanted)
+
+        task = asyncio.create_task(look())
+        watching.looks[wanted] = found = (mark, task)
+        task.add_done_callback(lambda _: watching.looks.pop(wanted, None))
+    return await asyncio.shield(found[1])  # one who leaves takes nobody's look away
+
+
+def _read(services: Services, job: str, customer: str, after: int) -> _Seen:
+    events, over = services.jobs.events(job, customer, after)
+    return _written(events), events[-1].id if events else after, over
+
+
+def _written(events: Iterable[JobEvent]) -> str:
     # JSON has no line break of its own, and control characters are escaped in it.
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(event.data)}\n\n"
+    return "".join(f"id: {each.id}\nevent: {each.kind}\ndata: {json.dumps(each.data)}\n\n" for each in events)
