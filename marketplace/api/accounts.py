@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -22,6 +21,7 @@ from marketplace.services import Services
 from marketplace.tokens import digest_of
 from prixfixe.errors import Unavailable
 from prixfixe.protocol import accounts as wire
+from prixfixe.protocol.fields import Page
 
 router = APIRouter(prefix="/account", tags=["account"])
 
@@ -95,9 +95,9 @@ def change_password(
 
 
 @router.get("/keys")
-def keys(managed: ManagedDep, identity: Manager) -> dict[str, Any]:
+def keys(managed: ManagedDep, identity: Manager) -> Page[wire.ApiKey]:
     """The account's API keys: never the keys themselves."""
-    return {"items": managed.keys.listed(identity), "next": None}
+    return Page(items=managed.keys.listed(identity))
 
 
 @router.post("/keys", status_code=201)
@@ -116,9 +116,9 @@ def revoke_key(managed: ManagedDep, identity: Manager, key: str) -> wire.ApiKey:
 
 
 @router.get("/members")
-def members(managed: ManagedDep, identity: Reader) -> dict[str, Any]:
+def members(managed: ManagedDep, identity: Reader) -> Page[wire.Member]:
     """Who may use the account."""
-    return {"items": managed.teams.members(identity), "next": None}
+    return Page(items=managed.teams.members(identity))
 
 
 @router.put("/members/{person}")
@@ -134,9 +134,9 @@ def remove_member(managed: ManagedDep, identity: Reader, person: str) -> None:
 
 
 @router.get("/invites")
-def invites(managed: ManagedDep, identity: Manager) -> dict[str, Any]:
+def invites(managed: ManagedDep, identity: Manager) -> Page[wire.Invite]:
     """Invites that nobody has used yet."""
-    return {"items": managed.teams.invites(identity), "next": None}
+    return Page(items=managed.teams.invites(identity))
 
 
 @router.post("/invites", status_code=201)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Response
 from starlette.routing import BaseRoute
 
 from marketplace.api import (
@@ -20,6 +22,7 @@ from marketplace.api import (
     inspections,
     jobs,
     market,
+    openapi,
     pages,
     problems,
     purse,
@@ -37,6 +40,7 @@ from marketplace.api import (
     webhooks,
     workers,
 )
+from marketplace.api.access import ServicesDep
 from marketplace.api.limits import BodyLimit
 from marketplace.api.timing import Timing, request_times
 from marketplace.services import Services
@@ -66,14 +70,16 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(
         title="Prixfixe",
         version=services.market.version,
-        description="Containers at a flat price that is known before it is paid.",
-        openapi_url="/v1/openapi.json",
+        openapi_url=None,
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.services = services
     problems.install(app)
+    # Where other versions had it, too.
+    for path in ("/openapi.json", "/v1/openapi.json"):
+        app.add_api_route(path, _description, include_in_schema=False)
     pages.install(app)
     app.router.routes.extend(_routes())
     app.add_middleware(BodyLimit, max_bytes=services.settings.max_body_bytes)
@@ -81,6 +87,18 @@ def create_app(services: Services) -> FastAPI:
     app.state.times = request_times()
     app.add_middleware(Timing, times=app.state.times)
     return app
+
+
+def _description(services: ServicesDep) -> Response:
+    """The API's description."""
+    text = json.dumps(api_description(services.market.version), ensure_ascii=False)
+    return Response(text, media_type="application/json")
+
+
+@cache
+def api_description(version: str) -> dict[str, Any]:
+    """What /openapi.json tells of this version; not to be changed by its reader."""
+    return openapi.description([module.router for module in _ROUTERS], version)
 
 
 @cache

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from marketplace.api.access import Caller, JobId, ServicesDep
 from marketplace.api.files import file_response
-from prixfixe.protocol.book import ProductListing, TermsChange
+from prixfixe.protocol.book import BatchSummary, ProductListing, TermsChange
+from prixfixe.protocol.fields import Page
 from prixfixe.protocol.product import Product
 
 router = APIRouter(tags=["market"])
@@ -21,11 +22,11 @@ def page(
     cursor: Annotated[str | None, Query(max_length=40)] = None,
     number: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> dict[str, Any]:
+) -> Page[BatchSummary]:
     """Batches, newest first; of one product (name or code), or of all; or those with a number."""
     chosen = None if product is None else Product.read(product)
     items, following = services.batches.page(chosen, number, cursor, limit)
-    return {"items": items, "next": following}
+    return Page(items=items, next=following)
 
 
 @router.get("/batches/{digest}")
@@ -38,9 +39,9 @@ def publication(services: ServicesDep, digest: JobId, request: Request) -> Respo
 
 
 @router.get("/products")
-def products(services: ServicesDep) -> dict[str, Any]:
+def products(services: ServicesDep) -> Page[ProductListing]:
     """Every product of the market, with the terms of its auction."""
-    return {"items": services.batches.products(), "next": None}
+    return Page(items=services.batches.products())
 
 
 @router.put("/products/{product:path}/terms")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 from starlette.concurrency import run_in_threadpool
@@ -16,7 +16,8 @@ from marketplace.api.events import HEARTBEAT_SECONDS, MEDIA_TYPE
 from marketplace.api.shares import share_of_account, share_of_address
 from marketplace.book import MOST_LEVELS, BookView
 from marketplace.services import CLOSING, Services
-from prixfixe.protocol.book import AskAnswers, AskPlacement, Book, Cancelled
+from prixfixe.protocol.book import AskAnswers, AskPlacement, Book, Cancelled, OwnOrder
+from prixfixe.protocol.fields import Page
 from prixfixe.protocol.product import Product
 
 router = APIRouter(tags=["market"])
@@ -45,9 +46,9 @@ def book(
 
 
 @router.get("/orders")
-def own(services: ServicesDep, caller: Caller) -> dict[str, Any]:
+def own(services: ServicesDep, caller: Caller) -> Page[OwnOrder]:
     """The caller's resting bids and asks."""
-    return {"items": services.book.own(caller), "next": None}
+    return Page(items=services.book.own(caller))
 
 
 @router.delete("/orders/{order}", dependencies=[share_of_account("cancels")])

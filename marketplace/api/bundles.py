@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from marketplace.api.access import Caller, ServicesDep
 from prixfixe.protocol import wire
 from prixfixe.protocol.desk import RetireRequest
+from prixfixe.protocol.fields import Page
 
 router = APIRouter(prefix="/bundles", tags=["bundles"])
 
@@ -16,9 +17,9 @@ Version = Annotated[str | None, Query(max_length=32)]
 
 
 @router.get("")
-def listings(services: ServicesDep) -> dict[str, Any]:
+def listings(services: ServicesDep) -> Page[wire.BundleListing]:
     """All published versions, the newest of each bundle first."""
-    return {"items": services.bundles.listings(), "next": None}
+    return Page(items=services.bundles.listings())
 
 
 @router.get("/{bundle}")

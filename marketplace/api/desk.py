@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from marketplace.api.access import Caller, ServicesDep
-from prixfixe.protocol.desk import DeskInputs, Exposure
+from prixfixe.protocol.desk import DeskInputs, Exposure, PriceNote
+from prixfixe.protocol.fields import Page
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.replicas import MOST_REPLICAS
 
@@ -34,9 +35,9 @@ def history(
     caller: Caller,
     bundle: BundleName = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> dict[str, Any]:
+) -> Page[PriceNote]:
     """Publications and retirements, newest first: who, why, on which inputs."""
-    return {"items": services.desk.history(caller, bundle, limit), "next": None}
+    return Page(items=services.desk.history(caller, bundle, limit))
 
 
 @router.get("/exposure")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -24,8 +24,9 @@ from marketplace.placing import Placed, Placing
 from prixfixe.errors import InvalidInput, PrixfixeError, TooManyRequests
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import canonical_json
+from prixfixe.protocol.fields import Page
 from prixfixe.protocol.job_batch import JobAnswer, JobAnswers, JobBatch
-from prixfixe.protocol.secrets import SealedSecrets
+from prixfixe.protocol.secrets import Seal, SealedSecrets
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -85,10 +86,10 @@ def page(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     state: wire.JobState | None = None,
-) -> dict[str, Any]:
+) -> Page[wire.Job]:
     """The caller's jobs, newest first. state: only those in it."""
     items, following = services.jobs.page(caller, cursor, limit, state)
-    return {"items": items, "next": following}
+    return Page(items=items, next=following)
 
 
 @router.get("/{job}")
@@ -104,9 +105,9 @@ def cancel(services: ServicesDep, caller: Caller, job: JobId) -> wire.Job:
 
 
 @router.get("/{job}/seals")
-def waiting_for_secrets(services: ServicesDep, caller: Caller, job: JobId) -> dict[str, Any]:
+def waiting_for_secrets(services: ServicesDep, caller: Caller, job: JobId) -> Page[Seal]:
     """The job's attempts that run now, and to whom its secrets are to be sealed."""
-    return {"items": services.seals.waiting(job, caller), "next": None}
+    return Page(items=services.seals.waiting(job, caller))
 
 
 @router.put("/{job}/seals/{attempt}", status_code=204)
@@ -158,11 +159,11 @@ def outputs(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
     task: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
-) -> dict[str, Any]:
+) -> Page[wire.OutputFileInfo]:
     """The files of a settled job, in the order of its tasks. A page is longer than `limit` when one task
     alone has more files. task: of this one only."""
     items, following = services.jobs.outputs(job, caller, cursor, limit, task)
-    return {"items": items, "next": following}
+    return Page(items=items, next=following)
 
 
 @router.get("/{job}/outputs/{path:path}")

@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,8 +18,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from marketplace.shares import OverShare
 from marketplace.uploads import OffsetMismatch
 from prixfixe.errors import (
+    Conflict,
+    Forbidden,
+    InsufficientFunds,
     InvalidInput,
+    NotFound,
     PrixfixeError,
+    QuoteExpired,
+    StorageFull,
+    TooLarge,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -29,6 +36,33 @@ from prixfixe.protocol.uploads import OFFSET
 MEDIA_TYPE = "application/problem+json"
 
 log = logging.getLogger("prixfixe.api")
+
+# What a route may answer, for the API's description: an error of each status.
+PROBLEMS: Final[dict[int, PrixfixeError]] = {
+    error.status: error
+    for error in (
+        InvalidInput("units: Input should be greater than 0", code="invalid-request", field="units"),
+        TooLarge("the request's body has more than 1048576 bytes", hint="files go to PUT /v1/blobs/{sha256}"),
+        InsufficientFunds("the account holds $1.00 and the price is $4.00"),
+        QuoteExpired("the quote's time is over", hint="ask for a new quote"),
+        NotFound("there is no such thing of yours"),
+        Conflict("it is in a state that does not allow this"),
+        Unauthorized("the call needs a session", hint="send Authorization: Bearer TOKEN"),
+        Forbidden("this needs the scope manage", code="scope-missing"),
+        Unavailable("the chain does not answer", code="chain-unavailable"),
+        StorageFull("the service has no room for it"),
+        TooManyRequests("no quotes are left in this minute", retry_after=2),
+        PrixfixeError("the service failed; its log says more under 5f2c9e", code="internal", retryable=True),
+    )
+} | {400: PrixfixeError("There was an error parsing the body", code="http-error", fault="customer")}
+
+
+def problem_example(status: int) -> dict[str, Any]:
+    """A problem as a route answers it."""
+    found = PROBLEMS[status].to_problem()
+    if status == 400:
+        found |= {"type": "urn:prixfixe:problem:http-error", "title": "Bad request", "status": 400}
+    return found
 
 
 def problem_response(error: PrixfixeError) -> Response:
@@ -96,7 +130,7 @@ async def unknown(request: Request, error: Exception) -> Response:
         405: ("method-not-allowed", f"{request.method} is not possible at {path}"),
     }
     code, detail = told.get(error.status_code, ("http-error", str(error.detail)))
-    answer = PrixfixeError(detail, code=code, fault="customer", hint="see /v1/openapi.json").to_problem()
+    answer = PrixfixeError(detail, code=code, fault="customer", hint="see /openapi.json").to_problem()
     answer |= {
         "type": f"urn:prixfixe:problem:{code}",
         "title": str(error.detail),

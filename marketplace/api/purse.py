@@ -13,6 +13,7 @@ from marketplace.api.shares import count_account, share_of_address
 from marketplace.console import statement_paper
 from marketplace.console.languages import LANGUAGES
 from prixfixe.protocol import accounts as wire
+from prixfixe.protocol.fields import Page
 from prixfixe.protocol.statements import as_csv
 
 router = APIRouter(prefix="/account", tags=["account"])
@@ -55,9 +56,9 @@ def order(
 
 
 @router.get("/top-ups")
-def top_ups(managed: ManagedDep, identity: Reader) -> dict[str, Any]:
+def top_ups(managed: ManagedDep, identity: Reader) -> Page[wire.TopUp]:
     """What the operator received for the account, newest first."""
-    return {"items": managed.top_ups(identity), "next": None}
+    return Page(items=managed.top_ups(identity))
 
 
 def _answered_as(request: Request) -> str:
@@ -136,9 +137,9 @@ def standing_withdrawal(
 
 
 @router.get("/withdrawals")
-def withdrawals(managed: ManagedDep, identity: Reader) -> dict[str, Any]:
+def withdrawals(managed: ManagedDep, identity: Reader) -> Page[wire.Withdrawal]:
     """Newest first."""
-    return {"items": managed.withdrawals.listed(identity), "next": None}
+    return Page(items=managed.withdrawals.listed(identity))
 
 
 @router.post("/withdrawals", status_code=201)

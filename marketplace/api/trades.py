@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from marketplace.api.access import ServicesDep
-from prixfixe.protocol.fields import Address
-from prixfixe.protocol.prices import PriceIndex
+from prixfixe.protocol.fields import Address, Page
+from prixfixe.protocol.prices import PriceIndex, Trade
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.reputation import Reputation
 
@@ -21,17 +21,17 @@ def page(
     product: Annotated[str | None, Query(max_length=100)] = None,
     cursor: Annotated[str | None, Query(max_length=40)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> dict[str, Any]:
+) -> Page[Trade]:
     """What providers were paid for settled lots, newest first; of one product (name or code), or of all."""
     chosen = None if product is None else Product.read(product)
     items, following = services.trades.page(chosen, cursor, limit)
-    return {"items": items, "next": following}
+    return Page(items=items, next=following)
 
 
 @router.get("/index")
-def indexes(services: ServicesDep) -> dict[str, Any]:
+def indexes(services: ServicesDep) -> Page[PriceIndex]:
     """The price index of every product."""
-    return {"items": services.trades.indexes(), "next": None}
+    return Page(items=services.trades.indexes())
 
 
 @router.get("/index/{product:path}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
 from marketplace.api.access import ServicesDep
-from prixfixe.protocol.verification import Verification
+from prixfixe.protocol.fields import Page
+from prixfixe.protocol.verification import Draw, Verification
 
 router = APIRouter(prefix="/verification", tags=["market"])
 
@@ -24,7 +25,7 @@ def draws(
     day: Annotated[int, Path(ge=0, le=10**7)],
     cursor: Annotated[str | None, Query(max_length=66)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> dict[str, Any]:
+) -> Page[Draw]:
     """Every draw of a day, and what became of it; 404 until its secret is told."""
     items, following = services.verified.draws(day, cursor, limit)
-    return {"items": items, "next": following}
+    return Page(items=items, next=following)

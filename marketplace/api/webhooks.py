@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
@@ -11,6 +11,7 @@ from marketplace.api.access import ServicesDep, signed_in
 from marketplace.api.managed import Credentials, identity_of
 from marketplace.api.shares import count_account
 from prixfixe.protocol import webhooks as wire
+from prixfixe.protocol.fields import Page
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
@@ -26,9 +27,9 @@ EndpointId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 
 @router.get("")
-def listed(services: ServicesDep, owner: Owner) -> dict[str, Any]:
+def listed(services: ServicesDep, owner: Owner) -> Page[wire.Endpoint]:
     """The account's webhooks, newest first: never their secrets."""
-    return {"items": services.webhooks.listed(owner), "next": None}
+    return Page(items=services.webhooks.listed(owner))
 
 
 @router.post("", status_code=201)
@@ -81,10 +82,10 @@ def deliveries(
     endpoint: EndpointId,
     cursor: Annotated[str | None, Query(max_length=60)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> dict[str, Any]:
+) -> Page[wire.Delivery]:
     """What it was told in the last thirty days and is to be told, newest first."""
     items, following = services.webhooks.deliveries(owner, endpoint, cursor, limit)
-    return {"items": items, "next": following}
+    return Page(items=items, next=following)
 
 
 @router.post("/{endpoint}/replay", status_code=202)

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Protocol, Self, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Generic, Protocol, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, StringConstraints
 
 from prixfixe.protocol.addresses import parse_address
-from prixfixe.protocol.deals import Deal, Offer
+from prixfixe.protocol.deals import Deal, Leg, Offer
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, Bid, Order, Purchase, Result, order_from_json
-from prixfixe.protocol.outputs import OutputManifest
+from prixfixe.protocol.outputs import MANIFEST_VERSION, OutputManifest
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.replicas import MOST_REPLICAS
+from prixfixe.protocol.typed_data import AbiStruct, abi_fields
 
-Address = Annotated[str, PlainValidator(parse_address)]
+
+class Described:
+    """Says in a JSON schema what a field's own reader takes. make: called when a schema is asked for."""
+
+    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
+        self._make = make
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return self._make()
+
+
+def _text(pattern: str, example: str, description: str) -> Described:
+    return Described(
+        lambda: {"type": "string", "pattern": pattern, "examples": [example], "description": description}
+    )
+
+
+_ADDRESS = _text(
+    "^0x[0-9a-fA-F]{40}$", "0x" + "70" * 20, "An address; its EIP-55 checksum counts when it has one."
+)
+Address = Annotated[str, PlainValidator(parse_address), _ADDRESS]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 Signature = Annotated[str, StringConstraints(pattern=r"^0x(?:[0-9a-f]{128}|[0-9a-f]{130})$")]
@@ -65,24 +86,89 @@ def _product(value: Any) -> Product:
 
 _dump = PlainSerializer(lambda value: value.to_json(), return_type=dict)
 
+
+def _struct(*kinds: type[AbiStruct]) -> Described:
+    """A struct of the contract as JSON: numbers of up to 53 bits are numbers, larger ones digits."""
+    return Described(
+        lambda: _of_struct(kinds[0]) if len(kinds) == 1 else {"anyOf": list(map(_of_struct, kinds))}
+    )
+
+
+def _of_struct(kind: type[AbiStruct]) -> dict[str, Any]:
+    fields = {spec.solidity_name: _of_abi(spec.solidity_type) for spec in abi_fields(kind)}
+    if kind is Deal:
+        fields["legs"] = {"type": "array", "items": _of_struct(Leg)}
+    return {
+        "type": "object",
+        "title": kind.__name__,
+        "description": (kind.__doc__ or "").replace("\n    ", "\n"),
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+def _of_abi(kind: str) -> dict[str, Any]:
+    if kind == "address":
+        return {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
+    if kind == "bytes32":
+        return {"type": "string", "pattern": "^0x[0-9a-f]{64}$"}
+    if kind == "bool":
+        return {"type": "boolean"}
+    bits = int(kind.removeprefix("uint"))
+    if bits > 53:
+        return {"type": "string", "pattern": "^(0|[1-9][0-9]*)$", "description": kind}
+    return {"type": "integer", "minimum": 0, "maximum": 2**bits - 1}
+
+
+def _of_outputs() -> dict[str, Any]:
+    file = {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            "size": {"type": "integer", "minimum": 0},
+        },
+        "required": ["path", "sha256", "size"],
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "title": "OutputManifest",
+        "description": "All files of one task, sorted by path as UTF-8 bytes.",
+        "properties": {"files": {"type": "array", "items": file}, "version": {"const": MANIFEST_VERSION}},
+        "required": ["files", "version"],
+        "additionalProperties": False,
+    }
+
+
 MoneyField = Annotated[
-    Money, PlainValidator(_money), PlainSerializer(lambda m: str(m.units), return_type=str)
+    Money,
+    PlainValidator(_money),
+    PlainSerializer(lambda m: str(m.units), return_type=str),
+    _text("^[0-9]+$", "9000000", "Money in the token's smallest unit, a millionth of a dollar."),
 ]
 ProductField = Annotated[
-    Product, PlainValidator(_product), PlainSerializer(lambda p: "0x" + p.to_bytes().hex(), return_type=str)
+    Product,
+    PlainValidator(_product),
+    PlainSerializer(lambda p: "0x" + p.to_bytes().hex(), return_type=str),
+    Described(lambda: {"type": "string", "pattern": "^0x[0-9a-f]{64}$", "description": "A product's code."}),
 ]
 OrderField = Annotated[
     Order,
     PlainValidator(lambda value: value if isinstance(value, Bid | Purchase) else order_from_json(value)),
     _dump,
+    _struct(Purchase, Bid),
 ]
-PurchaseField = Annotated[Purchase, PlainValidator(_validator(Purchase)), _dump]
-AskField = Annotated[Ask, PlainValidator(_validator(Ask)), _dump]
-ResultField = Annotated[Result, PlainValidator(_validator(Result)), _dump]
-DealField = Annotated[Deal, PlainValidator(_validator(Deal)), _dump]
-ClaimField = Annotated[Claim, PlainValidator(_validator(Claim)), _dump]
-OfferField = Annotated[Offer, PlainValidator(_validator(Offer)), _dump]
-OutputManifestField = Annotated[OutputManifest, PlainValidator(_validator(OutputManifest)), _dump]
+PurchaseField = Annotated[Purchase, PlainValidator(_validator(Purchase)), _dump, _struct(Purchase)]
+AskField = Annotated[Ask, PlainValidator(_validator(Ask)), _dump, _struct(Ask)]
+ResultField = Annotated[Result, PlainValidator(_validator(Result)), _dump, _struct(Result)]
+DealField = Annotated[Deal, PlainValidator(_validator(Deal)), _dump, _struct(Deal)]
+ClaimField = Annotated[Claim, PlainValidator(_validator(Claim)), _dump, _struct(Claim)]
+OfferField = Annotated[Offer, PlainValidator(_validator(Offer)), _dump, _struct(Offer)]
+OutputManifestField = Annotated[
+    OutputManifest, PlainValidator(_validator(OutputManifest)), _dump, Described(_of_outputs)
+]
 
 
 class Message(BaseModel):
@@ -90,6 +176,16 @@ class Message(BaseModel):
     command needs few of them, and making all takes a third of its start."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
+
+
+T = TypeVar("T")
+
+
+class Page(Message, Generic[T]):
+    """A part of a list. next: the `cursor` of the part that follows; null for the last."""
+
+    items: Sequence[T]
+    next: str | None = None
 
 
 class Body(Message):
