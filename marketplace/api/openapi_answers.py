@@ -94,6 +94,12 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Ordered"}}},
         }
     },
+    "purse_statement_pdf": {
+        "200": {
+            "description": "The statement on paper.",
+            "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
     "blobs_upload": {
         "200": _answer("You had sent it before.", "application/json", _BLOB),
         "201": _answer("Stored.", "application/json", _BLOB),
@@ -137,7 +143,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     },
     "batches_publication": {
         "200": _answer("The publication, in canonical JSON.", "application/json", _OBJECT),
-        "206": _answer("The part that `Range` asked for.", "application/json", {}),
+        "206": {"description": "The part that `Range` asked for.", "content": _BYTES},
         "416": {"description": "Nothing of the part that `Range` asked for is there."},
     },
     "book_events": {
