@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,11 +63,12 @@ class Archive:
         """Of these deals what each opening that ended brought; the deals of which somebody was paid who has
         not reported yet."""
         held = set()
-        for (deal, opening), document in result_documents(connection, of).items():
-            if document is None:
-                held.add(deal)
-            else:
+        for (deal, opening), found in results_of(connection, of).items():
+            if found.told:
+                document = {"deal": deal, "opening": opening, "attempts": found.attempts}
                 self._put(self._result(deal, opening), document)
+            if not found.whole:
+                held.add(deal)
         return held
 
     def put_bundle(self, connection: Connection, bundle: str, version: str) -> None:
@@ -125,26 +127,35 @@ def order_documents(connection: Connection, of: Sequence[str]) -> dict[str, dict
     }
 
 
-def result_documents(
-    connection: Connection, of: Sequence[str]
-) -> dict[tuple[str, int], dict[str, Any] | None]:
-    """By deal and opening, of those that have ended: what its workers reported. None when one was paid that
-    has not reported."""
-    told: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    reported = select(attempts).where(attempts.c.deal.in_(of)).order_by(attempts.c.worker)
-    for each in connection.execute(reported).mappings():
-        if each["tasks"] is not None:
-            kept = {name: each[name] for name in _ATTEMPT}
-            told.setdefault((each["deal"], each["opening"]), []).append(kept)
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Of an opening that ended. attempts: what its workers reported. told: it is known what was paid for.
+    whole: everybody who signed that has reported."""
+
+    attempts: list[dict[str, Any]]
+    told: bool
+    whole: bool
+
+
+def results_of(connection: Connection, of: Sequence[str]) -> dict[tuple[str, int], Reported]:
+    """By deal and opening, of those of these deals that have ended."""
+    rows: dict[tuple[str, int], list[RowMapping]] = {}
+    for each in connection.execute(select(attempts).where(attempts.c.deal.in_(of))).mappings():
+        rows.setdefault((each["deal"], each["opening"]), []).append(each)
     columns = (deals.c.id, deals.c.opening, deals.c.state, deals.c.root)
     ended = select(*columns).where(deals.c.id.in_(of), deals.c.state != "open")
-    documents: dict[tuple[str, int], dict[str, Any] | None] = {}
+    found = {}
     for row in connection.execute(ended).mappings():
         key = row["id"], row["opening"]
-        mine = told.get(key, [])
-        unknown = row["state"] in PAID_STATES and not any(_says(each, row) for each in mine)
-        documents[key] = None if unknown else {"deal": key[0], "opening": key[1], "attempts": mine}
-    return documents
+        mine = sorted(rows.get(key, ()), key=lambda each: str(each["worker"]))
+        told = [each for each in mine if each["tasks"] is not None]
+        if row["state"] in PAID_STATES:
+            known = any(_says(each, row) for each in told)
+            whole = known and not any(_says(each, row) for each in mine if each["tasks"] is None)
+        else:
+            known = whole = True
+        found[key] = Reported([{name: each[name] for name in _ATTEMPT} for each in told], known, whole)
+    return found
 
 
 def bundle_document(connection: Connection, bundle: str, version: str) -> dict[str, Any]:
@@ -166,7 +177,7 @@ def _row(connection: Connection, table: Table, **key: Any) -> dict[str, Any]:
     return dict(connection.execute(select(table).where(*where)).mappings().one())
 
 
-def _says(attempt: Mapping[str, Any], deal: RowMapping) -> bool:
+def _says(attempt: RowMapping, deal: RowMapping) -> bool:
     return attempt["result"] is not None and attempt["result"]["root"] == deal["root"]
 
 

@@ -288,16 +288,17 @@ class Indexer(Duty):
 
 
 def _as_reported(event: _Signed, row: RowMapping, reported: Sequence[Any]) -> list[str] | None:
-    """The signatures of the legs that signed, when their workers have reported them all."""
-    root = _hex(event.root) if isinstance(event, events.Settled) else None
-    by_key = {
-        each.worker: each.signature
-        for each in reported
-        if (each.result["done"] == 0 if root is None else each.result["root"] == root)
-    }
+    """The signatures of the legs that signed, when their workers have reported them all. Of a refusal by
+    several only its transaction says whose it carried."""
     legs = terms_of(row).legs
-    # A refusal does not say who signed, so all are looked for.
-    signed = Fact.unpack(event.fact).signed if isinstance(event, events.Settled) else (1 << len(legs)) - 1
+    if isinstance(event, events.Settled):
+        root, signed = _hex(event.root), Fact.unpack(event.fact).signed
+        by_key = {each.worker: each.signature for each in reported if each.result["root"] == root}
+    elif len(legs) == 1:
+        signed = 1
+        by_key = {each.worker: each.signature for each in reported if each.result["done"] == 0}
+    else:
+        return None
     if not all(leg.key in by_key for at, leg in enumerate(legs) if signed >> at & 1):
         return None
     return [by_key[leg.key] if signed >> at & 1 else NO_SIGNATURE for at, leg in enumerate(legs)]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import attempts, chain_events, cursor, deals, jobs, lots, offers, trades
 from prixfixe.devnet.anvil import running_anvil
 from prixfixe.errors import ConfigurationError, Unavailable
+from prixfixe.protocol.money import Money
+from prixfixe.protocol.wire import Reason
 from tests.support.market import OFFER, PRICE, deploy_local_market
 from tests.support.scheduling import Service, until
 
 pytestmark = pytest.mark.chain
+
+BROKEN = Reason(code="engine", message="no engine", fault="provider")
 
 
 def everything(service: Service) -> dict[str, list[dict[str, object]]]:
@@ -52,6 +57,23 @@ def test_an_indexer_that_was_away_catches_up_in_chunks(service: Service) -> None
     assert slow.attempt_of(worker)["state"] == "assigned"
     assert slow.row(cursor, name="market")["block"] == slow.client.block().number
     slow.close()
+
+
+def test_a_refusal_by_several_names_those_whose_word_the_transaction_carried(service: Service) -> None:
+    three = [
+        service.ready_worker(number, price=Money.parse("0.30"), name=f"w{number}", slots=1)
+        for number in range(3)
+    ]
+    service.bid(price=Money.parse("2.00"), quorum=2, replicas=3)
+    service.close_batch()
+    for each in three[:2]:
+        service.report(each, status=6, reason=BROKEN)
+    service.relay()
+    service.report(three[2], status=6, reason=BROKEN)  # too late to be carried
+    service.indexer.run_once()
+    row = service.row(deals)
+    assert row["state"] == "refused"
+    assert [each != NO_SIGNATURE for each in row["signatures"]].count(True) == 2
 
 
 def test_events_are_stored_with_their_place_and_the_contracts_own_values(service: Service) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select, update
 
+from marketplace.archive import Archive
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
 from marketplace.store import openings, rounds
@@ -153,6 +155,24 @@ def settlement(world: World) -> dict[str, Any] | None:
             select(transactions.c.arguments).where(transactions.c.call == "settle")
         ).scalars()
         return next(iter(found), None)
+
+
+def paid(world: World, deal: Deal, signed: int) -> None:
+    """What the indexer does once the settlement in the outbox is mined. signed: a bit for each leg."""
+    queued = settlement(world)
+    assert queued is not None
+    settled = chain_deals.Settled(
+        format_bytes32(deal.id),
+        root=queued["root"],
+        done=1,
+        paid=signed.bit_count() * DOLLAR,
+        returned=deal.given_back(1, signed).units,
+        fact=Fact(done=1, signed=signed, time=where(2)["time"]).pack(),
+        signatures=queued["signatures"],
+        where=where(2),
+    )
+    with world.store.write() as connection:
+        chain_deals.deals_settled(connection, [settled])
 
 
 def refused(answer: httpx.Response, code: str, status: int = 409) -> None:
@@ -374,6 +394,26 @@ def test_a_deal_that_the_chain_takes_back_leaves_nobody_waiting_and_goes_on_wher
     assert three[0].report().json()["accepted"]
 
 
+def test_who_reports_after_its_replicas_were_paid_is_archived_too(
+    world: World, three: list[Replica], tmp_path: Path
+) -> None:
+    for each in three:
+        each.commit()
+    for each in three:
+        each.open()
+    three[0].report()
+    paid(world, three[0].deal, signed=0b111)
+    archive, deal = Archive(tmp_path / "archive"), format_bytes32(three[0].deal.id)
+    for reported, held in ((1, {deal}), (2, {deal}), (3, set())):
+        if reported > 1:
+            assert three[reported - 1].report().json()["accepted"]
+        with world.store.read() as connection:
+            assert archive.put_results(connection, [deal]) == held
+        document = archive.result(deal, 1)
+        assert document is not None
+        assert len(document["attempts"]) == reported
+
+
 def test_the_receipt_names_each_leg_and_its_sum_is_exact(world: World, three: list[Replica]) -> None:
     three[0].commit(LIE)
     three[1].commit()
@@ -382,25 +422,8 @@ def test_the_receipt_names_each_leg_and_its_sum_is_exact(world: World, three: li
     three[1].open()
     three[2].open()
     three[1].report()
-    deal, queued = three[0].deal, settlement(world)
-    assert queued is not None
-    fact = Fact(done=1, signed=0b110, time=where(2)["time"])
-    with world.store.write() as connection:
-        chain_deals.deals_settled(
-            connection,
-            [
-                chain_deals.Settled(
-                    format_bytes32(deal.id),
-                    root=queued["root"],
-                    done=1,
-                    paid=2 * DOLLAR,
-                    returned=deal.given_back(1, 0b110).units,
-                    fact=fact.pack(),
-                    signatures=queued["signatures"],
-                    where=where(2),
-                )
-            ],
-        )
+    deal = three[0].deal
+    paid(world, deal, signed=0b110)
     from prixfixe.client.verification import parse_receipt, verify
 
     answer = world.http.get(f"/v1/jobs/{format_bytes32(deal.order)}/receipt", headers=world.sign_in(CUSTOMER))
