@@ -29,8 +29,9 @@ from prixfixe.protocol.typed_data import Domain
 _MAY_REST = {
     "deals": {"settled"},  # until it is challenged
     "tasks": {"queued", "succeeded", "failed"},  # of an order that was refunded; until another worker begins
-    "attempts": {"lost"},  # until its worker comes back
+    "attempts": {"lost", "opened"},  # until its worker comes back, though paid with the replicas that did
     "checks": {"spared", "right"},  # until somebody is caught
+    "rounds": {"committing", "opening", "agreed"},  # of a deal that ended without them, or was settled
 }
 
 

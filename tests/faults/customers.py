@@ -67,9 +67,10 @@ class Front:
 
 
 class Customer:
-    """One customer and its quotes: a bundle's, a bid at the market's price, a bid of several lots."""
+    """One customer and its quotes: a bundle's and a bid at the market's price, each with one replica and with
+    three, and a bid of several lots."""
 
-    def __init__(self, front: Front, signer: LocalSigner, client: MarketClient) -> None:
+    def __init__(self, front: Front, signer: LocalSigner, client: MarketClient, promise_seconds: int) -> None:
         self._front, self._signer, self._client = front, signer, client
         session = front.sign_in(signer)
         name = sha256_hex(ARCHIVE)
@@ -82,6 +83,7 @@ class Customer:
             "image": f"sha256:{'1' * 64}",
             "image_archive": name,
             "command": ["true"],
+            "wait_seconds": promise_seconds,
         }
         purchase = {
             "customer": signer.address,
@@ -90,7 +92,8 @@ class Customer:
             "inputs": [{"name": "table.csv", "sha256": sha256_hex(TABLE), "size": len(TABLE)}],
             "units": 50,
         }
-        self._wishes = (purchase, bid, {**bid, "tasks": 3, "lot": 2})
+        several = {"replicas": 3}
+        self._wishes = (purchase, purchase | several, bid, bid | several, {**bid, "tasks": 3, "lot": 2})
         self._ask_quotes()
         self.orders: list[str] = []
 
@@ -113,10 +116,9 @@ class Customer:
         return self._front.call("POST", "/v1/jobs", json=body)
 
     def _ask_quotes(self) -> None:
-        purchase, *bids = (self._quote(wish) for wish in self._wishes)
-        self._quotes: tuple[wire.Quote | wire.BidQuote, ...] = (
-            wire.Quote.model_validate(purchase),
-            *(wire.BidQuote.model_validate(bid) for bid in bids),
+        self._quotes: tuple[wire.Quote | wire.BidQuote, ...] = tuple(
+            (wire.Quote if "bundle" in wish else wire.BidQuote).model_validate(self._quote(wish))
+            for wish in self._wishes
         )
 
     def _quote(self, wish: dict[str, Any]) -> Any:
@@ -125,7 +127,7 @@ class Customer:
         return answer.json()
 
 
-def publish(front: Front, client: MarketClient, pricing: LocalSigner) -> None:
+def publish(front: Front, client: MarketClient, pricing: LocalSigner, promise_seconds: int) -> None:
     """A bundle whose tasks the workers sell: its offers on the chain, its definition at the service."""
     limits = {
         "milli_vcpu": PRODUCT.milli_vcpu,
@@ -138,6 +140,8 @@ def publish(front: Front, client: MarketClient, pricing: LocalSigner) -> None:
         "limits": limits,
         "tiers": [tier],
         "disputable": False,
+        "replicas": [1, 3],
+        "service_level": promise_seconds,
     }
     definition = BundleDefinition.model_validate({**DEFINITION, **changes})
     for _, _, offer in definition.offers():

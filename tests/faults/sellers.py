@@ -2,7 +2,7 @@
 and outputs that are made instead of computed.
 
 What an attempt brings is worked out from its order and its task alone, so a process that was killed brings
-the same again and keeps nothing on disk. Of ten orders of a customer one has a mistake of its own and is
+the same again and keeps nothing on disk. Of eleven orders of a customer one has a mistake of its own and is
 refused, and one makes every second worker hang: it never answers for it.
 
 Takes one argument, a JSON file: service, contract, chain_id, rpc, and for each worker the numbers of its
@@ -31,8 +31,9 @@ from prixfixe.protocol.deals import refusal_root
 from prixfixe.protocol.orders import KIND_BOTH, Ask, Order, Result
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, TaskStatus, lot_root
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.replicas import Commitment, commitment
 from prixfixe.protocol.reports import LotReport, TaskReport
-from prixfixe.protocol.typed_data import Domain
+from prixfixe.protocol.typed_data import Domain, format_bytes32
 from worker.client import ServiceClient
 
 PRODUCT: Final = Product(1000, 512, 256, max_seconds=10)
@@ -45,7 +46,7 @@ _PATIENCE_SECONDS: Final = 60.0  # for a service that is away
 
 def conduct_of(order: Order) -> str:
     """What becomes of an order's attempts: "refuses", "hangs" or "succeeds"."""
-    return {0: "refuses", 5: "hangs"}.get(order.nonce % 10, "succeeds")
+    return {0: "refuses", 5: "hangs"}.get(order.nonce % 11, "succeeds")
 
 
 def output_of(order: bytes, task: int) -> bytes:
@@ -140,11 +141,15 @@ class Seller:
     def _run(self, assignment: wire.Assignment) -> None:
         try:
             self.service.start(assignment.attempt, wait=_PATIENCE_SECONDS)
-            if conduct_of(assignment.order) == "hangs" and _is_bad_luck(assignment):
+            if conduct_of(assignment.order) == "hangs" and _is_bad_luck(assignment, self.key.address):
                 while assignment.attempt not in self._given_up:
                     time.sleep(0.2)
                 return
-            self.service.report(assignment.attempt, self._report(assignment), wait=_PATIENCE_SECONDS)
+            report = self._report(assignment)
+            if report.result.done and len(assignment.deal.legs) > 1 and not self._agrees(assignment, report):
+                return
+            self._deliver(assignment)
+            self.service.report(assignment.attempt, report, wait=_PATIENCE_SECONDS)
         except PrixfixeError as error:
             print(f"{self.name}: {assignment.attempt}: {error.code}: {error}", file=sys.stderr, flush=True)
         finally:
@@ -165,23 +170,52 @@ class Seller:
             ]
             result = Result(deal.id, refusal_root(assignment.due), 0)
         else:
-            tasks = [self._delivered(deal.order, task) for task in assignment.tasks]
+            tasks = [_done(deal.order, task) for task in assignment.tasks]
             result = Result(
                 deal.id, lot_root((task.status, task.outputs.digest) for task in tasks), len(tasks)
             )
         signature = "0x" + sign_typed(self.key, result, self.domain).hex()
         return LotReport(tasks=tuple(tasks), result=result, signature=signature, cage={})
 
-    def _delivered(self, order: bytes, task: int) -> TaskReport:
-        content = output_of(order, task)
-        name = hashlib.sha256(content).hexdigest()
-        self.service.upload(name, len(content), lambda part: [content], wait=_PATIENCE_SECONDS)
-        outputs = OutputManifest((OutputFile("out.txt", name, len(content)),))
-        return TaskReport(status=0, exit_code=0, seconds=0.1, outputs=outputs, reason=None)
+    def _agrees(self, assignment: wire.Assignment, report: LotReport) -> bool:
+        """Commit, open, hear whether a quorum signed the same: what the daemon does (`worker.replica`)."""
+        attempt, deal = assignment.attempt, assignment.deal.id
+        salt = hashlib.sha256(f"{self.key.address} {attempt}".encode()).digest()
+        hash_ = commitment(report.result.root, salt, self.provider, deal)
+        signed = sign_typed(self.key, Commitment(deal, self.provider, hash_), self.domain)
+        committed = wire.CommitRequest(hash=format_bytes32(hash_), signature="0x" + signed.hex())
+        opened = wire.OpenRequest(result=report.result, salt=format_bytes32(salt), signature=report.signature)
+        self.service.commit(attempt, committed, _PATIENCE_SECONDS)
+        state = "committing"
+        while state in ("committing", "opening") and attempt not in self._given_up:
+            found = self.service.round(attempt, state, 2.0, _PATIENCE_SECONDS).state
+            if found == "opening" != state:
+                self.service.open(attempt, opened, _PATIENCE_SECONDS)
+            state = found
+        return state == "agreed"
+
+    def _deliver(self, assignment: wire.Assignment) -> None:
+        """What every task gives; of a refused order nothing."""
+        if conduct_of(assignment.order) != "refuses":
+            for task in assignment.tasks:
+                content = output_of(assignment.deal.order, task)
+                name = hashlib.sha256(content).hexdigest()
+                self.service.upload(
+                    name, len(content), lambda part, content=content: [content], _PATIENCE_SECONDS
+                )
 
 
-def _is_bad_luck(assignment: wire.Assignment) -> bool:
-    """Half of the attempts, by their ids: a later one comes to its end."""
+def _done(order: bytes, task: int) -> TaskReport:
+    content = output_of(order, task)
+    file = OutputFile("out.txt", hashlib.sha256(content).hexdigest(), len(content))
+    return TaskReport(status=0, exit_code=0, seconds=0.1, outputs=OutputManifest((file,)), reason=None)
+
+
+def _is_bad_luck(assignment: wire.Assignment, key: str) -> bool:
+    """Half of the attempts, by their ids: a later one comes to its end. Of several replicas one."""
+    legs = assignment.deal.legs
+    if len(legs) > 1:
+        return key == legs[0].key
     return hashlib.sha256(assignment.attempt.encode()).digest()[0] % 2 == 0
 
 

@@ -35,7 +35,7 @@ from tests.support.scheduling import until
 
 pytestmark = [pytest.mark.chain, pytest.mark.network_ports]
 
-PROVIDERS = (4, 5, 6, 7)  # development keys
+PROVIDERS = (4, 5, 6, 7, 8, 9)  # development keys; three replicas may be asked of three others
 FIRST_KEY = 10
 SELLERS = Path(sellers.__file__)
 
@@ -43,16 +43,17 @@ SELLERS = Path(sellers.__file__)
 @dataclass(frozen=True)
 class Size:
     """jobs: in all, half of them before anything breaks. kills: one a second. each: of every other
-    trouble."""
+    trouble. promise_seconds: in which an order is done or given up."""
 
     jobs: int
     kills: int
     each: int
+    promise_seconds: int
     rest_seconds: float
 
 
-SMALL = Size(jobs=24, kills=7, each=1, rest_seconds=240.0)
-FULL = Size(jobs=300, kills=85, each=3, rest_seconds=900.0)
+SMALL = Size(jobs=24, kills=7, each=1, promise_seconds=120, rest_seconds=240.0)
+FULL = Size(jobs=300, kills=85, each=3, promise_seconds=600, rest_seconds=900.0)
 
 
 def size() -> Size:
@@ -126,6 +127,7 @@ def hire(company: Company, market: LocalMarket, line: Line, database: str, folde
     serve = ["-m", "prixfixe", "serve", "--data", str(folder / "data"), "--rpc", line.url, "--key", "dev:2"]
     serve += ["--deployment", str(manifest), "--database", database, *domains]
     serve += ["--heartbeat", "2"]  # a machine that does ten other things is not silent yet
+    serve += ["--cool-down", "1"]  # three replicas of four providers: soon too few were left
     for number, port in enumerate(ports, 1):
         company.add(f"api-{number}", [*serve, "--no-duties", "--port", str(port)])
         company.add(f"scheduler-{number}", [*serve, "--no-api"])
@@ -150,9 +152,9 @@ def hire(company: Company, market: LocalMarket, line: Line, database: str, folde
 def break_everything(place: Place, market: LocalMarket, fronts: list[str], database: str, seed: int) -> None:
     """Orders before and while everything breaks; then quiet, until all is at its end and adds up."""
     chosen, front = size(), Front(fronts)
-    publish(front, market.client, market.pricing)
+    publish(front, market.client, market.pricing, chosen.promise_seconds)
     until(lambda: has_asks(front), "a worker's ask", 60)
-    customer = Customer(front, market.customer, market.client)
+    customer = Customer(front, market.customer, market.client, chosen.promise_seconds)
     for _ in range(chosen.jobs // 2):
         customer.orders_one()
     steps = plan(seed, chosen.kills, place.company.names, chosen.each)
