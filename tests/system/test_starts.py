@@ -57,12 +57,12 @@ def running(line: str, folder: Path, environment: dict[str, str]) -> Iterator[No
     with log.open("w") as out:
         process = subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=folder, env=environment, stdout=out)
     try:
-        wait_for(lambda: "ready" in log.read_text(), 60, "readiness")
-        wait_for(lambda: (folder / "prixfixe-worker" / "quoted.json").exists(), 60, "an ask")
+        wait_for(lambda: "ready" in log.read_text(), 120, "readiness")
+        wait_for(lambda: (folder / "prixfixe-worker" / "quoted.json").exists(), 120, "an ask")
         yield
     finally:
         process.terminate()
-        left = process.wait(60)
+        left = process.wait(120)
     assert left == 0
 
 
