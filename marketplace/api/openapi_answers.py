@@ -100,6 +100,12 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
             "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
         }
     },
+    "certificates_certificate_pdf": {
+        "200": {
+            "description": "The certificate on paper.",
+            "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
     "blobs_upload": {
         "200": _answer("You had sent it before.", "application/json", _BLOB),
         "201": _answer("Stored.", "application/json", _BLOB),
