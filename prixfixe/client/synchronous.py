@@ -45,7 +45,7 @@ T = TypeVar("T")
 class Client(Surface):
     """A customer of one market.
 
-        with Client() as client:                       # the current context and its key
+        with Client() as client:  # the current context and its key
             result = client.run("pivot", "sales.csv", parameters=..., out="results/")
 
     or step by step, with the price before the yes:
