@@ -163,6 +163,7 @@ class Task:
 
     def _follow(self, state: ContainerState, sender: LogSender) -> Ended:
         assert self._disk is not None
+        self._begun = True
         cage = self._cage_on(self._disk)
         return self._finish(self._run(state.id, cage, self._disk, sender, again=True), sender)
 

@@ -23,6 +23,7 @@ from tests.worker.orders import WORKER, assignment, open_deal
 from worker.containers import container_name
 from worker.daemon import installation
 from worker.engine import Engine
+from worker.hands import Hands
 from worker.journal import Journal
 
 pytestmark = [pytest.mark.engine, pytest.mark.chain]
@@ -301,13 +302,24 @@ class TestBadLuck:
         with stage.worker():
             assert stage.report_of(given).status == 0
 
-    def test_a_killed_worker_finds_its_container_again(self, stage: Stage, engine: Engine) -> None:
+    def test_a_killed_worker_finds_its_container_again(
+        self, stage: Stage, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """What a kill leaves: a journal that says running, a container that runs, a disk that is mounted."""
         given = killed_while_running(
             stage, engine, "echo before; sleep 3; echo after; echo x > /job/outputs/x"
         )
+        remove, early = Hands.remove, []
+
+        def noted(hands: Hands, container: str) -> None:
+            if given.attempt not in stage.service.reports:
+                early.append(container)
+            remove(hands, container)
+
+        monkeypatch.setattr(Hands, "remove", noted)
         with stage.worker():
             report = stage.report_of(given)
+        assert early == [], "container and disk stay until what is on it was sent"
         assert report.status == 0
         assert report.tasks[0].seconds >= 3
         assert stage.service.logs[given.attempt] == b"before\nafter\n"
