@@ -14,6 +14,7 @@ from prixfixe.protocol.statements import utc
 _FILES: Final = 100
 _DEALS: Final = 50
 _TOTALS: Final = 60
+_PLACE: Final = 200  # characters of a total's place
 
 
 def certificate_pdf(certificate: Certificate, language: Language) -> bytes:
@@ -95,13 +96,13 @@ def _totals(paper: Paper, language: Language, totals: dict[str, Any]) -> None:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Leaves with their places; a list of plain sentences has no names."""
+    """Leaves with their places, no longer than they can be read; a list of plain sentences has no names."""
     pairs: Iterable[tuple[str, Any]]
     if isinstance(value, dict):
-        pairs = ((f"{name}.{key}" if name else key, each) for key, each in value.items())
+        pairs = ((f"{name}.{key}"[:_PLACE] if name else key[:_PLACE], each) for key, each in value.items())
     elif isinstance(value, list):
         plain = name == "sentences"
-        pairs = (("" if plain else f"{name}.{at + 1}", each) for at, each in enumerate(value))
+        pairs = (("" if plain else f"{name}.{at + 1}"[:_PLACE], each) for at, each in enumerate(value))
     else:
         yield name, (value if isinstance(value, str) else json.dumps(value))[:500]
         return
