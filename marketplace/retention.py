@@ -25,6 +25,7 @@ from marketplace.forgetting import disowned, named_elsewhere, require_over, requ
 from marketplace.jobs import job_row
 from marketplace.logs import Logs
 from marketplace.store.database import Store
+from marketplace.store.share_tables import share_links
 from marketplace.store.tables import (
     attempts,
     batches,
@@ -137,6 +138,7 @@ class Retention:
             _forget(connection, gone, now)
             disowned(connection, strangers - own, found)
             logs = [row for each in found for row in _logs_forgotten(connection, each["id"], now)]
+            connection.execute(delete(share_links).where(share_links.c.job == job))
             forgotten = update(jobs).where(jobs.c.id.in_([row["id"] for row in found]))
             connection.execute(forgotten.where(jobs.c.forgotten_at.is_(None)).values(forgotten_at=now))
         for row in logs:

@@ -31,7 +31,7 @@ class Identity:
     @property
     def name(self) -> str:
         """For the books: who asked."""
-        return f"person:{self.person}" if self.key is None else f"key:{self.key}"
+        return person_name(str(self.person)) if self.key is None else f"key:{self.key}"
 
     def require(self, scope: Scope) -> Identity:
         """Itself; Forbidden without the scope. Asked before anything is looked up, so that the answer says
@@ -44,6 +44,11 @@ class Identity:
                 scope=scope,
             )
         return self
+
+
+def person_name(person: str) -> str:
+    """As `Identity.name` of who is signed in."""
+    return f"person:{person}"
 
 
 def new_id() -> str:

@@ -9,9 +9,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.accounts.identity import SCOPES, Identity, new_id
+from marketplace.accounts.identity import SCOPES, Identity, new_id, person_name
 from marketplace.store.account_tables import accounts, api_keys, invites, members, people, person_sessions
 from marketplace.store.database import Store
+from marketplace.store.share_tables import share_links
+from marketplace.store.tables import jobs
 from marketplace.tokens import digest_of, new_token
 from prixfixe.errors import Conflict, NotFound
 from prixfixe.protocol import accounts as wire
@@ -149,6 +151,14 @@ class Teams:
         connection.execute(
             update(api_keys).where(api_keys.c.id.in_(beyond)).values(revoked_at=int(self._clock()))
         )
+        if "order" not in scopes:
+            shared = select(jobs.c.id).join(accounts, accounts.c.address == jobs.c.customer)
+            connection.execute(
+                delete(share_links).where(
+                    share_links.c.made_by == person_name(person),
+                    share_links.c.job.in_(shared.where(accounts.c.number == account)),
+                )
+            )
         if "manage" not in scopes:
             connection.execute(
                 delete(invites).where(invites.c.invited_by == person, invites.c.account == account)

@@ -150,5 +150,10 @@ def forget_session(services: Services, response: Response) -> None:
 
 
 def _attributes(services: Services) -> dict[str, Any]:
-    host = services.settings.domain.rpartition(":")[0] or services.settings.domain
-    return {"path": "/", "httponly": True, "samesite": "lax", "secure": host not in _LOOPBACK}
+    secure = not is_loopback(services.settings.domain)
+    return {"path": "/", "httponly": True, "samesite": "lax", "secure": secure}
+
+
+def is_loopback(domain: str) -> bool:
+    """Whether a name, with its port or without, is this machine's own."""
+    return (domain.rpartition(":")[0] or domain) in _LOOPBACK

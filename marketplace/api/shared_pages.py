@@ -9,9 +9,11 @@ from starlette.responses import Response
 
 from marketplace.api.access import JobId, ServicesDep
 from marketplace.api.blobs import blob_response
+from marketplace.api.managed import is_loopback
 from marketplace.api.pages import Page, page, takes_files
 from marketplace.api.shares import share_of_address
 from marketplace.api.visitors import Form, Sending, account_page, gone_to
+from marketplace.services import Services
 from prixfixe.errors import InvalidInput
 
 router = APIRouter(include_in_schema=False, route_class=Page)
@@ -35,8 +37,17 @@ def share(request: Request, services: ServicesDep, visitor: Sending, form: Form,
         job=found,
         again=takes_files(services, found.bundle),
         links=services.share_links.count(visitor.identity.address, job),
-        link=f"{request.url.scheme}://{request.url.netloc}/shared/{token}",
+        link=f"{_origin(request, services)}/shared/{token}",
     )
+
+
+def _origin(request: Request, services: Services) -> str:
+    """Of this service as the browser reached it, if that is one of its own names; in clear only where nobody
+    listens, since who has the link has the files, and a proxy may end the TLS."""
+    domains = services.settings.domains
+    asked = request.url.netloc
+    named = asked if asked in domains else domains[0]
+    return f"{'http' if is_loopback(named) else 'https'}://{named}"
 
 
 @router.post("/account/jobs/{job}/unshare")

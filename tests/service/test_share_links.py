@@ -100,6 +100,33 @@ def test_only_who_may_order_shares_and_only_own_jobs(world: World, ada: Person, 
     bob.close()
 
 
+def test_a_link_ends_with_the_role_of_who_made_it(
+    world: World, ada: Person, job: Job, stranger: httpx.Client
+) -> None:
+    own = link_in(shared(ada, job))
+    bob = Person(world, "bob@example.com")
+    bob.sign_up()
+    bob.joins(ada, "member")
+    link = link_in(shared(bob, job))
+    assert stranger.get(link).status_code == 200
+    member = next(each for each in ada.call("GET", "/members").json()["items"] if each["email"] == bob.email)
+    assert ada.call("DELETE", f"/members/{member['id']}").is_success
+    assert [stranger.get(each).status_code for each in (link, own)] == [404, 200]
+    bob.close()
+
+
+def test_a_link_names_the_service_and_is_in_clear_on_its_own_machine_only(
+    world: World, ada: Person, job: Job
+) -> None:
+    asked = {"Host": "elsewhere.example"}
+    form = {"csrf": ada.csrf, "days": "7"}
+    told = ada.browser.post(f"/account/jobs/{job.id}/share", data=form, headers=asked).text
+    assert f"http://{HOST}/shared/" in told
+    object.__setattr__(world.services.settings, "domain", "market.example")
+    told = ada.browser.post(f"/account/jobs/{job.id}/share", data=form).text
+    assert "https://market.example/shared/" in told
+
+
 def test_links_have_an_end_that_is_offered_and_are_so_many(ada: Person, job: Job) -> None:
     for days in ("", "0", "365", "x"):
         assert shared(ada, job, days).status_code == 422
