@@ -54,7 +54,7 @@ def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
     with served(tmp_path / "service") as (world, url):
         world.http.close()
         # Over the port as well: the browser's driver has this thread's event loop.
-        world.http = httpx.Client(base_url=url)
+        world.http = httpx.Client(base_url=url, timeout=60)
         yield world, url
 
 
@@ -74,12 +74,16 @@ class Visit:
     def __post_init__(self) -> None:
         self.page.on("console", lambda said: self._complain(said.type == "error", f"console: {said.text}"))
         self.page.on("pageerror", lambda error: self._complain(True, f"script: {error}"))
-        self.page.on("requestfailed", lambda asked: self._complain(True, f"failed: {asked.url}"))
+        self.page.on("requestfailed", self._failed)
         self.page.on("request", self._requested)
 
     def _complain(self, bad: bool, text: str) -> None:
         if bad:
             self.complaints.append(text)
+
+    def _failed(self, asked: Request) -> None:
+        # Aborted: the page that wanted it was left.
+        self._complain(asked.failure != "net::ERR_ABORTED", f"failed: {asked.url}: {asked.failure}")
 
     def _requested(self, asked: Request) -> None:
         outside = urlsplit(asked.url).netloc != urlsplit(self.url).netloc

@@ -58,7 +58,7 @@ def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
     """A service whose inspector is at work."""
     with served(tmp_path / "service", inspectors=(STRANGER.address,)) as (world, url):
         world.http.close()
-        world.http = httpx.Client(base_url=url)
+        world.http = httpx.Client(base_url=url, timeout=60)
         with inspecting(url, STRANGER, tmp_path / "inspector"):
             yield world, url
 
@@ -77,9 +77,9 @@ def signed_up(page: Page, visit: Visit, world: World) -> None:
 
 def chosen(page: Page, content: str | bytes, name: str = "sales.csv") -> None:
     data = content.encode() if isinstance(content, str) else content
-    page.get_by_label("Choose a file").set_input_files(
-        {"name": name, "mimeType": "application/octet-stream", "buffer": data}
-    )
+    field = page.get_by_label("Choose a file")
+    expect(field).to_be_enabled()  # its script listens now
+    field.set_input_files({"name": name, "mimeType": "application/octet-stream", "buffer": data})
 
 
 def ordered(world: World, page: Page) -> tuple[Job, dict[str, Any]]:

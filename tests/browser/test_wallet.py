@@ -103,7 +103,7 @@ def place(
     context.add_init_script(INJECTED)
     yield Visit(context.new_page(), devnet.state.service), wallet
     context.close()
-    expect.set_options(timeout=5_000)
+    expect.set_options(timeout=30_000)
 
 
 def test_a_wallet_signs_in_orders_what_it_was_quoted_and_takes_its_money_out(
@@ -147,13 +147,13 @@ def test_a_wallet_signs_in_orders_what_it_was_quoted_and_takes_its_money_out(
     assert (message["price"], message["tasks"], document["domain"]["chainId"]) == ("2000000", 1, 31337)
 
     # The job goes on by itself on the page, until its file can be taken.
-    file = page.locator("#jobs tr").first.get_by_role("button", name="result.txt")
+    with devnet.client() as client:
+        job = client.wait(client.jobs(1)[0].id)
+        client.download(job, tmp_path / "own")
+    file = page.locator("#jobs tr", has_text=job.id[:10]).get_by_role("button", name="result.txt")
     expect(file).to_be_visible()
     with page.expect_download() as taken:
         file.click()
-    with devnet.client() as client:
-        job = client.jobs(1)[0]
-        client.download(job, tmp_path / "own")
     assert taken.value.path().read_bytes() == (tmp_path / "own" / "result.txt").read_bytes()
     expect(page.locator("#free")).to_have_text(str(before - Money.parse("2")))
     visit.keep(f"{width}-wallet-job")

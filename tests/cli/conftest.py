@@ -90,14 +90,14 @@ def worker(
     thread = threading.Thread(target=work)
     thread.start()
     yield
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
     assert not failed, failed
 
 
 def first_job(world: World, customer: str = CUSTOMER.address) -> wire.Job:
     """The customer's job once it has been bought."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     mark = world.store.sequence({"lots"})
     while time.monotonic() < deadline:
         page, _ = world.services.jobs.page(customer, None, 1)

@@ -20,7 +20,7 @@ from prixfixe.protocol.siwe import SignIn
 from tests.faults.sellers import PRODUCT
 from tests.support.service import DEFINITION
 
-_PATIENCE_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 180.0
 ARCHIVE: Final = b"an image"
 TABLE: Final = b"a,b\n"
 

@@ -101,7 +101,8 @@ def fund(market: LocalMarket) -> None:
 def test_whatever_dies_every_task_is_settled_or_refunded_once(
     database: PostgresServer, tmp_path: Path
 ) -> None:
-    seed = int(os.environ.get("PRIXFIXE_FAULTS_SEED", random.SystemRandom().randrange(10**6)))
+    drawn = random.SystemRandom().randrange(10**6) if size() is FULL else 5
+    seed = int(os.environ.get("PRIXFIXE_FAULTS_SEED", drawn))
     print(f"seed {seed}: PRIXFIXE_FAULTS_SEED={seed} repeats the order of what breaks")
     with running_anvil() as chain, small_disk(tmp_path / "data") as disk:
         line = Line(int(chain.url.rpartition(":")[2]))
@@ -153,7 +154,7 @@ def break_everything(place: Place, market: LocalMarket, fronts: list[str], datab
     """Orders before and while everything breaks; then quiet, until all is at its end and adds up."""
     chosen, front = size(), Front(fronts)
     publish(front, market.client, market.pricing, chosen.promise_seconds)
-    until(lambda: has_asks(front), "a worker's ask", 60)
+    until(lambda: has_asks(front), "a worker's ask", 180)
     customer = Customer(front, market.customer, market.client, chosen.promise_seconds)
     for _ in range(chosen.jobs // 2):
         customer.orders_one()
@@ -183,7 +184,7 @@ def break_everything(place: Place, market: LocalMarket, fronts: list[str], datab
         until(lambda: is_at_head(store, market), "the tables to be at the chain's head", 30)
         ends = job_ends(store)
         happened = check_money(market.client, market.deployment, store)
-        until(lambda: is_as_rebuilt(place, market, database), "the tables to equal their rebuild", 60)
+        until(lambda: is_as_rebuilt(place, market, database), "the tables to equal their rebuild", 180)
     finally:
         store.close()
         front.close()

@@ -6,11 +6,14 @@ import io
 import zipfile
 
 import httpx
+import pytest
 
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.inspections import Inspection
 from tests.support.accounts import PASSWORD
 from tests.support.devnet import Devnet
+
+pytestmark = pytest.mark.timeout(900)
 
 
 class _Visitor:

@@ -18,6 +18,8 @@ from tests.support.accounts import PASSWORD
 from tests.support.devnet import Devnet
 from tests.support.missing import absent
 
+pytestmark = pytest.mark.timeout(900)
+
 ROWS = int(os.environ.get("PRIXFIXE_PAGE_ROWS", "60000"))
 """More than a mebibyte, so that the typed table travels; a million and more by this variable."""
 
@@ -51,14 +53,16 @@ def test_a_person_signs_up_and_takes_a_workbook_home(devnet: Devnet, page: Page,
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Open an account").click()
     page.wait_for_url("**/account")
-    with httpx.Client(base_url=service) as http:
+    with httpx.Client(base_url=service, timeout=60) as http:
         body = {"email": "page@example.com", "password": PASSWORD}
         account = http.post("/v1/account/session", json=body).json()["account"]
     devnet.give(account, Money.parse("10"))
     page.goto(f"{service}/bundles/pivot")
     page.get_by_role("link", name="Run it on a file").click()
 
-    page.get_by_label("Choose a file").set_input_files(table(tmp_path))
+    field = page.get_by_label("Choose a file")
+    expect(field).to_be_enabled()  # its script listens now
+    field.set_input_files(table(tmp_path))
     expect(page.get_by_role("status")).to_contain_text(f"{ROWS:,} rows, 4 columns", timeout=240_000)
     expect(page.get_by_label("Use of region")).to_have_value("rows")
     expect(page.get_by_label("Use of amount")).to_have_value("sum")

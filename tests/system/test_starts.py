@@ -17,7 +17,7 @@ from tests.support.devnet import ROOT, Devnet, rested, wait_for
 
 __all__ = ["engine", "image"]
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 PAGES = sorted(path.stem for path in (ROOT / "docs").glob("start-*.md"))
 # What the fixtures have done, with the same command, and will do.
