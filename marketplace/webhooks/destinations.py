@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
+from concurrent.futures import Executor
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -69,8 +71,10 @@ def allowed(found: Iterable[str], *, local: bool) -> tuple[str, ...]:
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
     """Connects to addresses that were looked at, whatever the name says a moment later."""
 
-    def __init__(self, *, local: bool) -> None:
+    def __init__(self, *, local: bool, lookups: Executor | None = None) -> None:
+        """lookups: where names are looked up; the loop's own executor when not given."""
         self._local = local
+        self._lookups = lookups
         self._network: Final = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -83,7 +87,9 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(
+                self._lookups, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            )
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host} is not known") from error
         first, *rest = allowed((str(each[4][0]) for each in found), local=self._local)

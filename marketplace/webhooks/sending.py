@@ -12,6 +12,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,11 +97,27 @@ class Sender:
             return connection.execute(delete(webhook_messages).where(webhook_messages.c.id.in_(old))).rowcount
 
     async def _send(self, should_stop: Callable[[], bool]) -> None:
-        calls: dict[asyncio.Task[list[Answer]], list[Due]] = {}
         until = time.monotonic() + _RUN_SECONDS
-        backend = CheckedNetwork(local=self._local)
+        # A name whose server is silent keeps its thread longer than its call lasts: it takes nobody else's,
+        # and is not waited for.
+        lookups = ThreadPoolExecutor(_ENDPOINTS * _AT_ONCE, thread_name_prefix="webhook-lookup")
         # No proxy of the environment, no redirect, no cookie: what httpcore does not do by itself.
-        async with httpcore.AsyncConnectionPool(self._trust, network_backend=backend) as pool:
+        pool = httpcore.AsyncConnectionPool(
+            self._trust,
+            max_connections=_ENDPOINTS * _AT_ONCE,
+            max_keepalive_connections=_ENDPOINTS,
+            network_backend=CheckedNetwork(local=self._local, lookups=lookups),
+        )
+        try:
+            await self._send_by(pool, should_stop, until)
+        finally:
+            lookups.shutdown(wait=False, cancel_futures=True)
+
+    async def _send_by(
+        self, pool: httpcore.AsyncConnectionPool, should_stop: Callable[[], bool], until: float
+    ) -> None:
+        calls: dict[asyncio.Task[list[Answer]], list[Due]] = {}
+        async with pool:
             while not should_stop():
                 busy = frozenset(each[0].endpoint for each in calls.values())
                 for some in self._due(busy) if time.monotonic() < until else ():
@@ -137,9 +154,11 @@ class Sender:
             .order_by(first.c.next_at, first.c.message)
         )
         found: dict[str, list[Due]] = {}
-        failing = 0
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
+        failing = len(
+            {row["endpoint"] for row in rows if row["failing_since"] is not None and row["endpoint"] in busy}
+        )
         for row in rows:
             if row["endpoint"] not in found:
                 if row["endpoint"] in busy or len(busy) + len(found) >= _ENDPOINTS:

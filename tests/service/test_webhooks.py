@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -196,6 +197,55 @@ def test_a_receiver_that_does_not_answer_holds_up_nobody_else(
         }
         assert states == {slow: "no answer within 2 s", quick: states[quick]}
         assert len(receiver.came) == 1
+
+
+def test_many_names_whose_servers_are_silent_hold_up_nobody_else(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than a pool has connections by default, and an event loop has threads on a small machine."""
+    reached, waited, real = threading.Event(), [], socket.getaddrinfo
+
+    def look_up(host: str, *args: Any, **more: Any) -> Any:
+        if host != "silent.example":
+            return real(host, *args, **more)
+        waited.append(reached.wait(10))
+        raise socket.gaierror("no server answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    for _ in range(5):
+        silent, _ = add(world, receiver)
+        for _ in range(5):
+            call(world, "POST", f"{silent}/test")
+    with world.store.write() as connection:
+        connection.execute(update(webhook_endpoints).values(url="https://silent.example/"))
+    world.clock.now += 1  # the others are called first
+    quick, _ = add(world, receiver)
+    call(world, "POST", f"{quick}/test")
+
+    def answer(_: int) -> int:
+        reached.set()
+        return 204
+
+    receiver.answer = answer
+    send(world)
+    assert waited == [True] * 25
+    assert len(receiver.came) == 1
+
+
+def test_endpoints_that_fail_have_only_their_share_also_while_they_are_called(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_FAILING", 1)
+    failing = {add(world, receiver)[0] for _ in range(2)}
+    with world.store.write() as connection:
+        connection.execute(update(webhook_endpoints).values(failing_since=int(world.clock.now)))
+    well, _ = add(world, receiver)
+    for each in (*failing, well):
+        call(world, "POST", f"{each}/test")
+    sender = Sender(world.store, local=True, clock=world.clock)
+    first = {some[0].endpoint for some in sender._due(frozenset())}
+    assert (well in first, len(first & failing)) == (True, 1)
+    assert sender._due(frozenset(first)) == []
 
 
 def test_what_a_killed_service_had_sent_and_not_noted_is_sent_again(
