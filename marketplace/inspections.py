@@ -2,8 +2,8 @@
 
 A row waits until an inspector takes it, which is one of the addresses that the operator named. Who took it
 has `TAKEN_SECONDS`; after that another may, once. Its answer is data of a stranger's file that ran through a
-reader: what it says is shown, and the file that it names must be in the store. Rows go an hour after they
-came.
+reader: what it says is shown, and the file that it names must be in the store. An hour after it came a row is
+unknown, and gone with the next sweep.
 """
 
 from __future__ import annotations
@@ -70,7 +70,6 @@ class Inspections:
         self._require_offered()
         now = int(self._clock())
         with self._store.write() as connection:
-            connection.execute(delete(inspections).where(inspections.c.expires_at <= now))
             definition = _definition(connection, request.bundle)
             if request.step == "make":
                 definition.validate_parameters(request.parameters)
@@ -88,7 +87,11 @@ class Inspections:
                     f"{request.name} has {size} bytes; {definition.id} takes {definition.inputs.max_bytes}",
                     code="input-too-large",
                 )
-            waiting = select(func.count()).where(inspections.c.owner == owner, inspections.c.answer.is_(None))
+            waiting = select(func.count()).where(
+                inspections.c.owner == owner,
+                inspections.c.answer.is_(None),
+                inspections.c.expires_at > now,
+            )
             if connection.execute(waiting).scalar_one() >= MOST_OPEN:
                 raise TooManyRequests(
                     f"{MOST_OPEN} files of this account are being looked at",
@@ -115,12 +118,18 @@ class Inspections:
             return _view(_row(connection, identity))
 
     def get(self, owner: str, identity: str) -> Inspection:
-        """One of the account's own."""
+        """One of the account's own, for as long as it is kept."""
         with self._store.read() as connection:
             row = _row(connection, identity)
-        if row is None or row["owner"] != owner:
+        if row is None or row["owner"] != owner or row["expires_at"] <= int(self._clock()):
             raise _unknown(identity)
         return _view(row)
+
+    def sweep(self) -> int:
+        """Forget those whose time is over; how many."""
+        with self._store.write() as connection:
+            over = inspections.c.expires_at <= int(self._clock())
+            return connection.execute(delete(inspections).where(over)).rowcount
 
     # --------------------------------------------------------------------------------------- an inspector's
 

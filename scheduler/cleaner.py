@@ -1,5 +1,5 @@
-"""The cleaner: takes away what uploads left that nobody went on with, secrets of attempts that ended, and
-what nobody has to keep any more."""
+"""The cleaner: takes away what uploads left that nobody went on with, secrets of attempts that ended,
+inspections that are over, and what nobody has to keep any more."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import time
 from typing import Final
 
+from marketplace.inspections import Inspections
 from marketplace.retention import Retention
 from marketplace.seals import Seals
 from marketplace.store.database import Store
@@ -20,13 +21,21 @@ _RETENTION_SECONDS: Final = 3600.0
 
 
 class Cleaner(Duty):
-    """Looks at every unfinished upload and every sealed secret now and then, and once an hour at what is
-    kept."""
+    """Looks at every unfinished upload, sealed secret and inspection now and then, and once an hour at what
+    is kept."""
 
     name = "cleaner"
 
-    def __init__(self, store: Store, uploads: Uploads, seals: Seals, retention: Retention) -> None:
+    def __init__(
+        self,
+        store: Store,
+        uploads: Uploads,
+        seals: Seals,
+        inspections: Inspections,
+        retention: Retention,
+    ) -> None:
         super().__init__(store)
+        self._inspections: Final = inspections
         self._retention: Final = retention
         self._looked = float("-inf")
         self._uploads: Final = uploads
@@ -34,6 +43,7 @@ class Cleaner(Duty):
 
     def run_once(self) -> float:
         self._seals.sweep()
+        self._inspections.sweep()
         removed = self._uploads.sweep() + self._uploads.blobs.sweep()
         if removed:
             log.info("%d unfinished uploads were too old and are gone", removed)

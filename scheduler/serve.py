@@ -242,7 +242,7 @@ def build_duties(
         Auctioneer(store, reader, services.blobs, services.terms, client.domain, services.newcomers),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Archivist(store, Archive(settings.data / "archive")),
-        Cleaner(store, services.uploads, services.seals, services.retention),
+        Cleaner(store, services.uploads, services.seals, services.inspections, services.retention),
         _messenger(services, policy, local=local),
         *_verifying(services, client, reader, policy),
     )

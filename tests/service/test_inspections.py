@@ -196,8 +196,10 @@ def test_an_account_has_only_so_many_at_once_and_old_ones_are_gone(world: World,
     assert asked(ada).status_code == 429
     world.clock.now += KEPT_SECONDS
     ada.sign_in()
-    looking(ada)
     assert ada.call("GET", f"/inspections/{first.id}").status_code == 404
+    looking(ada)
+    assert world.services.inspections.sweep() == MOST_OPEN
+    assert world.services.inspections.sweep() == 0
 
 
 @pytest.mark.parametrize("answer", [{}, {"seen": SEEN, "made": None, "reason": None, "more": 1}])
