@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -90,7 +91,12 @@ def install(app: FastAPI) -> None:
 def log_fault(request: Request, error: PrixfixeError) -> None:
     """What the operator should know of an error: that it is the service's own."""
     if error.status >= 500 and not isinstance(error, Unavailable):
-        log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+        log.error("%s %s: %s", request.method, _logged(request.url.path), error, exc_info=error)
+
+
+def _logged(path: str) -> str:
+    """A path without what opens the files of a shared link: who reads the log may not have them."""
+    return re.sub(r"^(/shared/)[^/]+", r"\1…", path)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -162,7 +168,7 @@ class Faults:
             await self._app(scope, receive, watch)
         except Exception:
             number = secrets.token_hex(6)
-            log.exception("fault %s at %s %s", number, scope["method"], scope["path"])
+            log.exception("fault %s at %s %s", number, scope["method"], _logged(scope["path"]))
             if begun:
                 raise  # the connection is cut, so that nobody takes half an answer for a whole one
             error = PrixfixeError(

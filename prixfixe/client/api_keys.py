@@ -28,9 +28,16 @@ _HINT: Final = "file:PATH, command:PROGRAM or env:NAME says where the key lies"
 
 
 def require_spec(text: object) -> str:
-    """The spec; ConfigurationError for anything else, which is not repeated: it may be a key."""
+    """The spec; ConfigurationError for anything else, which is not repeated: it may be a key, or have one
+    where the name belongs."""
     if type(text) is not str or not _SPEC.fullmatch(text):
         raise ConfigurationError("api_key does not say where the key lies", code="bad-key-spec", hint=_HINT)
+    if "pfx_" in text:
+        raise ConfigurationError(
+            "api_key has what looks like a key where the name of its place belongs",
+            code="bad-key-spec",
+            hint=_HINT,
+        )
     return text
 
 

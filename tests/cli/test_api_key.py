@@ -170,7 +170,8 @@ def test_where_a_key_lies_is_checked_and_what_lies_there_is_never_shown(
         assert key not in answer.out + answer.err
         return str(answer.json["error"]["code"] if answer.code else answer.json["address"])
 
-    assert told(key) == "bad-key-spec"
+    for mistaken in (key, f"env:{key}", f"file:{key}", f"command:echo {key}"):
+        assert told(mistaken) == "bad-key-spec"
     assert told(f"command:cat {tmp_path / 'api-key'}") == ADDRESS
     assert told("command:false") == "no-api-key"
     assert told("command:prixfixe-no-such-program") == "no-api-key"

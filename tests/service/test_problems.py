@@ -85,6 +85,22 @@ def test_an_error_of_the_services_own_is_logged_for_whoever_asked_a_page_or_the_
     ]
 
 
+@pytest.mark.parametrize("error", [PrixfixeError("the moon is down", code="moon"), KeyError("moon")])
+def test_the_log_of_a_fault_does_not_open_shared_files(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def broken(*_given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(world.services.share_links), "open", broken)
+    token = "a" * 43
+    with caplog.at_level(logging.ERROR, logger="prixfixe.api"):
+        for path in (f"/shared/{token}", f"/shared/{token}/outputs/result.csv"):
+            assert world.http.get(path).status_code == 500
+    assert token not in caplog.text
+    assert caplog.text.count("GET /shared/…") == 2
+
+
 def test_a_store_that_is_locked_is_unavailable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def locked(*_given: object) -> None:
         with world.store.read():
