@@ -6,16 +6,21 @@ request ever waits for an import or for three answers one after the other.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from prixfixe.errors import ChainError
 from prixfixe.protocol.hashing import keccak256
 
 if TYPE_CHECKING:
     from prixfixe.chain.rpc import Rpc
 
 PRICING_ROLE: Final = keccak256(b"PRICING_ROLE")
+_TRIES: Final = 4
+_PAUSE_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class MarketReader:
         ]
         # On a quiet chain the latest block may be old, and a local chain's clock can be moved: what counts is
         # the block that is to come.
-        latest, pending, *answers = self._rpc.batch(
+        latest, pending, *answers = self._answers(
             [
                 ("eth_getBlockByNumber", ("latest", False)),
                 ("eth_getBlockByNumber", ("pending", False)),
@@ -108,6 +113,15 @@ class MarketReader:
             workers={each: next(results) for each in workers},
             fee_bps=tuple(next(results).values())[1] if fee else 0,
         )
+
+    def _answers(self, asked: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
+        """None of these views reverts. A local chain that takes in a block just then may join its accounts
+        with the time of the block before, in which no account can be so new: it is asked again."""
+        for _ in range(_TRIES - 1):
+            with suppress(ChainError):
+                return self._rpc.batch(asked)
+            time.sleep(_PAUSE_SECONDS)
+        return self._rpc.batch(asked)
 
     def may_price(self, address: str) -> bool:
         method, parameters = self._call("hasRole", (PRICING_ROLE, address))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from marketplace.chain import MarketReader
 from prixfixe.chain.rpc import Rpc
-from prixfixe.errors import Unavailable
+from prixfixe.errors import ChainError, Unavailable
 from prixfixe.protocol.money import Money
 from tests.support.market import OFFER, LocalMarket
 
@@ -43,6 +46,26 @@ def test_time_is_the_one_of_the_block_to_come(market: LocalMarket) -> None:
     market.chain.rpc.call("evm_increaseTime", 3600)
     # No block was made since: an order is nevertheless decided on the time that its match will see.
     assert reader.look().time >= before + 3600
+
+
+def test_a_node_that_answers_of_two_blocks_at_once_is_asked_again(
+    market: LocalMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """anvil does while it takes in a block: accounts of the new one, in the time of the one before."""
+    batch, left = Rpc.batch, [ChainError("panic: arithmetic underflow or overflow (0x11)")]
+
+    def torn(rpc: Rpc, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        if left:
+            raise left.pop()
+        return batch(rpc, calls)
+
+    monkeypatch.setattr(Rpc, "batch", torn)
+    reader = MarketReader(market.chain.rpc, market.deployment.market)
+    assert reader.look(accounts=(market.customer.address,)).block > 0
+    assert left == []
+    left += [ChainError("there is no such contract")] * 9
+    with pytest.raises(ChainError):
+        reader.look()
 
 
 def test_a_node_that_is_away_is_unavailable() -> None:
