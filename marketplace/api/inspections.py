@@ -3,18 +3,15 @@ operator that look."""
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from starlette.concurrency import run_in_threadpool
 
 from marketplace.api.access import Caller, ServicesDep
 from marketplace.api.managed import ManagedDep, Orderer
 from marketplace.api.shares import count_account
-from marketplace.api.waiting import waited
+from marketplace.api.waiting import found_in_time, waited
 from marketplace.inspections import TOPIC, topic
-from marketplace.services import CLOSING
 from prixfixe.protocol.inspections import (
     Inspection,
     InspectionAnswer,
@@ -47,15 +44,13 @@ async def inspection(
     services: ServicesDep, managed: ManagedDep, identity: Orderer, inspection: InspectionId, wait: Wait = 0
 ) -> Inspection:
     """How far it is; waited for up to `wait` seconds while it is not over."""
-    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
-    topics = {topic(inspection), CLOSING}
-    while True:
-        mark = services.store.sequence(topics)
-        found = await run_in_threadpool(services.inspections.get, identity.address, inspection)
-        left = until - time.monotonic()
-        if found.state in ("done", "failed") or left <= 0 or services.closing.is_set():
-            return found
-        await services.store.wait_async(topics, left, since=mark)
+    return await found_in_time(
+        services,
+        topic(inspection),
+        wait,
+        lambda: services.inspections.get(identity.address, inspection),
+        lambda found: found.state in ("done", "failed"),
+    )
 
 
 @router.get("/inspections/next", response_model=None, responses={200: {"model": InspectionTask}})

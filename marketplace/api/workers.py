@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,8 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from marketplace import seals
 from marketplace.api.access import AttemptId, Caller, ServicesDep
 from marketplace.api.limits import bounded_body, parse_body
-from marketplace.api.waiting import waited
-from marketplace.services import CLOSING
+from marketplace.api.waiting import found_in_time, waited
 from marketplace.store.rounds import topic
 from prixfixe.protocol import wire
 from prixfixe.protocol.benchmarks import SignedBenchmark
@@ -121,17 +119,16 @@ async def round_(
     wait: Annotated[float, Query(ge=0, le=600)] = 0,
 ) -> wire.Round:
     """How the replicas stand, as soon as it is another state than `after`, or after `wait` seconds."""
-    until = time.monotonic() + min(wait, services.settings.max_wait_seconds)
     deal, found = await run_in_threadpool(services.rounds.look, attempt, caller)
-    topics = {topic(deal), CLOSING}
-    while found.state == after and not services.closing.is_set():
-        mark = services.store.sequence(topics)
-        _, found = await run_in_threadpool(services.rounds.look, attempt, caller)
-        left = until - time.monotonic()
-        if found.state != after or left <= 0:
-            break
-        await services.store.wait_async(topics, left, since=mark)
-    return found
+    if found.state != after:
+        return found
+    return await found_in_time(
+        services,
+        topic(deal),
+        wait,
+        lambda: services.rounds.look(attempt, caller)[1],
+        lambda found: found.state != after,
+    )
 
 
 @router.post(
