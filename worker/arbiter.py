@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -24,10 +24,11 @@ from prixfixe.keys import Signer
 from prixfixe.protocol.deals import Fact
 from prixfixe.protocol.disputes import Case, Claim, Ground
 from prixfixe.protocol.typed_data import Domain, format_bytes32
-from prixfixe.protocol.wire import CaseFile
-from worker.client import ServiceClient, Stopped, require_market
+from prixfixe.protocol.wire import CaseFile, Market
+from worker.client import ServiceClient, require_market
 from worker.daemon import only_one
 from worker.judging import Finding, Rerun, judge_count, judge_missing, judge_wrong
+from worker.operating import LateBench, operate
 from worker.rerun import Bench, BenchSettings
 from worker.voice import Emit
 
@@ -35,7 +36,6 @@ log = logging.getLogger("prixfixe.worker")
 
 _AGAIN: Final = 64  # blocks that are read again at each look, so that a short re-organisation is followed
 _CHUNK: Final = 5000
-_FOREVER: Final = 10 * 365 * 86400.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _TRIES_IN_A_WINDOW: Final = 120  # at least, so that a short window is not slept through
@@ -93,22 +93,19 @@ class Arbiter:
         self._stopping = threading.Event()
         self._read_to = settings.from_block - 1
         self._cases: dict[bytes, _Open] = {}
-        self._stack = ExitStack()
-        self._open_bench = open_bench or (lambda: Bench.open(settings.bench, client))
-        self._bench: Runs | None = None
+        self._bench = LateBench[Runs](open_bench or (lambda: Bench.open(settings.bench, client)))
         self._window = 0
 
     def stop(self) -> None:
         """End soon; a case that is being looked at is taken up again by the next start."""
         self._stopping.set()
-        if self._bench is not None:
-            self._bench.stop()
+        self._bench.stop()
 
     def run(self) -> None:
         """Until stopped. ConfigurationError when the key is not the market's arbiter."""
         data = self._settings.bench.data
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with only_one(data), self._stack:
+        with only_one(data), self._bench:
             if not self._ready():
                 return
             self._emit("ready", {"arbiter": self._signer.address, "market": self._market.contract})
@@ -260,7 +257,7 @@ class Arbiter:
         task = case.deal.lot * file.purchase.lot + claim.index
         while True:
             name = hashlib.sha256(case.word + bytes([len(opened.runs)])).hexdigest()[:32]
-            opened.runs.append(self._bench_now().run(file, task, name))
+            opened.runs.append(self._bench.get().run(file, task, name))
             if self._stopping.is_set():
                 opened.runs.clear()
                 return Finding(None, "the arbiter is stopping")
@@ -288,12 +285,6 @@ class Arbiter:
             return False
         return digest.hexdigest() == sha256 and seen == size
 
-    def _bench_now(self) -> Runs:
-        """The bench; the engine is looked for when it is first needed."""
-        if self._bench is None:
-            self._bench = self._stack.enter_context(self._open_bench())
-        return self._bench
-
 
 def _place(event: MarketEvent) -> tuple[int, int]:
     return event.at.block_number, event.at.log_index
@@ -309,22 +300,11 @@ def serve(
     """Run an arbiter for the market of a service. where: service, chain node, contract that is meant.
     signer_for: the key for a chain. handle: is given what stops it, before it begins."""
     service, rpc, contract = where
-    stopping = threading.Event()
-    running: list[Arbiter] = []
 
-    def stop() -> None:
-        stopping.set()
-        for arbiter in running:
-            arbiter.stop()
-
-    handle(stop)
-    with closing(ServiceClient(service, stopping=stopping)) as client:
-        try:
-            market = client.market(wait=_FOREVER)
-        except Stopped:
-            return
+    @contextmanager
+    def made(client: ServiceClient, market: Market) -> Iterator[Arbiter]:
         require_market(market, contract)
         with closing(MarketClient(rpc, market.contract, chain_id=market.chain_id)) as node:
-            running.append(Arbiter(settings, node, client, signer_for(market.chain_id), emit))
-            if not stopping.is_set():
-                running[0].run()
+            yield Arbiter(settings, node, client, signer_for(market.chain_id), emit)
+
+    operate(service, handle, made)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,6 +110,7 @@ def start(
     from worker.arbiter import ArbiterSettings, serve
     from worker.hiding import hide_memory
     from worker.rerun import BenchSettings
+    from worker.stopping import on_signals
 
     log_to_stderr(as_json, log_format)
     settings = ArbiterSettings(
@@ -140,14 +137,3 @@ def _signer(key: str | None, chain_id: int) -> Signer:
             hint="--key KEY; `prixfixe chain show` names the arbiter",
         )
     return load_signer(key or arbiter_key(), chain_id=chain_id)
-
-
-def on_signals(stop: Callable[[], None]) -> None:
-    """Have SIGTERM and Ctrl-C stop it."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        # In a thread: a handler runs between two instructions of the thread that may hold a lock.
-        threading.Thread(target=stop, daemon=True).start()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)

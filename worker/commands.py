@@ -194,6 +194,7 @@ def start(
     from worker.ownlog import log_to_folder
     from worker.profile import Profile
     from worker.settings import Limits, WorkerSettings, free_disk_mib
+    from worker.stopping import on_signals
 
     log_to_stderr(as_json, log_format)
     log_to_folder(data.absolute(), log_format)
@@ -223,7 +224,7 @@ def start(
     )
     hide_memory()  # before the key is read
     daemon = Daemon(settings, emitter(as_json, _WORDS))
-    daemon.handle_signals()
+    on_signals(daemon.stop)
     daemon.run()
 
 

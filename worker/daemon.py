@@ -11,7 +11,6 @@ import fcntl
 import logging
 import os
 import shutil
-import signal
 import threading
 import time
 import uuid
@@ -19,7 +18,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from prixfixe.errors import Conflict, PrixfixeError, Unavailable
@@ -93,16 +91,6 @@ class Daemon:
         self._draining.set()
         with self._condition:
             self._condition.notify_all()
-
-    def handle_signals(self) -> None:
-        """SIGTERM and SIGINT stop it. From the main thread only."""
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            # In a thread: a handler runs between two instructions of the thread that may hold the lock.
-            threading.Thread(target=self.stop, daemon=True).start()
-
-        signal.signal(signal.SIGTERM, handle)
-        signal.signal(signal.SIGINT, handle)
 
     @property
     def runner_pid(self) -> int | None:

@@ -62,10 +62,10 @@ def inspect(
     """
     from prixfixe.client.contexts import resolve_context
     from prixfixe.keys import load_signer
-    from worker.arbiter_commands import on_signals
     from worker.hiding import hide_memory
     from worker.inspector import InspectorSettings, serve
     from worker.rerun import BenchSettings
+    from worker.stopping import on_signals
 
     log_to_stderr(as_json, log_format)
     bench = BenchSettings(data=data.absolute(), runtime=runtime, scratch=scratch)

@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol
 
@@ -34,6 +34,7 @@ from prixfixe.protocol.wire import Reason
 from prixfixe.tables.looked import FOUND, MAX_FOUND_BYTES, TABLE
 from worker.client import ServiceClient, Stopped
 from worker.daemon import only_one
+from worker.operating import LateBench, operate
 from worker.outputs import OutputRefused
 from worker.rerun import Bench, BenchSettings
 from worker.voice import Emit
@@ -43,7 +44,6 @@ log = logging.getLogger("prixfixe.worker")
 _POLL_SECONDS: Final = 25.0
 _PAUSE_SECONDS: Final = 2.0
 _UPLOAD_SECONDS: Final = 300.0
-_FOREVER: Final = 10 * 365 * 86400.0
 _LEFT_FILES: Final = 2
 _LEAVE_SECONDS: Final = 3.0
 
@@ -107,22 +107,18 @@ class Inspector:
         self._signer = signer
         self._emit = emit
         self._stopping = threading.Event()
-        self._stack = ExitStack()
-        self._open_bench = open_bench or (lambda: Bench.open(settings.bench, client))
-        self._bench: Cages | None = None
-        self._lock = threading.Lock()
+        self._bench = LateBench[Cages](open_bench or (lambda: Bench.open(settings.bench, client)))
 
     def stop(self) -> None:
         """End soon; what is being looked at is given to another."""
         self._stopping.set()
-        if self._bench is not None:
-            self._bench.stop()
+        self._bench.stop()
 
     def run(self) -> None:
         """Until stopped."""
         data = self._settings.bench.data
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with only_one(data), self._stack:
+        with only_one(data), self._bench:
             self._sign_in()
             if not self._stopping.is_set():
                 self._emit("ready", {"inspector": self._signer.address, "slots": self._settings.slots})
@@ -186,7 +182,7 @@ class Inspector:
         )
         # A container's name is there once: of a try that was lost another machine may have one yet.
         name = secrets.token_hex(16)
-        with self._bench_now().caged(manifest, task.image_archive, task.product, name) as ended:
+        with self._bench.get().caged(manifest, task.image_archive, task.product, name) as ended:
             if ended.status is not TaskStatus.SUCCEEDED:
                 return InspectionAnswer(number=task.number, reason=ended.reason)
             try:
@@ -215,15 +211,6 @@ class Inspector:
         file = InputFile(name=f"{stem[:120]}.parquet", sha256=table.sha256, size=table.size)
         return Made(file=file, units=told.units)
 
-    def _bench_now(self) -> Cages:
-        """The bench; the engine is looked for when it is first needed."""
-        with self._lock:
-            if self._bench is None:
-                self._bench = self._stack.enter_context(self._open_bench())
-                if self._stopping.is_set():
-                    self._bench.stop()
-            return self._bench
-
 
 def _found(ended: Left, files: dict[str, OutputFile]) -> bytes:
     file = files.get(FOUND)
@@ -251,20 +238,8 @@ def serve(
 ) -> None:
     """Run an inspector for a service. signer_for: the key for a chain. handle: is given what stops it, before
     it begins."""
-    stopping = threading.Event()
-    running: list[Inspector] = []
-
-    def stop() -> None:
-        stopping.set()
-        for each in running:
-            each.stop()
-
-    handle(stop)
-    with closing(ServiceClient(service, stopping=stopping)) as client:
-        try:
-            market = client.market(wait=_FOREVER)
-        except Stopped:
-            return
-        running.append(Inspector(settings, client, signer_for(market.chain_id), emit))
-        if not stopping.is_set():
-            running[0].run()
+    operate(
+        service,
+        handle,
+        lambda client, market: nullcontext(Inspector(settings, client, signer_for(market.chain_id), emit)),
+    )

@@ -1,9 +1,22 @@
-"""Ending a run from another thread."""
+"""Ending a run from another thread, and a process by a signal."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
+from types import FrameType
+
+
+def on_signals(stop: Callable[[], None]) -> None:
+    """Have SIGTERM and Ctrl-C call `stop`, each time. From the main thread only."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # In a thread: a handler runs between two instructions of the thread that may hold a lock.
+        threading.Thread(target=stop, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
 
 
 class Stopper:
