@@ -190,9 +190,21 @@ def load_signer(spec: str, *, chain_id: int, password: Callable[[str], str] | No
             raise InvalidInput(f"key spec {spec!r}: dev: takes a number, such as dev:3", code="bad-key-spec")
         return development_signer(int(rest), chain_id=chain_id)
     if separator and kind == "command":
-        return CommandSigner(shlex.split(rest), chain_id=chain_id)
+        return CommandSigner(command_words(rest), chain_id=chain_id)
     path = keystore_path(rest if separator and kind == "keystore" else spec)
     return LocalSigner(open_keystore(path, password or ask_password), chain_id=chain_id)
+
+
+def command_words(text: str) -> list[str]:
+    """The program and arguments of a `command:` spec. InvalidInput when a quotation has no end."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise InvalidInput(
+            "the command has a quotation without an end",
+            code="bad-key-spec",
+            hint="quote it as in a shell: command:pass 'my market'",
+        ) from None
 
 
 def opens_unasked(spec: str) -> bool:

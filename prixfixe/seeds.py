@@ -12,14 +12,21 @@ hardened: the key of one account tells nothing of another's.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
 from prixfixe import development_keys
 from prixfixe.derivation import HARDENED, derive, written
 from prixfixe.errors import DevelopmentKeyRefused, InvalidInput
-from prixfixe.keys import CommandSigner, LocalSigner, Signer, ask_password, keystore_path, open_keystore
+from prixfixe.keys import (
+    CommandSigner,
+    LocalSigner,
+    Signer,
+    ask_password,
+    command_words,
+    keystore_path,
+    open_keystore,
+)
 
 MOST_ACCOUNTS: Final = HARDENED - 1
 _MOST_KEPT: Final = 10_000
@@ -108,7 +115,7 @@ def load_seed(spec: str, *, chain_id: int, password: Callable[[str], str] | None
         return LocalSeed(development_keys.seed(), chain_id=chain_id)
     kind, separator, rest = spec.partition(":")
     if separator and kind == "command":
-        return CommandSeed(shlex.split(rest), chain_id=chain_id)
+        return CommandSeed(command_words(rest), chain_id=chain_id)
     path = keystore_path(rest if separator and kind == "keystore" else spec)
     secret = open_keystore(path, password or ask_password)
     if any(secret == development_keys.development_key(index) for index in range(20)):

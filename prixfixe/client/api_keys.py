@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 import subprocess
 from pathlib import Path
 from typing import Final
 
 from prixfixe.errors import ConfigurationError, Unavailable
+from prixfixe.keys import command_words
 
 VARIABLE: Final = "PRIXFIXE_API_KEY"
 FROM_ENVIRONMENT: Final = f"env:{VARIABLE}"
@@ -49,7 +49,7 @@ def open_api_key(spec: str) -> str:
     elif kind == "file":
         found = _read(Path(rest).expanduser())
     else:
-        found = _ask(shlex.split(rest))
+        found = _ask(command_words(rest))
     key = found.strip().split("\n", 1)[0].strip()
     if not _KEY.fullmatch(key):
         raise ConfigurationError(

@@ -174,6 +174,7 @@ def test_where_a_key_lies_is_checked_and_what_lies_there_is_never_shown(
         assert told(mistaken) == "bad-key-spec"
     assert told(f"command:cat {tmp_path / 'api-key'}") == ADDRESS
     assert told("command:false") == "no-api-key"
+    assert told("command:echo 'no end") == "bad-key-spec"
     assert told("command:prixfixe-no-such-program") == "no-api-key"
     assert told("env:NO_SUCH_VARIABLE") == "bad-api-key"
     assert told(f"file:{tmp_path / 'away'}") == "no-api-key"

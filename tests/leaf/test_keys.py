@@ -140,7 +140,8 @@ def test_a_keystore_of_a_development_key_is_refused_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["dev:", "dev:x", "dev:20", "dev:-1", "", "a b", "0x" + "11" * 32 + ":", "command:"]
+    "spec",
+    ["dev:", "dev:x", "dev:20", "dev:-1", "", "a b", "0x" + "11" * 32 + ":", "command:", "command:sign 'x"],
 )
 def test_a_spec_that_names_no_key_is_refused(spec: str) -> None:
     with pytest.raises((InvalidInput, ConfigurationError)):
