@@ -165,6 +165,13 @@ def jobs_page(
 @router.get("/account/jobs/{job}")
 def job_page(request: Request, services: ServicesDep, visitor: Reading, job: JobId) -> Response:
     """One job: how far it is, its files, its receipt. It follows what happens."""
+    return page_of_job(request, services, visitor, job)
+
+
+def page_of_job(
+    request: Request, services: Services, visitor: Session, job: str, link: str | None = None
+) -> Response:
+    """link: to its files, made just now and shown this once."""
     found = services.jobs.get(job, visitor.identity.address)
     return account_page(
         request,
@@ -174,7 +181,7 @@ def job_page(request: Request, services: ServicesDep, visitor: Reading, job: Job
         job=found,
         again=takes_files(services, found.bundle),
         links=services.share_links.count(visitor.identity.address, job),
-        link=None,
+        link=link,
     )
 
 

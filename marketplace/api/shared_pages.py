@@ -8,11 +8,12 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from marketplace.api.access import JobId, ServicesDep
+from marketplace.api.account_pages import page_of_job
 from marketplace.api.blobs import blob_response
 from marketplace.api.managed import is_loopback
-from marketplace.api.pages import Page, page, takes_files
+from marketplace.api.pages import Page, page
 from marketplace.api.shares import share_of_address
-from marketplace.api.visitors import Form, Sending, account_page, gone_to
+from marketplace.api.visitors import Form, Sending, gone_to
 from marketplace.services import Services
 from prixfixe.errors import InvalidInput
 
@@ -28,17 +29,8 @@ def share(request: Request, services: ServicesDep, visitor: Sending, form: Form,
     if not (days.isascii() and days.isdigit()):
         raise InvalidInput("say for how many days the link is good", code="invalid-request")
     token = services.share_links.make(visitor.identity, job, int(days[:4]))
-    found = services.jobs.get(job, visitor.identity.address)
-    return account_page(
-        request,
-        services,
-        visitor,
-        "job.html",
-        job=found,
-        again=takes_files(services, found.bundle),
-        links=services.share_links.count(visitor.identity.address, job),
-        link=f"{_origin(request, services)}/shared/{token}",
-    )
+    link = f"{_origin(request, services)}/shared/{token}"
+    return page_of_job(request, services, visitor, job, link)
 
 
 def _origin(request: Request, services: Services) -> str:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import openpyxl
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from prixfixe.protocol.money import Money
-from tests.browser.conftest import ARGUMENTS
+from tests.browser.conftest import running_chromium
 from tests.support.accounts import PASSWORD
 from tests.support.devnet import Devnet
-from tests.support.missing import absent
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -26,13 +24,8 @@ ROWS = int(os.environ.get("PRIXFIXE_PAGE_ROWS", "60000"))
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    found = shutil.which("chromium")
-    if found is None:
-        absent("there is no chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
+    with running_chromium() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def table(folder: Path) -> Path:
