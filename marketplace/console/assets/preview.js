@@ -26,11 +26,7 @@
     if (whole && found.length <= ROWS && (cell || record.length)) found.push([...record, cell]);
     return found;
   };
-  const element = (tag, given = {}, ...children) => {
-    const made = Object.assign(document.createElement(tag), given);
-    made.append(...children);
-    return made;
-  };
+  const { element } = common;
   const region = (label, child) => {
     const made = element("div", { className: "wide", tabIndex: 0 }, child);
     made.setAttribute("role", "region");

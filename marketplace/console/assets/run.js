@@ -17,13 +17,8 @@ document.addEventListener("DOMContentLoaded", () => {
   let seen = null;
   let turn = 0; // of the file that is looked at: what an earlier one answers is dropped
 
-  const say = (key, values = {}) =>
-    words[key].replace(/\{(\w+)\}/g, (all, name) => (name in values ? String(values[name]) : all));
-  const element = (tag, given = {}, ...children) => {
-    const made = Object.assign(document.createElement(tag), given);
-    made.append(...children);
-    return made;
-  };
+  const { element, dollars } = common;
+  const say = common.speaker(words);
   const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
   class Refused extends Error {}
@@ -291,11 +286,6 @@ document.addEventListener("DOMContentLoaded", () => {
       $("pay").disabled = false;
       $("pay").focus();
     });
-  const dollars = (units) => {
-    const text = units.padStart(7, "0");
-    return `$${Number(text.slice(0, -6)).toLocaleString("en-US")}.${text.slice(-6).replace(/0{1,4}$/, "")}`;
-  };
-
   const pay = () =>
     step(async () => {
       const { quote, most } = $("pay").dataset;

@@ -15,8 +15,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // ------------------------------------------------------------------------------------------------- showing
 
-  const word = (name, values = {}) =>
-    words[name].replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
+  const { dollars } = common;
+  const word = common.speaker(words);
   const say = (text) => { at("said").textContent = text; };
   const same = (one, other) => String(one).toLowerCase() === String(other).toLowerCase();
   const make = (name, text = "") => Object.assign(document.createElement(name), { textContent: text });
@@ -26,10 +26,6 @@ document.addEventListener("DOMContentLoaded", () => {
     made.className = "plain";
     made.addEventListener("click", () => run(act));
     return made;
-  };
-  const dollars = (units) => {
-    const digits = String(units).padStart(7, "0");
-    return "$" + digits.slice(0, -6).replace(/\B(?=(?:\d{3})+$)/g, ",") + "." + digits.slice(-6).replace(/0{1,4}$/, "");
   };
   function units(text) {
     const found = /^\s*(\d{1,12})(?:\.(\d{1,6}))?\s*$/.exec(text);
