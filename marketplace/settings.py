@@ -27,8 +27,9 @@ class ServiceSettings:
     silent ones a worker is lost. quote_seconds: how long a price is offered. max_body_bytes: of JSON in one
     request. max_unfinished_bytes, max_unfinished_uploads: what one account may leave half sent;
     upload_seconds: how long it is kept after its last byte. quotes_, sign_ins_, jobs_ and asks_per_minute:
-    what one network address may ask for; uploads_, inspections_ and cancels_per_minute: what one account
-    may (requests); 0 for any number. max_open_bids, max_open_tasks: of one account, that wait or run.
+    what one network address may ask for; uploads_ and cancels_per_minute: what one account may;
+    inspections_per_minute: each of both (requests); 0 for any number. max_open_bids, max_open_tasks: of one
+    account, that wait or run.
     catalogue: products that every worker is asked for a price of, beside those of bundles and waiting bids,
     so that there is something to see before anybody orders. trusted_proxies: addresses or networks of
     proxies in front, whose X-Forwarded-For says who is asking. accounts: spec of the seed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 from fastapi import Depends, Header, Path, Query, Request, Response
@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Path, Query, Request, Response
 from marketplace.api.managed import SAFE_METHODS, Credentials, bearer_of, identity_of
 from marketplace.services import Services
 from prixfixe.errors import Unauthorized
+from prixfixe.protocol.accounts import Scope
 from prixfixe.protocol.job_batch import IdempotencyText
 from prixfixe.protocol.wire import JobRequest
 
@@ -42,13 +43,18 @@ def saved(content: str | bytes, media_type: str, name: str) -> Response:
     return Response(content, media_type=media_type, headers=headers)
 
 
-def _caller(services: ServicesDep, request: Request, _: Credentials) -> str:
-    """Of a managed account the address, where key or role have the scope for it: `read` for what changes
-    nothing, else `order`."""
-    managed = identity_of(request, services)
-    if managed is not None:
-        return managed.require("read" if request.method in SAFE_METHODS else "order").address
-    return signed_in(services, request)
+def caller_with(scope: Scope | None = None) -> Callable[..., str]:
+    """A dependency: the address of who asks, a wallet's session or a managed account whose key or role has
+    the scope; of None that is `read` for what changes nothing, else `order`."""
+
+    def caller(services: ServicesDep, request: Request, _: Credentials) -> str:
+        managed = identity_of(request, services)
+        if managed is None:
+            return signed_in(services, request)
+        needed: Scope = "read" if request.method in SAFE_METHODS else "order"
+        return managed.require(scope or needed).address
+
+    return caller
 
 
 def signed_in(services: Services, request: Request) -> str:
@@ -63,7 +69,7 @@ def signed_in(services: Services, request: Request) -> str:
 
 
 # The address that signed in; Unauthorized when there is none.
-Caller = Annotated[str, Depends(_caller)]
+Caller = Annotated[str, Depends(caller_with())]
 
 
 def caller_for(services: Services, request: Request, orders: Iterable[JobRequest]) -> str | None:

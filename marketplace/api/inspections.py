@@ -1,15 +1,14 @@
-"""`/v1/account/inspections`: files looked at before they are paid for. `/v1/inspections`: the machines of the
-operator that look."""
+"""`/v1/account/inspections`: files looked at before they are paid for, of wallets and of managed accounts.
+`/v1/inspections`: the machines of the operator that look."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from marketplace.api.access import Caller, ServicesDep
-from marketplace.api.managed import ManagedDep, Orderer
-from marketplace.api.shares import count_account
+from marketplace.api.access import Caller, ServicesDep, caller_with
+from marketplace.api.shares import count_account, count_address
 from marketplace.api.waiting import found_in_time, waited
 from marketplace.inspections import TOPIC, topic
 from prixfixe.protocol.inspections import (
@@ -22,33 +21,36 @@ from prixfixe.protocol.inspections import (
 router = APIRouter(tags=["inspections"])
 
 InspectionId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+Orderer = Annotated[str, Depends(caller_with("order"))]
 Wait = Annotated[float, Query(ge=0, le=600)]
 
 
 @router.post("/account/inspections", status_code=201)
 def ask(
     services: ServicesDep,
-    managed: ManagedDep,
-    identity: Orderer,
+    request: Request,
+    owner: Orderer,
     body: InspectionRequest,
     response: Response,
 ) -> Inspection:
     """Have an uploaded file looked at, in a cage on a machine of the operator's: its columns, or, with the
     job's parameters, the typed table that travels and the units of its price."""
-    count_account(services, "inspections", identity.address, response)
-    return services.inspections.ask(identity.address, body)
+    # A wallet costs nothing: who has a thousand of them is still one address.
+    count_address(services, "inspections", request, response)
+    count_account(services, "inspections", owner, response)
+    return services.inspections.ask(owner, body)
 
 
 @router.get("/account/inspections/{inspection}")
 async def inspection(
-    services: ServicesDep, managed: ManagedDep, identity: Orderer, inspection: InspectionId, wait: Wait = 0
+    services: ServicesDep, owner: Orderer, inspection: InspectionId, wait: Wait = 0
 ) -> Inspection:
     """How far it is; waited for up to `wait` seconds while it is not over."""
     return await found_in_time(
         services,
         topic(inspection),
         wait,
-        lambda: services.inspections.get(identity.address, inspection),
+        lambda: services.inspections.get(owner, inspection),
         lambda found: found.state in ("done", "failed"),
     )
 

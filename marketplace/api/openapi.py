@@ -175,7 +175,7 @@ def _say_who(operation: dict[str, Any], name: str, asked: set[str], method: str)
     if method not in _SAFE:
         browser["csrf"] = []
     operation.pop("security", None)
-    if asked & {"_caller", "_owner"}:
+    if "caller" in asked:
         operation["security"] = [{"walletSession": []}, {"apiKey": []}, browser]
     elif "asker" in asked:
         operation["security"] = [{"apiKey": []}, browser]

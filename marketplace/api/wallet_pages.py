@@ -9,9 +9,10 @@ from functools import cache
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from marketplace.api.access import ServicesDep
+from marketplace.api.access import JobId, ServicesDep, signed_in
 from marketplace.api.pages import Page, page
 from marketplace.bundles import stored_definition
 from marketplace.console.parameters import parameters
@@ -60,6 +61,16 @@ def wallet(
         parameters=() if definition is None else parameters(definition.parameters),
         sample="" if definition is None else _sample(definition),
     )
+
+
+def shown_job(request: Request, services: ServicesDep, job: JobId) -> Response:
+    """How far a job is, drawn for its customer's page: for the session of a wallet, and no cookie."""
+    found = services.jobs.get(job, signed_in(services, request))
+    return page(request, "job_shown.html", visitor=None, job=found)
+
+
+# What a script asks for: what goes wrong is a problem, as the API says it, and no page.
+router.add_api_route("/wallet/jobs/{job}", shown_job, route_class_override=APIRoute)
 
 
 @cache

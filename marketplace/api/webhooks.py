@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 
-from marketplace.api.access import ServicesDep, signed_in
-from marketplace.api.managed import Credentials, identity_of
+from marketplace.api.access import ServicesDep, caller_with
 from marketplace.api.shares import count_account
 from prixfixe.protocol import webhooks as wire
 from prixfixe.protocol.fields import Page
@@ -16,13 +15,8 @@ from prixfixe.protocol.fields import Page
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 
-def _owner(services: ServicesDep, request: Request, _: Credentials) -> str:
-    """Whose webhooks they are: an address."""
-    managed = identity_of(request, services)
-    return signed_in(services, request) if managed is None else managed.require("manage").address
-
-
-Owner = Annotated[str, Depends(_owner)]
+# Whose webhooks they are.
+Owner = Annotated[str, Depends(caller_with("manage"))]
 EndpointId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 

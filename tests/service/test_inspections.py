@@ -103,6 +103,38 @@ def test_a_file_is_looked_at_by_a_machine_of_the_operators(world: World, ada: Pe
     assert world.http.get(f"/v1/blobs/{task.file.sha256}", headers=world.sign_in(STRANGER)).status_code == 404
 
 
+def test_a_wallets_file_is_looked_at_too_and_is_nobody_elses(tmp_path: Path) -> None:
+    """Also where the operator keeps no accounts for others."""
+    made = World(tmp_path, inspectors=(STRANGER.address,), seed=None)
+    made.publish(inputs=TABLES)
+    own = made.sign_in(CUSTOMER)
+    body = {"bundle": "echo", "step": "look", "name": "a.csv", "sha256": sha256_hex(CONTENT)}
+    made.upload(CUSTOMER, CONTENT)
+    asked = made.http.post("/v1/account/inspections", json=body, headers=own)
+    assert asked.status_code == 201, asked.text
+    task = taken(made)
+    assert task is not None
+    assert told(made, task, seen=SEEN).status_code == 204
+    path = f"/v1/account/inspections/{asked.json()['id']}"
+    assert made.http.get(path, headers=own).json()["seen"]["rows"] == 1
+    assert made.http.get(path, headers=made.sign_in(STRANGER)).status_code == 404
+    assert made.http.get(path).status_code == 401
+    made.http.close()
+    made.store.close()
+
+
+def test_who_has_many_wallets_has_one_share(tmp_path: Path) -> None:
+    made = World(tmp_path, inspectors=(STRANGER.address,), inspections_per_minute=2)
+    body = {"bundle": "echo", "step": "look", "name": "a.csv", "sha256": sha256_hex(CONTENT)}
+    answers = [
+        made.http.post("/v1/account/inspections", json=body, headers=made.sign_in(signer)).status_code
+        for signer in (CUSTOMER, STRANGER, OPERATOR)
+    ]
+    assert answers == [404, 404, 429]  # there is no such bundle yet
+    made.http.close()
+    made.store.close()
+
+
 def test_a_file_that_is_no_table_says_why(world: World, ada: Person) -> None:
     waiting = looking(ada)
     task = taken(world)

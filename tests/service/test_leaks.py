@@ -30,6 +30,8 @@ SIGNATURE = "0x" + "11" * 65
 ANYONE = "anyone"  # what it shows is public, or it takes a signature or a password of its own
 CALLER = "caller"  # a wallet's session, or a key with `read`, with `order` for what changes something
 CALLER_MANAGE = "caller with manage"  # a wallet's session, or a key with `manage`
+CALLER_ORDER = "caller with order"  # a wallet's session, or a key with `order`
+WALLET = "wallet"  # a wallet's session, and no key
 READ, ORDER, MANAGE = "read", "order", "manage"  # a managed account's people and keys with this scope
 PERSON = "person"  # a browser's cookie, and no key
 PAGE = "page"  # a page of who is signed in: others are led to the sign-in
@@ -110,8 +112,8 @@ DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/v1/quotes"): Door(ANYONE),
     ("POST", "/v1/jobs"): Door(ANYONE),
     ("POST", "/v1/jobs/batch"): Door(ANYONE),
-    ("POST", "/v1/account/inspections"): Door(ORDER, _LOOK),
-    ("GET", "/v1/account/inspections/{inspection}"): Door(ORDER),
+    ("POST", "/v1/account/inspections"): Door(CALLER_ORDER, _LOOK),
+    ("GET", "/v1/account/inspections/{inspection}"): Door(CALLER_ORDER),
     ("GET", "/v1/inspections/next"): Door(CALLER),
     ("POST", "/v1/inspections/{inspection}/answer"): Door(CALLER, {"number": 1, "made": _MADE}),
     ("GET", "/v1/jobs"): Door(CALLER),
@@ -177,6 +179,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/receipts"): Door(ANYONE),
     ("GET", "/docs"): Door(ANYONE),
     ("GET", "/wallet"): Door(ANYONE),
+    ("GET", "/wallet/jobs/{job}"): Door(WALLET),
     ("GET", "/docs/{name:path}"): Door(ANYONE),
     ("GET", "/sign-up"): Door(ANYONE),
     ("POST", "/sign-up"): Door(ANYONE),
@@ -355,7 +358,7 @@ def _leaks(scene: Scene, stranger: str, method: str, path: str, door: Door) -> I
     if stranger in UNKNOWN:
         expected = {303, 401} if door.who == PAGE else {401}
     elif stranger == "viewer":
-        expected = {401} if door.who == PERSON else {303, 401} if door.who == PAGE else {403}
+        expected = {401} if door.who in (PERSON, WALLET) else {303, 401} if door.who == PAGE else {403}
     elif "{" in path and path != OWN_PART:
         expected = {303, 401, 403, 404, 422}
     else:

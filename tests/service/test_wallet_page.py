@@ -6,8 +6,10 @@ import json
 from html import unescape
 
 from prixfixe.chain.artefacts import load
+from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.siwe import SignIn
+from tests.support.finished import deliver
 from tests.support.service import CHAIN_ID, CONTRACT, CUSTOMER, HOST, STRANGER, World
 
 PERSON = {"Accept": "text/html"}
@@ -86,3 +88,21 @@ def test_another_site_can_neither_use_the_page_nor_its_signature(world: World) -
     # What a form of another site could send is no request of the API's.
     form = world.http.post("/v1/sessions", data={"message": "x", "signature": "0x"})
     assert form.status_code == 422
+
+
+def test_a_job_is_drawn_for_the_session_of_its_wallet_and_for_nobody_else(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    path, own = f"/wallet/jobs/{job.id}", world.sign_in(CUSTOMER)
+    waiting = world.http.get(path, headers=own)
+    assert (waiting.status_code, waiting.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert f'data-cancel="{job.id}"' in waiting.text
+    assert "default-src 'none'" in waiting.headers["content-security-policy"]
+    deliver(world, job, out_csv=b"done")
+    shown = world.http.get(path, headers=own).text
+    assert f'href="/v1/jobs/{job.id}/outputs/out.csv"' in shown
+    assert f'data-sha256="{sha256_hex(b"done")}"' in shown
+    assert f'href="/v1/jobs/{job.id}/certificate.pdf?language=en"' in shown
+    assert "data-cancel" not in shown
+    assert world.http.get(path, headers=world.sign_in(STRANGER)).json()["code"] == "job-unknown"
+    assert world.http.get(path, headers={"Cookie": "prixfixe_session=x"}).json()["status"] == 401
