@@ -229,6 +229,21 @@ def bundle_page(
     )
 
 
+@router.get("/bundles/{bundle}/sample")
+def sample(services: ServicesDep, bundle: str, version: Text | None = None) -> Response:
+    """A small table that the bundle takes, for everybody."""
+    listing = services.bundles.listing(bundle, version)
+    found = stored_definition(listing.definition_digest, listing.definition).sample
+    if found is None:
+        raise NotFound(f"{listing.id} {listing.version} was published without a sample", code="no-sample")
+    headers = {
+        "Content-Disposition": f'attachment; filename="{found.name}"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+    return Response(found.content, media_type="text/csv", headers=headers)
+
+
 def takes_files(services: Services, bundle: str | None) -> bool:
     """Whether a file can be run from the page of a bundle, as its newest version is sold."""
     if bundle is None or services.managed is None or not services.inspections.offered:

@@ -34,7 +34,7 @@ WORDS: Final = (
 # Values that the page's script puts in.
 _LATER: Final = {
     name: "{" + name + "}"
-    for name in ("percent", "rows", "columns", "units", "unit", "tier", "price", "column")
+    for name in ("name", "percent", "rows", "columns", "units", "unit", "tier", "price", "column")
 }
 
 

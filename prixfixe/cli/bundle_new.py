@@ -52,6 +52,10 @@ retention_days = 7
 canonical = "SHA-256 of result.json"
 control_totals = "control.json"
 
+[sample]
+name = "table.csv"
+content = "a,b\\n1,one\\n2,two\\n"
+
 [parameters]
 "$schema" = "https://json-schema.org/draft/2020-12/schema"
 type = "object"

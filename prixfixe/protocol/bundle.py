@@ -36,6 +36,7 @@ from prixfixe.protocol.manifest import ImageId
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.replicas import ReplicaCounts, quorum_of
+from prixfixe.protocol.sample import Sample
 from prixfixe.protocol.schema import check_schema, defaults, place_of, validator
 
 Refund = Literal[
@@ -184,6 +185,7 @@ class BundleDefinition(_Frozen):
     privacy: Privacy
     proof: Proof
     rollout: Literal[1, 5, 15, 100] = 100
+    sample: Sample | None = None
 
     @field_validator("parameters")
     @classmethod
@@ -222,13 +224,16 @@ class BundleDefinition(_Frozen):
             )
         if self.service_level < self.limits.max_seconds:
             raise ValueError("service_level is shorter than the run may take (limits.max_seconds)")
+        if self.sample is not None and "csv" not in self.inputs.formats:
+            raise ValueError("the sample is CSV, which is none of inputs.formats")
         return self
 
     # --- identity
 
     def to_json(self) -> dict[str, Any]:
-        """The published form: JSON values only, every default written out."""
-        return self.model_dump(mode="json")
+        """The published form: JSON values only, every default written out. A sample is there or not: who has
+        none keeps the digest from before there were samples."""
+        return self.model_dump(mode="json", exclude={"sample"} if self.sample is None else None)
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes of the published form."""

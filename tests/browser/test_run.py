@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,18 @@ from sqlalchemy import select
 
 from marketplace.store.tables import jobs
 from prixfixe.protocol import accounts
+from prixfixe.protocol.bundle import load
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.wire import Job
-from tests.browser.conftest import Visit
+from prixfixe.testing.determinism import VARIATIONS, same_bytes
+from tests.browser.conftest import ROOT, Visit
 from tests.support.accounts import PASSWORD
 from tests.support.finished import hand_in
 from tests.support.looking import inspecting
 from tests.support.service import CUSTOMER, STRANGER, World
 from tests.support.serving import served
 
+BUNDLES = [ROOT / "bundles" / "pivot"]
 EMAIL = "ada@example.com"
 EVIL = "<img src=x onerror=alert(1)>"
 TABLE = f"account;region;{EVIL};amount\n00123;North;'\"><b>x;1.234,50\n00124;South;y;-2,25\n"
@@ -80,6 +85,42 @@ def chosen(page: Page, content: str | bytes, name: str = "sales.csv") -> None:
     field = page.get_by_label("Choose a file")
     expect(field).to_be_enabled()  # its script listens now
     field.set_input_files({"name": name, "mimeType": "application/octet-stream", "buffer": data})
+
+
+@pytest.mark.parametrize("folder", BUNDLES, ids=[each.name for each in BUNDLES])
+def test_the_sample_of_a_bundle_runs_with_what_its_page_proposes(
+    visit: Visit, world: World, folder: Path, tmp_path: Path
+) -> None:
+    definition = load(folder)
+    assert definition.sample is not None
+    world.publish(**definition.with_image("sha256:" + "ab" * 32).to_json())
+    page = visit.page
+    visit.open(f"/bundles/{definition.id}")  # nobody is signed in
+    with page.expect_download() as taken:
+        page.get_by_role("link", name=f"Download {definition.sample.name}").click()
+    table = tmp_path / taken.value.suggested_filename
+    taken.value.save_as(table)
+    assert table.read_text(encoding="utf-8") == definition.sample.content
+    assert visit.faults() == []
+    visit.keep(f"sample-{definition.id}-bundle")
+
+    signed_up(page, visit, world)
+    visit.open(f"/bundles/{definition.id}")
+    page.get_by_role("link", name="Run it on a file").click()
+    page.get_by_role("button", name="Try it with the sample").click()
+    rows = definition.sample.content.count("\n") - 1
+    expect(page.get_by_role("status")).to_contain_text(f"{table.name}: {rows} rows")
+    assert visit.faults() == []
+    visit.keep(f"sample-{definition.id}-columns")
+    page.get_by_role("button", name="See the price").click()
+    page.get_by_role("button", name="and run").click()
+    page.wait_for_url("**/account/jobs/0x*")
+    _, manifest = ordered(world, page)
+    (sent,) = manifest["inputs"]
+    assert (sent["name"], sent["sha256"]) == (table.name, sha256_hex(table.read_bytes()))
+    outputs = same_bytes(folder, [table], manifest["parameters"], variations=VARIATIONS[:1])
+    totals = json.loads(outputs[definition.proof.control_totals])
+    assert re.match(rf"Rows of the tables?: {rows} = rows .*: {rows}\.$", totals["sentences"][0]), totals
 
 
 def ordered(world: World, page: Page) -> tuple[Job, dict[str, Any]]:

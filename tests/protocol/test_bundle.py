@@ -51,6 +51,27 @@ def test_the_published_form_reads_back_to_the_same_definition_and_hash() -> None
     assert again.digest() == canonical_digest(sent) == built.digest()
 
 
+def test_a_definition_without_a_sample_keeps_the_digest_from_before_there_were_samples() -> None:
+    assert PIVOT.sample is not None
+    plain = parse({**DOCUMENT, "sample": None})
+    assert "sample" not in plain.to_json()
+    assert plain.digest() == canonical_digest({n: v for n, v in DOCUMENT.items() if n != "sample"})
+    assert plain.digest() != PIVOT.digest()
+
+
+@pytest.mark.parametrize(
+    "sample", [{"name": "a.csv", "content": ""}, {"name": "../a.csv", "content": "a\n1\n"}, {"name": "a.csv"}]
+)
+def test_a_sample_without_a_form_is_refused(sample: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="sample"):
+        parse({**DOCUMENT, "sample": sample})
+
+
+def test_a_sample_is_of_a_format_that_the_bundle_takes() -> None:
+    with pytest.raises(ConfigurationError, match="the sample is CSV"):
+        parse(changed(inputs__formats=["parquet"]))
+
+
 def test_a_price_written_with_more_zeros_has_the_same_hash() -> None:
     assert parse(changed(tiers__0__price="2.000000")).digest() == PIVOT.digest()
 

@@ -212,6 +212,20 @@ def test_a_bundles_page_names_its_parameters_and_promises(world: World) -> None:
     assert "no bundle" in page(world, "/bundles/nothing", 404).text.lower()
 
 
+def test_the_sample_of_a_bundle_is_everybodys(world: World) -> None:
+    world.publish(sample={"name": "words.csv", "content": "<b>,é\n1,2\n"})
+    seen = page(world, "/bundles/echo")
+    assert "<b>,é" in seen.text
+    (link,) = [values["href"] for tag, values in seen.tags if tag == "a" and "download" in values]
+    taken = world.http.get(link)
+    assert taken.content == "<b>,é\n1,2\n".encode()
+    assert taken.headers["content-type"] == "text/csv; charset=utf-8"
+    assert taken.headers["content-disposition"] == 'attachment; filename="words.csv"'
+    world.publish(version="1.1.0")
+    assert "words.csv" not in page(world, "/bundles/echo?version=1.1.0").text
+    assert "without a sample" in page(world, "/bundles/echo/sample?version=1.1.0", 404).text
+
+
 def test_an_empty_market_says_so(world: World) -> None:
     world.publish()
     text = page(world, f"/market/{PRODUCT.name}").text

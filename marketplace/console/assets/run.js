@@ -166,7 +166,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!current()) return;
     seen = found.seen;
     show();
-    tell(say("seen", { rows: seen.rows.toLocaleString(), columns: seen.columns.length.toLocaleString() }));
+    tell(say("seen", { name: chosen.name, rows: seen.rows.toLocaleString(), columns: seen.columns.length.toLocaleString() }));
     $("columns").hidden = false;
     $("columns-title").focus();
   };
@@ -311,6 +311,17 @@ document.addEventListener("DOMContentLoaded", () => {
       choose(field.files[0]);
     });
   }
+  // The sample is chosen as if it lay on this disk: the field names it.
+  const sample = $("sample");
+  sample?.addEventListener("click", () =>
+    step(async () => {
+      const content = await (await patiently(() => call("GET", sample.dataset.at))).blob();
+      const data = new DataTransfer();
+      data.items.add(new File([content], sample.dataset.name));
+      field.files = data.files;
+      choose(field.files[0]);
+    }),
+  );
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
     price();
@@ -321,6 +332,7 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   $("pay").addEventListener("click", pay);
   field.disabled = false;
+  if (sample) sample.disabled = false;
   for (const each of root.querySelectorAll("[data-parameter]")) {
     const value = again[each.dataset.parameter];
     if (value === undefined) continue;
