@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, cast, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import Blob, Blobs
@@ -33,6 +33,8 @@ from prixfixe.protocol.orders import order_from_json
 
 INLINE_OUTPUTS: Final = 100  # files that a job shows of itself, and a page when nobody says how many
 _OVER: Final = ("settled", "refunded")
+_NEWEST_LOG_EVENTS: Final = 500
+_NEWEST_LOG_CHARACTERS: Final = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,28 @@ class Jobs:
                 for each in connection.execute(query).mappings()
             ]
         return found, row["state"] in _OVER
+
+    def newest_log(self, job: str, customer: str) -> tuple[int, bool]:
+        """The number of an event after which no more of the log was told than a page has room for, and
+        whether there is any log."""
+        of_job = job_events.c.job == job
+        query = (
+            select(job_events.c.sequence, func.length(cast(job_events.c.data, Text)))
+            .where(of_job, job_events.c.kind == "log")
+            .order_by(job_events.c.sequence.desc())
+            .limit(_NEWEST_LOG_EVENTS)
+        )
+        with self._store.read() as connection:
+            job_row(connection, job, customer)
+            newest = select(func.coalesce(func.max(job_events.c.sequence), 0)).where(of_job)
+            after, told = int(connection.execute(newest).scalar_one()), 0
+            rows = connection.execute(query).all()
+        for sequence, length in rows:
+            told += length
+            if told > _NEWEST_LOG_CHARACTERS and sequence != rows[0].sequence:
+                break
+            after = sequence - 1
+        return after, bool(rows)
 
     def log(self, job: str, customer: str, task: int | None = None) -> Iterator[bytes]:
         """The logs of all attempts and tasks, each under a line that names it; of a job of several tasks in

@@ -172,6 +172,7 @@ def page_of_job(
     request: Request, services: Services, visitor: Session, job: str, link: str | None = None
 ) -> Response:
     """link: to its files, made just now and shown this once."""
+    after, logged = services.jobs.newest_log(job, visitor.identity.address)  # first: what is new follows
     found = services.jobs.get(job, visitor.identity.address)
     return account_page(
         request,
@@ -182,6 +183,8 @@ def page_of_job(
         again=takes_files(services, found.bundle),
         links=services.share_links.count(visitor.identity.address, job),
         link=link,
+        after=after,
+        logged=logged,
     )
 
 

@@ -125,11 +125,13 @@ async def events(
     caller: Caller,
     job: JobId,
     last_event_id: Annotated[str | None, Header()] = None,
+    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
 ) -> Response:
-    """What happens to the job, as it happens (server-sent events). `Last-Event-ID` resumes."""
+    """What happens to the job, as it happens (server-sent events). `Last-Event-ID` resumes; after: the number
+    of an event to begin behind, for who cannot send that header."""
     if last_event_id is not None and not (last_event_id.isascii() and last_event_id.isdigit()):
         raise InvalidInput(f"Last-Event-ID is {last_event_id[:40]!r}, not a number")
-    after = min(int((last_event_id or "0")[:9]), 2**31 - 1)
+    after = max(after, int((last_event_id or "0")[:9]))
     first, over = await run_in_threadpool(services.jobs.events, job, caller, after)
     if over and not first:
         return Response(status_code=204)  # tells a browser's EventSource not to come back

@@ -172,7 +172,11 @@ def test_ones_own_job_is_listed_shown_and_cancelled(world: World, browser: Brows
     seen = browser.open(f"/account/jobs/{job}")
     assert "waiting" in seen.text
     assert "Cancel what has not begun" in seen.text
+    (followed,) = [values["data-events"] for _, values in seen.tags if "data-events" in values]
+    assert followed == f"/v1/jobs/{job}/events?after=1"
     assert browser.send(f"/account/jobs/{job}/cancel", {}).status_code == 403
     assert browser.send(f"/account/jobs/{job}/cancel", {"csrf": browser.csrf()}).status_code == 303
-    assert "money back" in browser.open(f"/account/jobs/{job}").text
+    seen = browser.open(f"/account/jobs/{job}")
+    assert "money back" in seen.text
+    assert not any("data-events" in values for _, values in seen.tags)  # over, without a log
     ada.close()

@@ -16,9 +16,10 @@ import pytest
 import uvicorn
 
 from marketplace.api import events
+from prixfixe.errors import NotFound
 from tests.support.finished import hand_in
 from tests.support.memory import resident_kib
-from tests.support.service import CUSTOMER, HOST, WORKER, World
+from tests.support.service import CUSTOMER, HOST, PROVIDER, WORKER, World
 
 pytestmark = pytest.mark.network_ports
 
@@ -93,6 +94,42 @@ def test_a_follower_that_was_cut_off_resumes_where_it_was(world: World) -> None:
     over = world.http.get(path, headers={**owner, "Last-Event-ID": str(whole[-1][0])})
     assert over.status_code == 204
     assert world.http.get(path, headers={**owner, "Last-Event-ID": "x"}).status_code == 422
+
+
+def test_a_follower_begins_behind_the_event_that_it_names(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    owner = world.sign_in(CUSTOMER)
+    world.http.post(f"/v1/jobs/{job.id}/cancel", headers=owner)
+    path = f"/v1/jobs/{job.id}/events"
+    whole = list(_events(iter(world.http.get(path, headers=owner).text.split("\n"))))
+    begun = world.http.get(f"{path}?after=1", headers=owner).text.split("\n")
+    assert list(_events(iter(begun))) == whole[1:]
+    # A browser that comes back asks for the same address, and says in the header how far it is.
+    newer = {**owner, "Last-Event-ID": str(whole[-1][0])}
+    assert world.http.get(f"{path}?after=1", headers=newer).status_code == 204
+    assert world.http.get(f"{path}?after=-1", headers=owner).status_code == 422
+
+
+@pytest.mark.both_databases
+def test_what_a_page_shows_of_a_log_is_bounded_however_long_it_is(tmp_path: Path) -> None:
+    world = World(tmp_path, max_log_bytes=2_000_000)
+    world.publish()
+    job = world.placed()
+    assignment = world.running(job)
+    after, logged = world.services.jobs.newest_log(job.id, CUSTOMER.address)
+    assert (after, logged) == (len(world.services.jobs.events(job.id, CUSTOMER.address, 0)[0]), False)
+    for at in range(12):
+        body = {"offset": at * 60_000, "text": chr(97 + at) * 59_999 + "\n"}
+        assert world.worker_post(f"{assignment.attempt}/log", body).status_code == 204
+    after, logged = world.services.jobs.newest_log(job.id, CUSTOMER.address)
+    shown, _ = world.services.jobs.events(job.id, CUSTOMER.address, after)
+    assert logged
+    assert [event.data["text"][0] for event in shown] == ["i", "j", "k", "l"]
+    with pytest.raises(NotFound):
+        world.services.jobs.newest_log(job.id, PROVIDER.address)
+    world.http.close()
+    world.store.close()
 
 
 def test_a_quiet_stream_shows_that_it_lives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,13 @@
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
   const shown = document.getElementById("job");
-  if (shown.dataset.over === "yes") return;
+  if (!shown.dataset.events) return;
   const events = new EventSource(shown.dataset.events);
+  document.dispatchEvent(new CustomEvent("job-events", { detail: events }));
+  if (shown.dataset.over === "yes") {
+    events.addEventListener("end", () => events.close()); // only the log was wanted
+    return;
+  }
   let waiting = false;
   const renew = async () => {
     waiting = false;
