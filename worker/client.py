@@ -35,6 +35,15 @@ from prixfixe.protocol import siwe, wire
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.benchmarks import SignedBenchmark
 from prixfixe.protocol.inspections import InspectionAnswer, InspectionTask
+from prixfixe.protocol.lot_batch import (
+    Assignments,
+    LotReports,
+    ReportAnswers,
+    Reported,
+    StartAnswers,
+    Started,
+    Starting,
+)
 from prixfixe.protocol.prices import Earnings, PriceIndex, WorkerWhy
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.reports import LotReport
@@ -115,6 +124,18 @@ class ServiceClient:
 
     def start(self, attempt: str, wait: float = 10.0) -> None:
         self._call("POST", f"/v1/attempts/{attempt}/start", wait=wait)
+
+    def assignment_batch(self, most: int, wait_seconds: float) -> tuple[wire.Assignment, ...]:
+        """As many as there are, the first waited for at the service. NotFound from a service that is older
+        than calls for several."""
+        found = self._poll(Assignments, "/v1/assignments/batch", wait_seconds, most=str(most))
+        return () if found is None else found.items
+
+    def start_batch(self, starting: Starting, wait: float = 10.0) -> tuple[Started, ...]:
+        return self._model(StartAnswers, "POST", "/v1/attempts/start", starting, wait=wait).items
+
+    def report_batch(self, reports: LotReports) -> tuple[Reported, ...]:
+        return self._model(ReportAnswers, "POST", "/v1/attempts/results", reports).items
 
     def log(self, attempt: str, chunk: wire.LogChunk, wait: float = 10.0) -> None:
         self._call("POST", f"/v1/attempts/{attempt}/log", chunk, wait=wait)

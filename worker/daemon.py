@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -42,6 +42,7 @@ from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.isolation import capabilities
 from worker.journal import Journal
+from worker.lots import Lots
 from worker.machine_key import open_key
 from worker.notes import remember_version, service_differs
 from worker.ownlog import ids_of
@@ -176,6 +177,7 @@ class Daemon:
                 grace=market.policy.grace,
                 signer=signer,
                 client=client,
+                lots=Lots(client),
                 states=states,
                 settler=settler,
                 duty=Duty(settings.data),
@@ -237,7 +239,7 @@ class Daemon:
             self._launch(attempt, lambda attempt=attempt, row=row: attempt.recover(row))  # type: ignore[misc]
 
     def _poll(self, room: Room) -> None:
-        """One long poll while a slot is free."""
+        """One long poll while a slot is free, for as many lots as there are free slots."""
         pause = 0.2
         while not self._draining.is_set():
             with self._condition:
@@ -250,8 +252,9 @@ class Daemon:
                 self._draining.wait(_FULL_SECONDS)
                 continue
             try:
-                assignment = room.client.assignment(_POLL_SECONDS)
-                if assignment is None or self._accept(room, assignment):
+                free = max(self._settings.slots - self._slots_taken(), 1)
+                found = room.lots.next(free, _POLL_SECONDS)
+                if not found or self._begin_each(room, found):
                     pause = 0.2
                     continue
             except Stopped:
@@ -264,31 +267,40 @@ class Daemon:
             self._draining.wait(pause)
             pause = min(pause * 2, 5.0)
 
-    def _accept(self, room: Room, assignment: Assignment) -> bool:
+    def _begin_each(self, room: Room, found: Sequence[Assignment]) -> bool:
+        """Begin them while slots are free, and say so; False when none could be begun. What is left comes
+        again."""
+        begun: dict[str, Attempt] = {}
+        for assignment in found:
+            if begun and self._slots_taken() >= self._settings.slots:
+                break
+            attempt = self._accept(room, assignment)
+            if attempt is None:
+                continue
+            tasks = len(assignment.tasks)
+            log.info("attempt %s: taken, %d task(s)", attempt.id, tasks, extra=ids(**ids_of(assignment)))
+            self._launch(attempt, attempt.begin)
+            self._emit("attempt", {"attempt": attempt.id, "deal": assignment.deal_id})
+            begun[attempt.id] = attempt
+        for name, error in room.lots.start(list(begun)).items():
+            if error.code == "job-cancelled":
+                log.info("attempt %s: refused, as %s", name, error)
+                begun[name].stop("drain")
+            else:
+                log.warning("attempt %s: the service was not told of its start: %s", name, error)
+        return bool(begun)
+
+    def _accept(self, room: Room, assignment: Assignment) -> Attempt | None:
         attempt = Attempt(room, assignment)
         try:
             if (trouble := room.states.trouble()) is not None:
                 # Nothing could be journalled of it, so nothing signed: the market gives it to another.
                 log.error("attempt %s is not begun: %s", attempt.id, trouble)
-                return False
-            if not attempt.accept():
-                return False
+                return None
+            return attempt if attempt.accept() else None
         except NotOurs as error:
             log.error("attempt %s is not run: %s", assignment.attempt[:64], error)
-            return False
-        tasks = len(assignment.tasks)
-        log.info("attempt %s: taken, %d task(s)", attempt.id, tasks, extra=ids(**ids_of(assignment)))
-        self._launch(attempt, attempt.begin)
-        self._emit("attempt", {"attempt": attempt.id, "deal": assignment.deal_id})
-        try:
-            room.client.start(attempt.id)
-        except PrixfixeError as error:
-            if error.code == "job-cancelled":
-                log.info("attempt %s: refused, as %s", attempt.id, error)
-                attempt.stop("drain")
-                return True
-            log.warning("attempt %s: the service was not told of its start: %s", attempt.id, error)
-        return True
+            return None
 
     def _launch(self, attempt: Attempt, work: Callable[[], None]) -> None:
         def run() -> None:

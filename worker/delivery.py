@@ -56,7 +56,7 @@ class Delivery:
         if report.result.done:
             self.room.journal.delivered(attempt)
         try:
-            answer = self.room.client.report(attempt, report, wait)
+            answer = self.room.lots.report(attempt, report, wait)
         except Conflict as error:
             if error.code == "outputs-missing" and delivered:
                 self._upload_all(report, wait)
@@ -64,7 +64,7 @@ class Delivery:
                 report = self._with_new_due(report, int(error.values["due"]))
             else:
                 raise
-            answer = self.room.client.report(attempt, report, wait)
+            answer = self.room.lots.report(attempt, report, wait)
         if not answer.accepted:
             told = answer.reason.message if answer.reason else "no reason given"
             log.warning("attempt %s: the service did not take the result: %s", attempt, told)

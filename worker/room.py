@@ -18,6 +18,7 @@ from worker.hands import Hands
 from worker.images import ImageStore
 from worker.inputs import InputCache
 from worker.journal import Journal
+from worker.lots import Lots
 from worker.sealing import Secrets
 from worker.settings import WorkerSettings
 from worker.settling import Settler
@@ -41,6 +42,7 @@ class Room:
     grace: int  # the contract's: seconds that a deal has beside its run time
     signer: Signer
     client: ServiceClient
+    lots: Lots  # at the same service
     states: States
     settler: Settler
     duty: Duty

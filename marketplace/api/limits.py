@@ -3,7 +3,8 @@ own limit."""
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -93,8 +94,17 @@ def parse_body(model: type[_M], body: bytes) -> _M:
     except InvalidInput as error:
         error.code = "invalid-request"
         raise
+    return _faults_told(model.model_validate_json, body)
+
+
+def parsed(model: type[_M], document: Any) -> _M:
+    """As `parse_body`, of a part of a body that was read as JSON."""
+    return _faults_told(model.model_validate, document)
+
+
+def _faults_told(read: Callable[[Any], _M], given: Any) -> _M:
     try:
-        return model.model_validate_json(body)
+        return read(given)
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()[:10]]
         raise RequestValidationError(faults) from error

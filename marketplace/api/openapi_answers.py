@@ -7,15 +7,17 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from prixfixe.protocol.lot_batch import LotReports
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reports import LotReport
 
 # Models of bodies and answers that routes read or write by themselves.
 MODELS: Final[tuple[tuple[type[BaseModel], str], ...]] = (
     (LotReport, "validation"),
+    (LotReports, "validation"),
     (Receipt, "serialization"),
 )
-JSON_BODIES: Final = {"workers_result": "LotReport"}
+JSON_BODIES: Final = {"workers_result": "LotReport", "workers_results": "LotReports"}
 
 _STRING: Final = {"type": "string"}
 _OBJECT: Final = {"type": "object", "additionalProperties": True}

@@ -106,18 +106,20 @@ async def _ours(request: Request, error: Exception) -> Response:
 
 
 async def _malformed(request: Request, error: Exception) -> Response:
-    """Names the field. What was sent is not repeated: it may be a secret."""
     assert isinstance(error, RequestValidationError)
+    return problem_response(malformed(request, error))
+
+
+def malformed(request: Request, error: RequestValidationError) -> InvalidInput:
+    """Names the field. What was sent is not repeated: it may be a secret."""
     faults = [{"field": _field(each["loc"]), "message": str(each["msg"])} for each in error.errors()[:10]]
     first = faults[0] if faults else {"field": "request", "message": "is not valid"}
-    return problem_response(
-        InvalidInput(
-            f"{first['field']}: {first['message']}",
-            code="invalid-request",
-            hint=f"see the API's description of {request.method} {request.url.path}",
-            field=first["field"],
-            faults=faults,
-        )
+    return InvalidInput(
+        f"{first['field']}: {first['message']}",
+        code="invalid-request",
+        hint=f"see the API's description of {request.method} {request.url.path}",
+        field=first["field"],
+        faults=faults,
     )
 
 

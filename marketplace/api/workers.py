@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from marketplace import seals
 from marketplace.api.access import AttemptId, Caller, ServicesDep
-from marketplace.api.limits import bounded_body, parse_body
+from marketplace.api.limits import bounded_body, parse_body, parsed
+from marketplace.api.problems import log_fault, malformed
 from marketplace.api.waiting import found_in_time, waited
 from marketplace.store.rounds import topic
+from prixfixe.errors import PrixfixeError
 from prixfixe.protocol import wire
 from prixfixe.protocol.benchmarks import SignedBenchmark
-from prixfixe.protocol.fields import Address
+from prixfixe.protocol.fields import Address, Body
+from prixfixe.protocol.lot_batch import (
+    MOST_LOTS,
+    Assignments,
+    AttemptName,
+    ReportAnswers,
+    Reported,
+    StartAnswers,
+    Started,
+    Starting,
+)
 from prixfixe.protocol.prices import Earnings, WorkerWhy
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.secrets import SealedSecrets
 
 router = APIRouter(tags=["workers"])
+
+_MOST_ANSWER_BYTES: Final = 4 << 20  # of several assignments, each with its job's manifest
 
 
 @router.post("/workers")
@@ -76,6 +92,84 @@ async def assignment(
 ) -> Response:
     """The next assignment, waited for up to `wait` seconds; 204 when none came."""
     return await waited(services, f"worker:{caller}", wait, lambda: services.assignments.next(caller))
+
+
+@router.get("/assignments/batch", response_model=None, responses={200: {"model": Assignments}})
+async def assignments(
+    services: ServicesDep,
+    caller: Caller,
+    wait: Annotated[float, Query(ge=0, le=600)] = 0,
+    most: Annotated[int, Query(ge=1, le=MOST_LOTS)] = MOST_LOTS,
+) -> Response:
+    """As many of the worker's assignments as there are, oldest first, the first waited for up to `wait`
+    seconds; 204 when none came. Those that are not started come again."""
+
+    def look() -> list[wire.Assignment]:
+        return services.assignments.next_each(caller, most)
+
+    found = await found_in_time(services, f"worker:{caller}", wait, look, bool)
+    if not found:
+        return Response(status_code=204)
+    items: list[str] = []
+    room = _MOST_ANSWER_BYTES
+    for each in found:
+        text = each.model_dump_json()
+        room -= len(text)
+        if items and room < 0:
+            break
+        items.append(text)
+    return Response(f'{{"items":[{",".join(items)}],"next":null}}', media_type="application/json")
+
+
+@router.post("/attempts/start")
+def start_each(services: ServicesDep, caller: Caller, starting: Starting) -> StartAnswers:
+    """These attempts run now. Each is answered as if it had come alone; saying it again is no error."""
+    refused = services.assignments.start_each(starting.attempts, caller)
+    problems = {attempt: error.to_problem() for attempt, error in refused.items()}
+    items = [Started(attempt=each, problem=problems.get(each)) for each in starting.attempts]
+    return StartAnswers(items=tuple(items))
+
+
+class _NamedReport(Body):
+    attempt: AttemptName
+    report: Any  # read one by one: who sends one that cannot be read loses no other
+
+
+class _LotReports(Body):
+    """`LotReports`, before what is reported is read."""
+
+    reports: Annotated[tuple[_NamedReport, ...], Field(min_length=1, max_length=MOST_LOTS)]
+
+
+@router.post("/attempts/results")
+async def results(services: ServicesDep, caller: Caller, request: Request) -> ReportAnswers:
+    """The signed ends of several attempts. Each is checked and answered as if it had come alone: an error in
+    one touches no other. The same again is no error."""
+    body = await request.body()
+
+    def take() -> ReportAnswers:
+        given = parse_body(_LotReports, body).reports
+        answers: dict[str, wire.ReportAnswer | PrixfixeError] = {}
+        readable: dict[str, LotReport] = {}
+        for each in given:
+            try:
+                readable[each.attempt] = parsed(LotReport, each.report)
+            except RequestValidationError as error:
+                answers[each.attempt] = malformed(request, error)
+            except PrixfixeError as error:
+                answers[each.attempt] = error
+        answers |= services.assignments.report_each(readable, caller)
+        items = []
+        for each in given:
+            answer = answers[each.attempt]
+            if isinstance(answer, PrixfixeError):
+                log_fault(request, answer)
+                items.append(Reported(attempt=each.attempt, problem=answer.to_problem()))
+            else:
+                items.append(Reported(attempt=each.attempt, answer=answer))
+        return ReportAnswers(items=tuple(items))
+
+    return await run_in_threadpool(take)
 
 
 @router.post("/attempts/{attempt}/start", status_code=204)

@@ -14,6 +14,7 @@ from prixfixe.errors import InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import sha256_hex
 from prixfixe.protocol.deals import Deal
+from prixfixe.protocol.lot_batch import MOST_LOTS, Assignments
 from prixfixe.protocol.outputs import OutputManifest
 from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reports import LotReport
@@ -202,6 +203,81 @@ def test_several_lots_start_and_are_reported_together_and_a_bad_one_touches_no_o
         format_bytes32(deals[0].id): 2,
         format_bytes32(deals[2].id): 0,
     }
+
+
+def test_over_http_too_and_what_cannot_be_read_or_is_not_the_workers_is_answered_by_itself(
+    world: World, job: str
+) -> None:
+    deals = {lot: world.open_deal(job, lot=lot) for lot in range(3)}
+    headers = world.sign_in(WORKER)
+
+    def waiting(most: int) -> list[wire.Assignment]:
+        answer = world.http.get(f"/v1/assignments/batch?most={most}", headers=headers)
+        return [] if answer.status_code == 204 else list(Assignments.model_validate(answer.json()).items)
+
+    assert len(waiting(2)) == 2
+    given = {each.deal.lot: each.attempt for each in waiting(10)}
+    started = world.worker_post("start", {"attempts": [*given.values(), "ab", given[0]]}).json()["items"]
+    assert [each["attempt"] for each in started] == [*given.values(), "ab", given[0]]
+    assert [each["problem"] and each["problem"]["code"] for each in started] == [
+        *[None] * 3,
+        "attempt-unknown",
+        None,
+    ]
+    assert waiting(10) == []
+    whole = lot_report(deals[0], [(0, OUT), (0, OUT), (1, NONE)]).model_dump(mode="json")
+    last = lot_report(deals[2], [(0, OUT)]).model_dump(mode="json")
+    told = [
+        {"attempt": given[0], "report": whole},
+        {"attempt": given[1], "report": whole},
+        {"attempt": "ab", "report": whole},
+        {"attempt": "cd", "report": {**whole, "tasks": "none"}},
+        {"attempt": given[2], "report": last},
+    ]
+    for _ in range(2):
+        items = world.worker_post("results", {"reports": told}).json()["items"]
+        assert [each["attempt"] for each in items] == [each["attempt"] for each in told]
+        assert [each["answer"] or each["problem"]["code"] for each in items] == [
+            {"accepted": True, "reason": None},
+            "bad-report",
+            "attempt-unknown",
+            "invalid-request",
+            {"accepted": True, "reason": None},
+        ]
+        assert items[3]["problem"]["field"] == "tasks"
+    alone = send(world, given[1], LotReport.model_validate(whole)).json()
+    assert items[1]["problem"] == alone
+    with world.store.read() as connection:
+        found = connection.execute(select(tasks.c.state).order_by(tasks.c.position)).scalars().all()
+    assert found == ["succeeded", "succeeded", "failed", *["running"] * 3, "succeeded"]
+
+
+def test_the_lots_of_one_call_are_bounded(world: World, job: str) -> None:
+    headers = {**world.sign_in(WORKER), "Content-Type": "application/json"}
+    for most in (0, MOST_LOTS + 1):
+        assert world.http.get(f"/v1/assignments/batch?most={most}", headers=headers).status_code == 422
+    for number in (0, MOST_LOTS + 1):
+        names = [f"{each:x}" for each in range(number)]
+        answer = world.worker_post("start", {"attempts": names})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+        answer = world.worker_post(
+            "results", {"reports": [{"attempt": each, "report": {}} for each in names]}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid-request")
+    answer = world.http.post("/v1/attempts/results", content=b" " * (2**20 + 1), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+
+
+def test_assignments_of_one_answer_are_bounded_in_bytes_and_never_none(
+    world: World, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lot in range(3):
+        world.open_deal(job, lot=lot)
+    headers = world.sign_in(WORKER)
+    length = len(world.http.get("/v1/assignments", headers=headers).content)
+    for most, count in ((0, 1), (int(2.5 * length), 2), (4 * length, 3)):
+        monkeypatch.setattr("marketplace.api.workers._MOST_ANSWER_BYTES", most)
+        assert len(world.http.get("/v1/assignments/batch", headers=headers).json()["items"]) == count
 
 
 def test_a_large_job_has_a_receipt_that_is_written_and_verified_whole(world: World) -> None:

@@ -18,17 +18,29 @@ from typing import Any
 
 from prixfixe.errors import Conflict, NotFound, PrixfixeError, Unauthorized, Unavailable
 from prixfixe.protocol import siwe, wire
+from prixfixe.protocol.lot_batch import (
+    Assignments,
+    LotReports,
+    NamedReport,
+    ReportAnswers,
+    Reported,
+    StartAnswers,
+    Started,
+    Starting,
+)
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.signatures import message_digest, parse_signature, recover
 
 
 @dataclass
 class FakeService:
-    """State and doors. `down`: answer 503 to everything. `answers`: what heartbeats are told."""
+    """State and doors. `down`: answer 503 to everything. `answers`: what heartbeats are told. `old`: it knows
+    no calls for several lots. `calls`: of a worker, as they came."""
 
     market: wire.Market
     products: tuple[Any, ...] = ()
     down: bool = False
+    old: bool = False
     forget_sessions: bool = False
     refuse_report: Callable[[LotReport], PrixfixeError | None] = lambda report: None
     sessions: dict[str, str] = field(default_factory=dict)
@@ -36,6 +48,7 @@ class FakeService:
     beats: list[wire.Heartbeat] = field(default_factory=list)
     asks: dict[bytes, wire.SignedAsk] = field(default_factory=dict)
     assignments: deque[wire.Assignment] = field(default_factory=deque)
+    calls: list[tuple[str, str]] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     stop: set[str] = field(default_factory=set)
     logs: dict[str, bytes] = field(default_factory=dict)
@@ -86,7 +99,21 @@ class FakeService:
     def _worker(
         self, method: str, parts: list[str], query: str, address: str, body: bytes
     ) -> tuple[int, bytes]:
+        self.calls.append((method, "/".join(parts)))
         match method, parts:
+            case "GET", ["assignments", "batch"] if not self.old:
+                asked = dict(each.split("=") for each in query.split("&"))
+                self._wait(float(asked["wait"]))
+                if not self.assignments:
+                    return 204, b""
+                return self._json(Assignments(items=tuple(self.assignments)[: int(asked["most"])]))
+            case "POST", ["attempts", "start"] if not self.old:
+                attempts = Starting.model_validate_json(body).attempts
+                self._start(*attempts)
+                return self._json(StartAnswers(items=tuple(Started(attempt=each) for each in attempts)))
+            case "POST", ["attempts", "results"] if not self.old:
+                reports = LotReports.model_validate_json(body).reports
+                return self._json(ReportAnswers(items=tuple(map(self._answer, reports))))
             case "POST", ["workers"]:
                 self.registrations.append(wire.WorkerRegistration.model_validate_json(body))
                 return self._json(self._status(address))
@@ -94,13 +121,12 @@ class FakeService:
                 return self._beat(wire.Heartbeat.model_validate_json(body))
             case "GET", ["assignments"]:
                 wait = float(query.partition("wait=")[2] or 0)
-                self.condition.wait_for(lambda: self.assignments or self.closing or self.down, wait)
+                self._wait(wait)
                 if not self.assignments:
                     return 204, b""
                 return self._json(self.assignments[0])
             case "POST", ["attempts", attempt, "start"]:
-                self.started.append(attempt)
-                self.assignments = deque(each for each in self.assignments if each.attempt != attempt)
+                self._start(attempt)
                 return 204, b""
             case "POST", ["attempts", attempt, "log"]:
                 self._log(attempt, wire.LogChunk.model_validate_json(body))
@@ -118,6 +144,20 @@ class FakeService:
             case "GET", ["workers", _]:
                 return self._json(self._status(address))
         raise NotFound(f"{method} {parts}")
+
+    def _wait(self, seconds: float) -> None:
+        self.condition.wait_for(lambda: self.assignments or self.closing or self.down, seconds)
+
+    def _start(self, *attempts: str) -> None:
+        self.started += attempts
+        self.assignments = deque(each for each in self.assignments if each.attempt not in attempts)
+
+    def _answer(self, given: NamedReport) -> Reported:
+        try:
+            self._report(given.attempt, given.report)
+        except PrixfixeError as error:
+            return Reported(attempt=given.attempt, problem=error.to_problem())
+        return Reported(attempt=given.attempt, answer=wire.ReportAnswer(accepted=True))
 
     def _session(self, request: wire.SessionRequest) -> tuple[int, bytes]:
         message = siwe.SignIn.parse(request.message)

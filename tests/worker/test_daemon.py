@@ -95,6 +95,17 @@ class TestTheMainJob:
             stage.service.until(lambda: all(b"here" in logs.get(each.attempt, b"") for each in given))
             assert stage.service.reports == {}, "neither has ended"
 
+    @pytest.mark.parametrize("old", [False, True], ids=["several in a call", "an older service"])
+    def test_free_slots_take_what_waits_for_them(self, stage: Stage, old: bool) -> None:
+        stage.service.old = old
+        given = [stage.assign("true") for _ in range(3)]
+        with stage.worker(slots=2, milli_vcpu=1000, memory_mib=512, disk_mib=128):
+            reports = [stage.report_of(each) for each in given]
+        assert [report.status for report in reports] == [0, 0, 0]
+        assert sorted(stage.service.started) == sorted(each.attempt for each in given)
+        calls = [path for _, path in stage.service.calls if path.endswith("/start")]
+        assert (len(calls), "attempts/start" in calls) == ((3, False) if old else (2, True))
+
 
 class TestAsks:
     def test_what_the_market_wants_is_quoted_at_once_by_the_worker_key(self, stage: Stage) -> None:
