@@ -25,6 +25,7 @@ from sqlalchemy import insert, select
 
 from benchmarks.scaling import memory, schedulers
 from marketplace.chain import AccountView
+from marketplace.services import Services
 from marketplace.store import openings, transitions
 from marketplace.store.tables import asks, quotes, transactions, workers
 from prixfixe.protocol.addresses import ZERO_ADDRESS
@@ -79,7 +80,9 @@ class Queue:
         for nonce in range(queued // AN_ORDER):
             self._place(nonce)
         services = self.world.services
-        self.matcher = Matcher(self.world.store, chain, services.terms, services.reputations)
+        self.matcher = Matcher(
+            self.world.store, chain, services.terms, services.reputations, services.newcomers
+        )
 
     def _place(self, nonce: int) -> None:
         bid = Bid(
@@ -158,7 +161,7 @@ class Queue:
         self.world.store.close()
 
 
-def _assigned(services: Any, key: str) -> str:
+def _assigned(services: Services, key: str) -> str:
     given = services.assignments.next(key)
     assert given is not None
     return given.attempt
