@@ -48,7 +48,7 @@ from prixfixe.protocol.product import Product
 from prixfixe.protocol.quotes import order_of
 from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.typed_data import Domain
-from scheduler import serve
+from scheduler import heap, serve
 from scheduler.duty import stop_all
 from tests.support.market import LocalMarket, deploy_local_market
 from tests.support.stores import migrated_store
@@ -162,8 +162,14 @@ class Alone:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        for thread in (*self.duties, *self.runners):
-            thread.start()
+        with heap.settled():  # as `serve` does
+            yield from self._run()
+
+    def _run(self) -> Iterator[None]:
+        for duty in self.duties:
+            duty.start()
+        for runner in self.runners:
+            runner.start()
         try:
             yield
         finally:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic_core import to_json
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.engine import RowMapping
 
@@ -40,6 +41,7 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self._folder: Final = folder
+        self._drafts: Final = count(1)
 
     def order(self, job: str) -> dict[str, Any] | None:
         """The document of an order; None when there is none, or not a whole one."""
@@ -72,7 +74,7 @@ class Archive:
         return held
 
     def put_bundle(self, connection: Connection, bundle: str, version: str) -> None:
-        path = self._folder / "bundles" / f"{bundle}-{version}.json"
+        path = f"{self._folder}/bundles/{bundle}-{version}.json"
         self._put(path, bundle_document(connection, bundle, version))
 
     def position(self) -> dict[str, int]:
@@ -80,32 +82,35 @@ class Archive:
         return _load(self._folder / "position.json") or {}
 
     def moved(self, position: Mapping[str, int]) -> None:
-        self._put(self._folder / "position.json", dict(position))
+        self._put(f"{self._folder}/position.json", dict(position))
 
-    def _order(self, job: str) -> Path:
-        return self._folder / "orders" / job[2:4] / f"{job[2:]}.json"
+    # Texts and not paths, of which each order would make a dozen.
+    def _order(self, job: str) -> str:
+        return f"{self._folder}/orders/{job[2:4]}/{job[2:]}.json"
 
-    def _result(self, deal: str, opening: int) -> Path:
-        return self._folder / "results" / deal[2:4] / f"{deal[2:]}-{opening}.json"
+    def _result(self, deal: str, opening: int) -> str:
+        return f"{self._folder}/results/{deal[2:4]}/{deal[2:]}-{opening}.json"
 
-    def _put(self, path: Path, document: dict[str, Any]) -> None:
-        content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
-        with suppress(FileNotFoundError):
-            if path.read_bytes() == content:
+    def _put(self, path: str, document: dict[str, Any]) -> None:
+        content = _written(document)
+        with suppress(FileNotFoundError), open(path, "rb") as known:
+            if known.read() == content:
                 return
+        folder = os.path.dirname(path)
+        draft = f"{folder}/.{os.getpid()}-{next(self._drafts)}"
         with clear_when_full():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+            os.makedirs(folder, exist_ok=True)
             try:
-                with os.fdopen(handle, "wb") as file:
+                with open(draft, "wb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(name, path)
+                os.replace(draft, path)
             except BaseException:
-                Path(name).unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(draft)
                 raise
-            flush_folder(path.parent)
+            flush_folder(folder)
 
 
 def order_documents(connection: Connection, of: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -181,9 +186,17 @@ def _says(attempt: RowMapping, deal: RowMapping) -> bool:
     return attempt["result"] is not None and attempt["result"]["root"] == deal["root"]
 
 
-def _load(path: Path) -> dict[str, Any] | None:
+def _written(document: dict[str, Any]) -> bytes:
     try:
-        found = json.loads(path.read_bytes())
+        return to_json(document)
+    except ValueError:  # half of a surrogate pair
+        return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def _load(path: str | Path) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read())
     except (FileNotFoundError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -117,7 +117,7 @@ def not_there(sha256: str) -> NotFound:
     return NotFound(f"the blob {sha256} is not there", hint="it was deleted meanwhile, or is lost")
 
 
-def flush_folder(folder: Path) -> None:
+def flush_folder(folder: str | Path) -> None:
     """So that the rename itself survives a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Connection, Text, cast, func, select
 from sqlalchemy.engine import RowMapping
@@ -19,6 +19,8 @@ from prixfixe.market.reputation import Grade
 from prixfixe.market.rules import Conditions, Offered, slots_taken
 from prixfixe.protocol.orders import Ask
 from prixfixe.protocol.typed_data import format_bytes32
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,26 +158,47 @@ _MATCHING: Final = select(lots.c.job, lots.c.lot, lots.c["count"].label("tasks")
 _OPEN_DEALS: Final = select(cast(deals.c.deal, Text)).where(deals.c.state == "open")
 
 
-class _Shares:
-    """What each provider of the open deals will be paid at most, parsed once for as long as a deal is open:
-    all of them are read for every match, and their terms are long."""
+class _Parsed(Generic[T]):
+    """What was made of texts, for as long as they are asked for each time: what is under way is read for
+    every match, and long."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[tuple[str, int], ...]] = {}
+    def __init__(self, parse: Callable[[str], T]) -> None:
+        self._parse: Final = parse
+        self._known: dict[str, T] = {}
 
-    def __call__(self, open_deals: Sequence[str]) -> list[tuple[tuple[str, int], ...]]:
-        """For each deal, as it is stored, its providers and pays."""
+    def __call__(self, texts: Sequence[str]) -> list[T]:
         known = self._known
-        self._known = now = {deal: known.get(deal) or _parsed_shares(deal) for deal in open_deals}
-        return [now[deal] for deal in open_deals]
+        self._known = now = {text: known[text] if text in known else self._parse(text) for text in texts}
+        return [now[text] for text in texts]
 
 
-def _parsed_shares(deal: str) -> tuple[tuple[str, int], ...]:
+def _shares_of(deal: str) -> tuple[tuple[str, int], ...]:
+    """Of a deal, as it is stored, its providers and what each will be paid at most."""
     told = json.loads(deal)
     return tuple((leg["provider"], int(leg["pay"]) * int(told["count"])) for leg in told["legs"])
 
 
-_shares = _Shares()
+@dataclass(frozen=True, slots=True)
+class _Leg:
+    """Of a `match` or `clear` that is on its way. price: what it is paid a task, token units."""
+
+    worker: str
+    ask: Ask
+    price: int
+
+
+def _legs_of(match: str) -> tuple[_Leg, ...]:
+    """Of the arguments of a `match`, as they are stored."""
+    return tuple(_leg(leg) for leg in json.loads(match)["asks"])
+
+
+def _leg(given: Mapping[str, Any], price: int | None = None) -> _Leg:
+    ask = _parsed(given["ask"])
+    return _Leg(given["worker"], ask, ask.price if price is None else price)
+
+
+_shares = _Parsed(_shares_of)
+_legs = _Parsed(_legs_of)
 
 
 def busy_slots(connection: Connection) -> Counter[str]:
@@ -185,25 +208,26 @@ def busy_slots(connection: Connection) -> Counter[str]:
     busy: Counter[str] = Counter()
     for row in running:
         busy[row.worker] += min(row.slots or 1, row.tasks)
-    for tasks, leg, _ in _legs_under_way(connection):
-        busy[leg["worker"]] += slots_taken(_parsed(leg["ask"]), tasks)
+    for tasks, leg in _legs_under_way(connection):
+        busy[leg.worker] += slots_taken(leg.ask, tasks)
     return busy
 
 
-def _legs_under_way(connection: Connection) -> Iterator[tuple[int, dict[str, Any], int]]:
-    """Of each lot that is being matched its number of tasks, with each leg (`{"worker", "ask", "signature"}`)
-    of the `match` or `clear` that is on its way, and what that leg is paid a task, token units."""
+def _legs_under_way(connection: Connection) -> Iterator[tuple[int, _Leg]]:
+    """Of each lot that is being matched its number of tasks, with each leg of the `match` or `clear` that is
+    on its way."""
     matching = connection.execute(_MATCHING).all()
     if not matching:
         return
     cleared = batches.busy_with(connection)
     matches = outbox.last_matches(connection, [(row.job, row.lot) for row in matching])
+    matched = dict(zip(matches, _legs(list(matches.values())), strict=True))
     for row in matching:
         clearing = cleared.get((row.job, row.lot))
         if clearing is not None:
-            yield from ((row.tasks, leg, clearing.price) for leg in clearing.asks)
-        elif (match := matches.get((row.job, row.lot))) is not None:
-            yield from ((row.tasks, leg, int(leg["ask"]["price"])) for leg in match["arguments"]["asks"])
+            yield from ((row.tasks, _leg(leg, clearing.price)) for leg in clearing.asks)
+        else:
+            yield from ((row.tasks, leg) for leg in matched.get((row.job, row.lot), ()))
 
 
 def newcomers_open(connection: Connection, newcomers: Collection[str]) -> dict[str, int]:
@@ -216,7 +240,7 @@ def newcomers_open(connection: Connection, newcomers: Collection[str]) -> dict[s
         for provider, value in legs:
             if provider in total:
                 total[provider] += value
-    for tasks, leg, price in _legs_under_way(connection):
-        if leg["ask"]["provider"] in total:
-            total[leg["ask"]["provider"]] += price * tasks
+    for tasks, leg in _legs_under_way(connection):
+        if leg.ask.provider in total:
+            total[leg.ask.provider] += leg.price * tasks
     return total

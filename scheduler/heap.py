@@ -10,6 +10,7 @@ seconds.
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,23 @@ _PAUSE_SECONDS: Final = 10.0
 _M_TRIM_THRESHOLD: Final = (-1, 1 << 20)
 _M_MMAP_THRESHOLD: Final = (-3, 512 << 10)
 _M_ARENA_MAX: Final = (-8, 2)
+
+
+_YOUNG: Final = 20_000  # new objects between looks among them
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """What is there now stays, and is not looked through for garbage while this lasts."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 @contextmanager

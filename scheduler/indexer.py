@@ -45,6 +45,7 @@ _STORED: Final = select(chain_events.c.block, chain_events.c.log_index).where(
     chain_events.c.block.between(bindparam("first"), bindparam("last"))
 )
 _STORE: Final = insert(chain_events)
+_POSITION: Final = select(cursor).where(cursor.c.name == CURSOR)
 _OPEN_DEALS: Final = select(deals.c.id, deals.c.deal, deals.c.opening).where(
     deals.c.id.in_(bindparam("deals", expanding=True)), deals.c.state == "open"
 )
@@ -115,7 +116,7 @@ class Indexer(Duty):
     def _position(self) -> tuple[int, str]:
         """(number, hash) of the last block read."""
         with self.store.read() as connection:
-            row = connection.execute(select(cursor).where(cursor.c.name == CURSOR)).one_or_none()
+            row = connection.execute(_POSITION).one_or_none()
         if row is not None:
             return row.block, row.hash
         before = max(self._settings.start_block - 1, 0)

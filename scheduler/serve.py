@@ -162,6 +162,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     more = [counts.family] if app is None else [counts.family, app.state.times.family]
     gauges = Gauges(services, client, duties, duty_names(settings), more)
     metrics = closing.enter_context(serving(options.metrics, gauges.families, PREFIX, "platform"))
+    closing.enter_context(heap.settled())
     for duty in duties:
         duty.start()
     if listening is None or app is None:

@@ -5,9 +5,11 @@ What is said about the two in `docs/decisions/0003-store.md` is here and nowhere
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any, Final
 
+from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
@@ -40,6 +42,14 @@ _POSTGRES_LINK: Final = {
 }
 
 
+def read_json(text: str | bytes) -> Any:
+    """As `json.loads`, in a third of its time: reading the tables' JSON takes longer than finding it."""
+    try:
+        return from_json(text)
+    except ValueError:  # half of a surrogate pair, or what is nested deeper than it reads
+        return json.loads(text)
+
+
 def parse(address: str) -> URL:
     """The address of a database, checked. ConfigurationError for one that no service can use."""
     url = make_url(address)
@@ -70,6 +80,7 @@ def _sqlite(url: URL) -> Engine:
         max_overflow=60,
         # Each connection keeps pages of its own: those that were used last are used again.
         pool_use_lifo=True,
+        json_deserializer=read_json,
         connect_args={"timeout": float(_PATIENCE_SECONDS), "check_same_thread": False},
     )
 
@@ -107,7 +118,9 @@ def _postgres(url: URL) -> Engine:
         {name: value for name, value in _POSTGRES_LINK.items() if name not in url.query}
     )
     try:
-        engine = create_engine(url, pool_pre_ping=True, pool_size=20, max_overflow=20)
+        engine = create_engine(
+            url, pool_pre_ping=True, pool_size=20, max_overflow=20, json_deserializer=read_json
+        )
     except ModuleNotFoundError as missing:
         raise ConfigurationError(
             "PostgreSQL needs its driver, which is not installed",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, Select, Text, bindparam, cast, func, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
@@ -30,13 +30,17 @@ IN_FLIGHT = ("pending", "sent")
 _TOGETHER: Final = 1000  # names asked for at once: a statement has only so many parameters
 # Made once: making a statement takes longer than running it. A range instead of LIKE uses the unique index on
 # every database.
-_LAST: Final = select(transactions).where(
+_LAST: Final = (
     transactions.c.id
     == select(func.max(transactions.c.id))
     .where(transactions.c.purpose >= bindparam("first"), transactions.c.purpose < bindparam("after"))
     .scalar_subquery()
 )
-_NAMED: Final = select(transactions).where(transactions.c.purpose.in_(bindparam("purposes", expanding=True)))
+_NAMED: Final = transactions.c.purpose.in_(bindparam("purposes", expanding=True))
+_HEAD: Final = select(*(transactions.c[name] for name in ("purpose", "state", "hash", "updated_at")))
+_CONTENT: Final = select(transactions.c.purpose, cast(transactions.c.arguments, Text).label("arguments"))
+_HEADS: Final = (_HEAD.where(_NAMED), _HEAD.where(_LAST))
+_CONTENTS: Final = (_CONTENT.where(_NAMED), _CONTENT.where(_LAST))
 _JOBS_OF: Final = select(deals.c.id, deals.c.opening, deals.c.job).where(
     deals.c.id.in_(bindparam("deals", expanding=True))
 )
@@ -122,30 +126,38 @@ def is_under_way(connection: Connection, call: Call, deal: str, opening: int) ->
     return last is not None and last["state"] in IN_FLIGHT
 
 
-def last_matches(
-    connection: Connection, wanted: Iterable[tuple[str, int]]
-) -> dict[tuple[str, int], RowMapping]:
-    """The newest `match` of each of these lots (job and index), whatever its state; none for a lot that never
-    had one."""
+def last_matches(connection: Connection, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """The arguments, as JSON, of the newest `match` of each of these lots (job and index), whatever its
+    state; none for a lot that never had one."""
     subjects = {_lot_subject(*lot): lot for lot in wanted}
-    return {subjects[subject]: row for subject, row in newest(connection, "match", subjects).items()}
+    found = _newest(connection, "match", subjects, _CONTENTS)
+    return {subjects[subject]: row["arguments"] for subject, row in found.items()}
 
 
 def newest(connection: Connection, call: Call, subjects: Iterable[str]) -> dict[str, RowMapping]:
-    """By subject, the newest row of its wish, of those that have one. A wish's rows are counted from 1, and
-    nearly all have one at most: only of those that have a second is more than that asked."""
+    """By subject, the newest row of its wish, of those that have one: `purpose`, `state`, `hash` and
+    `updated_at`."""
+    return _newest(connection, call, subjects, _HEADS)
+
+
+def _newest(
+    connection: Connection, call: Call, subjects: Iterable[str], how: tuple[Select[Any], Select[Any]]
+) -> dict[str, RowMapping]:
+    """A wish's rows are counted from 1, and nearly all have one at most: only of those that have a second is
+    more than that asked. how: what is read of those that are named, and of the last of one wish."""
+    named, of_many = how
     prefixes = {f"{call}:{subject}": subject for subject in subjects}
     found: dict[str, RowMapping] = {}
     purposes = [f"{prefix}:{number}" for prefix in prefixes for number in (1, 2)]
     rows: list[RowMapping] = []
     for at in range(0, len(purposes), _TOGETHER):
         some = {"purposes": purposes[at : at + _TOGETHER]}
-        rows += connection.execute(_NAMED, some).mappings().all()
+        rows += connection.execute(named, some).mappings().all()
     for row in rows:
         prefix, _, number = row["purpose"].rpartition(":")
         if number == "2":
             # ';' follows ':' in ASCII.
-            last = connection.execute(_LAST, {"first": prefix + ":", "after": prefix + ";"})
+            last = connection.execute(of_many, {"first": prefix + ":", "after": prefix + ";"})
             found[prefixes[prefix]] = last.mappings().one()
         else:
             found.setdefault(prefixes[prefix], row)

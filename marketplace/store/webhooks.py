@@ -28,6 +28,7 @@ _WATCHED: Final = (
     .join(jobs, jobs.c.customer == webhook_endpoints.c.account)
     .where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
 )
+_ANY: Final = select(webhook_endpoints.c.id).limit(1)
 _OF: Final = select(webhook_endpoints.c.id, webhook_endpoints.c.events).where(
     webhook_endpoints.c.account == bindparam("of")
 )
@@ -39,7 +40,7 @@ def jobs_told(connection: Connection, told: Sequence[tuple[str, str, dict[str, A
     for job, kind, data in told:
         if kind == "end" or (kind == "state" and data["state"] in ("queued", "running")):
             news[job, data["state"]] = data
-    if not news:
+    if not news or connection.execute(_ANY).first() is None:
         return
     watched: dict[str, list[RowMapping]] = {}
     for row in connection.execute(_WATCHED, {"jobs": list({job for job, _ in news})}).mappings():

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pydantic_core import from_json, to_json
+
 from prixfixe.connections import connection_options
 from prixfixe.errors import ConfigurationError, Unavailable
 
@@ -24,6 +26,7 @@ _LOOK_TIMEOUT_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 60.0  # before a node that did not answer is looked at again, while another is asked
 MOST_LAG_SECONDS: Final = 30  # of chain time behind the newest head
 _HINT: Final = "is the node running, and is this its address?"
+_JSON: Final = {"content-type": "application/json"}
 _STANDING: Final = (
     ("eth_chainId", ()),
     ("eth_getBlockByNumber", ("0x0", False)),
@@ -70,7 +73,9 @@ class Endpoint:
     def post(self, body: Any, timeout_seconds: float | None = None) -> Any:
         """The JSON that it answers; Unavailable when it does not."""
         try:
-            response = self._http.post(self.url, json=body, timeout=timeout_seconds or self._timeout)
+            response = self._http.post(
+                self.url, content=to_json(body), headers=_JSON, timeout=timeout_seconds or self._timeout
+            )
         except self._transport_error as error:
             # From None: the library's message repeats the whole address.
             raise Unavailable(
@@ -83,7 +88,7 @@ class Endpoint:
                 f"the chain at {self.shown_url} answered {response.status_code}", code="chain-unavailable"
             )
         try:
-            return response.json()
+            return from_json(response.content)
         except ValueError:
             raise nonsense(self.shown_url) from None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import platform
+import weakref
 
 import pytest
 
@@ -18,3 +20,17 @@ def test_memory_that_nobody_uses_goes_back_though_something_behind_it_is_used() 
     del pieces[:-1]
     with heap.trimmed(pause=0.05):
         until(lambda: resident_kib() < most - 40_000, "40 MB of 60 to go back", 60)
+
+
+def test_what_a_start_made_is_not_looked_through_for_garbage_and_later_garbage_is_found() -> None:
+    class Held:
+        def __init__(self) -> None:
+            self.itself = self
+
+    threshold = gc.get_threshold()
+    with heap.settled():
+        assert gc.get_freeze_count() > 10_000
+        gone = weakref.ref(Held())
+        gc.collect()
+        assert gone() is None
+    assert (gc.get_freeze_count(), gc.get_threshold()) == (0, threshold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from marketplace.store import tables
 from marketplace.store.database import Store
+from marketplace.store.engines import read_json
 from marketplace.store.topics import Topics
 from prixfixe.errors import ConfigurationError, Conflict, InvalidInput
 from tests.support.stores import migrated_store
@@ -296,3 +298,11 @@ def test_a_value_that_no_column_holds_names_no_value(store: Store) -> None:
     with pytest.raises(InvalidInput) as refused:
         _add(store, "n" * 65)
     assert (refused.value.code, "nnn" in str(refused.value)) == ("not-storable", False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 2**200, -0.5, "\ud800", "\u0000 and \U0001f600", {"deep": json.loads("[" * 500 + "]" * 500)}],
+)
+def test_json_comes_out_of_the_tables_as_it_went_in(value: object) -> None:
+    assert read_json(json.dumps(value)) == value
