@@ -66,7 +66,7 @@ class Inspections:
 
     def ask(self, owner: str, request: InspectionRequest) -> Inspection:
         """Have a file looked at that `owner` uploaded. Conflict for one that is not here, TooManyRequests
-        when too many wait, InvalidInput for a bundle that takes no tables."""
+        when too many wait, InvalidInput for a bundle whose files nobody counts rows of."""
         self._require_offered()
         now = int(self._clock())
         with self._store.write() as connection:
@@ -254,7 +254,7 @@ _LOST: Final = Reason(
 
 
 def _definition(connection: Connection, bundle: str) -> BundleDefinition:
-    """The newest version that is sold, of a bundle that takes tables."""
+    """The newest version that is sold, of a bundle whose files are tables."""
     query = (
         select(bundles)
         .where(bundles.c.id == bundle, bundles.c.retired_at.is_(None))
@@ -265,9 +265,10 @@ def _definition(connection: Connection, bundle: str) -> BundleDefinition:
     if row is None:
         raise NotFound(f"there is no bundle {bundle!r} for sale", code="bundle-unknown")
     definition = stored_definition(row["definition_digest"], row["definition"])
-    if definition.inputs.preflight != "table":
+    if definition.inputs.preflight == "none":
         raise InvalidInput(
-            f"files for {bundle} are not looked at here", hint=f"use the command prixfixe run {bundle}"
+            f"files for {bundle} are taken as they are, and each counts as one",
+            hint="ask for a quote",
         )
     return definition
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, FastAPI, Query, Request
@@ -21,6 +21,7 @@ from marketplace.api.shares import share_of_address
 from marketplace.bundles import stored_definition
 from marketplace.console import charts, documents
 from marketplace.console.assets import asset_at
+from marketplace.console.controls import controls
 from marketplace.console.languages import COOKIE, LANGUAGES, Language, chosen
 from marketplace.console.parameters import parameters
 from marketplace.console.rendering import HEADERS, render
@@ -31,6 +32,7 @@ from prixfixe.protocol.bundle import BundleDefinition
 from prixfixe.protocol.fields import Address
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.product import Product
+from prixfixe.protocol.wire import BundleListing
 
 _LEVELS: Final = 200
 _TRADES: Final = 300
@@ -222,7 +224,7 @@ def bundle_page(
         "bundle.html",
         definition=definition,
         retired=listing.retired,
-        runs=takes_files(services, bundle),
+        no_run=why_no_files(services, services.bundles.listing(bundle, None)),
         digest=listing.definition_digest,
         parameters=parameters(definition.parameters),
         versions=[each for each in services.bundles.listings() if each.id == bundle],
@@ -245,15 +247,33 @@ def sample(services: ServicesDep, bundle: str, version: Text | None = None) -> R
 
 
 def takes_files(services: Services, bundle: str | None) -> bool:
-    """Whether a file can be run from the page of a bundle, as its newest version is sold."""
-    if bundle is None or services.managed is None or not services.inspections.offered:
+    """Whether files can be run from the page of a bundle, as its newest version is sold."""
+    if bundle is None:
         return False
     try:
         listing = services.bundles.listing(bundle, None)
     except NotFound:
         return False
+    return not why_no_files(services, listing)
+
+
+NoRun = Literal["retired", "accounts", "inspectors", "parameters"]
+
+
+def why_no_files(services: Services, listing: BundleListing) -> NoRun | None:
+    """What keeps files from being run from the page of a bundle; None when nothing does."""
     definition = stored_definition(listing.definition_digest, listing.definition)
-    return not listing.retired and definition.inputs.preflight == "table"
+    if listing.retired:
+        return "retired"
+    if services.managed is None:
+        return "accounts"
+    kind = definition.inputs.preflight
+    if kind != "none" and not services.inspections.offered:
+        return "inspectors"
+    # The page's table of columns says what a table is grouped by and adds up.
+    own = {"rows", "values"} if kind == "table" else set()
+    given = own | {each.name for each in controls(definition.parameters)}
+    return None if given.issuperset(definition.parameters.get("required", ())) else "parameters"
 
 
 @router.get("/pricing")

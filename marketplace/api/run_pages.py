@@ -10,22 +10,23 @@ from starlette.responses import RedirectResponse, Response
 
 from marketplace.api.access import ServicesDep
 from marketplace.api.managed import require_managed
-from marketplace.api.pages import Page, language_of, page, takes_files
+from marketplace.api.pages import Page, language_of, page, why_no_files
 from marketplace.api.visitors import Visiting
 from marketplace.bundles import stored_definition
-from marketplace.console.controls import controls
+from marketplace.console.controls import aggregates, controls
 from prixfixe.errors import NotFound
 from prixfixe.tables.looked import SOURCE_PARAMETERS
 
 router = APIRouter(include_in_schema=False, route_class=Page)
 
 Job = Annotated[str, Query(max_length=66)]
-# Drawn as a table of the file's own columns.
+# Drawn as a table of the file's own columns, where the preflight is that of a table.
 _OF_COLUMNS: Final = frozenset({"rows", "columns", "values", "types"})
 # Texts that only the page's script shows.
 WORDS: Final = (
     *("hashing", "sending", "queued", "look", "make", "seen", "lost", "unreadable", "empty", "large"),
-    *("no_rows", "no_values", "priced", "pay", "ordering", "type_of", "use_of"),
+    *("no_rows", "no_values", "priced", "pay", "ordering", "type_of", "use_of", "use_more", "use_other"),
+    *("busy", "many", "differ"),
     *("type_text", "type_integer", "type_decimal", "type_date", "type_boolean"),
     *("use_none", "use_rows", "use_columns", "use_sum", "use_average", "use_min", "use_max", "use_count"),
     *("use_distinct", "use_share", "source_encoding", "source_delimiter", "source_decimal"),
@@ -34,7 +35,19 @@ WORDS: Final = (
 # Values that the page's script puts in.
 _LATER: Final = {
     name: "{" + name + "}"
-    for name in ("name", "percent", "rows", "columns", "units", "unit", "tier", "price", "column")
+    for name in (
+        "name",
+        "first",
+        "files",
+        "percent",
+        "rows",
+        "columns",
+        "units",
+        "unit",
+        "tier",
+        "price",
+        "column",
+    )
 }
 
 
@@ -42,11 +55,11 @@ _LATER: Final = {
 def run_page(
     request: Request, services: ServicesDep, visitor: Visiting, bundle: str, again: Job = ""
 ) -> Response:
-    """Choose a file, confirm its columns, see the price, pay. again: a job whose parameters are taken."""
+    """Choose files, confirm their columns, see the price, pay. again: a job whose parameters are taken."""
     managed = require_managed(services)
     listing = services.bundles.listing(bundle, None)
     definition = stored_definition(listing.definition_digest, listing.definition)
-    if not takes_files(services, bundle):
+    if why_no_files(services, listing):
         raise NotFound(
             f"files for {bundle[:64]} are not taken here",
             code="no-inspectors",
@@ -57,16 +70,20 @@ def run_page(
         return RedirectResponse(f"/sign-in?next={quote(request.url.path + query, safe='')}", status_code=303)
     identity = visitor.identity.require("order")
     drawn = controls(definition.parameters)
+    kind = definition.inputs.preflight
+    elsewhere = SOURCE_PARAMETERS | (_OF_COLUMNS if kind == "table" else frozenset())
     text = language_of(request).text
     return page(
         request,
         "run.html",
         visitor=visitor,
         definition=definition,
+        kind=kind,
         most=min(definition.inputs.max_bytes, services.settings.max_blob_bytes),
+        uses=aggregates(definition.parameters),
         account=managed.balances.account(identity),
         again=services.jobs.parameters(again, identity.address) if again else {},
         sources=[each for each in drawn if each.name in SOURCE_PARAMETERS],
-        others=[each for each in drawn if each.name not in SOURCE_PARAMETERS | _OF_COLUMNS],
+        others=[each for each in drawn if each.name not in elsewhere],
         words={name: text(f"run.{name}", **_LATER) for name in WORDS},
     )

@@ -185,7 +185,8 @@ class BundleDefinition(_Frozen):
     privacy: Privacy
     proof: Proof
     rollout: Literal[1, 5, 15, 100] = 100
-    sample: Sample | None = None
+    # Left out when there is none, so that digests of such definitions stay.
+    sample: Annotated[Sample | None, Field(exclude_if=lambda sample: sample is None)] = None
 
     @field_validator("parameters")
     @classmethod
@@ -231,9 +232,8 @@ class BundleDefinition(_Frozen):
     # --- identity
 
     def to_json(self) -> dict[str, Any]:
-        """The published form: JSON values only, every default written out. A sample is there or not: who has
-        none keeps the digest from before there were samples."""
-        return self.model_dump(mode="json", exclude={"sample"} if self.sample is None else None)
+        """The published form: JSON values only, every default written out."""
+        return self.model_dump(mode="json")
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes of the published form."""

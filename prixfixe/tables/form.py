@@ -23,6 +23,7 @@ from prixfixe.errors import InvalidInput
 from prixfixe.tables.progress import Report, unheard
 
 if TYPE_CHECKING:
+    from prixfixe.tables.reader import Engine
     from prixfixe.tables.splitting import Count
     from prixfixe.tables.survey import Preflight
 
@@ -119,18 +120,21 @@ def run_preflight(
     path: str | os.PathLike[str],
     parameters: Mapping[str, Any],
     report: Report = unheard,
+    *,
+    engine: Engine | None = None,
 ) -> Preflight | Count:
     """The preflight that a bundle's definition names in `inputs.preflight`; `units` of its answer picks the
-    tier. report: told the share of the file that is read, when that takes a while."""
+    tier. report: told the share of the file that is read, when that takes a while. engine: what may be used
+    of this machine."""
     if kind == "rows":
         from prixfixe.tables.splitting import count_rows
 
-        return count_rows(Path(path), parameters, report=report)
+        return count_rows(Path(path), parameters, engine=engine, report=report)
     if kind != "table":
         raise InvalidInput(f"this version knows no preflight {kind!r}", hint="install a newer version")
     from prixfixe.tables.survey import preflight
 
-    return preflight(path, parameters, report=report)
+    return preflight(path, parameters, engine=engine, report=report)
 
 
 def _shape(part: Mapping[str, Any]) -> Shape:

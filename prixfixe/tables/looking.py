@@ -86,7 +86,7 @@ def make(
     """What the client makes of a file before it travels, by the same rule and code: units counted, and the
     typed table in `outputs` where it is smaller."""
     if kind != "table" or not is_worth_converting(path, parameters):
-        return {"units": run_preflight(kind, path, parameters).units, "converted": False}
+        return {"units": run_preflight(kind, path, parameters, engine=engine).units, "converted": False}
     target = outputs / TABLE
     request = PivotRequest.from_parameters(parameters)
     done = convert(path, request, target, engine=engine, undeclared="encoding" not in parameters)

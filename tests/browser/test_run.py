@@ -26,7 +26,7 @@ from tests.support.looking import inspecting
 from tests.support.service import CUSTOMER, STRANGER, World
 from tests.support.serving import served
 
-BUNDLES = [ROOT / "bundles" / "pivot"]
+BUNDLES = sorted(each.parent for each in ROOT.glob("bundles/*/bundle.toml"))
 EMAIL = "ada@example.com"
 EVIL = "<img src=x onerror=alert(1)>"
 TABLE = f"account;region;{EVIL};amount\n00123;North;'\"><b>x;1.234,50\n00124;South;y;-2,25\n"
@@ -93,7 +93,7 @@ def test_the_sample_of_a_bundle_runs_with_what_its_page_proposes(
 ) -> None:
     definition = load(folder)
     assert definition.sample is not None
-    world.publish(**definition.with_image("sha256:" + "ab" * 32).to_json())
+    sold(world, folder.name)
     page = visit.page
     visit.open(f"/bundles/{definition.id}")  # nobody is signed in
     with page.expect_download() as taken:
@@ -121,6 +121,117 @@ def test_the_sample_of_a_bundle_runs_with_what_its_page_proposes(
     outputs = same_bytes(folder, [table], manifest["parameters"], variations=VARIATIONS[:1])
     totals = json.loads(outputs[definition.proof.control_totals])
     assert re.match(rf"Rows of the tables?: {rows} = rows .*: {rows}\.$", totals["sentences"][0]), totals
+
+
+def priced_and_ordered(world: World, page: Page, total: str) -> dict[str, Any]:
+    """The manifest of what was bought at that price."""
+    page.get_by_role("button", name="See the price").click()
+    page.get_by_role("button", name=f"Pay {total} and run").click()
+    page.wait_for_url("**/account/jobs/0x*")
+    return ordered(world, page)[1]
+
+
+def sold(world: World, folder: str) -> None:
+    definition = load(ROOT / "bundles" / folder).with_image("sha256:" + "ab" * 32)
+    world.publish(**definition.to_json())
+
+
+def of_csv(*contents: str) -> list[Any]:
+    names = ("b.csv", "a.csv", "c.csv")
+    return [
+        {"name": name, "mimeType": "text/csv", "buffer": content.encode()}
+        for name, content in zip(names, contents, strict=False)
+    ]
+
+
+def test_several_files_are_merged_when_their_columns_agree(visit: Visit, world: World) -> None:
+    sold(world, "split")
+    page = visit.page
+    signed_up(page, visit, world)
+    visit.open("/bundles/split/run")
+    field = page.get_by_label("Choose one file or several")
+    expect(field).to_be_enabled()
+    first, second = f"{EVIL};place\n1;x\n2;y\n", f"{EVIL};place\n3;z\n"
+    field.set_input_files(of_csv(first, f"place;{EVIL}\n1;2\n"))
+    expect(page.get_by_role("alert")).to_contain_text("a.csv has other columns than b.csv")
+    expect(page.locator("#columns")).to_be_hidden()
+    # What is guessed of one file is so of all: of this first one alone nothing could be.
+    field.set_input_files(of_csv("place\nx\n", "place;amount\n1;2\n"))
+    expect(page.get_by_role("alert")).to_contain_text("a.csv has other columns than b.csv")
+
+    field.set_input_files(of_csv(first, second))
+    expect(page.get_by_role("status")).to_contain_text("b.csv, a.csv: 3 rows, 2 columns")
+    expect(page.locator("#column-rows tr").first).to_contain_text(EVIL)
+    expect(page.get_by_label("Type of place")).to_have_count(0)
+    page.get_by_label("By").select_option("place")
+    page.get_by_label("Rows", exact=True).fill("2")
+    assert visit.faults() == []
+    visit.keep("run-several")
+    manifest = priced_and_ordered(world, page, "$2.00")
+    assert [each["name"] for each in manifest["inputs"]] == ["b.csv", "a.csv"]
+    asked = {name: manifest["parameters"][name] for name in ("by", "rows", "delimiter")}
+    assert asked == {"by": "place", "rows": 2, "delimiter": ";"}
+
+    page.get_by_role("link", name="Run again on a new file").click()
+    expect(field).to_be_enabled()
+    field.set_input_files(of_csv(second))
+    expect(page.get_by_label("By")).to_have_value("place")
+    expect(page.get_by_label("Rows", exact=True)).to_have_value("2")
+
+
+def test_files_that_are_taken_as_they_are_need_no_look(visit: Visit, world: World) -> None:
+    world.publish()
+    page = visit.page
+    signed_up(page, visit, world)
+    visit.open("/bundles/echo/run")
+    field = page.get_by_label("Choose one file or several")
+    expect(field).to_be_enabled()
+    field.set_input_files(of_csv("1", "2", "3"))
+    expect(page.get_by_role("alert")).to_contain_text("At most 2 files")
+    field.set_input_files(of_csv("1", "2"))
+    page.get_by_label("word").fill("hello")
+    page.get_by_label("times").fill("3")
+    assert visit.faults() == []
+    visit.keep("run-as-is")
+    manifest = priced_and_ordered(world, page, "$4.00")
+    assert manifest["parameters"] == {"word": "hello", "times": 3}
+    assert [each["name"] for each in manifest["inputs"]] == ["b.csv", "a.csv"]
+
+
+def test_a_column_has_several_uses(visit: Visit, world: World) -> None:
+    sold(world, "pivot")
+    page = visit.page
+    signed_up(page, visit, world)
+    visit.open("/bundles/pivot/run")
+    table = "region,amount,count\nNorth,1.50,3\nSouth,2.25,4\n"
+    chosen(page, table)
+    more = page.get_by_role("button", name="One more use for amount")
+    further = page.get_by_label("Further use for amount")
+    more.click()
+    expect(further).to_be_focused()
+    expect(further).to_have_value("average")
+    more.click()
+    further.nth(1).select_option("max")
+    more.click()
+    further.nth(2).select_option("")  # it goes
+    expect(further).to_have_count(2)
+    page.get_by_role("button", name="One more use for region").click()
+    page.get_by_label("Further use for region").select_option("count")
+    expect(page.get_by_role("button", name="One more use for count")).to_be_hidden()  # it has none yet
+    assert visit.faults() == []
+    visit.keep("run-uses")
+    manifest = priced_and_ordered(world, page, "$2.00")
+    assert manifest["parameters"]["rows"] == ["region"]
+    assert manifest["parameters"]["values"] == [
+        {"column": "region", "aggregates": ["count"]},
+        {"column": "amount", "aggregates": ["sum", "average", "max"]},
+    ]
+    page.get_by_role("link", name="Run again on a new file").click()
+    chosen(page, table)
+    expect(page.get_by_label("Use of amount")).to_have_value("sum")
+    expect(further).to_have_count(2)
+    expect(further.nth(1)).to_have_value("max")
+    expect(page.get_by_label("Further use for region")).to_have_value("count")
 
 
 def ordered(world: World, page: Page) -> tuple[Job, dict[str, Any]]:

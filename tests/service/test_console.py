@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from marketplace.api import run_pages
-from marketplace.api.pages import router
+from marketplace.api.pages import NoRun, router
 from marketplace.console import charts, documents
 from marketplace.console.assets import ASSETS
 from marketplace.console.languages import ENGLISH, LANGUAGES, chosen
@@ -29,7 +29,7 @@ from prixfixe.protocol.reputation import GradeName
 from prixfixe.protocol.wire import JobState
 from tests.service.test_trades import PRODUCT, address, index, paid
 from tests.support.finished import deliver
-from tests.support.service import CUSTOMER, PROVIDER, World
+from tests.support.service import CUSTOMER, DEFINITION, PROVIDER, World
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<img src=x onerror=alert(1)>'\""
@@ -134,6 +134,7 @@ def test_no_text_is_there_for_nobody() -> None:
         "certificate": get_args(CertifiedDeal.model_fields["outcome"].annotation),
         "movement": get_args(StatementLine.model_fields["kind"].annotation),
         "run": run_pages.WORDS,
+        "no_run": get_args(NoRun),
     }
     listed = {f"{part}.{name}" for part, names in parts.items() for name in names}
     assert listed <= ENGLISH.words.keys()
@@ -224,6 +225,27 @@ def test_the_sample_of_a_bundle_is_everybodys(world: World) -> None:
     world.publish(version="1.1.0")
     assert "words.csv" not in page(world, "/bundles/echo?version=1.1.0").text
     assert "without a sample" in page(world, "/bundles/echo/sample?version=1.1.0", 404).text
+
+
+def test_a_bundles_page_says_why_no_file_can_be_run_from_it(world: World, tmp_path: Path) -> None:
+    world.publish()
+    assert "Run it on a file" in page(world, "/bundles/echo").text
+    rows = {"formats": ["csv"], "max_bytes": 1_000_000, "preflight": "rows"}
+    world.publish(id="rows", inputs=rows)
+    seen = page(world, "/bundles/rows")
+    assert "looks at no files" in seen.text
+    assert "Run it on a file" not in seen.text
+    parameters = {**DEFINITION["parameters"], "required": ["shape"]}
+    parameters["properties"] = {"shape": {"type": "object"}}
+    world.publish(id="shapes", parameters=parameters)
+    assert "no field on a page" in page(world, "/bundles/shapes").text
+    assert page(world, "/bundles/shapes/run", 404)
+    (tmp_path / "without").mkdir()
+    without = World(tmp_path / "without", seed=None)
+    without.publish()
+    assert "keeps no accounts" in page(without, "/bundles/echo").text
+    without.http.close()
+    without.store.close()
 
 
 def test_an_empty_market_says_so(world: World) -> None:

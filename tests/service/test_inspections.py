@@ -171,6 +171,20 @@ def test_parameters_that_the_bundle_does_not_take_are_refused_before_anything_ru
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid-parameters")
 
 
+def test_files_that_are_counted_by_rows_are_looked_at_and_those_taken_as_they_are_are_not(
+    world: World, ada: Person
+) -> None:
+    sent(ada)
+    world.publish(id="rows", inputs={**TABLES, "preflight": "rows"})
+    assert asked(ada, bundle="rows").status_code == 201
+    task = taken(world)
+    assert task is not None
+    assert task.preflight == "rows"
+    world.publish(id="plain", inputs={**TABLES, "preflight": "none"})
+    refused = asked(ada, bundle="plain")
+    assert (refused.status_code, "counts as one" in refused.json()["detail"]) == (422, True)
+
+
 def test_a_file_that_is_not_here_is_asked_for(ada: Person) -> None:
     answer = asked(ada, sha256="0" * 64)
     assert (answer.status_code, answer.json()["missing"]) == (409, ["0" * 64])

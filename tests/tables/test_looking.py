@@ -102,6 +102,14 @@ def test_what_travels_is_what_the_client_makes_to_the_last_byte(tmp_path: Path, 
     assert (outputs / TABLE).read_bytes() == (tmp_path / "own.parquet").read_bytes()
 
 
+def test_rows_of_tables_that_stay_as_they_are_are_counted(tmp_path: Path, engine: Engine) -> None:
+    path = written(tmp_path, "a.csv", "region;amount\nNorth;1\nSouth;2\n")
+    declared = {"by": "region", "delimiter": ";"}
+    assert make(path, declared, "rows", tmp_path, engine) == {"units": 2, "converted": False}
+    with pytest.raises(InvalidInput, match="place"):
+        make(path, {**declared, "by": "place"}, "rows", tmp_path, engine)
+
+
 def test_a_small_table_travels_as_it_is(tmp_path: Path, engine: Engine) -> None:
     path = written(tmp_path, "s.csv", "region,amount\nN,1.5\n")
     assert make(path, PARAMETERS, "table", tmp_path, engine) == {"units": 1, "converted": False}

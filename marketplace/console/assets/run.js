@@ -1,24 +1,22 @@
-// From a chosen file to an order: hashed here, sent in parts that go on after any interruption, looked at by
-// the service's inspectors, confirmed, priced and paid. Whatever a file says is put in as text.
+// From chosen files to an order: hashed here, sent in parts that go on after any interruption, looked at by
+// the service's inspectors, confirmed (columns.js), priced and paid. Whatever a file says is put in as text.
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
   const root = document.getElementById("run");
   if (!root) return;
   const { bundle, csrf, address, hasher } = root.dataset;
   const words = JSON.parse(root.dataset.words);
-  const again = JSON.parse(root.dataset.again);
-  const sources = JSON.parse(root.dataset.sources);
+  const looked = root.dataset.kind !== "none"; // else a file is taken as it is, and counts as one
   const $ = (id) => document.getElementById(id);
   const PART = 8 * 1024 * 1024;
   const PAUSES = [1, 2, 4, 8, 15, 30];
-  const AGGREGATES = ["sum", "average", "min", "max", "count", "distinct", "share"];
-  const TYPES = ["text", "integer", "decimal", "date", "boolean"];
-  let chosen = null; // { name, size, sha256 }
-  let seen = null;
-  let turn = 0; // of the file that is looked at: what an earlier one answers is dropped
+  const LONGEST_PAUSE = 60;
+  let chosen = []; // of { name, size, sha256 }
+  let turn = 0; // of the files that are looked at: what earlier ones answer is dropped
 
-  const { element, dollars } = common;
+  const { dollars } = common;
   const say = common.speaker(words);
+  const columns = common.columns(root, words);
   const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
   class Refused extends Error {}
@@ -36,6 +34,8 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     if (answer.ok || accept.includes(answer.status)) return answer;
     if (answer.status === 502 || answer.status === 503 || answer.status === 504) throw new Lost(words.lost);
+    const seconds = Number(answer.headers.get("Retry-After")) || 1;
+    if (answer.status === 429 && seconds <= LONGEST_PAUSE) throw Object.assign(new Lost(words.busy), { seconds });
     const problem = await answer.json().catch(() => ({}));
     const text = problem.detail || problem.title || `${answer.status}`;
     throw new Refused(problem.hint ? `${text}: ${problem.hint}` : text);
@@ -48,7 +48,7 @@ document.addEventListener("DOMContentLoaded", () => {
       } catch (error) {
         if (!(error instanceof Lost) || tries >= PAUSES.length) throw error;
         tell(error.message);
-        await pause(PAUSES[tries]);
+        await pause(Math.max(error.seconds || 0, PAUSES[tries]));
       }
     }
   };
@@ -81,7 +81,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // ------------------------------------------------------------------------------------------ the file
 
-  const digest = (file) =>
+  const digest = (file, name) =>
     new Promise((done, failed) => {
       const worker = new Worker(hasher);
       worker.onerror = () => failed(new Error(words.unreadable));
@@ -89,12 +89,12 @@ document.addEventListener("DOMContentLoaded", () => {
         if (data.digest || data.error) worker.terminate();
         if (data.error) failed(new Error(words.unreadable));
         else if (data.digest) done(data.digest);
-        else tell(words.hashing, file.size ? data.done / file.size : 1);
+        else tell(say("hashing", { name }), file.size ? data.done / file.size : 1);
       };
       worker.postMessage(file);
     });
 
-  const upload = async (file, sha256) => {
+  const upload = async (file, name, sha256) => {
     const path = `/v1/uploads/${sha256}`;
     const where = async () => {
       const state = await call("HEAD", path);
@@ -105,7 +105,7 @@ document.addEventListener("DOMContentLoaded", () => {
     };
     let { offset, complete } = await patiently(where);
     while (!complete) {
-      tell(say("sending", { percent: Math.floor((100 * offset) / file.size) }), offset / file.size);
+      tell(say("sending", { name, percent: Math.floor((100 * offset) / file.size) }), offset / file.size);
       const end = Math.min(offset + PART, file.size);
       const headers = {
         "Upload-Offset": String(offset),
@@ -132,25 +132,47 @@ document.addEventListener("DOMContentLoaded", () => {
     return (/^[A-Za-z0-9]/.test(kept) ? kept : `input${kept}`).slice(-128).replace(/^[._-]+/, "") || "input";
   };
 
-  const choose = (file) =>
+  // Two files of one job have two names.
+  const distinct = (names) => {
+    const taken = new Set();
+    return names.map((name) => {
+      let free = name;
+      for (let number = 2; taken.has(free); number++) free = `${number}-${name.slice(-120)}`;
+      taken.add(free);
+      return free;
+    });
+  };
+
+  const choose = (files) =>
     step(async (current) => {
       $("columns").hidden = $("price").hidden = true;
-      if (!file.size) throw new Error(words.empty);
-      if (file.size > Number(root.dataset.most)) throw new Error(words.large);
-      const sha256 = await digest(file);
-      if (!current()) return;
-      await upload(file, sha256);
-      if (!current()) return;
-      chosen = { name: plain(file.name), size: file.size, sha256 };
-      const declared = Object.fromEntries(Object.entries(again).filter(([name]) => sources.includes(name)));
-      await look(declared, current);
+      const { files: count, most, total } = root.dataset;
+      if (files.length > Number(count)) throw new Error(say("many", { files: count }));
+      if (files.some((file) => !file.size)) throw new Error(words.empty);
+      const sizes = files.map((file) => file.size);
+      if (Math.max(...sizes) > Number(most) || sizes.reduce((sum, size) => sum + size) > Number(total)) {
+        throw new Error(words.large);
+      }
+      const names = distinct(files.map((file) => plain(file.name)));
+      const found = [];
+      for (const [at, file] of files.entries()) {
+        const name = names[at];
+        const sha256 = await digest(file, name);
+        if (!current()) return;
+        await upload(file, name, sha256);
+        if (!current()) return;
+        found.push({ name, size: file.size, sha256 });
+      }
+      chosen = found;
+      await look(columns.earlier(), current);
     });
 
-  const inspected = async (request, current) => {
+  const inspected = async (stage, file, parameters, current) => {
+    const request = { bundle, step: stage, name: file.name, sha256: file.sha256, parameters };
     const asked = await patiently(() => call("POST", "/v1/account/inspections", { json: request }));
     let found = await asked.json();
     while (current() && found.state !== "done" && found.state !== "failed") {
-      tell(words[found.state === "waiting" ? "queued" : request.step]);
+      tell(say(found.state === "waiting" ? "queued" : stage, { name: file.name }));
       const answer = await patiently(() => call("GET", `/v1/account/inspections/${found.id}?wait=25`));
       found = await answer.json();
     }
@@ -160,106 +182,38 @@ document.addEventListener("DOMContentLoaded", () => {
     return found;
   };
 
+  // All files are read by what was declared and what was guessed of any of them, and have the same columns.
   const look = async (declared, current) => {
-    const request = { bundle, step: "look", name: chosen.name, sha256: chosen.sha256, parameters: declared };
-    const found = await inspected(request, current);
-    if (!current()) return;
-    seen = found.seen;
-    show();
-    tell(say("seen", { name: chosen.name, rows: seen.rows.toLocaleString(), columns: seen.columns.length.toLocaleString() }));
-    $("columns").hidden = false;
-    $("columns-title").focus();
-  };
-
-  // --------------------------------------------------------------------------------------- the columns
-
-  const options = (select, values, texts, picked) => {
-    select.replaceChildren(...values.map((value) => element("option", { value, textContent: texts(value) })));
-    select.value = values.includes(picked) ? picked : values[0];
-    return select;
-  };
-  // What an order before this one did with a column; null when it was of other columns.
-  const before = () => {
-    if (!again.rows) return null;
-    const uses = new Map();
-    for (const name of again.rows || []) uses.set(name, "rows");
-    for (const name of again.columns || []) uses.set(name, "columns");
-    for (const value of again.values || []) uses.set(value.column, value.aggregates[0]);
-    const names = new Set(seen.columns.map((column) => column.name));
-    return [...uses.keys()].every((name) => names.has(name)) ? uses : null;
-  };
-  const show = () => {
-    const earlier = before();
-    const rows = seen.columns.map((column, at) => {
-      const cells = [...new Set(seen.first.map((row) => row[at]).filter((cell) => cell !== ""))];
-      const type = options(
-        element("select", { name: `type-${at}` }), TYPES, (kind) => words[`type_${kind}`],
-        (earlier && again.types && again.types[column.name]) || column.type,
-      );
-      type.setAttribute("aria-label", say("type_of", { column: column.name }));
-      const use = options(
-        element("select", { name: `use-${at}` }), ["", "rows", "columns", ...AGGREGATES],
-        (kind) => words[`use_${kind || "none"}`], earlier ? earlier.get(column.name) || "" : column.use,
-      );
-      use.setAttribute("aria-label", say("use_of", { column: column.name }));
-      return element(
-        "tr", {},
-        element("th", { scope: "row", textContent: column.name }),
-        element("td", { textContent: cells.slice(0, 3).join(" · "), className: "quiet" }),
-        element("td", {}, type), element("td", {}, use),
-      );
-    });
-    $("column-rows").replaceChildren(...rows);
-    $("preview-head").replaceChildren(
-      ...seen.columns.map((column) => element("th", { scope: "col", textContent: column.name })),
-    );
-    $("preview-rows").replaceChildren(
-      ...seen.first.slice(0, 10).map((row) => element("tr", {}, ...row.map((cell) => element("td", { textContent: cell })))),
-    );
-    for (const field of root.querySelectorAll("[data-source]")) {
-      const value = seen.source[field.dataset.source];
-      if (value !== undefined) field.value = String(value);
+    if (!looked) {
+      tell(chosen.map((file) => file.name).join(", "));
+      $("columns").hidden = false;
+      $("columns-title").focus();
+      return;
     }
-    $("guesses").replaceChildren(
-      ...seen.guesses.map((guess) => element("li", { textContent: `${words[`source_${guess.parameter}`] || guess.parameter}: ${shown(guess.value)} (${guess.reason})` })),
-    );
-  };
-  const shown = (value) => (value === "\t" ? "⇥" : value === " " ? "␣" : String(value));
-
-  // What was declared of the file's writing, where it differs from the bundle's own default.
-  const declared = () => {
-    const found = {};
-    for (const field of root.querySelectorAll("[data-source]")) {
-      const number = field.type === "number";
-      if (field.value !== field.dataset.default) found[field.dataset.source] = number ? Number(field.value) : field.value;
-    }
-    return found;
-  };
-  const parameters = () => {
-    const found = { ...declared(), rows: [], columns: [], values: [], types: {} };
-    seen.columns.forEach((column, at) => {
-      const use = root.querySelector(`[name="use-${at}"]`).value;
-      const type = root.querySelector(`[name="type-${at}"]`).value;
-      if (!use) return;
-      if (use === "rows" || use === "columns") found[use].push(column.name);
-      else found.values.push({ column: column.name, aggregates: [use] });
-      const usual = use === "rows" || use === "columns" || use === "count" || use === "distinct" ? "text" : "decimal";
-      if (type !== usual) found.types[column.name] = type;
-    });
-    if (!found.rows.length) throw new Error(words.no_rows);
-    if (!found.values.length) throw new Error(words.no_values);
-    for (const field of root.querySelectorAll("[data-parameter]")) {
-      const name = field.dataset.parameter;
-      if (field.dataset.shape === "choices") {
-        if (field.checked) (found[name] ||= []).push(field.value);
-      } else if (field.value !== field.dataset.default) {
-        if (field.dataset.shape === "lines") {
-          const lines = field.value.split("\n").map((line) => line.trim()).filter(Boolean);
-          if (lines.length) found[name] = lines;
-        } else found[name] = field.dataset.shape === "number" ? Number(field.value) : field.value;
+    let source = declared;
+    let first = null;
+    let rows = 0;
+    const guesses = new Map();
+    for (let known = null; known !== JSON.stringify(source); ) {
+      first = null;
+      rows = 0;
+      for (const file of chosen) {
+        const { seen } = await inspected("look", file, source, current);
+        if (!current()) return;
+        source = seen.source;
+        if (!first) known = JSON.stringify(source);
+        first ||= seen;
+        const names = (table) => JSON.stringify(table.columns.map((column) => column.name));
+        if (names(seen) !== names(first)) throw new Error(say("differ", { name: file.name, first: chosen[0].name }));
+        rows += seen.rows;
+        for (const guess of seen.guesses) guesses.set(guess.parameter, guess);
       }
     }
-    return found;
+    columns.show({ ...first, source, guesses: [...guesses.values()] });
+    const name = chosen.map((file) => file.name).join(", ");
+    tell(say("seen", { name, rows: rows.toLocaleString(), columns: first.columns.length.toLocaleString() }));
+    $("columns").hidden = false;
+    $("columns-title").focus();
   };
 
   // ----------------------------------------------------------------------------------------- the price
@@ -267,17 +221,24 @@ document.addEventListener("DOMContentLoaded", () => {
   const price = () =>
     step(async (current) => {
       $("price").hidden = true;
-      const wanted = parameters();
-      const request = { bundle, step: "make", name: chosen.name, sha256: chosen.sha256, parameters: wanted };
-      const { made, version } = await inspected(request, current);
-      if (!current()) return;
+      const wanted = columns.parameters();
+      let { version } = root.dataset;
+      const inputs = looked ? [] : chosen;
+      let units = inputs.length;
+      for (const file of looked ? chosen : []) {
+        const found = await inspected("make", file, wanted, current);
+        if (!current()) return;
+        inputs.push(found.made.file);
+        units += found.made.units;
+        version = found.version;
+      }
       const replicas = $("replicas") ? { replicas: Number($("replicas").value) } : {};
-      const asked = { customer: address, bundle, version, parameters: wanted, inputs: [made.file], units: made.units, ...replicas };
+      const asked = { customer: address, bundle, version, parameters: wanted, inputs, units, ...replicas };
       const quote = await (await patiently(() => call("POST", "/v1/quotes", { json: asked }))).json();
       if (!current()) return;
       const cost = dollars(quote.total);
       $("total").textContent = cost;
-      $("priced").textContent = say("priced", { units: made.units.toLocaleString(), unit: quote.unit, tier: quote.tier });
+      $("priced").textContent = say("priced", { units: units.toLocaleString(), unit: quote.unit, tier: quote.tier });
       $("pay").textContent = say("pay", { price: cost });
       $("pay").dataset.quote = quote.id;
       $("pay").dataset.most = quote.total;
@@ -300,7 +261,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // ------------------------------------------------------------------------------------------ the page
 
   const field = $("file");
-  field.addEventListener("change", () => field.files.length && choose(field.files[0]));
+  field.addEventListener("change", () => field.files.length && choose([...field.files]));
   const drop = $("drop");
   for (const kind of ["dragover", "dragleave", "drop"]) {
     drop.addEventListener(kind, (event) => {
@@ -308,7 +269,7 @@ document.addEventListener("DOMContentLoaded", () => {
       drop.classList.toggle("over", kind === "dragover");
       if (kind !== "drop" || !event.dataTransfer.files.length) return;
       field.files = event.dataTransfer.files;
-      choose(field.files[0]);
+      choose([...field.files]);
     });
   }
   // The sample is chosen as if it lay on this disk: the field names it.
@@ -319,7 +280,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const data = new DataTransfer();
       data.items.add(new File([content], sample.dataset.name));
       field.files = data.files;
-      choose(field.files[0]);
+      choose([...field.files]);
     }),
   );
   $("form").addEventListener("submit", (event) => {
@@ -328,15 +289,9 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   $("form").addEventListener("change", (event) => {
     $("price").hidden = true;
-    if (event.target.dataset.source) step((current) => look(declared(), current));
+    if (event.target.dataset.source) step((current) => look(columns.declared(), current));
   });
   $("pay").addEventListener("click", pay);
   field.disabled = false;
   if (sample) sample.disabled = false;
-  for (const each of root.querySelectorAll("[data-parameter]")) {
-    const value = again[each.dataset.parameter];
-    if (value === undefined) continue;
-    if (each.dataset.shape === "choices") each.checked = value.includes(each.value);
-    else each.value = Array.isArray(value) ? value.join("\n") : String(value);
-  }
 });
