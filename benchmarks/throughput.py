@@ -61,6 +61,7 @@ PRODUCT: Final = Product(1000, 1024, max_seconds=3600)  # no deadline ends on a 
 PRICE: Final = 100  # token units a task
 ARCHIVE: Final = b"an image that nobody runs"
 PATIENCE: Final = 900.0
+_LOOK_SECONDS: Final = 0.02
 DOCKER_RUNS: Final = 20
 ROOT: Final = Path(__file__).resolve().parents[1]
 CELERY: Final = ROOT / ".venv-celery" / "bin" / "python"
@@ -221,6 +222,7 @@ class Alone:
             if failed := next((each.failure for each in self.runners if each.failure), None):
                 raise failed
             self.store.wait(["chain"], 1.0, mark)
+            time.sleep(_LOOK_SECONDS)  # looking takes of the same processor
             mark = self.store.sequence()
         taken = time.perf_counter() - began
         if left:
