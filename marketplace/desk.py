@@ -149,7 +149,7 @@ def require_pricing(chain: ChainReader, asker: str) -> None:
         raise Forbidden(
             f"{asker} does not have the pricing role of the contract",
             code="not-pricing",
-            hint="use the pricing desk's key, or let the contract's admin grant the role",
+            hint="use the pricing desk's key with --key, on a devnet dev:1; or let the admin grant the role",
         )
 
 

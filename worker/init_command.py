@@ -247,7 +247,8 @@ def _steps(parties: _Parties, found: Lacking, data: Path) -> list[str]:
         steps.append(f"move {found.deposit} from your wallet to your account: the surety, it stays yours")
     if found.authorise:
         until = time.strftime("%Y-%m-%d", time.gmtime(found.until))
-        steps.append(f"let the worker's key {parties.worker or ''} sell for you until {until}")
+        whose = f"the worker's key {parties.worker}" if parties.worker else "the worker's key"
+        steps.append(f"let {whose} sell for you until {until}")
     return steps
 
 

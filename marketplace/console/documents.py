@@ -20,6 +20,21 @@ _HERE: Final = Path(__file__).resolve().parent
 _FOLDERS: Final = (_HERE / "docs", _HERE.parents[1] / "docs")
 # For whom each is, first what they begin with; by its title's key. The rest are decisions.
 _GROUPS: Final = {
+    "docs.how_to": (
+        "howto/README",
+        "howto/large-table",
+        "howto/check-a-result",
+        "howto/replicas",
+        "howto/many-tasks",
+        "howto/bid",
+        "howto/webhooks",
+        "howto/team",
+        "howto/leave",
+        "howto/one-machine",
+        "howto/bundle",
+        "howto/run-a-market",
+        "howto/back-up",
+    ),
     "docs.for_customers": ("start-customer", "console", "accounts", "bundles/pivot", "bundles/split"),
     "docs.for_developers": ("start-developer", "python", "submit", "http", "webhooks", "typed-data"),
     "docs.for_providers": ("start-provider", "worker", "verification"),

@@ -45,7 +45,7 @@ def confirm(question: str) -> None:
     except (click.Abort, KeyboardInterrupt):
         agreed = False
     if not agreed:
-        raise Interrupted("nothing was ordered and nothing was charged")
+        raise Interrupted("nothing was ordered and nothing was charged", "--yes skips the question")
 
 
 def agree(client: Client, quote: BidQuote, budget: Money | None, question: str, yes: bool) -> None:

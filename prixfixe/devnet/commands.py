@@ -152,6 +152,7 @@ def status(folder: Folder, as_json: bool) -> None:
 @click.pass_obj
 def advance(folder: Folder, duration: str, as_json: bool) -> None:
     """Move the chain's clock forward by DURATION (90s, 15m, 2h, 1d): deadlines pass, windows close."""
+    from prixfixe.cli.output import moment
     from prixfixe.devnet.anvil import LocalChain
     from prixfixe.devnet.state import require
 
@@ -160,7 +161,7 @@ def advance(folder: Folder, duration: str, as_json: bool) -> None:
     click.echo(
         json.dumps({"advanced": seconds, "time": now})
         if as_json
-        else f"the chain's time is {now}, {seconds} s later"
+        else f"moved by {duration}: the chain's time is {moment(now)}"
     )
 
 

@@ -56,12 +56,14 @@ def deploy_or_find(rpc: str, manifest_path: Path) -> tuple[Deployment, bool]:
 
 
 def fund(rpc: str, contract: str, workers: int) -> None:
-    """Play money for the customer, surety for each provider, and each provider's word for its worker's
-    key."""
+    """Play money for the customer and the operator's wallet, surety for each provider, and each provider's
+    word for its worker's key."""
     market = MarketClient(rpc, contract)
     customer = development_signer(numbers.CUSTOMER)
     market.mint(customer, customer.address, numbers.CUSTOMER_DEPOSIT * 10)
     market.deposit(customer, numbers.CUSTOMER_DEPOSIT)
+    # Of which it credits managed accounts.
+    market.mint(customer, development_address(numbers.OPERATOR), numbers.CUSTOMER_DEPOSIT * 10)
     for number in range(1, workers + 1):
         provider = development_signer(account_index(provider_key(number)))
         market.mint(provider, provider.address, numbers.PROVIDER_DEPOSIT)

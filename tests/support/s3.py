@@ -23,7 +23,7 @@ from tests.support.ports import lasting_port
 _PROGRAM: Final = Path(__file__).parents[2] / "node_modules" / "s3rver" / "bin" / "s3rver.js"
 _HOST: Final = "127.0.0.1"
 _BUCKET: Final = "blobs"
-_KEY: Final = "S3RVER"  # both halves of the only one that it knows
+KEY: Final = "S3RVER"  # both halves of the only one that it knows
 _START_SECONDS: Final = 60.0
 _LISTENS: Final = re.compile(r"listening on [\d.]+:\d+")
 
@@ -120,7 +120,7 @@ def configure(patch: pytest.MonkeyPatch, url: str) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         patch.delenv(name)
     patch.setenv("AWS_ENDPOINT_URL_S3", url)
-    patch.setenv("AWS_ACCESS_KEY_ID", _KEY)
-    patch.setenv("AWS_SECRET_ACCESS_KEY", _KEY)
+    patch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    patch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         patch.setenv(name, os.devnull)
