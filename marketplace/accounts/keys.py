@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.identity import Identity, new_id
+from marketplace.accounts.uses import used
 from marketplace.store.account_tables import accounts, api_keys, people
 from marketplace.store.database import Store
 from marketplace.tokens import digest_of, new_token
@@ -18,7 +19,6 @@ from prixfixe.protocol import accounts as wire
 
 PREFIX: Final = "pfx_"  # so that people and secret scanners know one when they see it
 _MOST: Final = 100
-_USED_SECONDS: Final = 60
 
 
 class ApiKeys:
@@ -99,10 +99,7 @@ class ApiKeys:
                 code="bad-api-key",
                 hint="an owner of the account can make another",
             )
-        if row["used_at"] is None or row["used_at"] <= now - _USED_SECONDS:
-            used = update(api_keys).where(api_keys.c.id == row["id"]).values(used_at=now)
-            # After a power cut the minute before may be missing.
-            self._store.together(lambda connection: connection.execute(used), flush=False)
+        used(self._store, api_keys, row["id"], row["used_at"], now)
         return Identity(row["account"], row["address"], frozenset(row["scopes"]), key=row["id"])
 
 

@@ -12,6 +12,7 @@ from marketplace.accounts.balances import Balances
 from marketplace.accounts.identity import Identity
 from marketplace.accounts.keys import ApiKeys
 from marketplace.accounts.limits import Spending
+from marketplace.accounts.open_sessions import OpenSessions
 from marketplace.accounts.ordering import Ordering
 from marketplace.accounts.passwords import Passwords
 from marketplace.accounts.people import People
@@ -54,6 +55,7 @@ class Managed:
 
     store: Store
     people: People
+    sessions: OpenSessions
     keys: ApiKeys
     teams: Teams
     spending: Spending
@@ -76,6 +78,7 @@ class Managed:
         return Managed(
             store=store,
             people=People(store, market.chain, seed, market.settings.session_seconds, passwords, clock),
+            sessions=OpenSessions(store, clock),
             keys=ApiKeys(store, clock),
             teams=Teams(store, clock),
             spending=spending,

@@ -14,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.accounts.identity import SCOPES, Identity, new_id
 from marketplace.accounts.passwords import Passwords
 from marketplace.accounts.traces import has_past
+from marketplace.accounts.uses import used
 from marketplace.chain import ChainReader
 from marketplace.store.account_tables import accounts, members, people, person_sessions
 from marketplace.store.database import Store
@@ -54,9 +55,10 @@ class People:
         self._passwords = passwords or Passwords()
         self._clock = clock
 
-    def sign_up(self, request: wire.SignUp) -> Session:
-        """A new person, owner of a new account, signed in. Conflict when the e-mail address has one,
-        Unavailable, with nothing stored, when the chain does not tell that the account is new to it."""
+    def sign_up(self, request: wire.SignUp, browser: str = "") -> Session:
+        """A new person, owner of a new account, signed in. browser: as its session shows it. Conflict when
+        the e-mail address has an account, Unavailable, with nothing stored, when the chain does not tell that
+        the account is new to it."""
         now = int(self._clock())
         person: dict[str, Any] = {
             "id": new_id(),
@@ -93,11 +95,12 @@ class People:
                 connection.execute(
                     insert(members).values(account=number, person=person["id"], role="owner", since=now)
                 )
-                return self._open(connection, person["id"], person["email"], number)
+                return self._open(connection, person["id"], number, browser)
         raise Unavailable("too many people sign up at once")
 
-    def sign_in(self, request: wire.SignIn, old: str | None = None) -> Session:
-        """A new session for who knows the password. old: a session that this one takes the place of.
+    def sign_in(self, request: wire.SignIn, old: str | None = None, browser: str = "") -> Session:
+        """A new session for who knows the password. old: a session that this one takes the place of. browser:
+        as in `sign_up`.
 
         Unauthorized, in the same words and after the same time, for an unknown address and a wrong password.
         """
@@ -114,7 +117,7 @@ class People:
             if old is not None:
                 _close(connection, old)
             number = _account_of(connection, person["id"], request.account)
-            return self._open(connection, person["id"], person["email"], number)
+            return self._open(connection, person["id"], number, browser)
 
     def sign_out(self, token: str) -> None:
         """End a session; nothing happens when there is none."""
@@ -127,7 +130,7 @@ class People:
             row = self._session(connection, token)
             number = _account_of(connection, row["person"], account)
             _close(connection, token)
-            return self._open(connection, row["person"], row["email"], number)
+            return self._open(connection, row["person"], number, row["browser"])
 
     def change_password(self, token: str, request: wire.ChangePassword) -> Session:
         """A new password; all the person's sessions end, and a new one begins."""
@@ -139,17 +142,25 @@ class People:
         with self._store.write() as connection:
             _require_unchanged(connection, row["person"], row["password"])
             replace_password(connection, row["person"], fresh)
-            return self._open(connection, row["person"], row["email"], row["account"])
+            return self._open(connection, row["person"], row["account"], row["browser"])
 
     def identity(self, token: str) -> Identity:
         """Who a session stands for; Unauthorized when nobody, or no longer."""
         with self._store.read() as connection:
-            return _identity(self._session(connection, token))
+            row = self._session(connection, token)
+        self._used(row)
+        return _identity(row)
 
     def session(self, token: str) -> Session:
         """The session with this token, and what its person may know of it; Unauthorized as `identity`."""
         with self._store.read() as connection:
-            return _opened(connection, self._session(connection, token), token)
+            row = self._session(connection, token)
+            session = _opened(connection, row, token)
+        self._used(row)
+        return session
+
+    def _used(self, row: RowMapping) -> None:
+        used(self._store, person_sessions, row["id"], row["used_at"], int(self._clock()))
 
     def _unused(self, newest: int) -> tuple[int, str]:
         """The first number after `newest` whose key nobody had, and its address. The table may have
@@ -183,7 +194,7 @@ class People:
             raise Unauthorized("the session is not known or has expired", code="session-expired")
         return row
 
-    def _open(self, connection: Connection, person: str, email: str, number: int) -> Session:
+    def _open(self, connection: Connection, person: str, number: int, browser: str) -> Session:
         now = int(self._clock())
         token = new_token()
         connection.execute(delete(person_sessions).where(person_sessions.c.expires_at <= now))
@@ -194,6 +205,9 @@ class People:
                 account=number,
                 created_at=now,
                 expires_at=now + self._seconds,
+                id=new_id(),
+                browser=browser,
+                used_at=now,
             )
         )
         return _opened(connection, self._session(connection, token), token)

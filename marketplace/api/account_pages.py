@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from marketplace.accounts.people import Session
 from marketplace.api.access import JobId, ServicesDep
 from marketplace.api.accounts import count_passwords
-from marketplace.api.managed import COOKIE, forget_session, keep_session, require_managed
+from marketplace.api.managed import COOKIE, browser_of, forget_session, keep_session, require_managed
 from marketplace.api.pages import inside, page, takes_files
 from marketplace.api.visitors import (
     Form,
@@ -52,7 +52,7 @@ async def sign_up(request: Request, services: ServicesDep, form: Form) -> Respon
     def opened(answer: Response) -> Session:
         body = parsed(wire.SignUp, form, "email", "password", "name", "withdraw_to")
         count_passwords(services, body.email, request, answer)
-        return managed.people.sign_up(body)
+        return managed.people.sign_up(body, browser_of(request))
 
     return await _entered(request, services, form, "sign_up.html", opened, "/account")
 
@@ -72,7 +72,7 @@ async def sign_in(request: Request, services: ServicesDep, form: Form) -> Respon
     def entered(answer: Response) -> Session:
         body = parsed(wire.SignIn, form, "email", "password")
         count_passwords(services, body.email, request, answer)
-        return managed.people.sign_in(body, old=request.cookies.get(COOKIE))
+        return managed.people.sign_in(body, request.cookies.get(COOKIE), browser_of(request))
 
     place = inside(form.get("next", "/account"))
     return await _entered(request, services, form, "sign_in.html", entered, place)

@@ -13,6 +13,7 @@ from marketplace.api.managed import (
     Manager,
     Reader,
     SessionDep,
+    browser_of,
     forget_session,
     keep_session,
 )
@@ -33,7 +34,7 @@ def sign_up(
     """Open an account: its key is held by the operator, and its money leaves to one address only. The
     browser that asked is signed in."""
     count_passwords(services, body.email, request, response)
-    session = managed.people.sign_up(body)
+    session = managed.people.sign_up(body, browser_of(request))
     keep_session(services, response, session)
     standing = None
     if body.withdraw_to is not None:
@@ -49,7 +50,7 @@ def sign_in(
 ) -> wire.SignedIn:
     """A new session, whatever cookie the browser brought."""
     count_passwords(services, body.email, request, response)
-    session = managed.people.sign_in(body, old=request.cookies.get(COOKIE))
+    session = managed.people.sign_in(body, request.cookies.get(COOKIE), browser_of(request))
     keep_session(services, response, session)
     return session.signed_in
 
@@ -76,6 +77,27 @@ def sign_out(services: ServicesDep, managed: ManagedDep, own: SessionDep, respon
     """End the session."""
     managed.people.sign_out(own.token)
     forget_session(services, response)
+
+
+@router.get("/sessions")
+def open_sessions(managed: ManagedDep, own: SessionDep) -> Page[wire.OpenSession]:
+    """Where this person is signed in, at whichever account; the one that was used last first."""
+    return Page(items=managed.sessions.listed(own))
+
+
+@router.delete("/sessions", status_code=204)
+def end_other_sessions(managed: ManagedDep, own: SessionDep) -> None:
+    """End all of this person's sessions but the one that asks."""
+    managed.sessions.end_others(own)
+
+
+@router.delete("/sessions/{session}", status_code=204)
+def end_session(
+    services: ServicesDep, managed: ManagedDep, own: SessionDep, session: str, response: Response
+) -> None:
+    """End one of this person's sessions, at once."""
+    if managed.sessions.end(own, session):
+        forget_session(services, response)
 
 
 @router.post("/password")

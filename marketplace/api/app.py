@@ -29,6 +29,7 @@ from marketplace.api import (
     purse_pages,
     quotes,
     run_pages,
+    session_pages,
     sessions,
     shared_pages,
     statement_pages,
@@ -55,6 +56,7 @@ _ROUTERS = (
 _PAGES = (
     pages,
     account_pages,
+    session_pages,
     team_pages,
     purse_pages,
     statement_pages,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request, Response
 from fastapi.security import APIKeyCookie, HTTPBearer
 
+from marketplace.accounts.browsers import browser_name
 from marketplace.accounts.identity import Identity
 from marketplace.accounts.keys import PREFIX
 from marketplace.accounts.managed import Managed
@@ -135,6 +136,11 @@ def session_of(request: Request, managed: ManagedDep) -> Session:
 
 
 SessionDep = Annotated[Session, Depends(session_of)]
+
+
+def browser_of(request: Request) -> str:
+    """As the list of sessions shows it."""
+    return browser_name(request.headers.get("user-agent", ""))
 
 
 def keep_session(services: Services, response: Response, session: Session) -> None:

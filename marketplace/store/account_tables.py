@@ -89,6 +89,9 @@ person_sessions = Table(  # of a browser: one person at one of its accounts
     Column("account", Integer, ForeignKey("accounts.number"), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("id", String(32), unique=True, nullable=False),  # by which its person ends it; no secret
+    Column("browser", String(64), nullable=False),  # `Firefox, Linux`, one of a few such names; or ""
+    Column("used_at", BigInteger, nullable=False),  # to the minute
     Index("ix_person_sessions_person", "person"),
 )
 

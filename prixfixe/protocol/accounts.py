@@ -81,6 +81,20 @@ class SignedIn(Message):
     accounts: tuple[Membership, ...]
 
 
+class OpenSession(Message):
+    """A session as its person sees it. own: of the browser that asks. browser: what is kept of how it named
+    itself, such as `Firefox, Linux`; empty where that says nothing known."""
+
+    id: str
+    own: bool
+    account: Address
+    account_name: str
+    browser: str
+    created_at: Seconds
+    used_at: Seconds  # to the minute
+    expires_at: Seconds
+
+
 class Switch(Body):
     account: Address
 

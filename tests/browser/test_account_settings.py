@@ -9,7 +9,10 @@ from tests.browser.conftest import Visit
 from tests.support.accounts import PASSWORD
 from tests.support.service import CUSTOMER, DOLLAR, SEED, World
 
-PAGES = ("", "/jobs", "/statement", "/limits", "/withdrawals", "/members", "/keys", "/password", "/invite")
+PAGES = (
+    *("", "/jobs", "/statement", "/limits", "/withdrawals", "/members", "/keys", "/sessions", "/password"),
+    "/invite",
+)
 
 
 def test_an_owner_sets_the_account_up_and_every_page_is_clean(visit: Visit, world: World) -> None:

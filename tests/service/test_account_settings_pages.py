@@ -17,7 +17,18 @@ from tests.support.accounts import PASSWORD
 from tests.support.service import CHAIN_TIME, CUSTOMER, DOLLAR, SEED, STRANGER, World
 
 ADDRESS = SEED.signer(1).address
-PAGES = ("", "/jobs", "/statement", "/limits", "/withdrawals", "/members", "/keys", "/password", "/invite")
+PAGES = (
+    "",
+    "/jobs",
+    "/statement",
+    "/limits",
+    "/withdrawals",
+    "/members",
+    "/keys",
+    "/sessions",
+    "/password",
+    "/invite",
+)
 NOBODY = "0" * 32
 Introduce = Callable[[str], Browser]
 
@@ -97,7 +108,7 @@ def test_each_page_of_an_account_asks_to_sign_in_and_says_when_little_is_left(
 
 def test_what_needs_no_chain_opens_without_it(world: World, ada: Browser) -> None:
     world.chain.silent = True
-    for path in ("/jobs", "/members", "/keys", "/password", "/invite"):
+    for path in ("/jobs", "/members", "/keys", "/sessions", "/password", "/invite"):
         ada.open(f"/account{path}")
     assert "the chain does not answer" in ada.open("/account/limits", 503).text
 
