@@ -165,17 +165,22 @@ def undisputed(world: World, tmp_path: Path) -> World:
     return world
 
 
+def at(world: World) -> list[str]:
+    """Where a command finds the service's files and tables."""
+    return ["--data", str(world.services.settings.data), "--database", world.store.url]
+
+
 def added(world: World, tmp_path: Path, *more: str, version: str = "2.0.0") -> dict[str, Any]:
     """What `prixfixe admin canary add` says of a canary."""
     given = ["add", "echo", "--input", str(tmp_path / "known.csv"), "--units", "40", "--version", version]
     given += ["--params", json.dumps({"word": "known"}), "--expect", f"out.csv={'ab' * 32}"]
-    given += ["--data", str(world.services.settings.data), "--json", *more]
+    given += [*at(world), "--json", *more]
     return dict(json.loads(CliRunner().invoke(admin, ["canary", *given]).output))
 
 
 def test_a_canary_is_kept_with_its_files_and_priced_before_that(undisputed: World, tmp_path: Path) -> None:
-    world, folder = undisputed, str(undisputed.services.settings.data)
-    listing = ["canary", "list", "--data", folder]
+    world = undisputed
+    listing = ["canary", "list", *at(world)]
     dry = added(world, tmp_path, "--dry-run")
     assert (dry["number"], dry["tier"], dry["price"]) == (None, "small", str(4 * DOLLAR))
     assert CliRunner().invoke(admin, listing).output == "there are no canaries\n"
@@ -187,7 +192,7 @@ def test_a_canary_is_kept_with_its_files_and_priced_before_that(undisputed: Worl
     world.clock.now += 10**8
     world.services.retention.sweep()
     assert world.services.blobs.find(name).read() == b"k,n\n", "it is kept while it is used"
-    removed = CliRunner().invoke(admin, ["canary", "remove", "1", "--data", folder, "--json"]).output
+    removed = CliRunner().invoke(admin, ["canary", "remove", "1", *at(world), "--json"]).output
     assert json.loads(removed) == {"removed": 1}
     assert "(removed)" in CliRunner().invoke(admin, listing).output
     world.services.retention.sweep()
@@ -209,7 +214,7 @@ def test_a_canary_that_no_customer_could_order_or_nobody_needs_is_refused(
 ) -> None:
     given = ["add", "echo", "--input", str(tmp_path / "known.csv"), "--units", "40", "--params"]
     given += ['{"word": "w"}', "--expect", f"out.csv={'ab' * 32}", *more]
-    command = ["canary", *given, "--data", str(undisputed.services.settings.data)]
+    command = ["canary", *given, *at(undisputed)]
     failed = CliRunner().invoke(admin, command).exception
     assert isinstance(failed, PrixfixeError)
     assert failed.code == code
