@@ -84,6 +84,9 @@ class Ends:
 
     def fail(self, row: RowMapping, error: ChainError, *, block: int | None = None) -> None:
         """End a row without what it wished for."""
+        if row["call"] == "deposit" and self._sender.is_deposited(row["arguments"]):
+            why = f"its authorisation was used already: {error}"
+            error = ChainError(why, code=outbox.DEPOSITED, arguments={"owner": self._sender.address})
         log.warning("transaction %d (%s) failed: %s", row["id"], row["purpose"], error)
         with self._store.write() as connection:
             outbox.transaction_failed(connection, row["id"], failures.error_json(error), block=block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, insert, select
@@ -13,6 +14,7 @@ from marketplace.accounts.limits import MOST_UNITS
 from marketplace.store import outbox
 from marketplace.store.account_tables import accounts, members, people, top_ups
 from marketplace.store.database import Store
+from marketplace.store.tables import chain_events
 from prixfixe.errors import Conflict, InvalidInput, NotFound
 from prixfixe.protocol import accounts as wire
 from prixfixe.protocol.addresses import parse_address
@@ -58,25 +60,64 @@ def credit(
                 code="invoice-known",
                 hint="a correction is an invoice of its own",
             )
-        shown = _shown(invoice, amount.units, known, outbox.last_deposit(connection, invoice))
+        shown = _of(connection, number, invoice)
         sends = known is None or shown.state == "failed"
         if sends:
             outbox.queue_deposit(connection, invoice, address, amount.units)
-            sent = outbox.last_deposit(connection, invoice)
-            shown = _shown(invoice, amount.units, _row(connection, invoice), sent)
+            shown = _of(connection, number, invoice)
     return shown, sends
 
 
 def listed(connection: Connection, account: int) -> tuple[wire.TopUp, ...]:
     """Of one account, newest first."""
     query = (
-        select(top_ups)
+        select(top_ups, accounts.c.address)
+        .join(accounts, accounts.c.number == top_ups.c.account)
         .where(top_ups.c.account == account)
         .order_by(top_ups.c.created_at.desc(), top_ups.c.invoice)
     )
     rows = connection.execute(query).mappings().all()
     sent = outbox.newest(connection, "deposit", [row["invoice"] for row in rows])
-    return tuple(_shown(row["invoice"], row["amount"], row, sent.get(row["invoice"])) for row in rows)
+    brought = _brought(connection, rows, sent)
+    return tuple(_shown(row, sent.get(row["invoice"]), brought.get(row["invoice"])) for row in rows)
+
+
+def _of(connection: Connection, account: int, invoice: str) -> wire.TopUp:
+    return next(each for each in listed(connection, account) if each.invoice == invoice)
+
+
+def _brought(
+    connection: Connection, rows: Sequence[RowMapping], sent: Mapping[str, RowMapping]
+) -> dict[str, str]:
+    """Of an account's top-ups that the relayer did not deposit because it was done: the transaction that did,
+    once its event was read. Of several with the same amount which did which is not told apart."""
+    failed = [each for each in sent.values() if each["state"] == "failed"]
+    owners = outbox.deposited_before(connection, failed) if failed else {}
+    lost = {
+        row["invoice"]: (row["amount"], owners[last["purpose"]])
+        for row in reversed(rows)
+        if (last := sent.get(row["invoice"])) is not None and last["purpose"] in owners
+    }
+    if not lost:
+        return {}
+    query = (
+        select(chain_events.c.transaction, chain_events.c.data)
+        .where(
+            chain_events.c.name == "Deposited",
+            chain_events.c.data["account"].as_string() == rows[0]["address"],
+        )
+        .order_by(chain_events.c.block, chain_events.c.log_index)
+    )
+    known = {each["hash"] for each in sent.values() if each["state"] == "confirmed"}
+    arrived = [each for each in connection.execute(query) if each.transaction not in known]
+    found = {}
+    for invoice, what in lost.items():
+        for event in arrived:
+            if (int(event.data["amount"]), event.data["from_"]) == what:
+                found[invoice] = event.transaction
+                arrived.remove(event)
+                break
+    return found
 
 
 def invoices_by_transaction(connection: Connection, account: int) -> dict[str, str]:
@@ -88,14 +129,14 @@ def _row(connection: Connection, invoice: str) -> RowMapping | None:
     return connection.execute(select(top_ups).where(top_ups.c.invoice == invoice)).mappings().one_or_none()
 
 
-def _shown(invoice: str, amount: int, row: RowMapping | None, sent: RowMapping | None) -> wire.TopUp:
-    """row: of `top_ups`. sent: its newest deposit."""
+def _shown(row: RowMapping, sent: RowMapping | None, brought: str | None) -> wire.TopUp:
+    """row: of `top_ups`. sent: its newest deposit. brought: by which other transaction it arrived."""
     return wire.TopUp(
-        invoice=invoice,
-        amount=Money(amount),
-        at=int(time.time()) if row is None else row["created_at"],
-        state="pending" if sent is None else sent["state"],
-        transaction=None if sent is None else sent["hash"],
+        invoice=row["invoice"],
+        amount=Money(row["amount"]),
+        at=row["created_at"],
+        state="confirmed" if brought is not None else "pending" if sent is None else sent["state"],
+        transaction=brought or (None if sent is None else sent["hash"]),
     )
 
 

@@ -27,6 +27,8 @@ from prixfixe.protocol.typed_data import format_bytes32
 Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten", "challenge", "deposit", "withdraw"]
 
 IN_FLIGHT = ("pending", "sent")
+# Why a deposit failed whose authorisation the token had taken; the owner's address is among the arguments.
+DEPOSITED: Final = "deposited-already"
 _TOGETHER: Final = 1000  # names asked for at once: a statement has only so many parameters
 # Made once: making a statement takes longer than running it. A range instead of LIKE uses the unique index on
 # every database.
@@ -104,9 +106,11 @@ def queue_withdraw(connection: Connection, withdrawal: str, order: Withdraw, sig
     return _queue(connection, "withdraw", withdrawal, wish)
 
 
-def last_deposit(connection: Connection, invoice: str) -> RowMapping | None:
-    """The newest deposit for an invoice, whatever its state."""
-    return _last(connection, "deposit", invoice)
+def deposited_before(connection: Connection, failed: Iterable[RowMapping]) -> dict[str, str]:
+    """By purpose, of deposits that failed because the token had taken their authorisation: whose it was."""
+    of = transactions.c.purpose.in_([row["purpose"] for row in failed])
+    rows = connection.execute(select(transactions.c.purpose, transactions.c.error).where(of)).all()
+    return {row.purpose: row.error["arguments"]["owner"] for row in rows if row.error["code"] == DEPOSITED}
 
 
 def last_withdraw(connection: Connection, withdrawal: str) -> RowMapping | None:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Row
 
 from marketplace.accounts.balances import Balances
 from marketplace.accounts.identity import Identity
-from marketplace.store import outbox
+from marketplace.accounts.top_ups import listed
 from marketplace.store.account_tables import accounts, top_ups
 from marketplace.store.database import Store
 from marketplace.store.webhook_tables import webhook_endpoints
@@ -85,9 +85,12 @@ def _arrived(
         for row in connection.execute(select(top_ups).where(top_ups.c.created_at >= now - _TOP_UP_SECONDS))
         if row.account in since and row.created_at >= since[row.account]
     ]
-    sent = outbox.newest(connection, "deposit", [row.invoice for row in found])
+    arrived = {
+        each.invoice
+        for account in {row.account for row in found}
+        for each in listed(connection, account)
+        if each.state == "confirmed"
+    }
     return [
-        (addresses[row.account], row.invoice, Money(row.amount))
-        for row in found
-        if row.invoice in sent and sent[row.invoice]["state"] == "confirmed"
+        (addresses[row.account], row.invoice, Money(row.amount)) for row in found if row.invoice in arrived
     ]

@@ -15,7 +15,7 @@ from marketplace.accounts.identity import SCOPES, Identity
 from marketplace.accounts.limits import Spending
 from marketplace.accounts.people import People
 from marketplace.accounts.statement import Statements
-from marketplace.accounts.top_ups import credit
+from marketplace.accounts.top_ups import credit, listed
 from marketplace.accounts.withdrawals import Withdrawals
 from marketplace.chain import MarketReader
 from marketplace.store import outbox
@@ -23,9 +23,11 @@ from prixfixe.cli.account import account
 from prixfixe.keys import development_signer
 from prixfixe.protocol.accounts import SignUp
 from prixfixe.protocol.money import Money
+from prixfixe.protocol.typed_data import parse_bytes32
 from prixfixe.protocol.wire import Reason
 from prixfixe.seeds import load_seed
 from scheduler import relayer as relayer_module
+from scheduler.sender import Sender
 from tests.support.market import PRICE
 from tests.support.scheduling import Service
 from tests.support.service import quick_passwords
@@ -121,8 +123,56 @@ def test_a_top_up_is_deposited_once_though_the_relayer_is_killed_and_told_twice(
     desk.relay()
     assert again.outbox()[-1]["state"] == "failed"
     assert "deposited already" in again.outbox()[-1]["error"]["message"]
+    assert credit(again.store, "ada@example.com", FIFTY, "2026-017") == (shown, False)
     assert desk.free() == FIFTY
     again.close()
+
+
+@pytest.mark.parametrize("before_it_is_sent", [True, False])
+def test_a_top_up_whose_authorisation_somebody_else_brings_to_the_chain_has_arrived(
+    service: Service, monkeypatch: pytest.MonkeyPatch, before_it_is_sent: bool
+) -> None:
+    desk = Desk(service).opened()
+    account, client = desk.signer.address, service.client
+    client.mint(service.market.admin, service.market.stranger.address, FIFTY)
+    client.deposit_for(service.market.stranger, account, FIFTY)  # of the same amount, and no top-up
+    credit(service.store, account, FIFTY, "2026-017")
+    salt = parse_bytes32(service.outbox()[-1]["arguments"]["salt"])
+    copied: list[str] = []
+
+    def copy(*_: Any) -> None:
+        if not copied:
+            word, signature, _ = client.authorise_deposit(service.market.scheduler, account, FIFTY, salt=salt)
+            done = client.deposit_with_authorization(service.market.stranger, account, word, signature, salt)
+            copied.append(done.transaction_hash)
+
+    if before_it_is_sent:
+        copy()
+    else:
+        prepare = Sender.prepare
+        monkeypatch.setattr(Sender, "prepare", lambda sender, data: copy() or prepare(sender, data))
+    service.relay()
+    with service.store.read() as connection:
+        assert [each.state for each in listed(connection, 1)] == ["failed"], "its event was not read yet"
+    service.indexer.run_once()
+    assert service.outbox()[-1]["error"]["code"] == "deposited-already"
+    shown, sends = credit(service.store, account, FIFTY, "2026-017")
+    assert (shown.state, shown.transaction, sends) == ("confirmed", copied[0], False)
+    told = [(line.kind, line.reference) for line in desk.statements.statement(desk.owner).lines]
+    assert told == [("deposit", service.market.stranger.address), ("top-up", "2026-017")]
+    assert desk.free() == FIFTY + FIFTY
+
+
+def test_a_deposit_of_the_same_amount_does_not_stand_for_a_top_up_that_failed(service: Service) -> None:
+    desk = Desk(service).opened()
+    operator, more = service.market.scheduler, Money.parse("900.00")
+    credit(service.store, desk.signer.address, more, "i1")
+    desk.relay()
+    service.client.mint(service.market.admin, operator.address, more)
+    service.client.deposit_for(operator, desk.signer.address, more)
+    service.indexer.run_once()
+    with service.store.read() as connection:
+        assert [each.state for each in listed(connection, 1)] == ["failed"]
 
 
 def test_a_top_up_that_the_operator_cannot_pay_fails_and_is_paid_later(service: Service) -> None:
