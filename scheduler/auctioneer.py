@@ -23,7 +23,7 @@ from marketplace.batches import last_batch, row_of
 from marketplace.blobs import Blobs
 from marketplace.chain import ChainReader
 from marketplace.newcomers import Newcomers
-from marketplace.resting import MarketTerms, Resting, resting_asks
+from marketplace.resting import MarketTerms, Resting, newcomers_open, resting_asks
 from marketplace.store import batches, transitions
 from marketplace.store.batches import Matched
 from marketplace.store.database import Store
@@ -130,14 +130,15 @@ class Auctioneer(Duty):
             asks=entered.asks,
             set_aside=entered.set_aside,
         )
-        if batch.cleared.fills and not self._publish(batch, resting):
+        if batch.cleared.fills and not self._publish(batch, resting, under_way):
             return False
         reasons = self._reasons(batch, entered, side.bids, offers, conditions)
         self._say(reasons)
         return True
 
-    def _publish(self, batch: Batch, resting: Resting) -> bool:
-        """The publication, then everything that follows from it; False when an order has left since."""
+    def _publish(self, batch: Batch, resting: Resting, under_way: Mapping[str, int]) -> bool:
+        """The publication, then everything that follows from it; False when an order has left since, or more
+        is under way with a newcomer than what its cap was measured by."""
         price = batch.cleared.price
         assert price is not None  # it has fills
         publication = canonical_json(batch.to_json())
@@ -148,6 +149,8 @@ class Auctioneer(Duty):
         row = row_of(batch, price, name)
         try:
             with self.store.write() as connection:
+                if any(now > under_way[who] for who, now in newcomers_open(connection, under_way).items()):
+                    raise Conflict("a newcomer was matched since")
                 batches.batch_closed(connection, row, list(_parts(_matched(batch, resting))))
         except (Conflict, IntegrityError) as changed:
             log.info("batch %d is computed again: %s", batch.number, changed)

@@ -15,12 +15,12 @@ from marketplace.chain import ChainReader
 from marketplace.newcomers import Newcomers
 from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms, resting_asks
-from marketplace.store import states, transitions
+from marketplace.store import batches, states, transitions
 from marketplace.store.database import Store
 from marketplace.store.tables import attempts, cursor, deals, jobs, lots
 from marketplace.wanted import COLUMNS, SOURCE, wanted_of
 from prixfixe.errors import Conflict
-from prixfixe.market.matching import Round, match
+from prixfixe.market.matching import Pair, Round, match
 from prixfixe.market.rules import Wanted
 from prixfixe.protocol.wire import Reason
 from scheduler.duty import Duty
@@ -64,6 +64,7 @@ class Matcher(Duty):
             past = [_tried(connection, row) for row in waiting]
             promised = promised_of(connection)
             seed = _seed(connection)
+            batch = batches.last_position(connection)
         customers = {row["customer"] for row in waiting}
         view = self._chain.look(accounts=sorted(customers.union(resting.providers)), fee=True)
         purses = purses_of(customers, promised, view, self._terms.surety)
@@ -80,9 +81,11 @@ class Matcher(Duty):
             seed,
             {customer: purse.free for customer, purse in purses.items()},
         )
-        self._store(matched, resting.rows, waiting)
+        left_out = self._store(matched, resting.rows, waiting, batch)
         since = {(row["job"], row["lot"]): tried.last for row, tried in zip(waiting, past, strict=True)}
         self._give_up([lot for lot in matched.spent if since[lot.job, lot.lot] + _NEWCOMER_SECONDS < now])
+        if left_out:
+            return 0.0
         if self._reached is not None:
             return 0.0 if matched.pairs else _FURTHER_SECONDS
         return _WAITING_SECONDS if matched.waiting else _IDLE_SECONDS
@@ -99,15 +102,22 @@ class Matcher(Duty):
         self._reached = _place(further[-1]) if len(further) == part else None
         return [*oldest, *further]
 
-    def _store(self, matched: Round, resting: Sequence[RowMapping], waiting: Sequence[RowMapping]) -> None:
+    def _store(
+        self, matched: Round, resting: Sequence[RowMapping], waiting: Sequence[RowMapping], batch: int
+    ) -> bool:
+        """Whether pairs are left for the next round: those with a newcomer, whose cap was measured before the
+        auction closed another batch than `batch`, the newest then. Nobody else opens deals."""
         said = {(row["job"], row["lot"]): row["waiting_reason"] for row in waiting}
         signed = {(row["worker"], row["product"]): row for row in resting}
         news = [(lot, why) for lot, why in matched.waiting if said[lot.job, lot.lot] != why]
         if not matched.pairs and not news:
-            return
+            return False
         with self.store.write() as connection:
             wishes = {}
-            for pair in matched.pairs:
+            pairs = matched.pairs
+            if any(map(_has_newcomer, pairs)) and batches.last_position(connection) != batch:
+                pairs = tuple(pair for pair in pairs if not _has_newcomer(pair))
+            for pair in pairs:
                 product = "0x" + pair.wanted.product.hex()
                 rows = [signed[ask.worker, product] for ask in pair.offered]
                 wishes[pair.wanted.job, pair.wanted.lot] = [
@@ -116,6 +126,7 @@ class Matcher(Duty):
                 ]
             transitions.lots_matched(connection, wishes)
             transitions.lots_wait(connection, {(lot.job, lot.lot): why for lot, why in news})
+        return len(pairs) < len(matched.pairs)
 
     def _give_up(self, spent: Sequence[Wanted]) -> None:
         """Lots that failed on every worker there is, and no other came: they need not wait for their order's
@@ -143,6 +154,10 @@ class Matcher(Duty):
                     reason.model_copy(update=told),
                     states.LOT_GIVEN_UP,
                 )
+
+
+def _has_newcomer(pair: Pair) -> bool:
+    return any(each.newcomer_open is not None for each in pair.offered)
 
 
 def _unless_changed(connection: Connection, transition: Any, *arguments: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
@@ -27,6 +27,7 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LAST_PAUSE_SECONDS = 300.0
 # Made once: each look at a book asks it.
 _CLOSES_AT = select(open_batches.c.closes_at).where(open_batches.c.product == bindparam("code"))
+_LAST_POSITION: Final = select(func.coalesce(func.max(batches.c.position), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,15 @@ def batches_over(connection: Connection, products: Iterable[bytes]) -> None:
     notify(connection, "batches")
 
 
+def last_position(connection: Connection) -> int:
+    """That of the newest batch of any product; 0 before the first."""
+    return int(connection.execute(_LAST_POSITION).scalar_one())
+
+
 def batch_closed(connection: Connection, row: dict[str, Any], parts: Sequence[Sequence[Matched]]) -> None:
     """A new batch; its lots free -> matching, and one `clear` in the outbox for each part. row: of `batches`
     without its position. Conflict when a lot is not free any more: then nothing of it may stay."""
-    newest = select(func.coalesce(func.max(batches.c.position), 0))
-    position = int(connection.execute(newest).scalar_one()) + 1
-    connection.execute(insert(batches).values(position=position, **row))
+    connection.execute(insert(batches).values(position=last_position(connection) + 1, **row))
     matched = [each for filled in parts for each in filled]
     keys = [{"job": each.job, "lot": each.lot} for each in matched]
     move_each(connection, states.LOT_MATCHED, keys, [{"waiting_reason": None}] * len(keys))

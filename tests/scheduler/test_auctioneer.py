@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -234,6 +235,53 @@ def test_a_newcomer_has_no_more_under_way_by_the_auction_than_its_cap(service: S
     assert service.lot(job, 16)["waiting_reason"].startswith("1 ask: 1 a newcomer with enough under way")
     assert len(list(publications(service))) == 1
     assert replay(batch, service.client).honest
+
+
+def between(service: Service, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
+    """`act` happens once, after the next look at what is under way with newcomers."""
+    look, acts = service.newcomers.under_way, [act]
+
+    def under_way(*given: Any) -> dict[str, int]:
+        found = look(*given)
+        if acts:
+            acts.pop()()
+        return found
+
+    monkeypatch.setattr(service.newcomers, "under_way", under_way)
+
+
+def test_a_newcomer_keeps_its_cap_when_a_batch_closes_while_the_matcher_looks(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ready_worker(price=money("1.20"), slots=40)
+    bid = service.bid(price=money("1.20"), tasks=16, lot=1)
+    flat = service.order(tasks=10, lot=10, nonce=2)
+    service.indexer.run_once()
+    service.auctioneer.run_once()  # it gathers
+    hurry(service.store)
+    between(service, monkeypatch, service.auctioneer.run_once)
+    service.matcher.run_once()
+    assert [service.lot(bid, lot)["state"] for lot in range(16)] == ["matching"] * 16
+    assert service.lot(flat)["state"] == "free"
+    service.matcher.run_once()
+    assert service.lot(flat)["waiting_reason"] == "1 ask: 1 a newcomer with enough under way"
+
+
+def test_a_newcomer_keeps_its_cap_when_the_matcher_is_done_while_a_batch_closes(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.ready_worker(price=money("1.20"), slots=40)
+    bid = service.bid(price=money("1.20"), tasks=16, lot=1)
+    flat = service.order(tasks=10, lot=10, nonce=2)
+    service.indexer.run_once()
+    service.auctioneer.run_once()
+    hurry(service.store)
+    between(service, monkeypatch, service.matcher.run_once)
+    service.auctioneer.run_once()
+    assert service.lot(flat)["state"] == "matching"
+    service.auctioneer.run_once()
+    states_ = [service.lot(bid, lot)["state"] for lot in range(16)]
+    assert states_ == ["matching"] * 6 + ["free"] * 10, "twelve dollars of twenty were under way"
 
 
 def test_what_a_batch_gave_a_newcomer_counts_before_the_chain_has_opened_it(service: Service) -> None:
