@@ -172,6 +172,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/"): Door(ANYONE),
     ("GET", "/prices"): Door(ANYONE),
     ("GET", "/bundles/{bundle}"): Door(ANYONE),
+    ("GET", "/bundles/{bundle}/sample"): Door(ANYONE),
     ("GET", "/bundles/{bundle}/run"): Door(ANYONE),
     ("GET", "/pricing"): Door(ANYONE),
     ("GET", "/market"): Door(ANYONE),
