@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from marketplace.store.upsert import put
 from prixfixe.errors import Conflict, InvalidInput, NotFound
 from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition, Tier
-from prixfixe.protocol.canonical import canonical_json
 from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.typed_data import format_bytes32
@@ -236,10 +236,11 @@ def _listed(tier: Tier, replicas: int, row: RowMapping) -> wire.ListedTier:
 
 
 def stored_definition(digest: str, definition: Mapping[str, Any]) -> BundleDefinition:
-    """The parsed definition. A digest has one definition for ever, so it is parsed once."""
+    """The parsed definition, its parameters in its author's order. A digest has one definition for ever, so
+    it is parsed once."""
     found = _parsed.get(digest)
     if found is None:
-        found = BundleDefinition.model_validate_json(canonical_json(definition))
+        found = BundleDefinition.model_validate_json(json.dumps(definition))
         if len(_parsed) >= _MOST_PARSED:
             _parsed.clear()
         _parsed[digest] = found

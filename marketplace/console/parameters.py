@@ -29,12 +29,17 @@ def parameters(schema: Mapping[str, Any]) -> tuple[Parameter, ...]:
             title=str(each.get("title", name)),
             description=str(each.get("description", "")),
             required=name in required,
-            default=json.dumps(each["default"], ensure_ascii=False) if "default" in each else "–",
+            default=json.dumps(each["default"], ensure_ascii=False) if _says(each.get("default")) else "–",
             choices=_choices(each),
         )
         for name, each in schema.get("properties", {}).items()
     ]
     return tuple(sorted(found, key=lambda each: not each.required))
+
+
+def _says(default: Any) -> bool:
+    """Whether what is taken where nothing is given is something."""
+    return default is not None and default not in ("", [], {})
 
 
 def _choices(property_: Mapping[str, Any]) -> str:

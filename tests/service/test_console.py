@@ -213,6 +213,15 @@ def test_a_bundles_page_names_its_parameters_and_promises(world: World) -> None:
     assert "no bundle" in page(world, "/bundles/nothing", 404).text.lower()
 
 
+def test_parameters_stand_in_the_order_of_their_author(world: World) -> None:
+    names = ("zebra", "apple", "mango", "fig")
+    properties = {name: {"type": "string", "default": ""} for name in names}
+    world.publish(parameters={"type": "object", "additionalProperties": False, "properties": properties})
+    text = page(world, "/bundles/echo").text
+    places = [text.index(name) for name in names]
+    assert places == sorted(places)
+
+
 def test_the_sample_of_a_bundle_is_everybodys(world: World) -> None:
     world.publish(sample={"name": "words.csv", "content": "<b>,é\n1,2\n"})
     seen = page(world, "/bundles/echo")
