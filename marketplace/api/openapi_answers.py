@@ -158,6 +158,7 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "200": _stream("The book, then its changes.", 'event: depth\ndata: {"bids": [], "asks": []}\n\n')
     },
     "workers_assignment": {"204": {"description": "None came."}},
+    "workers_assignments": {"204": {"description": "None came."}},
     "workers_secrets": {"204": {"description": "Nothing came."}},
 }
 
