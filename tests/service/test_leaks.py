@@ -177,7 +177,6 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/bundles/{bundle}"): Door(ANYONE),
     ("GET", "/bundles/{bundle}/sample"): Door(ANYONE),
     ("GET", "/bundles/{bundle}/run"): Door(ANYONE),
-    ("GET", "/bundles/{bundle}/sample"): Door(ANYONE),
     ("GET", "/pricing"): Door(ANYONE),
     ("GET", "/market"): Door(ANYONE),
     ("GET", "/market/{product:path}"): Door(ANYONE),
