@@ -172,6 +172,7 @@ class Services:
                     "asks": settings.asks_per_minute,
                     "cancels": settings.cancels_per_minute,
                     "withdrawals": settings.withdrawals_per_minute,
+                    "papers": settings.papers_per_minute,
                     "webhook-tests": settings.webhook_tests_per_minute,
                 },
                 settings.trusted_proxies,

@@ -36,7 +36,8 @@ class ServiceSettings:
     (`prixfixe.seeds`) from which managed accounts have their keys; None: there are none.
     passwords_per_minute: how many one network address may try, and how many may be tried for one e-mail
     address. withdrawals_per_minute: of one managed account, those that it asks for and copies of its
-    standing one. webhook_tests_per_minute: of one account, test messages and replays of its webhooks.
+    standing one. papers_per_minute: of one account, statements and certificates as PDF, whose making takes
+    a processor. webhook_tests_per_minute: of one account, test messages and replays of its webhooks.
     withdrawal_delay_seconds: after which another withdrawal address counts. inspectors: addresses of the
     operator's machines that look at files which people send from a page; none: pages take no files.
     checkers: key specs of the accounts with which paid results are bought again to check them; none:
@@ -68,6 +69,7 @@ class ServiceSettings:
     asks_per_minute: int = 60_000
     cancels_per_minute: int = 600
     withdrawals_per_minute: int = 10
+    papers_per_minute: int = 30
     webhook_tests_per_minute: int = 30
     max_open_bids: int = 1000
     max_open_tasks: int = 200_000

@@ -28,6 +28,7 @@ Kind: TypeAlias = Literal[
     "asks",
     "cancels",
     "withdrawals",
+    "papers",
     "webhook-tests",
 ]
 

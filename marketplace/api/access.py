@@ -33,9 +33,11 @@ def written(body: str, response: Response) -> Response:
     return Response(body, media_type="application/json", headers=dict(response.headers))
 
 
-def saved(content: str | bytes, media_type: str, name: str) -> Response:
-    """A file to be kept under a name of ours; never shown or stored by who carries it."""
+def saved(content: str | bytes, media_type: str, name: str, response: Response | None = None) -> Response:
+    """A file to be kept under a name of ours; never shown or stored by who carries it. response: whose
+    headers go with it."""
     headers = {
+        **({} if response is None else response.headers),
         "Content-Disposition": f'attachment; filename="{name}"',
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-store",

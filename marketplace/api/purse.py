@@ -72,8 +72,10 @@ def _answered_as(request: Request) -> str:
 )
 def statement(
     request: Request,
+    services: ServicesDep,
     managed: ManagedDep,
     identity: Reader,
+    response: Response,
     since: _Second = None,
     until: _Second = None,
     language: LanguageCode = "en",
@@ -81,7 +83,7 @@ def statement(
     """Every movement of the account on the chain, oldest first; as a PDF or CSV where `Accept` names it."""
     kind = _answered_as(request)
     if kind == _PDF:
-        return statement_pdf(managed, identity, since, until, language)
+        return statement_pdf(services, managed, identity, response, since, until, language)
     if kind == "text/csv":
         return statement_csv(managed, identity, since, until)
     return managed.statements.statement(identity, since or 0, until)
@@ -98,18 +100,21 @@ def statement_csv(
 
 @router.get("/statement.pdf", response_class=Response)
 def statement_pdf(
+    services: ServicesDep,
     managed: ManagedDep,
     identity: Reader,
+    response: Response,
     since: _Second = None,
     until: _Second = None,
     language: LanguageCode = "en",
 ) -> Response:
     """The same for people who keep books: opening and closing balance, and each movement's transaction."""
+    count_account(services, "papers", identity.address, response)
     found = managed.statements.statement(identity, since or 0, until)
     written = statement_paper.statement_pdf(
         found, managed.name_of(identity), since, until, LANGUAGES[language]
     )
-    return saved(written, _PDF, f"statement-{identity.address}.pdf")
+    return saved(written, _PDF, f"statement-{identity.address}.pdf", response)
 
 
 @router.get("/withdrawal-address")

@@ -64,7 +64,7 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    free = ("quotes", "sign_ins", "passwords", "uploads", "jobs", "asks", "cancels", "withdrawals")
+    free = ("quotes", "sign_ins", "passwords", "uploads", "jobs", "asks", "cancels", "withdrawals", "papers")
     unlimited: dict[str, Any] = {f"{each}_per_minute": 0 for each in (*free, "webhook_tests")}
     world = World(tmp_path_factory.mktemp("town"), max_wait_seconds=0.01, **unlimited)
     ada = Person(world, "ada@example.com")

@@ -12,6 +12,8 @@ from marketplace.settings import ServiceSettings
 from marketplace.shares import Buckets, OverShare, Shares
 from prixfixe.client import Client, Context
 from prixfixe.errors import ConfigurationError, PrixfixeError, TooManyRequests
+from tests.support.accounts import Person
+from tests.support.finished import deliver
 from tests.support.service import CHAIN_ID, CONTRACT, CUSTOMER, HOST, STRANGER, Clock, InProcess, World
 
 PROXY = "127.0.0.1"
@@ -165,3 +167,30 @@ def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     given = {"PRIXFIXE_SERVICE_TRUSTED_PROXIES": "10.0.0.2, 10.1.0.0/16"}
     found = ServiceSettings.from_environment(given, data=tmp_path, domain=HOST)
     assert found.trusted_proxies == ("10.0.0.2", "10.1.0.0/16")
+
+
+def test_papers_count_by_account_and_the_same_as_json_does_not(tmp_path: Path) -> None:
+    world = World(tmp_path, papers_per_minute=2)
+    world.publish()
+    job = world.placed()
+    deliver(world, job)
+    ada = Person(world, "ada@example.com")
+    ada.sign_up()
+    drawn = ada.call("GET", "/statement.pdf")
+    assert (drawn.status_code, drawn.headers["ratelimit-policy"]) == (200, '"papers";q=2;w=60')
+    assert drawn.headers["content-type"] == "application/pdf"
+    assert drawn.headers["content-disposition"].endswith('.pdf"')
+    assert drawn.headers["ratelimit"].startswith('"papers";r=1;')
+    assert ada.call("GET", "/statement", Accept="application/pdf").status_code == 200
+    refused = ada.call("GET", "/statement.pdf")
+    assert (refused.status_code, refused.json()["code"]) == (429, "over-share")
+    for kind in ("application/json", "text/csv"):
+        assert ada.call("GET", "/statement", Accept=kind).status_code == 200
+    # Another account has its own share, of both kinds of papers together.
+    owner, path = world.sign_in(CUSTOMER), f"/v1/jobs/{job.id}/certificate"
+    asked = [(f"{path}.pdf", {}), (path, {"Accept": "application/pdf"}), (f"{path}.pdf", {}), (path, {})]
+    told = [world.http.get(at, headers={**owner, **accept}).status_code for at, accept in asked]
+    assert told == [200, 200, 429, 200]
+    ada.close()
+    world.http.close()
+    world.store.close()
