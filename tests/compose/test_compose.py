@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from tests.support.devnet import ROOT, wait_for
+from tests.support.looking import Visitor
 from tests.support.ports import lasting_ports
 
-# Eleven containers begin at once: on a busy machine that takes minutes.
+# Twelve containers begin at once: on a busy machine that takes minutes.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
@@ -129,6 +130,13 @@ def test_the_main_job_runs_through_a_composed_market_of_which_a_leader_was_kille
     log = composed.compose("logs", "--no-color", other).stdout
     assert [line for line in log.splitlines() if ended["job"] in line and "job ended settled" in line]
     assert json.loads(composed.types("verify", str(receipt), str(out), "--json"))["valid"] is True
+
+    # The inspector looks at a file that somebody sends from a page, before anything is ordered.
+    with httpx.Client(base_url=service, timeout=90, trust_env=False) as http:
+        found = Visitor(http).inspected("sales.csv", table.read_bytes())
+    assert found.state == "done", found
+    assert found.seen is not None
+    assert [column.name for column in found.seen.columns] == ["region", "month", "amount"]
 
     # The arbiter runs it again in a container of its own, and finds the very same workbook.
     judged = composed.types("challenge", ended["job"], "--receipt", str(receipt), "--yes", "--json")

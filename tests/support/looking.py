@@ -1,4 +1,5 @@
-"""An inspector whose cage is a folder of this process: everything of it is real but the container."""
+"""An inspector whose cage is a folder of this process: everything of it is real but the container. And
+somebody who has files looked at by any inspector."""
 
 from __future__ import annotations
 
@@ -8,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
+
 from prixfixe.errors import InvalidInput
 from prixfixe.keys import LocalSigner
-from prixfixe.protocol.hashing import sha256_file
+from prixfixe.protocol.hashing import sha256_file, sha256_hex
+from prixfixe.protocol.inspections import Inspection
 from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.outputs import OutputFile, OutputManifest, TaskStatus
 from prixfixe.protocol.product import Product
@@ -18,6 +22,7 @@ from prixfixe.protocol.wire import Reason
 from prixfixe.tables import looking
 from prixfixe.tables.container import refusal
 from prixfixe.tables.reader import Engine
+from tests.support.accounts import PASSWORD
 from worker.client import ServiceClient
 from worker.inspector import Inspector, InspectorSettings
 from worker.rerun import BenchSettings
@@ -93,3 +98,28 @@ def inspecting(url: str, signer: LocalSigner, folder: Path) -> Iterator[None]:
             inspector.stop()
             thread.join(30)
             assert not thread.is_alive()
+
+
+class Visitor:
+    """Signed up at the service of this client."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+        answer = http.post("/v1/account", json={"email": "look@example.com", "password": PASSWORD})
+        assert answer.status_code == 201, answer.text
+        http.headers["X-CSRF-Token"] = answer.json()["signed_in"]["csrf"]
+
+    def inspected(self, name: str, content: bytes) -> Inspection:
+        """What the inspector says of a file, at the end."""
+        digest = sha256_hex(content)
+        assert self.http.put(f"/v1/blobs/{digest}", content=content).is_success
+        body = {"bundle": "pivot", "step": "look", "name": name, "sha256": digest}
+        answer = self.http.post("/v1/account/inspections", json=body)
+        assert answer.status_code == 201, answer.text
+        found = Inspection.model_validate(answer.json())
+        for _ in range(10):
+            if found.state in ("done", "failed"):
+                break
+            answer = self.http.get(f"/v1/account/inspections/{found.id}", params={"wait": 30})
+            found = Inspection.model_validate(answer.json())
+        return found
