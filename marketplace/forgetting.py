@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store.tables import blob_owners, cases, checks, deals, jobs, reruns, workers
@@ -14,7 +14,7 @@ from prixfixe.errors import Conflict
 from prixfixe.protocol.deals import Fact
 from prixfixe.protocol.statements import utc
 
-Named: TypeAlias = Callable[[Connection, str], Iterable[str]]  # the digests that a job names
+Named: TypeAlias = Callable[[Connection, ColumnElement[bool]], Iterable[str]]  # the digests that jobs name
 
 _OVER: Final = ("settled", "refunded")
 
@@ -99,11 +99,8 @@ def named_elsewhere(
     found: the job and its re-runs."""
     customers = {row["customer"] for row in found}
     ids = {row["id"] for row in found}
-    others = select(jobs.c.id).where(jobs.c.customer.in_(customers), jobs.c.forgotten_at.is_(None))
-    own: set[str] = set()
-    for job in connection.execute(others).scalars().all():
-        if job not in ids:
-            own.update(digest for digest in named(connection, job) if digest in digests)
+    others = and_(jobs.c.customer.in_(customers), jobs.c.forgotten_at.is_(None), jobs.c.id.not_in(ids))
+    own = {digest for digest in named(connection, others) if digest in digests}
     strangers: set[str] = set()
     for part in parts(sorted(digests)):
         # A worker that brought an output keeps no claim to it; whom it was for has one of its own.

@@ -54,6 +54,7 @@ TITLE: Final = "Prixfixe deletions"
 _DAY: Final = 86_400
 _WINDOWS: Final = 3  # of a dispute: the deal's own, a case's, and room
 _AT_ONCE: Final = 100  # files in one write
+_IN_PARTS: Final = {"yield_per": 1000}
 _AGAIN_SECONDS: Final = 7 * _DAY  # before a process began to look
 _OVERLAP_SECONDS: Final = 3600  # clocks of several machines, and writes that took long
 _OF_CANARIES: Final = (
@@ -132,7 +133,7 @@ class Retention:
             require_over(connection, own_row, chain_time, window)
             require_reruns_over(connection, bought, chain_time, window)
             found = [own_row, *bought]
-            digests = {name for row in found for name in _digests(connection, row["id"])}
+            digests = set(_digests(connection, jobs.c.id.in_([row["id"] for row in found])))
             own, strangers = named_elsewhere(connection, digests, found, _digests)
             gone = list(_deletable(connection, digests - own - strangers))
             _forget(connection, gone, now)
@@ -145,7 +146,7 @@ class Retention:
             self._logs.remove(row.attempt, row.task)
         self._blobs.remove([row.sha256 for row in gone])
         with self._store.read() as connection:
-            kept = sorted(known_sizes(connection, dict.fromkeys(_digests(connection, job))))
+            kept = sorted(known_sizes(connection, dict.fromkeys(_digests(connection, jobs.c.id == job))))
         log.info("job %s is forgotten: %d files and %d logs", job, len(gone), len(logs))
         return Forgotten(deletions=self.told(job, customer), kept=tuple(kept))
 
@@ -216,9 +217,9 @@ class _InCases:
         self._digests: set[str] = set()
 
     def digests(self, connection: Connection) -> set[str]:
-        for job in set(_disputed(connection)) - self._jobs:
-            self._digests.update(_digests(connection, job))
-            self._jobs.add(job)
+        if new := set(_disputed(connection)) - self._jobs:
+            self._digests.update(_digests(connection, jobs.c.id.in_(new)))
+            self._jobs |= new
         return self._digests
 
 
@@ -291,17 +292,24 @@ def _disputed(connection: Connection) -> Sequence[str]:
     return connection.execute(select(cases.c.job).where(cases.c.state == "open").distinct()).scalars().all()
 
 
-def _digests(connection: Connection, job: str) -> Iterator[str]:
-    """Of a job's files, inputs first."""
-    yield from files_of(connection.execute(select(jobs.c.manifest).where(jobs.c.id == job)).scalar_one())
-    outputs = select(tasks.c.outputs).where(tasks.c.job == job, tasks.c.files > 0).order_by(tasks.c.position)
-    for listing in connection.execute(outputs).scalars():
+def _digests(connection: Connection, these: ColumnElement[bool]) -> Iterator[str]:
+    """Of the files of these jobs (a condition on their table), inputs first."""
+    manifests = select(jobs.c.manifest).where(these)
+    outputs = (
+        select(tasks.c.outputs)
+        .join(jobs, jobs.c.id == tasks.c.job)
+        .where(these, tasks.c.files > 0)
+        .order_by(tasks.c.job, tasks.c.position)
+    )
+    for manifest in connection.execute(manifests, execution_options=_IN_PARTS).scalars():
+        yield from files_of(manifest)
+    for listing in connection.execute(outputs, execution_options=_IN_PARTS).scalars():
         yield from (file["sha256"] for file in listing["files"])
 
 
 def _deleted(connection: Connection, job: str) -> Iterator[Deletion]:
     of_job = select(attempts.c.id).where(attempts.c.job == job).order_by(attempts.c.created_at)
-    names = [*_digests(connection, job)]
+    names = [*_digests(connection, jobs.c.id == job)]
     known: dict[str, RowMapping] = {}
     for part in parts(names):
         # What was sent again after that is there.

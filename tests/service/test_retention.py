@@ -220,6 +220,21 @@ def test_what_another_order_names_stays_until_that_is_forgotten_too(world: World
     assert [each.size for each in _deletions(world, again).items] == [4]
 
 
+def test_forgetting_one_of_many_jobs_asks_the_database_no_more_than_one_of_two(world: World) -> None:
+    job = _settled(world)
+    world.chain.time += 700
+    asked: list[Any] = []
+    event.listen(world.store.engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    counts = []
+    for nonce in range(2, 12):
+        world.placed(TABLE, nonce=nonce)
+        if nonce in (2, 3, 11):
+            asked.clear()
+            assert _forgotten(world, job).kept == (sha256_hex(TABLE),)
+            counts.append(len(asked))
+    assert counts[1] == counts[2], "the first time deletes something, too"
+
+
 def test_what_somebody_else_has_too_stays_for_him_alone(world: World) -> None:
     job = _settled(world)
     world.upload(STRANGER, TABLE)
