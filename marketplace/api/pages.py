@@ -257,7 +257,7 @@ def takes_files(services: Services, bundle: str | None) -> bool:
     return not why_no_files(services, listing)
 
 
-NoRun = Literal["retired", "accounts", "inspectors", "parameters"]
+NoRun = Literal["retired", "inspectors", "parameters"]
 
 
 def why_no_files(services: Services, listing: BundleListing) -> NoRun | None:
@@ -265,8 +265,6 @@ def why_no_files(services: Services, listing: BundleListing) -> NoRun | None:
     definition = stored_definition(listing.definition_digest, listing.definition)
     if listing.retired:
         return "retired"
-    if services.managed is None:
-        return "accounts"
     kind = definition.inputs.preflight
     if kind != "none" and not services.inspections.offered:
         return "inspectors"

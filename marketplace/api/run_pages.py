@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
@@ -11,7 +11,8 @@ from starlette.responses import RedirectResponse, Response
 from marketplace.api.access import ServicesDep
 from marketplace.api.managed import require_managed
 from marketplace.api.pages import Page, language_of, page, why_no_files
-from marketplace.api.visitors import Visiting
+from marketplace.api.visitors import visitor_of
+from marketplace.api.wallet_pages import wallet_values
 from marketplace.bundles import stored_definition
 from marketplace.console.controls import aggregates, controls
 from prixfixe.errors import NotFound
@@ -53,10 +54,10 @@ _LATER: Final = {
 
 @router.get("/bundles/{bundle}/run")
 def run_page(
-    request: Request, services: ServicesDep, visitor: Visiting, bundle: str, again: Job = ""
+    request: Request, services: ServicesDep, bundle: str, again: Job = "", wallet: bool = False
 ) -> Response:
-    """Choose files, confirm their columns, see the price, pay. again: a job whose parameters are taken."""
-    managed = require_managed(services)
+    """Choose files, confirm their columns, see the price, pay. again: a job whose parameters are taken.
+    wallet: a wallet pays and not the account, also where there are no accounts."""
     listing = services.bundles.listing(bundle, None)
     definition = stored_definition(listing.definition_digest, listing.definition)
     if why_no_files(services, listing):
@@ -65,25 +66,32 @@ def run_page(
             code="no-inspectors",
             hint=f"use the command prixfixe run {bundle[:64]}",
         )
-    if visitor is None:
-        query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(f"/sign-in?next={quote(request.url.path + query, safe='')}", status_code=303)
-    identity = visitor.identity.require("order")
     drawn = controls(definition.parameters)
     kind = definition.inputs.preflight
     elsewhere = SOURCE_PARAMETERS | (_OF_COLUMNS if kind == "table" else frozenset())
     text = language_of(request).text
-    return page(
-        request,
-        "run.html",
-        visitor=visitor,
-        definition=definition,
-        kind=kind,
-        most=min(definition.inputs.max_bytes, services.settings.max_blob_bytes),
-        uses=aggregates(definition.parameters),
-        account=managed.balances.account(identity),
-        again=services.jobs.parameters(again, identity.address) if again else {},
-        sources=[each for each in drawn if each.name in SOURCE_PARAMETERS],
-        others=[each for each in drawn if each.name not in elsewhere],
-        words={name: text(f"run.{name}", **_LATER) for name in WORDS},
-    )
+    words = {name: text(f"run.{name}", **_LATER) for name in WORDS}
+    values: dict[str, Any] = {
+        "definition": definition,
+        "kind": kind,
+        "most": min(definition.inputs.max_bytes, services.settings.max_blob_bytes),
+        "uses": aggregates(definition.parameters),
+        "again": {},
+        "sources": [each for each in drawn if each.name in SOURCE_PARAMETERS],
+        "others": [each for each in drawn if each.name not in elsewhere],
+        "words": words,
+        "wallet": wallet or services.managed is None,
+    }
+    if values["wallet"]:
+        told = wallet_values(request, services)
+        words["pay"] = told["wallet_words"]["pay"]
+        return page(request, "run.html", **values, **told)
+    visitor = visitor_of(request, services)
+    if visitor is None:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"/sign-in?next={quote(request.url.path + query, safe='')}", status_code=303)
+    identity = visitor.identity.require("order")
+    if again:
+        values["again"] = services.jobs.parameters(again, identity.address)
+    account = require_managed(services).balances.account(identity)
+    return page(request, "run.html", **values, visitor=visitor, account=account)

@@ -57,7 +57,7 @@ async def _form(request: Request) -> dict[str, str]:
 Form = Annotated[dict[str, str], Depends(_form)]
 
 
-def _visitor(request: Request, services: ServicesDep) -> Session | None:
+def visitor_of(request: Request, services: ServicesDep) -> Session | None:
     """Who is signed in at this browser."""
     managed = require_managed(services)
     token = request.cookies.get(COOKIE)
@@ -69,7 +69,7 @@ def _visitor(request: Request, services: ServicesDep) -> Session | None:
         return None
 
 
-Visiting = Annotated[Session | None, Depends(_visitor)]
+Visiting = Annotated[Session | None, Depends(visitor_of)]
 
 
 def _reader(visitor: Visiting) -> Session:

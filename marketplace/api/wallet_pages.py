@@ -1,25 +1,22 @@
-"""The page of who has a wallet of its own: money, orders and jobs, each signed in the browser. The service
-gives it the market's numbers and an application's parameters; everything else its script asks of `/v1` and of
-the wallet."""
+"""The page of who has a wallet of its own: money and jobs, signed in the browser. The service gives it the
+market's numbers and draws jobs; everything else its script asks of `/v1` and of the wallet."""
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Query, Request
 from fastapi.routing import APIRoute
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from marketplace.api.access import JobId, ServicesDep, signed_in
-from marketplace.api.pages import Page, page
-from marketplace.bundles import stored_definition
-from marketplace.console.parameters import parameters
-from prixfixe.protocol.bundle import BundleDefinition
+from marketplace.api.pages import Page, language_of, page
+from marketplace.services import Services
 from prixfixe.protocol.hashing import keccak256
 from prixfixe.protocol.orders import Purchase, Withdraw
 from prixfixe.protocol.typed_data import TypedStruct, abi_fields
+from prixfixe.protocol.wire import JobState
 
 router = APIRouter(include_in_schema=False, route_class=Page)
 
@@ -31,18 +28,22 @@ _CALLS: Final = (
     "approve(address,uint256)",
     "balanceOf(address)",
 )
+# Texts that only scripts show.
+WORDS: Final = (
+    *("bad_amount", "declined", "lost", "wrong_chain", "sent", "reverted", "unmined", "connect", "injected"),
+    *("no_account", "unknown_chain", "sign_in", "other_account", "altered", "differs", "sign_order"),
+    *("withdrawn", "deposited", "handed_over", "deposit_missing", "pay"),
+)
+# Values that scripts put in.
+_LATER: Final = {
+    name: "{" + name + "}"
+    for name in ("text", "chain", "hash", "name", "what", "price", "missing", "spendable")
+}
 
 
-@router.get("/wallet")
-def wallet(
-    request: Request, services: ServicesDep, bundle: Annotated[str, Query(max_length=64)] = ""
-) -> Response:
-    """Connect, sign in, order, watch, withdraw. bundle: what is ordered."""
-    definition = None
-    if bundle:
-        listing = services.bundles.listing(bundle, None)
-        definition = stored_definition(listing.definition_digest, listing.definition)
-    market = services.market
+def wallet_values(request: Request, services: Services) -> dict[str, Any]:
+    """What the scripts of wallets are told: the market's numbers, and texts."""
+    market, text = services.market, language_of(request).text
     numbers = {
         "chain": market.chain_id,
         "contract": market.contract,
@@ -50,17 +51,22 @@ def wallet(
         "symbol": market.token_symbol,
         "calls": _selectors(),
         "types": {struct.__name__: _fields(struct) for struct in (Purchase, Withdraw)},
-        "bundle": None if definition is None else definition.id,
     }
-    return page(
-        request,
-        "wallet.html",
-        market=market,
-        numbers=numbers,
-        definition=definition,
-        parameters=() if definition is None else parameters(definition.parameters),
-        sample="" if definition is None else _sample(definition),
-    )
+    words = {name: text(f"wallet.{name}", **_LATER) for name in WORDS}
+    words |= {f"state.{each}": text(f"state.{each}") for each in get_args(JobState)}
+    words["spendable"] = text("run.spendable", **_LATER)
+    return {"market": market, "numbers": numbers, "wallet_words": words}
+
+
+@router.get("/wallet")
+def wallet(
+    request: Request, services: ServicesDep, bundle: Annotated[str, Query(max_length=64)] = ""
+) -> Response:
+    """Connect, sign in, watch, deposit, withdraw. bundle: what is ordered, which has a page of its own."""
+    if bundle:
+        listing = services.bundles.listing(bundle, None)
+        return RedirectResponse(f"/bundles/{listing.id}/run?wallet=yes", status_code=303)
+    return page(request, "wallet.html", **wallet_values(request, services))
 
 
 def shown_job(request: Request, services: ServicesDep, job: JobId) -> Response:
@@ -80,15 +86,3 @@ def _selectors() -> dict[str, str]:
 
 def _fields(struct: type[TypedStruct]) -> list[dict[str, str]]:
     return [{"name": each.solidity_name, "type": each.solidity_type} for each in abi_fields(struct)]
-
-
-def _sample(definition: BundleDefinition) -> str:
-    """Its parameters with their defaults; what must be given is empty."""
-    schema: dict[str, Any] = dict(definition.parameters)
-    empty: dict[str, Any] = {"array": [], "object": {}, "string": "", "integer": 0, "boolean": False}
-    found = {
-        name: each.get("default", empty.get(str(each.get("type"))))
-        for name, each in schema.get("properties", {}).items()
-        if "default" in each or name in schema.get("required", ())
-    }
-    return json.dumps(found, ensure_ascii=False, indent=1)

@@ -3,82 +3,17 @@ quoted, and takes its money out, on a real chain."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from eth_account import Account
-from eth_account.messages import encode_defunct, encode_typed_data
 from playwright.sync_api import Browser, expect
 
-from prixfixe.development_keys import ADDRESSES, development_key
+from prixfixe.development_keys import ADDRESSES
 from prixfixe.protocol.money import Money
 from tests.browser.conftest import WIDTHS, Visit
 from tests.support.devnet import Devnet, running_devnet
-
-# What a wallet puts into a page: a provider that hands each request over, announced as EIP-6963 says.
-INJECTED = """
-(() => {
-  const heard = {};
-  const provider = {
-    request: async ({ method, params }) => {
-      const answer = await window.__wallet(method, params || []);
-      if (answer.error) throw Object.assign(new Error(answer.error.message), { code: answer.error.code });
-      return answer.result;
-    },
-    on: (name, act) => { heard[name] = act; },
-  };
-  window.__heard = heard;
-  const info = { uuid: "1", name: "Test Wallet", icon: "data:,", rdns: "test.wallet" };
-  const announce = () => window.dispatchEvent(
-    new CustomEvent("eip6963:announceProvider", { detail: Object.freeze({ info, provider }) }));
-  window.addEventListener("eip6963:requestProvider", announce);
-  announce();
-})();
-"""
-
-
-@dataclass
-class Wallet:
-    """Account 3 of a development chain. chain: where it says that it is. Writes addresses in lower case, as
-    some wallets do."""
-
-    rpc: str
-    chain: int = 1
-    declines: bool = False
-    signed: list[dict[str, Any]] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-
-    def __call__(self, method: str, params: list[Any]) -> dict[str, Any]:
-        if self.declines and method in ("personal_sign", "eth_signTypedData_v4"):
-            return {"error": {"code": 4001, "message": "User rejected the request."}}
-        match method:
-            case "eth_requestAccounts":
-                return {"result": [ADDRESSES[3].lower()]}
-            case "eth_chainId":
-                return {"result": hex(self.chain)}
-            case "wallet_switchEthereumChain":
-                self.chain = int(params[0]["chainId"], 16)
-                return {"result": None}
-            case "personal_sign":
-                text = bytes.fromhex(params[0][2:])
-                self.messages.append(text.decode())
-                return self._signed(encode_defunct(text))
-            case "eth_signTypedData_v4":
-                document = json.loads(params[1])
-                self.signed.append(document)
-                return self._signed(encode_typed_data(full_message=document))
-        question = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = httpx.post(self.rpc, json=question, timeout=30).json()
-        return {name: answer[name] for name in ("result", "error") if name in answer}
-
-    def _signed(self, message: Any) -> dict[str, Any]:
-        found = Account.sign_message(message, development_key(3))
-        return {"result": "0x" + bytes(found.signature).hex()}
+from tests.support.wallets import Wallet, node_at
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +33,8 @@ def place(
     )
     context.set_default_timeout(90_000)
     expect.set_options(timeout=90_000)
-    wallet = Wallet(devnet.state.rpc)
-    context.expose_function("__wallet", wallet)
-    context.add_init_script(INJECTED)
+    wallet = Wallet(node_at(devnet.state.rpc), chain=1)
+    wallet.into(context)
     yield Visit(context.new_page(), devnet.state.service), wallet
     context.close()
     expect.set_options(timeout=30_000)
@@ -150,8 +84,9 @@ def test_a_wallet_signs_in_orders_what_it_was_quoted_and_takes_its_money_out(
     with devnet.client() as client:
         job = client.wait(client.jobs(1)[0].id)
         client.download(job, tmp_path / "own")
-    file = page.locator("#jobs tr", has_text=job.id[:10]).get_by_role("button", name="result.txt")
+    file = page.locator("#job").get_by_role("link", name="result.txt")
     expect(file).to_be_visible()
+    expect(page.locator("#jobs tr", has_text=job.id[:10])).to_contain_text("paid")
     with page.expect_download() as taken:
         file.click()
     assert taken.value.path().read_bytes() == (tmp_path / "own" / "result.txt").read_bytes()

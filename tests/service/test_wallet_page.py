@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from html import unescape
+from pathlib import Path
 
 from prixfixe.chain.artefacts import load
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.signatures import message_digest
 from prixfixe.protocol.siwe import SignIn
 from tests.support.finished import deliver
-from tests.support.service import CHAIN_ID, CONTRACT, CUSTOMER, HOST, STRANGER, World
+from tests.support.service import CHAIN_ID, CONTRACT, CUSTOMER, HOST, SEED, STRANGER, World
 
 PERSON = {"Accept": "text/html"}
 HOSTILE = "'><script>alert(1)</script>"
@@ -25,8 +26,8 @@ def shown(page: str) -> dict[str, object]:
 
 def test_the_page_says_what_market_it_signs_for(world: World) -> None:
     world.publish()
-    found = shown(world.http.get("/wallet", params={"bundle": "echo"}, headers=PERSON).text)
-    assert (found["chain"], found["contract"], found["bundle"]) == (CHAIN_ID, CONTRACT, "echo")
+    found = shown(world.http.get("/wallet", headers=PERSON).text)
+    assert (found["chain"], found["contract"]) == (CHAIN_ID, CONTRACT)
     assert found["calls"] == {
         name: "0x" + load(contract).function(name).selector.hex()
         for contract, names in (
@@ -106,3 +107,28 @@ def test_a_job_is_drawn_for_the_session_of_its_wallet_and_for_nobody_else(world:
     assert "data-cancel" not in shown
     assert world.http.get(path, headers=world.sign_in(STRANGER)).json()["code"] == "job-unknown"
     assert world.http.get(path, headers={"Cookie": "prixfixe_session=x"}).json()["status"] == 401
+
+
+def test_a_wallet_has_the_page_on_which_a_file_is_run_with_no_account_and_no_cookie(tmp_path: Path) -> None:
+    for seed in (SEED, None):  # with managed accounts, and without
+        folder = tmp_path / ("with" if seed else "without")
+        folder.mkdir()
+        made = World(folder, seed=seed, inspectors=(STRANGER.address,))
+        made.publish(inputs={"formats": ["csv"], "max_bytes": 1000, "max_files": 1, "preflight": "table"})
+        run = "/bundles/echo/run"
+        shown_to = made.http.get(run if seed is None else f"{run}?wallet=yes", headers=PERSON)
+        assert shown_to.status_code == 200, shown_to.text
+        assert 'id="wallets"' in shown_to.text
+        assert "data-csrf" not in shown_to.text
+        assert "data-address" not in shown_to.text
+        assert "set-cookie" not in shown_to.headers
+        led = made.http.get("/wallet", params={"bundle": "echo"}, headers=PERSON)
+        assert (led.status_code, led.headers["location"]) == (303, f"{run}?wallet=yes")
+        bundle = made.http.get("/bundles/echo", headers=PERSON).text
+        assert (f'href="{run}?wallet=yes"' in bundle) == (seed is not None)
+        if seed is not None:
+            away = made.http.get(run, headers=PERSON)
+            assert (away.status_code, away.headers["location"][:9]) == (303, "/sign-in?")
+            assert f'href="{run}?wallet=yes"' in made.http.get(away.headers["location"], headers=PERSON).text
+        made.http.close()
+        made.store.close()

@@ -3,7 +3,7 @@
 "use strict";
 // root: the page's part with its settings in data. Gives what is asked of it while a file is confirmed.
 common.columns = (root, words) => {
-  const again = JSON.parse(root.dataset.again);
+  let again = JSON.parse(root.dataset.again); // the parameters of an order before this one
   const typed = root.dataset.kind === "table"; // each column has a type and uses
   const USES = JSON.parse(root.dataset.aggregates);
   const MOST_USES = Number(root.dataset.uses);
@@ -168,6 +168,7 @@ common.columns = (root, words) => {
     declared,
     parameters,
     // How an order before this one had its file read.
+    remember: (parameters) => { again = parameters; },
     earlier: () => Object.fromEntries(Object.entries(again).filter(([name]) => sources.includes(name))),
   };
 };

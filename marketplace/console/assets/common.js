@@ -1,5 +1,8 @@
 // What the scripts of several pages use. Loaded before them.
 "use strict";
+class Refused extends Error {} // the service's word, which the same call would get again
+class Lost extends Error {} // no answer: the call may be made again, where it says so after `seconds`
+const LONGEST_PAUSE = 60;
 const common = {
   element(tag, given = {}, ...children) {
     const made = Object.assign(document.createElement(tag), given);
@@ -14,4 +17,42 @@ const common = {
   // A page's texts by their keys, with {name} filled in.
   speaker: (words) => (key, values = {}) =>
     words[key].replace(/\{(\w+)\}/g, (all, name) => (name in values ? String(values[name]) : all)),
+  // Calls of the service. given: headers that say who asks; lost, busy: what is said when there is no answer, or
+  // when it is asked too often; ended: hears of a 401. Throws Refused or Lost.
+  caller: ({ given, lost, busy, credentials = "same-origin", ended = () => {} }) =>
+    async (method, path, { json, body, headers = {} } = {}) => {
+      let answer;
+      try {
+        answer = await fetch(path, {
+          method, credentials, redirect: "error",
+          headers: { ...given(), ...(json ? { "Content-Type": "application/json" } : {}), ...headers },
+          body: json ? JSON.stringify(json) : body,
+        });
+      } catch {
+        throw new Lost(lost);
+      }
+      if (answer.ok) return answer;
+      if ([502, 503, 504].includes(answer.status)) throw new Lost(lost);
+      const seconds = Number(answer.headers.get("Retry-After")) || 1;
+      if (answer.status === 429 && seconds <= LONGEST_PAUSE) throw Object.assign(new Lost(busy), { seconds });
+      const problem = await answer.json().catch(() => ({}));
+      if (answer.status === 401) ended();
+      const text = problem.detail || problem.title || `${answer.status}`;
+      throw new Refused(problem.hint ? `${text}: ${problem.hint}` : text);
+    },
+  // A file of the service's as it is, for who is asking on this page.
+  get: (path, headers = {}) => fetch(path, { headers }),
+  // SHA-256 of a file, computed beside the page. hasher: where its script is; tell: hears how much is read, up to 1.
+  digest: (hasher, file, tell = () => {}) =>
+    new Promise((done, failed) => {
+      const worker = new Worker(hasher);
+      worker.onerror = () => failed(new Error("digest"));
+      worker.onmessage = ({ data }) => {
+        if (data.digest || data.error) worker.terminate();
+        if (data.error) failed(new Error(data.error));
+        else if (data.digest) done(data.digest);
+        else tell(file.size ? data.done / file.size : 1);
+      };
+      worker.postMessage(file);
+    }),
 };

@@ -5,7 +5,7 @@
   const BYTES = 65536, ROWS = 50, BARS = 40, SERIES = 4;
   const COLOURS = ["#0b57a4", "#b35900", "#1a6b3c", "#7a3e9d"];
   const NUMBER = /^[+-]?\d+(\.\d+)?$/;
-  let shown = false;
+  let shown = ""; // the address of what is drawn
 
   const records = (text, whole) => {
     const found = [];
@@ -34,7 +34,7 @@
     return made;
   };
   const head = async (link) => {
-    const answer = await fetch(link.href, { headers: { Range: `bytes=0-${BYTES - 1}` } });
+    const answer = await common.get(link.href, { Range: `bytes=0-${BYTES - 1}` });
     if (!answer.ok) return null;
     const size = Number((answer.headers.get("Content-Range") || "").split("/")[1] || 0);
     const text = new TextDecoder().decode(await answer.arrayBuffer());
@@ -81,8 +81,12 @@
     const place = document.getElementById("preview");
     const links = [...document.querySelectorAll("[data-files] a[download]")];
     const link = links.find((each) => each.dataset.path.endsWith(".csv") && !/(^|\/)rejected\.csv$/.test(each.dataset.path));
-    if (shown || !place || !link) return;
-    shown = true;
+    const source = link ? link.href : "";
+    if (!place || shown === source) return;
+    shown = source;
+    place.replaceChildren();
+    place.hidden = true;
+    if (!link) return;
     const words = JSON.parse(place.dataset.words);
     const control = links.find((each) => /(^|\/)control\.json$/.test(each.dataset.path));
     const [found, told] = await Promise.all([head(link), control ? head(control) : null]);

@@ -4,14 +4,14 @@
 document.addEventListener("DOMContentLoaded", () => {
   const root = document.getElementById("run");
   if (!root) return;
-  const { bundle, csrf, address, hasher } = root.dataset;
+  const { bundle, csrf, hasher } = root.dataset;
   const words = JSON.parse(root.dataset.words);
   const looked = root.dataset.kind !== "none"; // else a file is taken as it is, and counts as one
   const $ = (id) => document.getElementById(id);
   const PART = 8 * 1024 * 1024;
   const PAUSES = [1, 2, 4, 8, 15, 30];
-  const LONGEST_PAUSE = 60;
   let chosen = []; // of { name, size, sha256 }
+  let priced = null; // { request, quote }
   let turn = 0; // of the files that are looked at: what earlier ones answer is dropped
 
   const { dollars } = common;
@@ -19,27 +19,6 @@ document.addEventListener("DOMContentLoaded", () => {
   const columns = common.columns(root, words);
   const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
-  class Refused extends Error {}
-  class Lost extends Error {}
-  const call = async (method, path, { json, body, headers = {} } = {}, accept = []) => {
-    let answer;
-    try {
-      answer = await fetch(path, {
-        method,
-        headers: { "X-CSRF-Token": csrf, ...(json ? { "Content-Type": "application/json" } : {}), ...headers },
-        body: json ? JSON.stringify(json) : body,
-      });
-    } catch (error) {
-      throw new Lost(words.lost);
-    }
-    if (answer.ok || accept.includes(answer.status)) return answer;
-    if (answer.status === 502 || answer.status === 503 || answer.status === 504) throw new Lost(words.lost);
-    const seconds = Number(answer.headers.get("Retry-After")) || 1;
-    if (answer.status === 429 && seconds <= LONGEST_PAUSE) throw Object.assign(new Lost(words.busy), { seconds });
-    const problem = await answer.json().catch(() => ({}));
-    const text = problem.detail || problem.title || `${answer.status}`;
-    throw new Refused(problem.hint ? `${text}: ${problem.hint}` : text);
-  };
   // A call that may be repeated, while the line or the service is away.
   const patiently = async (work) => {
     for (let tries = 0; ; tries++) {
@@ -71,7 +50,7 @@ document.addEventListener("DOMContentLoaded", () => {
       await work(() => mine === turn);
     } catch (error) {
       if (mine === turn) {
-        fault(error.message);
+        fault(payer.fault(error));
         tell("");
       }
     } finally {
@@ -79,20 +58,36 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   };
 
+  // --------------------------------------------------------------------------------------- who pays
+
+  // A managed account, for which the service signs, or a wallet.
+  const account = {
+    call: common.caller({ given: () => ({ "X-CSRF-Token": csrf }), lost: words.lost, busy: words.busy }),
+    fault: (error) => error.message,
+    address: () => root.dataset.address,
+    priced: () => {},
+    async pay({ id, total }) {
+      tell(words.ordering);
+      // The quote is bought once, however often this is sent.
+      const asked = { json: { quote: id, most: total }, headers: { "Idempotency-Key": id } };
+      const ordered = await patiently(() => call("POST", "/v1/account/orders", asked));
+      location.assign(`/account/jobs/${(await ordered.json()).job.id}`);
+    },
+  };
+  const payer = "address" in root.dataset
+    ? account
+    : walletPayer({ hasher, words, step, patiently, tell, tellFault: fault, quoted: (current) => quoted(current) });
+  const { call } = payer;
+
   // ------------------------------------------------------------------------------------------ the file
 
-  const digest = (file, name) =>
-    new Promise((done, failed) => {
-      const worker = new Worker(hasher);
-      worker.onerror = () => failed(new Error(words.unreadable));
-      worker.onmessage = ({ data }) => {
-        if (data.digest || data.error) worker.terminate();
-        if (data.error) failed(new Error(words.unreadable));
-        else if (data.digest) done(data.digest);
-        else tell(say("hashing", { name }), file.size ? data.done / file.size : 1);
-      };
-      worker.postMessage(file);
-    });
+  const digest = async (file, name) => {
+    try {
+      return await common.digest(hasher, file, (share) => tell(say("hashing", { name }), share));
+    } catch {
+      throw new Error(words.unreadable);
+    }
+  };
 
   const upload = async (file, name, sha256) => {
     const path = `/v1/uploads/${sha256}`;
@@ -233,29 +228,29 @@ document.addEventListener("DOMContentLoaded", () => {
         version = found.version;
       }
       const replicas = $("replicas") ? { replicas: Number($("replicas").value) } : {};
-      const asked = { customer: address, bundle, version, parameters: wanted, inputs, units, ...replicas };
-      const quote = await (await patiently(() => call("POST", "/v1/quotes", { json: asked }))).json();
-      if (!current()) return;
-      const cost = dollars(quote.total);
-      $("total").textContent = cost;
-      $("priced").textContent = say("priced", { units: units.toLocaleString(), unit: quote.unit, tier: quote.tier });
-      $("pay").textContent = say("pay", { price: cost });
-      $("pay").dataset.quote = quote.id;
-      $("pay").dataset.most = quote.total;
-      tell("");
-      $("price").hidden = false;
-      $("pay").disabled = false;
-      $("pay").focus();
+      const request = { customer: payer.address(), bundle, version, parameters: wanted, inputs, units, ...replicas };
+      priced = { request, quote: null };
+      await quoted(current);
     });
+  const quoted = async (current) => {
+    const { request } = priced;
+    const quote = await (await patiently(() => call("POST", "/v1/quotes", { json: request }))).json();
+    if (!current()) return;
+    await payer.priced(request, quote);
+    priced = { request, quote };
+    const cost = dollars(quote.total);
+    $("total").textContent = cost;
+    $("priced").textContent = say("priced", { units: request.units.toLocaleString(), unit: quote.unit, tier: quote.tier });
+    $("pay").textContent = say("pay", { price: cost });
+    tell("");
+    $("price").hidden = false;
+    $("pay").disabled = false;
+    $("pay").focus();
+  };
   const pay = () =>
     step(async () => {
-      const { quote, most } = $("pay").dataset;
-      tell(words.ordering);
-      // The quote is bought once, however often this is sent.
-      const ordered = await patiently(() =>
-        call("POST", "/v1/account/orders", { json: { quote, most }, headers: { "Idempotency-Key": quote } }),
-      );
-      location.assign(`/account/jobs/${(await ordered.json()).job.id}`);
+      await payer.pay(priced.quote);
+      columns.remember(priced.request.parameters); // for other files, on a page that stays
     });
 
   // ------------------------------------------------------------------------------------------ the page

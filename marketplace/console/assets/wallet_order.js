@@ -1,0 +1,61 @@
+// An order made of what was asked for and what was quoted, compared with both before the wallet is asked to sign
+// it. Texts go into the page as text, never as markup.
+"use strict";
+/** hasher: where the script of digests is. */
+const walletOrder = ({ session, word, hasher }) => {
+  const at = (id) => document.getElementById(id);
+  const moment = (seconds) => new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 16) + " UTC";
+  const shown = (name, value) =>
+    name === "price" ? `${value} (${common.dollars(value)})` : ["expiry", "deliverBy"].includes(name) ? `${value} (${moment(value)})` : String(value);
+
+  /** RFC 8785, of values without fractions: members sorted by UTF-16, no spaces. */
+  const canonical = (value) => {
+    if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+    if (value === null || typeof value !== "object") return JSON.stringify(value);
+    return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
+  };
+
+  /** Nothing is shown, and nothing signed, that is not what was asked for and what is quoted. */
+  async function compare({ request, quote, message }) {
+    const { manifest } = quote;
+    const kept = Object.fromEntries(Object.keys(request.parameters).map((name) => [name, manifest.parameters[name]]));
+    const wrong = [
+      ["customer", session.same(message.customer, session.address)],
+      ["bundle", quote.bundle === request.bundle && manifest.bundle.id === request.bundle],
+      ["version", !request.version || quote.version === request.version],
+      ["replicas", (quote.replicas || 1) === (request.replicas || 1)],
+      ["units", quote.units === request.units],
+      ["parameters", canonical(kept) === canonical(request.parameters)],
+      ["inputs", canonical(manifest.inputs) === canonical(request.inputs)],
+      ["job", message.job === "0x" + (await common.digest(hasher, new Blob([canonical(manifest)])))],
+      ["price", BigInt(message.price) * BigInt(message.tasks) === BigInt(quote.total) && quote.offer.price === quote.price],
+      ["deliverBy", message.deliverBy === quote.deliver_by && message.expiry <= message.deliverBy],
+    ].filter(([, right]) => !right).map(([name]) => name);
+    if (wrong.length) throw new Error(word("differs", { what: wrong.join(", ") }));
+  }
+
+  /** What would be signed, shown field by field as the wallet shows it. */
+  async function make(request, quote) {
+    const made = {
+      request, quote,
+      message: {
+        customer: quote.customer, bundle: quote.offer_id, price: quote.price, tasks: quote.tasks, lot: quote.lot,
+        job: quote.job, expiry: quote.order_expiry, deliverBy: quote.deliver_by, era: quote.era, nonce: session.nonce(),
+      },
+    };
+    await compare(made);
+    at("due").textContent = moment(quote.deliver_by);
+    at("message").replaceChildren(...Object.entries(made.message).flatMap(([name, value]) =>
+      [common.element("dt", { textContent: name }), common.element("dd", { textContent: shown(name, value) })]));
+    return made;
+  }
+
+  /** The wallet's signature under it: what is sent, as often as it takes; the same order is the same job. */
+  async function sign(made) {
+    await compare(made);
+    const signature = await session.typed("Purchase", made.message);
+    return { quote: made.quote.id, order: made.message, signature };
+  }
+
+  return { make, sign, short: ({ balance, total }) => (BigInt(total) > BigInt(balance) ? BigInt(total) - BigInt(balance) : 0n) };
+};

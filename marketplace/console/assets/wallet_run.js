@@ -1,0 +1,50 @@
+// The run page for who has a wallet: who asks is its session, paying is its signature, and the job is followed
+// on the same page, as the session lasts no longer than the page.
+"use strict";
+/** words: the run page's. step: does what it is given in place of what is being done, and tells what goes wrong.
+ * patiently: makes a call as often as it takes. quoted: asks for the price once more. */
+const walletPayer = ({ hasher, words, step, patiently, tell, tellFault, quoted }) => {
+  const at = (id) => document.getElementById(id);
+  const page = at("wallet").dataset;
+  const market = JSON.parse(page.market);
+  const word = common.speaker(JSON.parse(page.words));
+  const session = walletSession({
+    market, word, run: step, say: tell, lost: words.lost, busy: words.busy,
+    entered: () => { at("flow").hidden = false; at("file").focus(); },
+    left: () => { at("flow").hidden = at("columns").hidden = at("price").hidden = true; job.hide(); },
+  });
+  const order = walletOrder({ session, word, hasher });
+  // A file of the job's is taken while another one is being sent.
+  const job = walletJob({ session, word, hasher, run: async (act) => {
+    tellFault("");
+    await act().catch((error) => tellFault(session.fault(error)));
+  } });
+  let made = null, missing = 0n;
+
+  at("deposit").addEventListener("click", () => step(async (current) => {
+    await session.deposit(missing);
+    await quoted(current);
+  }));
+  return {
+    call: session.call,
+    fault: session.fault,
+    address: () => session.address,
+    async priced(request, quote) {
+      made = await order.make(request, quote);
+      missing = order.short(quote);
+      at("spendable").textContent = word("spendable", { spendable: common.dollars(quote.balance) });
+      at("short").hidden = missing === 0n;
+      at("pay").hidden = missing > 0n;
+      at("deposit").textContent = word("deposit_missing", { missing: common.dollars(missing) });
+    },
+    async pay(quote) {
+      tell(word("sign_order", { price: common.dollars(quote.total) }));
+      const json = await order.sign(made);
+      const answer = await patiently(() => session.call("POST", "/v1/jobs", { json }));
+      const { id } = await answer.json();
+      at("price").hidden = at("columns").hidden = true;
+      tell("");
+      await job.show(id);
+    },
+  };
+};

@@ -1,0 +1,158 @@
+"""A file becomes an order that a wallet signs: the same way as with an account, on a page that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from marketplace.chain import AccountView
+from prixfixe.protocol.hashing import sha256_hex
+from prixfixe.protocol.orders import Purchase
+from tests.browser.conftest import Visit
+from tests.browser.test_run import EVIL, PARAMETERS, RESULT, TABLE, TABLES, chosen
+from tests.support.finished import hand_in
+from tests.support.looking import inspecting
+from tests.support.service import CUSTOMER, DOLLAR, DOMAIN, STRANGER, World
+from tests.support.serving import served
+from tests.support.wallets import Wallet
+
+WORD = 2**256
+
+
+class Node:
+    """A chain of which a wallet needs only what it deposits: $1 is there before."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.sent: list[str] = []
+        self._have(DOLLAR)
+
+    def _have(self, free: int) -> None:
+        self._world.chain.accounts[CUSTOMER.address] = AccountView(free, 0, 3)
+
+    def __call__(self, method: str, params: list[Any]) -> dict[str, Any]:
+        if method == "eth_sendTransaction":
+            self.sent.append(params[0]["to"])
+            if len(self.sent) % 2 == 0:  # what was approved is deposited
+                free = self._world.chain.accounts[CUSTOMER.address].free
+                self._have(free + int(params[0]["data"][10:], 16))
+            return {"result": "0x" + "ab" * 32}
+        assert method == "eth_getTransactionReceipt", method
+        return {"result": {"status": "0x1"}}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
+    """A service without accounts of its own keeping, whose inspector is at work."""
+    with served(tmp_path / "service", inspectors=(STRANGER.address,), seed=None) as (world, url):
+        world.http.close()
+        world.http = httpx.Client(base_url=url, timeout=60)
+        with inspecting(url, STRANGER, tmp_path / "inspector"):
+            yield world, url
+
+
+def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: World) -> None:
+    world.publish(inputs=TABLES, parameters=PARAMETERS)
+    page, node = visit.page, Node(world)
+    width = page.viewport_size["width"] if page.viewport_size else 0
+    wallet = Wallet(node)
+    wallet.into(page.context)
+    visit.open("/bundles/echo")
+    page.get_by_role("link", name="Run it on a file").click()
+    expect(page.get_by_label("Choose a file")).to_be_hidden()
+    assert visit.faults() == []
+    visit.keep(f"{width}-run-wallet-connect")
+    page.get_by_role("button", name="Connect Test Wallet").click()
+    expect(page.get_by_label("Choose a file")).to_be_visible()
+    chosen(page, TABLE)
+    expect(page.get_by_role("status")).to_contain_text("2 rows, 4 columns")
+    page.get_by_label("Use of account").select_option("")
+    page.get_by_label("Use of region").select_option("rows")
+    page.get_by_role("button", name="See the price").click()
+
+    # Too little: what is missing is deposited, and no more.
+    pay = page.get_by_role("button", name="Sign and order for $4.00")
+    page.get_by_role("button", name="Deposit $3.00").click()
+    expect(pay).to_be_visible()
+    assert len(node.sent) == 2
+    expect(page.get_by_role("button", name="Deposit")).to_be_hidden()
+    expect(page.locator("#spendable")).to_have_text("You can spend $4.00.")
+    assert visit.faults() == []
+    visit.keep(f"{width}-run-wallet-price")
+
+    # Nothing is ordered that was declined; what is signed is what was shown.
+    wallet.declines = True
+    pay.click()
+    expect(page.get_by_role("alert")).to_have_text("You declined in the wallet. Nothing was signed.")
+    wallet.declines = False
+    told = [each.split(" (")[0] for each in page.locator("#message dd").all_inner_texts()]
+    pay.click()
+    expect(page.locator("#job")).to_contain_text("waiting")
+    (document,) = wallet.signed
+    assert [str(value) for value in document["message"].values()] == told
+    (job,), _ = world.services.jobs.page(CUSTOMER.address, None, 10, None)
+    assignment = world.running(job)
+    assert assignment.manifest.inputs[0].sha256 == sha256_hex(TABLE.encode())
+    assert assignment.manifest.parameters["rows"] == ["region"]
+    assert job.id == "0x" + Purchase.from_json(document["message"]).digest(DOMAIN).hex()
+
+    # The job goes on here, to its result, which is taken with the wallet's session.
+    hand_in(world, assignment, pivot_csv=RESULT.encode())
+    expect(page.locator("#preview")).to_contain_text("The first 3 rows of pivot.csv")
+    expect(page.locator("#preview table")).to_contain_text(EVIL)
+    expect(page.locator("#preview canvas")).to_be_visible()
+    assert visit.faults() == []
+    visit.keep(f"{width}-run-wallet-result")
+    for name, begins in (("pivot.csv", RESULT.encode()), ("certificate", b"%PDF-"), ("receipt", b'{"')):
+        with page.expect_download() as taken:
+            page.locator("#job").get_by_role("link", name=name).first.click()
+        assert taken.value.path().read_bytes().startswith(begins)
+    assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+
+    # Another file takes the settings over, and is for who is signed in only.
+    chosen(page, TABLE, "next.csv")
+    expect(page.get_by_label("Use of region")).to_have_value("rows")
+    expect(page.get_by_label("Use of account")).to_have_value("")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Choose a file")).to_be_hidden()
+    expect(page.locator("#columns")).to_be_hidden()
+    expect(page.locator("#job")).to_be_hidden()
+
+
+@pytest.mark.parametrize("lie", ["units", "parameters", "job", "price"])
+def test_what_the_service_changed_is_not_signed(visit: Visit, world: World, lie: str) -> None:
+    if visit.page.viewport_size and visit.page.viewport_size["width"] < 1000:
+        pytest.skip("the same at both widths")
+    world.publish(inputs=TABLES, parameters=PARAMETERS)
+    page = visit.page
+    wallet = Wallet(Node(world))
+    wallet.into(page.context)
+
+    def altered(route: Any) -> None:
+        answer = route.fetch()
+        quote = answer.json()
+        if lie == "units":
+            quote["units"] += 1
+        elif lie == "parameters":
+            quote["manifest"]["parameters"]["rows"] = ["account"]
+        elif lie == "job":
+            quote["job"] = "0x" + "11" * 32
+        else:
+            quote["price"] = str(int(quote["price"]) * 2)
+        route.fulfill(response=answer, json=quote)
+
+    page.route("**/v1/quotes", altered)
+    visit.open("/bundles/echo/run")
+    page.get_by_role("button", name="Connect Test Wallet").click()
+    expect(page.get_by_label("Choose a file")).to_be_visible()
+    chosen(page, TABLE)
+    page.get_by_role("button", name="See the price").click()
+    expect(page.get_by_role("alert")).to_contain_text("is not what was asked for")
+    expect(page.get_by_role("alert")).to_contain_text(lie)
+    expect(page.locator("#pay")).to_be_hidden()
+    assert wallet.signed == []
