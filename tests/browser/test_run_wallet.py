@@ -139,7 +139,7 @@ def test_what_the_service_changed_is_not_signed(visit: Visit, world: World, lie:
         if lie == "units":
             quote["units"] += 1
         elif lie == "parameters":
-            quote["manifest"]["parameters"]["rows"] = ["account"]
+            quote["manifest"]["parameters"]["rows"] = ["amount"]
         elif lie == "job":
             quote["job"] = "0x" + "11" * 32
         else:
