@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, Route, expect
 
 from marketplace.chain import AccountView
 from prixfixe.protocol.hashing import sha256_hex
@@ -20,8 +22,6 @@ from tests.support.looking import inspecting
 from tests.support.service import CUSTOMER, DOLLAR, DOMAIN, STRANGER, World
 from tests.support.serving import served
 from tests.support.wallets import Wallet
-
-WORD = 2**256
 
 
 class Node:
@@ -48,7 +48,7 @@ class Node:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
-    """A service without accounts of its own keeping, whose inspector is at work."""
+    """A service that keeps no accounts for others, whose inspector is at work."""
     with served(tmp_path / "service", inspectors=(STRANGER.address,), seed=None) as (world, url):
         world.http.close()
         world.http = httpx.Client(base_url=url, timeout=60)
@@ -124,35 +124,53 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     expect(page.locator("#job")).to_be_hidden()
 
 
-@pytest.mark.parametrize("lie", ["units", "parameters", "job", "price"])
-def test_what_the_service_changed_is_not_signed(visit: Visit, world: World, lie: str) -> None:
-    if visit.page.viewport_size and visit.page.viewport_size["width"] < 1000:
-        pytest.skip("the same at both widths")
-    world.publish(inputs=TABLES, parameters=PARAMETERS)
-    page = visit.page
-    wallet = Wallet(Node(world))
-    wallet.into(page.context)
+def twice(price: str) -> str:
+    return str(2 * int(price))
 
-    def altered(route: Any) -> None:
+
+LIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "units": lambda quote: {"units": quote["units"] + 1},
+    "parameters": lambda quote: {
+        "manifest": {**quote["manifest"], "parameters": {**quote["manifest"]["parameters"], "rows": ["x"]}}
+    },
+    "inputs": lambda quote: {"manifest": {**quote["manifest"], "inputs": []}},
+    "job": lambda _: {"job": "0x" + "11" * 32},
+    "price": lambda quote: {"price": twice(quote["price"])},
+    "customer": lambda _: {"customer": STRANGER.address},
+}
+
+
+def lying(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Route], None]:
+    """A service between the page and the real one."""
+
+    def answered(route: Route) -> None:
         answer = route.fetch()
         quote = answer.json()
-        if lie == "units":
-            quote["units"] += 1
-        elif lie == "parameters":
-            quote["manifest"]["parameters"]["rows"] = ["amount"]
-        elif lie == "job":
-            quote["job"] = "0x" + "11" * 32
-        else:
-            quote["price"] = str(int(quote["price"]) * 2)
-        route.fulfill(response=answer, json=quote)
+        route.fulfill(response=answer, json={**quote, **change(quote)})
 
-    page.route("**/v1/quotes", altered)
-    visit.open("/bundles/echo/run")
-    page.get_by_role("button", name="Connect Test Wallet").click()
-    expect(page.get_by_label("Choose a file")).to_be_visible()
-    chosen(page, TABLE)
-    page.get_by_role("button", name="See the price").click()
-    expect(page.get_by_role("alert")).to_contain_text("is not what was asked for")
-    expect(page.get_by_role("alert")).to_contain_text(lie)
-    expect(page.locator("#pay")).to_be_hidden()
+    return answered
+
+
+def test_what_the_service_changed_is_not_signed(chromium: Browser, place: tuple[World, str]) -> None:
+    world, url = place
+    world.publish(inputs=TABLES, parameters=PARAMETERS)
+    with closing(chromium.new_context(locale="en-US")) as context:
+        wallet = Wallet(Node(world))
+        wallet.into(context)
+        visit = Visit(context.new_page(), url)
+        page = visit.page
+        visit.open("/bundles/echo/run")
+        page.get_by_role("button", name="Connect Test Wallet").click()
+        expect(page.get_by_label("Choose a file")).to_be_visible()
+        chosen(page, TABLE)
+        expect(page.get_by_role("status")).to_contain_text("2 rows, 4 columns")
+        for lie, change in LIES.items():
+            page.route("**/v1/quotes", lying(change), times=1)
+            page.get_by_role("button", name="See the price").click()
+            expect(page.get_by_role("alert")).to_contain_text(
+                re.compile(rf"is not what was asked for: ([a-z]+, )*{lie}\b")
+            )
+            expect(page.locator("#pay")).to_be_hidden()
+        page.get_by_role("button", name="See the price").click()
+        expect(page.get_by_role("button", name="Deposit $3.00")).to_be_visible()
     assert wallet.signed == []

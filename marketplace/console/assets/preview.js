@@ -79,7 +79,7 @@
 
   const show = async () => {
     const place = document.getElementById("preview");
-    const links = [...document.querySelectorAll("[data-files] a[download]")];
+    const links = [...document.querySelectorAll("ul[data-files] a[download]")];
     const link = links.find((each) => each.dataset.path.endsWith(".csv") && !/(^|\/)rejected\.csv$/.test(each.dataset.path));
     const source = link ? link.href : "";
     if (!place || shown === source) return;
