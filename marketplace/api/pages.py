@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -40,6 +42,7 @@ _SHOWN: Final = 20
 _DAYS: Final = 30
 _MOST_FIELDS: Final = 20
 _YEAR: Final = 365 * 86_400
+_GZIP: Final = re.compile(r"(?:^|,)\s*gzip\s*(?!;\s*q=0(?:\.0*)?\s*(?:,|$))(?:;|,|$)", re.IGNORECASE)
 _OUTCOMES: Final = ("paid", "unsigned", "refused", "expired", "guilty")
 
 
@@ -123,13 +126,17 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 
 @router.get("/assets/{name}")
-async def asset(name: str) -> Response:
+async def asset(request: Request, name: str) -> Response:
     """A style or a script; its name holds its digest."""
     found = asset_at(f"/assets/{name}")
     headers = {
         "Cache-Control": f"public, max-age={_YEAR}, immutable",
         "X-Content-Type-Options": "nosniff",
+        "Vary": "Accept-Encoding",
     }
+    if _takes_gzip(request):
+        headers["Content-Encoding"] = "gzip"
+        return Response(found.packed, media_type=found.media_type, headers=headers)
     return Response(found.content, media_type=found.media_type, headers=headers)
 
 
@@ -357,4 +364,15 @@ def documents_page(request: Request) -> Response:
 def document_page(request: Request, name: str) -> Response:
     """One document."""
     document = documents.document(name)
-    return page(request, "document.html", document=document, body=documents.body(name))
+    answer = page(request, "document.html", document=document, body=documents.body(name))
+    answer.headers["Vary"] += ", Accept-Encoding"
+    if not _takes_gzip(request):
+        return answer
+    # Only what is everybody's: how well a page packs that holds a secret and what somebody wrote tells of it.
+    headers = {**answer.headers, "Content-Encoding": "gzip"}
+    del headers["content-length"]
+    return Response(gzip.compress(bytes(answer.body), mtime=0), headers=headers)
+
+
+def _takes_gzip(request: Request) -> bool:
+    return _GZIP.search(request.headers.get("accept-encoding", "")) is not None

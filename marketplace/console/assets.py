@@ -3,6 +3,7 @@ browser may keep it for good, and a page never meets another version's."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,17 +22,23 @@ _TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """path: where the service serves it."""
+    """path: where the service serves it. packed: the content, compressed by gzip."""
 
     path: str
     media_type: str
     content: bytes
+    packed: bytes
 
 
 def _read(file: Path) -> Asset:
     content = file.read_bytes()
     digest = hashlib.sha256(content).hexdigest()[:16]
-    return Asset(f"/assets/{file.stem}-{digest}{file.suffix}", _TYPES[file.suffix], content)
+    return Asset(
+        f"/assets/{file.stem}-{digest}{file.suffix}",
+        _TYPES[file.suffix],
+        content,
+        gzip.compress(content, mtime=0),
+    )
 
 
 ASSETS: Final[Mapping[str, Asset]] = {

@@ -184,6 +184,32 @@ def test_assets_are_named_by_their_digest_and_kept_for_good(world: World) -> Non
     assert world.http.get("/assets/..%2f..%2fpages.py").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip, deflate, br", True),
+        ("br;q=1.0, GZIP;q=0.5", True),
+        ("br, gzip ; q=0", False),
+        ("gzip;q=0.0,br", False),
+        ("x-gzipped", False),
+        ("", False),
+    ],
+)
+def test_what_is_everybodys_is_sent_packed_to_who_takes_it(
+    world: World, accepted: str, is_packed: bool
+) -> None:
+    style = ASSETS["console.css"]
+    for path, most in ((style.path, len(style.content) // 2), ("/docs/http", 50_000)):
+        answer = world.http.get(path, headers={**PERSON, "Accept-Encoding": accepted})
+        assert ("content-encoding" in answer.headers) == is_packed
+        assert "Accept-Encoding" in answer.headers["vary"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert (int(answer.headers["content-length"]) < most) == is_packed
+        assert len(answer.content) > most  # unpacked
+    # What holds a secret and what somebody wrote: its length would tell of it.
+    assert "content-encoding" not in world.http.get("/sign-in?next=/x", headers=PERSON).headers
+
+
 def test_our_copy_of_a_library_is_what_the_lock_names() -> None:
     packages = ROOT / "node_modules"
     for published in (

@@ -151,8 +151,9 @@ class InProcess(httpx.BaseTransport):
 
         async def exchange() -> httpx.Response:
             answer = await self._asgi.handle_async_request(whole)
-            await answer.aread()
-            return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+            # As it was sent, packed or not.
+            content = b"".join([piece async for piece in answer.aiter_raw()])
+            return httpx.Response(answer.status_code, headers=answer.headers, content=content)
 
         return self._runner.run(exchange())
 
