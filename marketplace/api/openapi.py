@@ -1,7 +1,7 @@
 """The API's description (OpenAPI 3.1), complete: what the framework reads from the routes, and beside it who
 may ask, every answer that is a problem, what is no JSON, rate limits, and an example of each body and answer.
 
-Served at /openapi.json; docs/openapi.json is the same.
+Served at /openapi.json.
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ def description(routers: Sequence[APIRouter], version: str) -> dict[str, Any]:
         if operation is not None:
             _complete(operation, route, method)
             _exemplify(operation, examples.get(operation["operationId"], {}))
+            _exemplify_parameters(operation, examples["parameters"])
     return found
 
 
@@ -221,7 +222,8 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def _exemplify(operation: dict[str, Any], known: dict[str, Any]) -> None:
-    """known: `request`, and `responses` by status, as they were recorded of a service."""
+    """known: `request`, `responses` by status, and the answer as a table, `csv`, as they were recorded of a
+    service."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json")
     if body is not None and "request" in known:
         body["example"] = known["request"]
@@ -229,3 +231,16 @@ def _exemplify(operation: dict[str, Any], known: dict[str, Any]) -> None:
         content = operation["responses"].get(status, {}).get("content", {}).get("application/json")
         if content is not None:
             content["example"] = value
+    table = operation["responses"].get("200", {}).get("content", {}).get("text/csv")
+    if table is not None and "csv" in known:
+        table["example"] = known["csv"]
+
+
+def _exemplify_parameters(operation: dict[str, Any], known: dict[str, Any]) -> None:
+    """known: by a parameter's name, before it by operation and name."""
+    for parameter in operation.get("parameters", ()):
+        name = parameter["name"]
+        example = known.get(f"{operation['operationId']}.{name}", known.get(name))
+        if example is not None:
+            parameter["schema"].pop("examples", None)
+            parameter["example"] = example

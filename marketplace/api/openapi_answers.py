@@ -25,7 +25,7 @@ _BLOB: Final = {
     "type": "object",
     "required": ["sha256", "size"],
     "properties": {"sha256": {"type": "string"}, "size": {"type": "integer"}},
-    "example": {"sha256": "ab" * 32, "size": 1234},
+    "example": {"sha256": "8d2f397c6f05fd10d2e46822ebce3c78a4bc6569d207143515454b4e866818fa", "size": 1665},
 }
 _BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 

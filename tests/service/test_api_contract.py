@@ -191,6 +191,71 @@ def test_every_example_is_what_its_schema_says() -> None:
     assert missing == []
 
 
+def _values(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of an example that holds no others, with its place."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in inner:
+        yield from _values(each, f"{place}.{name}")
+    if not isinstance(value, (dict, list)):
+        yield place, value
+
+
+def _fillers(example: Any) -> Iterator[str]:
+    """What in an example was put there for want of a value."""
+    values = list(_values(example))
+    if example and not any(value for _, value in values):
+        yield "nothing in it says anything"
+    if isinstance(example, dict) and example.get("items") == []:
+        yield "a page without an item"
+    for place, value in values:
+        if not isinstance(value, str):
+            continue
+        digits = value.removeprefix("sha256:").removeprefix("0x")
+        repeated = len(digits) >= 32 and digits == digits[:2] * (len(digits) // 2) and set(digits) != {"0"}
+        # The word is a value where a schema or a field of typed data has its type.
+        if repeated or (value.lower() in ("string", "text", "lorem ipsum") and not place.endswith(".type")):
+            yield f"{place}: {value}"
+
+
+def test_no_example_is_a_filler() -> None:
+    found = []
+    for name, operation in _operations():
+        contents = [("request", operation.get("requestBody", {}).get("content", {}))]
+        contents += [(status, each.get("content", {})) for status, each in operation["responses"].items()]
+        for where, content in contents:
+            for kind in ("application/json", "text/csv"):
+                if kind in content:
+                    schema = content[kind].get("schema", {})
+                    example = content[kind].get("example", schema.get("example"))
+                    found += [f"{name} {where}: {filler}" for filler in _fillers(example)]
+                    assert example is not None, (name, where, kind)
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        {"name": "string"},
+        {"id": "0x" + "5b" * 32},
+        {"image": "sha256:" + "ab" * 32},
+        {"count": 0, "reason": ""},
+        {"items": [], "next": None},
+    ],
+    ids=str,
+)
+def test_a_filler_is_seen(filler: dict[str, Any]) -> None:
+    assert list(_fillers(filler)) != []
+
+
+def test_every_argument_of_a_path_has_an_example_that_fits() -> None:
+    for name, operation in _operations():
+        for each in operation.get("parameters", ()):
+            if each["in"] == "path":
+                assert "example" in each, (name, each["name"])
+            if "example" in each:
+                jsonschema.validate(each["example"], _without_refs(each["schema"]))
+
+
 def test_every_example_of_a_body_is_taken_by_its_model() -> None:
     bodies: dict[str, Any] = {
         operation_id(route): route.body_field for route, _ in _routes([each.router for each in _ROUTERS])
