@@ -65,7 +65,7 @@ SENTENCES: Final[dict[str, Sentence]] = {
     "MarketFundsShort": Sentence(
         "{account} has {free} free and {needed} is needed",
         "customer",
-        "deposit the difference",
+        "deposit the difference, or take less",
     ),
     "MarketSuretyLocked": Sentence(
         "{account} would be left with {left}, below the surety of {surety} while earnings wait",

@@ -24,9 +24,9 @@ class Typed:
     declared: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_arguments(schema: Mapping[str, Any], arguments: Sequence[str]) -> Typed:
+def read_arguments(schema: Mapping[str, Any], arguments: Sequence[str], bundle: str = "BUNDLE") -> Typed:
     """Sort files from options. InvalidInput for an option that the bundle does not have or that lacks its
-    value."""
+    value. bundle: its name, for the hint."""
     known = {option.flag: option for option in options(schema)}
     given: dict[str, list[str]] = {}
     files: list[Path] = []
@@ -56,7 +56,7 @@ def read_arguments(schema: Mapping[str, Any], arguments: Sequence[str]) -> Typed
         raise InvalidInput(
             f"missing: {', '.join(missing)}",
             code="invalid-parameters",
-            hint="`prixfixe run BUNDLE --options` shows the bundle's options",
+            hint=f"`prixfixe run {bundle} --options` shows what they are",
         )
     return Typed(tuple(files), parse_form(schema, given))
 

@@ -39,6 +39,8 @@ def book(product: str, levels: int, context_name: str | None, as_json: bool) -> 
         head = ("SIDE", "PRICE", "VOLUME", "ORDERS")
         lines = ((side, str(each.price), f"{each.volume:,}", f"{each.orders:,}") for side, each in rows)
         click.echo("\n" + table(lines, head=head))
+    if not found.resting:
+        say("nobody asks for this product; `prixfixe market index` lists those that are offered or were paid")
     if found.waiting:
         lines_of_reasons = ((f"{each.bids:,}", clean(each.reason)) for each in found.waiting)
         click.echo("\n" + table(lines_of_reasons, head=("BIDS", "WAIT BECAUSE")))

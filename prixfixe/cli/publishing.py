@@ -307,7 +307,7 @@ def listed(client: Client, name: str, version: str | None) -> BundleListing:
         known = ", ".join(f"{each.version}{' (retired)' if each.retired else ''}" for each in found)
         raise NotFound(
             f"there is no bundle {name}" + (f" of version {version}" if version else " for sale"),
-            hint=f"its versions: {known or 'none'}",
+            hint=f"its versions: {known}" if known else "see what there is: `prixfixe pricing list`",
         )
     if len(chosen) > 1:
         raise Conflict(

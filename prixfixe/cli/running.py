@@ -97,7 +97,7 @@ def not_for_sale(listing: BundleListing) -> Conflict:
 def read(definition: BundleDefinition, arguments: Sequence[str]) -> Typed:
     """Options and files as they were typed, completed and checked against the definition; no file is
     opened."""
-    typed = read_arguments(definition.parameters, arguments)
+    typed = read_arguments(definition.parameters, arguments, definition.id)
     require_files(definition, typed.files)
     return Typed(typed.files, definition.validate_parameters(typed.parameters), typed.parameters)
 

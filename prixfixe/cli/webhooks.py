@@ -74,7 +74,7 @@ def list_(endpoint: str | None, context_name: str | None, key: str | None, as_js
     from prixfixe.protocol import webhooks as wire
 
     with open_client(chosen_context(context_name, key)) as client:
-        path = "" if endpoint is None else f"/{_quoted(endpoint)}/deliveries"
+        path = "" if endpoint is None else f"/{_checked(endpoint)}/deliveries"
         query = {} if endpoint is None else {"limit": str(_PAGE)}
         items = _send(client, "GET", path, None, query)["items"]
     if as_json:
@@ -102,7 +102,7 @@ def list_(endpoint: str | None, context_name: str | None, key: str | None, as_js
 def remove(endpoint: str, context_name: str | None, key: str | None, as_json: bool) -> None:
     """Tell ENDPOINT nothing any more; what waits for it is dropped."""
     with open_client(chosen_context(context_name, key)) as client:
-        _send(client, "DELETE", f"/{_quoted(endpoint)}")
+        _send(client, "DELETE", f"/{_checked(endpoint)}")
     emit({"removed": endpoint}) if as_json else click.echo("removed")
 
 
@@ -116,7 +116,7 @@ def enable(endpoint: str, context_name: str | None, key: str | None, as_json: bo
     from prixfixe.protocol import webhooks as wire
 
     with open_client(chosen_context(context_name, key)) as client:
-        found = _ask(client, wire.Endpoint, "PATCH", f"/{_quoted(endpoint)}", {"enabled": True})
+        found = _ask(client, wire.Endpoint, "PATCH", f"/{_checked(endpoint)}", {"enabled": True})
     emit(found.model_dump(mode="json")) if as_json else click.echo("enabled")
 
 
@@ -130,7 +130,7 @@ def test(endpoint: str, context_name: str | None, key: str | None, as_json: bool
     from prixfixe.protocol import webhooks as wire
 
     with open_client(chosen_context(context_name, key)) as client:
-        sent = _ask(client, wire.Delivery, "POST", f"/{_quoted(endpoint)}/test")
+        sent = _ask(client, wire.Delivery, "POST", f"/{_checked(endpoint)}/test")
     if as_json:
         emit(sent.model_dump(mode="json"))
         return
@@ -162,7 +162,7 @@ def replay(
         raise click.UsageError("give either --message or --since")
     body = {"message": message} if since is None else {"since": int(since.replace(tzinfo=UTC).timestamp())}
     with open_client(chosen_context(context_name, key)) as client:
-        found = _ask(client, wire.Replayed, "POST", f"/{_quoted(endpoint)}/replay", body)
+        found = _ask(client, wire.Replayed, "POST", f"/{_checked(endpoint)}/replay", body)
     emit(found.model_dump(mode="json")) if as_json else click.echo(f"{found.count} messages go out again")
 
 
@@ -176,7 +176,7 @@ def rotate(endpoint: str, context_name: str | None, key: str | None, as_json: bo
     from prixfixe.protocol import webhooks as wire
 
     with open_client(chosen_context(context_name, key)) as client:
-        made = _ask(client, wire.NewEndpoint, "POST", f"/{_quoted(endpoint)}/rotate")
+        made = _ask(client, wire.NewEndpoint, "POST", f"/{_checked(endpoint)}/rotate")
     _show_new(made, as_json)
 
 
@@ -196,10 +196,17 @@ def _state(endpoint: wire.Endpoint) -> str:
     return "enabled"
 
 
-def _quoted(endpoint: str) -> str:
-    from urllib.parse import quote
+def _checked(endpoint: str) -> str:
+    """The endpoint as a path has it; InvalidInput for what cannot be one's id."""
+    import re
 
-    return quote(endpoint, safe="")
+    from prixfixe.errors import InvalidInput
+
+    if not re.fullmatch(r"[0-9a-f]{32}", endpoint):
+        raise InvalidInput(
+            f"{endpoint!r} is no webhook's id", hint="`prixfixe webhooks list` shows yours, with their ids"
+        )
+    return endpoint
 
 
 def _ask(client: Client, model: type[M], method: str, path: str, body: Any = None) -> M:

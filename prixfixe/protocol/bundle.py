@@ -361,7 +361,8 @@ class BundleDefinition(_Frozen):
             raise InvalidInput(
                 f"{place}: {found.message[:300]}",
                 code="invalid-parameters",
-                hint=f"bundle {self.id} takes {', '.join(self.parameters.get('properties', {}))}",
+                hint=f"`prixfixe run {self.id} --options` says what each parameter may be; there are "
+                + ", ".join(self.parameters.get("properties", {})),
                 parameter=place,
             )
         canonical_json(completed)  # refuses what a manifest cannot hold: floats, integers above 2^53

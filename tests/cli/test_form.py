@@ -70,3 +70,9 @@ def test_the_help_of_a_bundle_comes_from_its_definition() -> None:
     rows = dict(option_rows(SCHEMA))
     assert "(required)" in rows["--rows NAME[,NAME...]"]
     assert len(rows) == len(SCHEMA["properties"])
+
+
+def test_a_missing_option_sends_to_the_options_of_this_very_bundle() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_arguments(SCHEMA, ["--rows", "a"], "pivot")
+    assert refused.value.hint == "`prixfixe run pivot --options` shows what they are"

@@ -20,6 +20,11 @@ from tests.support.scheduling import Service
 from tests.support.service import CUSTOMER, World
 
 
+def test_a_book_without_asks_says_where_there_are_some(types: Terminal, world: World) -> None:
+    shown = types("market", "book", "cpu-9x9/1m")
+    assert (shown.code, "`prixfixe market index` lists" in shown.err) == (0, True)
+
+
 def test_the_book_shows_both_sides_and_an_order_leaves_it(types: Terminal, world: World) -> None:
     world.register()
     place(world, world.ask(kinds=3))

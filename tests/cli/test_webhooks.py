@@ -50,6 +50,9 @@ def test_what_cannot_be_a_webhook_is_refused_with_what_to_do(types: Terminal, wo
     assert (inside.code, "public internet" in inside.err) == (3, True)
     assert types("webhooks", "add", "https://example.com", "--event", "job.lost").code == 3
     assert types("webhooks", "replay", "x").code == 2
+    wrong = types("webhooks", "test", "abc")
+    assert (wrong.code, "'abc' is no webhook's id" in wrong.err) == (3, True)
+    assert "prixfixe webhooks list" in wrong.err
     assert resolve_context().service not in inside.err
 
 
