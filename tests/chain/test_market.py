@@ -133,7 +133,11 @@ def test_what_the_contract_refuses_is_said_in_money_with_whose_fault_and_what_to
     assert error.message == (
         f"withdraw: MarketFundsShort: {market.customer.address} has $100.00 free and $100.50 is needed"
     )
-    assert (error.fault, error.hint, error.retryable) == ("customer", "deposit the difference, or take less", False)
+    assert (error.fault, error.hint, error.retryable) == (
+        "customer",
+        "deposit the difference, or take less",
+        False,
+    )
 
 
 def test_a_signature_by_another_key_is_refused_with_the_signer_that_was_expected(market: LocalMarket) -> None:
