@@ -24,7 +24,7 @@ from tests.support.accounts import PASSWORD
 from tests.support.finished import hand_in
 from tests.support.looking import inspecting
 from tests.support.service import CUSTOMER, STRANGER, World
-from tests.support.serving import served
+from tests.support.serving import BreakingLine, served
 
 BUNDLES = sorted(each.parent for each in ROOT.glob("bundles/*/bundle.toml"))
 EMAIL = "ada@example.com"
@@ -61,14 +61,16 @@ RESULT = f'region,sum\n{EVIL},1234.50\n"x ""y""",-2.25\n(total),1232.25\n'
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
     """A service whose inspector is at work."""
-    with served(tmp_path / "service", inspectors=(STRANGER.address,)) as (world, url):
+    inspectors = (STRANGER.address,)
+    with served(tmp_path / "service", inspectors=inspectors, max_blob_bytes=20_000_000) as (world, url):
         world.http.close()
         world.http = httpx.Client(base_url=url, timeout=60)
         with inspecting(url, STRANGER, tmp_path / "inspector"):
             yield world, url
 
 
-def signed_up(page: Page, visit: Visit, world: World) -> None:
+def signed_up(page: Page, visit: Visit, world: World) -> str:
+    """The address of the new account."""
     visit.open("/sign-up")
     page.get_by_label("E-mail address").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
@@ -78,6 +80,7 @@ def signed_up(page: Page, visit: Visit, world: World) -> None:
     account = accounts.SignedIn.model_validate(told.json()).account
     world.http.cookies.clear()
     world.chain.accounts[account] = world.chain.accounts[CUSTOMER.address]
+    return account
 
 
 def chosen(page: Page, content: str | bytes, name: str = "sales.csv") -> None:
@@ -232,6 +235,70 @@ def test_a_column_has_several_uses(visit: Visit, world: World) -> None:
     expect(further).to_have_count(2)
     expect(further.nth(1)).to_have_value("max")
     expect(page.get_by_label("Further use for region")).to_have_value("count")
+
+
+LONG = "account,region,amount\n" + "".join(f"{at:08},region {at % 7},{at}.25\n" for at in range(180_000))
+
+
+@pytest.fixture
+def broken(visit: Visit, world: World, request: pytest.FixtureRequest) -> Iterator[BreakingLine]:
+    """The line to the service that the page is loaded over. It breaks in the midst of a long file."""
+    line = BreakingLine(world, visit.url, 2_000_000, **request.param)
+    visit.url = line.url
+    yield line
+    line.close()
+
+
+def part_offsets(page: Page) -> list[int]:
+    """Where the parts begin that the page sends from now on."""
+    found: list[int] = []
+    page.on(
+        "request",
+        lambda sent: found.append(int(sent.headers["upload-offset"])) if sent.method == "PATCH" else None,
+    )
+    return found
+
+
+@pytest.mark.parametrize("broken", [{"times": 1, "stays": True}], indirect=True, ids=["away"])
+def test_an_upload_that_was_cut_goes_on_when_the_file_is_chosen_again(
+    visit: Visit, world: World, broken: BreakingLine
+) -> None:
+    sold(world, "pivot")
+    page = visit.page
+    account = signed_up(page, visit, world)
+    offsets = part_offsets(page)
+    visit.open("/bundles/pivot/run")
+    chosen(page, LONG)
+    expect(page.get_by_role("status")).to_contain_text("The connection was lost")
+    visit.keep("run-lost")
+    page.goto("about:blank")
+    digest = sha256_hex(LONG.encode())
+    kept = world.services.uploads.state(digest, account).offset
+    assert 1_000_000 < kept < len(LONG)
+    offsets.clear()
+    broken.mend()
+    visit.open("/bundles/pivot/run")
+    chosen(page, LONG)
+    expect(page.get_by_role("status")).to_contain_text("180,000 rows, 3 columns")
+    assert offsets == [kept]
+    assert world.services.blobs.size_for(digest, account) == len(LONG)
+
+
+@pytest.mark.parametrize("broken", [{"times": 2}], indirect=True, ids=["back"])
+def test_an_upload_goes_on_by_itself_over_a_line_that_breaks(
+    visit: Visit, world: World, broken: BreakingLine
+) -> None:
+    sold(world, "pivot")
+    page = visit.page
+    account = signed_up(page, visit, world)
+    offsets = part_offsets(page)
+    visit.open("/bundles/pivot/run")
+    chosen(page, LONG)
+    expect(page.get_by_role("status")).to_contain_text("180,000 rows, 3 columns")
+    assert broken.left == 0
+    assert offsets[0] == 0 < offsets[-1]
+    assert offsets == sorted(offsets)
+    assert world.services.blobs.size_for(sha256_hex(LONG.encode()), account) == len(LONG)
 
 
 def ordered(world: World, page: Page) -> tuple[Job, dict[str, Any]]:

@@ -44,20 +44,25 @@ def served(folder: Path, **settings: Any) -> Iterator[tuple[World, str]]:
 class BreakingLine:
     """Passes bytes on to the port of `world`, and breaks each connection that has carried `after` bytes in a
     request that way, `times` times. Who sent them learns it once the service has kept what it got: who asked
-    sooner would be told of less."""
+    sooner would be told of less. With `stays` nothing passes after a break until `mend`."""
 
-    def __init__(self, world: World, url: str, after: int, times: int) -> None:
+    def __init__(self, world: World, url: str, after: int, times: int, *, stays: bool = False) -> None:
         self._world = world
         self._port = urlsplit(url).port or 0
         self._after = after
         self.left = times
         self.carried = 0
+        self.away = False
+        self._stays = stays
         self._sockets: list[socket.socket] = []
         self._carriers: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
+
+    def mend(self) -> None:
+        self.away = False
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -84,7 +89,7 @@ class BreakingLine:
     def _carry(self, source: socket.socket, sink: socket.socket, forth: bool) -> None:
         carried, broken = 0, False
         with contextlib.suppress(OSError):
-            while data := source.recv(4096):
+            while (data := source.recv(4096)) and not (forth and self.away):
                 sink.sendall(data)
                 if forth:
                     carried += len(data)
@@ -92,6 +97,7 @@ class BreakingLine:
                     if carried >= self._after and self.left:
                         self.left -= 1
                         broken = True
+                        self.away = self._stays
                         break
         if broken:
             with contextlib.suppress(OSError):

@@ -38,7 +38,8 @@ const common = {
       const problem = await answer.json().catch(() => ({}));
       if (answer.status === 401) ended();
       const text = problem.detail || problem.title || `${answer.status}`;
-      throw new Refused(problem.hint ? `${text}: ${problem.hint}` : text);
+      const refused = new Refused(problem.hint ? `${text}: ${problem.hint}` : text);
+      throw Object.assign(refused, { code: problem.code });
     },
   // A file of the service's as it is, for who is asking on this page.
   get: (path, headers = {}) => fetch(path, { headers }),

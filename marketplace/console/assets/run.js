@@ -99,6 +99,7 @@ document.addEventListener("DOMContentLoaded", () => {
       };
     };
     let { offset, complete } = await patiently(where);
+    let stuck = 0; // parts of which nothing arrived, one after another
     while (!complete) {
       tell(say("sending", { name, percent: Math.floor((100 * offset) / file.size) }), offset / file.size);
       const end = Math.min(offset + PART, file.size);
@@ -112,11 +113,17 @@ document.addEventListener("DOMContentLoaded", () => {
         await call("PATCH", path, { body: file.slice(offset, end), headers });
         offset = end;
         complete = end === file.size;
+        stuck = 0;
       } catch (error) {
-        if (!(error instanceof Lost)) throw error;
-        tell(error.message);
-        await pause(PAUSES[0]);
+        // A browser sends a part again by itself when its line breaks: what the service has of it already is
+        // then refused.
+        const ahead = error.code === "mismatching-upload-offset";
+        if ((!(error instanceof Lost) && !ahead) || stuck >= PAUSES.length) throw error;
+        tell(ahead ? words.lost : error.message);
+        await pause(Math.max(error.seconds || 0, PAUSES[stuck]));
+        const before = offset;
         ({ offset, complete } = await patiently(where));
+        stuck = offset > before ? 0 : stuck + 1;
       }
     }
   };
