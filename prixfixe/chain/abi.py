@@ -101,7 +101,10 @@ class _Array:
         return _number(len(value)) + body
 
     def decode(self, data: bytes, at: int) -> Any:
-        return _decode_all([self.item] * _length(data, at), data, at + _WORD)
+        count, start = _length(data, at), at + _WORD
+        if count * self.item.size > len(data) - start:
+            raise _bad_data(f"{len(data)} bytes are too few")
+        return _decode_all([self.item] * count, data, start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +327,16 @@ def _encode_all(items: list[AbiCodec], values: list[Any], places: list[str]) -> 
 
 
 def _decode_all(items: list[AbiCodec], data: bytes, start: int) -> list[Any]:
-    values, at = [], start
+    """Refused when the values have more bytes than the data: many that lie on each other would be copied for
+    each, and whoever sends a transaction chooses where they lie."""
+    values, at, left = [], start, len(data)
     for item in items:
-        values.append(item.decode(data, start + _length(data, at) if item.dynamic else at))
+        value = item.decode(data, start + _length(data, at) if item.dynamic else at)
+        if item.dynamic and isinstance(value, bytes | str):
+            left -= len(value)
+            if left < 0:
+                raise _bad_data("its values lie on each other")
+        values.append(value)
         at += item.size
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -157,3 +158,37 @@ def test_names_become_snake_case() -> None:
         "float_",
         "deliver_by",
     ]
+
+
+def _word(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def test_values_that_lie_on_each_other_are_refused_before_they_are_copied() -> None:
+    """Whoever sends a transaction lays out its call data: 128 KiB could stand for gigabytes."""
+    many = artefacts.load("Market").function("settleMany")
+    honest = many.encode_call([[b"call"] * 50])
+    assert many.decode_call(honest) == {"calls": [b"call"] * 50}
+    item = _word(1000) + bytes(1024)
+    apart = _word(32) + _word(2) + _word(64) + _word(64 + len(item)) + item + item
+    assert many.decode_call(many.selector + apart) == {"calls": [bytes(1000)] * 2}
+    same = _word(32) + _word(9) + _word(9 * 32) * 9 + item
+    with pytest.raises(InvalidInput, match="lie on each other"):
+        many.decode_call(many.selector + same)
+
+
+def test_an_array_that_says_to_be_longer_than_its_data_is_refused_before_it_is_made() -> None:
+    many = artefacts.load("Market").function("settleMany")
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match="too few"):
+        many.decode_call(many.selector + _word(32) + _word(1 << 24) + bytes(64))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 20
+
+
+def test_many_addresses_are_as_long_as_they_are() -> None:
+    entry = {"type": "function", "name": "f", "inputs": [{"name": "a", "type": "address[]"}], "outputs": []}
+    function = parse_function(entry)
+    owners = [format_address(bytes([number]) * 20) for number in range(40)]
+    assert function.decode_call(function.encode_call([owners])) == {"a": owners}
