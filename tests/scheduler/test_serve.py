@@ -115,7 +115,7 @@ def test_a_service_killed_at_any_moment_goes_on_where_it_was(
     before = tables.free(market.customer)
 
     for happens in ("matched", "reported", "settled"):
-        process = start()
+        process = start("--database", tables.store.url)
         facts(process)
         tables.beat(worker)
         if happens == "matched":
@@ -133,26 +133,31 @@ def test_a_service_killed_at_any_moment_goes_on_where_it_was(
     tables.close()
 
 
+def at(service: Service) -> list[str]:
+    """Where a command finds the service's files and tables."""
+    return ["--data", str(service.data), "--database", service.store.url]
+
+
 def test_admin_status_shows_what_waits_and_why(service: Service) -> None:
     job = service.order()
     service.step()
-    shown = CliRunner().invoke(admin, ["status", "--data", str(service.data)])
+    shown = CliRunner().invoke(admin, ["status", *at(service)])
     assert shown.exit_code == 0, shown.output
     assert "1 free" in shown.output
     assert f"waits: {job} lot 0: no worker offers this product" in shown.output
-    told = json.loads(CliRunner().invoke(admin, ["status", "--data", str(service.data), "--json"]).output)
+    told = json.loads(CliRunner().invoke(admin, ["status", *at(service), "--json"]).output)
     assert told["states"]["jobs"] == {"queued": 1}
     assert told["cursor"]["block"] == service.client.block().number
 
 
 def test_admin_vet_keeps_the_list_of_those_whom_the_operator_vouches_for(service: Service) -> None:
-    provider, at = service.market.provider.address, ["--data", str(service.data)]
-    assert CliRunner().invoke(admin, ["vet", *at]).output == "nobody is vetted\n"
-    listed = CliRunner().invoke(admin, ["vet", provider.lower(), "--note", "known since May", *at])
+    provider, here = service.market.provider.address, at(service)
+    assert CliRunner().invoke(admin, ["vet", *here]).output == "nobody is vetted\n"
+    listed = CliRunner().invoke(admin, ["vet", provider.lower(), "--note", "known since May", *here])
     assert listed.output == f"{provider}  known since May\n"
-    told = json.loads(CliRunner().invoke(admin, ["vet", "--json", *at]).output)
+    told = json.loads(CliRunner().invoke(admin, ["vet", "--json", *here]).output)
     assert [each["provider"] for each in told["vetted"]] == [provider]
-    assert CliRunner().invoke(admin, ["vet", provider, "--remove", *at]).output == "nobody is vetted\n"
+    assert CliRunner().invoke(admin, ["vet", provider, "--remove", *here]).output == "nobody is vetted\n"
 
 
 def test_admin_status_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
