@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -34,8 +35,16 @@ hypothesis.settings.load_profile("steady")
 def pytest_configure(config: pytest.Config) -> None:
     """Being told to end is an interrupt, so that fixtures stop the processes that they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    gc.set_threshold(20_000)  # what tests import and collect stays
     with recursion_limit_kept():
         importlib.import_module("py_ecc")  # tests load it by other ways than the product does
+
+
+def pytest_collection_finish() -> None:
+    """A million objects of modules and tests stay to the end: looking through them for garbage took a seventh
+    of the processor."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
