@@ -12,6 +12,7 @@ import click
 
 from prixfixe.cli.failures import set_json
 from prixfixe.cli.options import log_format_option
+from prixfixe.late import uncollected
 from prixfixe.logs import LogFormat
 from scheduler.account_commands import accounts, credit, reset_password
 from scheduler.admin_options import blobs_option, data_option, database_option, json_option
@@ -158,8 +159,9 @@ def serve(
       prixfixe serve --rpc http://127.0.0.1:8545 --deployment deployments/31337.json --key dev:2
     """
     set_json(as_json)
-    from scheduler.serve import ServeOptions, configure_logging
-    from scheduler.serve import serve as run
+    with uncollected():
+        from scheduler.serve import ServeOptions, configure_logging
+        from scheduler.serve import serve as run
 
     configure_logging(log_level, log_format)
     run(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prixfixe.cli.options import log_format_option
+from prixfixe.late import uncollected
 from prixfixe.logs import LogFormat
 from worker.options import (
     contract_option,
@@ -107,10 +108,11 @@ def start(
 
     It keeps nothing that matters: after a restart open cases are read from the chain again.
     """
-    from worker.arbiter import ArbiterSettings, serve
-    from worker.hiding import hide_memory
-    from worker.rerun import BenchSettings
-    from worker.stopping import on_signals
+    with uncollected():
+        from worker.arbiter import ArbiterSettings, serve
+        from worker.hiding import hide_memory
+        from worker.rerun import BenchSettings
+        from worker.stopping import on_signals
 
     log_to_stderr(as_json, log_format)
     settings = ArbiterSettings(

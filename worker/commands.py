@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from prixfixe.cli.options import log_format_option
+from prixfixe.late import uncollected
 from prixfixe.logs import LogFormat
 from worker import duty_commands, income_commands, log_commands
 from worker.init_command import init
@@ -187,14 +188,15 @@ def start(
     counting as one vCPU, if that is more), at least the minimum. For example 2 vCPU for 10 minutes at 0.05:
     $0.016667.
     """
-    from prixfixe.protocol.money import Money
-    from worker.daemon import Daemon
-    from worker.gpus import Gpu
-    from worker.hiding import hide_memory
-    from worker.ownlog import log_to_folder
-    from worker.profile import Profile
-    from worker.settings import Limits, WorkerSettings, free_disk_mib
-    from worker.stopping import on_signals
+    with uncollected():
+        from prixfixe.protocol.money import Money
+        from worker.daemon import Daemon
+        from worker.gpus import Gpu
+        from worker.hiding import hide_memory
+        from worker.ownlog import log_to_folder
+        from worker.profile import Profile
+        from worker.settings import Limits, WorkerSettings, free_disk_mib
+        from worker.stopping import on_signals
 
     log_to_stderr(as_json, log_format)
     log_to_folder(data.absolute(), log_format)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from prixfixe.cli.options import log_format_option
+from prixfixe.late import uncollected
 from prixfixe.logs import LogFormat
 from worker.options import emitter, json_option, log_to_stderr, runtime_option, scratch_option, service_option
 
@@ -60,12 +61,13 @@ def inspect(
       prixfixe serve --inspector 0x1234... ...
       prixfixe worker inspect --key inspector --service https://market.example
     """
-    from prixfixe.client.contexts import resolve_context
-    from prixfixe.keys import load_signer
-    from worker.hiding import hide_memory
-    from worker.inspector import InspectorSettings, serve
-    from worker.rerun import BenchSettings
-    from worker.stopping import on_signals
+    with uncollected():
+        from prixfixe.client.contexts import resolve_context
+        from prixfixe.keys import load_signer
+        from worker.hiding import hide_memory
+        from worker.inspector import InspectorSettings, serve
+        from worker.rerun import BenchSettings
+        from worker.stopping import on_signals
 
     log_to_stderr(as_json, log_format)
     bench = BenchSettings(data=data.absolute(), runtime=runtime, scratch=scratch)
