@@ -32,12 +32,12 @@ _CALLS: Final = (
 WORDS: Final = (
     *("bad_amount", "declined", "lost", "wrong_chain", "sent", "reverted", "unmined", "connect", "injected"),
     *("no_account", "unknown_chain", "sign_in", "other_account", "altered", "differs", "sign_order"),
-    *("withdrawn", "deposited", "handed_over", "deposit_missing", "pay"),
+    *("withdrawn", "deposited", "handed_over", "deposit_missing", "pay", "other_job"),
 )
 # Values that scripts put in.
 _LATER: Final = {
     name: "{" + name + "}"
-    for name in ("text", "chain", "hash", "name", "what", "price", "missing", "spendable")
+    for name in ("text", "chain", "hash", "name", "what", "price", "missing", "spendable", "job")
 }
 
 

@@ -1,10 +1,11 @@
 """Files that pages load: styles and scripts, all our own copies. Each is named by its digest, so that a
-browser may keep it for good, and a page never meets another version's."""
+browser may keep it for good, and a page never meets another version's; modules import each other so."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,12 @@ class Asset:
     packed: bytes
 
 
+# How a module names one of the library's: by its file, or as a part of its package.
+_IMPORTED: Final = re.compile(rb"""(?<= from )(["'])(?:\./|@noble/hashes/)(?:_|noble_)?(\w+)(?:\.js)?\1""")
+
+
 def _read(file: Path) -> Asset:
-    content = file.read_bytes()
+    content = _IMPORTED.sub(_placed, file.read_bytes())
     digest = hashlib.sha256(content).hexdigest()[:16]
     return Asset(
         f"/assets/{file.stem}-{digest}{file.suffix}",
@@ -39,6 +44,10 @@ def _read(file: Path) -> Asset:
         content,
         gzip.compress(content, mtime=0),
     )
+
+
+def _placed(imported: re.Match[bytes]) -> bytes:
+    return f'"{_read(_FOLDER / f"noble_{imported[2].decode()}.js").path}"'.encode()
 
 
 ASSETS: Final[Mapping[str, Asset]] = {

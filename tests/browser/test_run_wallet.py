@@ -99,7 +99,12 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     assignment = world.running(job)
     assert assignment.manifest.inputs[0].sha256 == sha256_hex(TABLE.encode())
     assert assignment.manifest.parameters["rows"] == ["region"]
-    assert job.id == "0x" + Purchase.from_json(document["message"]).digest(DOMAIN).hex()
+    order = Purchase.from_json(document["message"])
+    hashes = [order.digest(DOMAIN), order.struct_hash(), DOMAIN.separator]
+    assert [page.locator(f"#hash-{name}").text_content() for name in ("digest", "message", "domain")] == [
+        "0x" + each.hex() for each in hashes
+    ]
+    assert job.id == "0x" + hashes[0].hex()
 
     # The job goes on here, to its result, which is taken with the wallet's session.
     hand_in(world, assignment, pivot_csv=RESULT.encode())
@@ -135,6 +140,7 @@ LIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     },
     "inputs": lambda quote: {"manifest": {**quote["manifest"], "inputs": []}},
     "job": lambda _: {"job": "0x" + "11" * 32},
+    "offer": lambda quote: {"offer": {**quote["offer"], "disputable": not quote["offer"]["disputable"]}},
     "price": lambda quote: {"price": twice(quote["price"])},
     "customer": lambda _: {"customer": STRANGER.address},
 }
@@ -145,8 +151,8 @@ def lying(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Route
 
     def answered(route: Route) -> None:
         answer = route.fetch()
-        quote = answer.json()
-        route.fulfill(response=answer, json={**quote, **change(quote)})
+        said = answer.json()
+        route.fulfill(response=answer, json={**said, **change(said)})
 
     return answered
 
@@ -171,6 +177,11 @@ def test_what_the_service_changed_is_not_signed(chromium: Browser, place: tuple[
                 re.compile(rf"is not what was asked for: ([a-z]+, )*{lie}\b")
             )
             expect(page.locator("#pay")).to_be_hidden()
+        assert wallet.signed == []
+
+        # The job that is made of the order has the order's digest as its number.
+        world.chain.accounts[CUSTOMER.address] = AccountView(5 * DOLLAR, 0, 3)
+        page.route("**/v1/jobs", lying(lambda _: {"id": "0x" + "22" * 32}), times=1)
         page.get_by_role("button", name="See the price").click()
-        expect(page.get_by_role("button", name="Deposit $3.00")).to_be_visible()
-    assert wallet.signed == []
+        page.get_by_role("button", name="Sign and order for $4.00").click()
+        expect(page.get_by_role("alert")).to_contain_text("made another job of this order: 0x2222")

@@ -218,6 +218,22 @@ def test_our_copy_of_a_library_is_what_the_lock_names() -> None:
         packages / "uplot" / "dist" / "uPlot.min.css",
     ):
         assert ASSETS[published.name].content == published.read_bytes()
+    ours = ROOT / "marketplace" / "console" / "assets"
+    for part in ("sha3", "utils", "_u64", "crypto"):
+        published = packages / "@noble" / "hashes" / "esm" / f"{part}.js"
+        assert (ours / f"noble_{part.lstrip('_')}.js").read_bytes() == published.read_bytes()
+
+
+def test_what_a_module_imports_is_an_asset_too() -> None:
+    paths = {asset.path for asset in ASSETS.values()}
+    imports = {
+        name: re.findall(r'^import .* from "([^"]*)"', asset.content.decode(), re.MULTILINE)
+        for name, asset in ASSETS.items()
+        if asset.path.endswith(".js")
+    }
+    assert {name for name, each in imports.items() if each} >= {"wallet_digest.js", "noble_sha3.js"}
+    assert {each for found in imports.values() for each in found} <= paths
+    assert not any(b"from '" in ASSETS[name].content for name in imports)
 
 
 def test_the_calculator_says_what_a_quote_says(world: World) -> None:

@@ -1,8 +1,8 @@
 // An order made of what was asked for and what was quoted, compared with both before the wallet is asked to sign
 // it. Texts go into the page as text, never as markup.
 "use strict";
-/** hasher: where the script of digests is. */
-const walletOrder = ({ session, word, hasher }) => {
+/** hasher, digests: where the scripts of SHA-256 and of Keccak-256 are. */
+const walletOrder = ({ session, market, word, hasher, digests }) => {
   const at = (id) => document.getElementById(id);
   const moment = (seconds) => new Date(seconds * 1000).toISOString().replace("T", " ").slice(0, 16) + " UTC";
   const shown = (name, value) =>
@@ -15,9 +15,14 @@ const walletOrder = ({ session, word, hasher }) => {
     return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(",")}}`;
   };
 
+  const sha256 = async (value) => "0x" + (await common.digest(hasher, new Blob([canonical(value)])));
+
   /** Nothing is shown, and nothing signed, that is not what was asked for and what is quoted. */
   async function compare({ request, quote, message }) {
-    const { manifest } = quote;
+    const { manifest, offer } = quote;
+    const { hashWords } = await import(digests);
+    const application = { definition: manifest.bundle.definition, image: manifest.image, tier: quote.tier };
+    const terms = [offer.product, offer.application, offer.price, offer.maxCost, offer.quorum, offer.disputable];
     const kept = Object.fromEntries(Object.keys(request.parameters).map((name) => [name, manifest.parameters[name]]));
     const wrong = [
       ["customer", session.same(message.customer, session.address)],
@@ -27,8 +32,9 @@ const walletOrder = ({ session, word, hasher }) => {
       ["units", quote.units === request.units],
       ["parameters", canonical(kept) === canonical(request.parameters)],
       ["inputs", canonical(manifest.inputs) === canonical(request.inputs)],
-      ["job", message.job === "0x" + (await common.digest(hasher, new Blob([canonical(manifest)])))],
-      ["price", BigInt(message.price) * BigInt(message.tasks) === BigInt(quote.total) && quote.offer.price === quote.price],
+      ["job", message.job === (await sha256(manifest))],
+      ["offer", message.bundle === hashWords(...terms) && offer.application === (await sha256(application))],
+      ["price", BigInt(message.price) * BigInt(message.tasks) === BigInt(quote.total) && offer.price === quote.price],
       ["deliverBy", message.deliverBy === quote.deliver_by && message.expiry <= message.deliverBy],
     ].filter(([, right]) => !right).map(([name]) => name);
     if (wrong.length) throw new Error(word("differs", { what: wrong.join(", ") }));
@@ -44,6 +50,9 @@ const walletOrder = ({ session, word, hasher }) => {
       },
     };
     await compare(made);
+    const { hashTyped } = await import(digests);
+    made.hashes = hashTyped(session.domain, "Purchase", market.types.Purchase, made.message);
+    for (const [name, value] of Object.entries(made.hashes)) at(`hash-${name}`).textContent = value;
     at("due").textContent = moment(quote.deliver_by);
     at("message").replaceChildren(...Object.entries(made.message).flatMap(([name, value]) =>
       [common.element("dt", { textContent: name }), common.element("dd", { textContent: shown(name, value) })]));
@@ -57,5 +66,10 @@ const walletOrder = ({ session, word, hasher }) => {
     return { quote: made.quote.id, order: made.message, signature };
   }
 
-  return { make, sign, short: ({ balance, total }) => (BigInt(total) > BigInt(balance) ? BigInt(total) - BigInt(balance) : 0n) };
+  /** The job's number is the order's digest: another one is of another order. */
+  function require(made, job) {
+    if (job !== made.hashes.digest) throw new Error(word("other_job", { job }));
+  }
+
+  return { make, sign, require, short: ({ balance, total }) => (BigInt(total) > BigInt(balance) ? BigInt(total) - BigInt(balance) : 0n) };
 };

@@ -13,7 +13,7 @@ const walletPayer = ({ hasher, words, step, patiently, tell, tellFault, quoted }
     entered: () => { at("flow").hidden = false; at("file").focus(); },
     left: () => { at("flow").hidden = at("columns").hidden = at("price").hidden = true; job.hide(); },
   });
-  const order = walletOrder({ session, word, hasher });
+  const order = walletOrder({ session, market, word, hasher, digests: page.digests });
   // A file of the job's is taken while another one is being sent.
   const job = walletJob({ session, word, hasher, run: async (act) => {
     tellFault("");
@@ -42,6 +42,7 @@ const walletPayer = ({ hasher, words, step, patiently, tell, tellFault, quoted }
       const json = await order.sign(made);
       const answer = await patiently(() => session.call("POST", "/v1/jobs", { json }));
       const { id } = await answer.json();
+      order.require(made, id);
       at("price").hidden = at("columns").hidden = true;
       tell("");
       await job.show(id);

@@ -136,7 +136,7 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
 
   common.get = (path, headers = {}) => fetch(path, { headers: { ...given(), ...headers }, credentials: "omit" });
   return {
-    call, typed, read, transact, deposit, same, nonce,
+    call, domain, typed, read, transact, deposit, same, nonce,
     get address() { return address; },
     get open() { return token !== null; },
     // What an error says: a wallet's own word for no is a number.
