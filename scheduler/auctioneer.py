@@ -37,6 +37,7 @@ from prixfixe.protocol.canonical import canonical_json, sha256_hex
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import KIND_BIDS
 from prixfixe.protocol.typed_data import Domain, format_bytes32
+from scheduler.apart import Apart
 from scheduler.duty import Duty
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,12 @@ class Auctioneer(Duty):
             closing = batches.open_batches_of(connection)
         if unwanted := closing.keys() - set(products):
             self._over(unwanted)
-        return min((self._product(each, closing.get(each)) for each in products), default=_IDLE_SECONDS)
+        apart, pause = Apart(), _IDLE_SECONDS
+        for each in products:
+            with apart:
+                pause = min(pause, self._product(each, closing.get(each)))
+        apart.tell()
+        return pause
 
     def _product(self, product: bytes, closes: float | None) -> float:
         """Open, leave open, or close the product's batch; seconds until it should be looked at again."""

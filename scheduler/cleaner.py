@@ -12,6 +12,7 @@ from marketplace.retention import Retention
 from marketplace.seals import Seals
 from marketplace.store.database import Store
 from marketplace.uploads import Uploads
+from scheduler.apart import Apart
 from scheduler.duty import Duty
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,22 @@ class Cleaner(Duty):
         self._seals: Final = seals
 
     def run_once(self) -> float:
-        self._seals.sweep()
-        self._inspections.sweep()
-        removed = self._uploads.sweep() + self._uploads.blobs.sweep()
-        if removed:
-            log.info("%d unfinished uploads were too old and are gone", removed)
+        apart = Apart()
+        with apart:
+            self._seals.sweep()
+        with apart:
+            self._inspections.sweep()
+        with apart:
+            removed = self._uploads.sweep() + self._uploads.blobs.sweep()
+            if removed:
+                log.info("%d unfinished uploads were too old and are gone", removed)
         if time.monotonic() - self._looked >= _RETENTION_SECONDS:
-            files, logs = self._retention.sweep()
-            self._looked = time.monotonic()
-            if files or logs:
-                log.info("%d files and the logs of %d jobs were kept long enough and are gone", files, logs)
+            with apart:
+                files, logs = self._retention.sweep()
+                self._looked = time.monotonic()
+                if files or logs:
+                    log.info(
+                        "%d files and the logs of %d jobs were kept long enough and are gone", files, logs
+                    )
+        apart.tell()
         return _PAUSE_SECONDS

@@ -4,7 +4,6 @@ delivered."""
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +22,7 @@ from prixfixe.market import quorum
 from prixfixe.protocol.deals import Due
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.wire import Reason
+from scheduler.apart import Apart
 from scheduler.duty import Duty
 from scheduler.straggling import stragglers
 
@@ -68,24 +68,32 @@ class Reaper(Duty):
         clock = time.time()
         # Nobody could beat while the service or its database was down: workers get time to find it again.
         self._began = clock if self._began is None else self._began
+        apart = Apart()
         if clock - self._began >= _RETURN_SILENCES * self._settings.silence_seconds:
-            self._lose_silent_workers(clock)
+            with apart:
+                self._lose_silent_workers(clock)
         with self.store.read() as connection:
             is_open = select(deals.c.id).where(deals.c.state == "open").limit(1)
             any_open = connection.execute(is_open).first() is not None
             waiting = connection.execute(_waiting_lots()).mappings().all()
         if not any_open and not waiting:
+            apart.tell()
             return _IDLE_SECONDS
         now = self._chain.look().time
         if any_open:
-            self._lose_stragglers(now)
+            with apart:
+                self._lose_stragglers(now)
         with self.store.read() as connection:
             noteworthy = connection.execute(_noteworthy(now)).mappings().all()
             settling = outbox.newest(connection, "settle", map(_subject, noteworthy))
         for row in noteworthy:
             if not _is_settling(settling.get(_subject(row)), clock):
-                self._look_at_deal(row, now)
-        self._end_hopeless_lots(waiting, now)
+                with apart:
+                    self._look_at_deal(row, now)
+        for row in waiting:
+            with apart:
+                self._end_if_hopeless(row, now)
+        apart.tell()
         return _ALIVE_SECONDS
 
     def _lose_silent_workers(self, now: float) -> None:
@@ -177,29 +185,26 @@ class Reaper(Duty):
             else:
                 settle_when_signed(connection, *key)
 
-    def _end_hopeless_lots(self, rows: Sequence[RowMapping], now: int) -> None:
-        """Free lots that the contract would not match any more: the order ended, or its promise cannot be
+    def _end_if_hopeless(self, row: RowMapping, now: int) -> None:
+        """A free lot that the contract would not match any more: the order ended, or its promise cannot be
         kept."""
-        for row in rows:
-            seconds = Product.from_bytes(bytes.fromhex(row["product"][2:])).max_seconds
-            if now > row["expiry"]:
-                message = "no worker was found before the order's end"
-            elif now + self._settings.grace + seconds > row["deliver_by"]:
-                message = "no worker could deliver in the promised time any more"
-            else:
-                continue
-            why = f"{message}; {row['waiting_reason']}" if row["waiting_reason"] else message
-            reason = Reason(
-                code="not-delivered",
-                message=why,
-                hint="nothing was charged; order again",
-                fault="provider" if row["tries"] else "none",
-            )
-            with self.store.write() as connection:
-                try:
-                    transitions.lot_ended(connection, row["job"], row["lot"], reason, states.LOT_GIVEN_UP)
-                except Conflict:
-                    continue  # matched or cancelled in this very moment
+        seconds = Product.from_bytes(bytes.fromhex(row["product"][2:])).max_seconds
+        if now > row["expiry"]:
+            message = "no worker was found before the order's end"
+        elif now + self._settings.grace + seconds > row["deliver_by"]:
+            message = "no worker could deliver in the promised time any more"
+        else:
+            return
+        why = f"{message}; {row['waiting_reason']}" if row["waiting_reason"] else message
+        reason = Reason(
+            code="not-delivered",
+            message=why,
+            hint="nothing was charged; order again",
+            fault="provider" if row["tries"] else "none",
+        )
+        # Conflict: matched or cancelled in this very moment.
+        with suppress(Conflict), self.store.write() as connection:
+            transitions.lot_ended(connection, row["job"], row["lot"], reason, states.LOT_GIVEN_UP)
 
 
 def _noteworthy(now: int) -> Select[tuple[object, ...]]:

@@ -20,6 +20,7 @@ from marketplace.store.database import Store
 from marketplace.store.tables import cursor, deals
 from prixfixe.errors import InsufficientFunds, PrixfixeError
 from prixfixe.market.verification import Rule, liars, truth, verdict
+from scheduler.apart import Apart
 from scheduler.duty import Duty
 
 log = logging.getLogger(__name__)
@@ -82,18 +83,22 @@ class Verifier(Duty):
             with self.store.write() as connection:
                 checks.days_begun(connection, now)
             self._day = now // checks.DAY
-        self._decide(now)
+        apart = Apart()
+        with apart:
+            self._decide(now)
         with self.store.read() as connection:
             waiting = checks.wanted(connection)
         # Who waits longest for another try is first: one that no buyer can pay holds up no cheaper one.
         for check in sorted(waiting, key=lambda each: self._patience.get(_key(each), 0.0)):
             if self.should_stop():
                 break
-            if check["canary"] is None:
-                self._advance(check, now)
-            else:
-                self._sing(check, now)
-        busy = self._challenge(now)
+            with apart:
+                if check["canary"] is None:
+                    self._advance(check, now)
+                else:
+                    self._sing(check, now)
+        busy = self._challenge(now, apart)
+        apart.tell()
         return _BUSY_SECONDS if waiting or busy else _IDLE_SECONDS
 
     def _decide(self, now: int) -> None:
@@ -205,23 +210,25 @@ class Verifier(Duty):
         with self.store.write() as connection:
             checks.rerun_bought(connection, check, job)
 
-    def _challenge(self, now: int) -> bool:
+    def _challenge(self, now: int, apart: Apart) -> bool:
         """A challenge is under way for each wrong result that can have one; whether there are any."""
         with self.store.read() as connection:
             rows = checks.to_challenge(connection, now - self._settings.window)
         for row in rows:
-            key = row["id"], row["opening"]
-            with self.store.read() as connection:
-                last = outbox.last_of(connection, "challenge", *key)
-                told = checks.claim_of(connection, *key)
-            waits = last is not None and (
-                last["state"] != "failed" or time.time() - last["updated_at"] < _AGAIN_SECONDS
-            )
-            if told is None or waits:
-                continue
+            with apart:
+                self._challenge_one((row["id"], row["opening"]))
+        return bool(rows)
+
+    def _challenge_one(self, key: tuple[str, int]) -> None:
+        with self.store.read() as connection:
+            last = outbox.last_of(connection, "challenge", *key)
+            told = checks.claim_of(connection, *key)
+        waits = last is not None and (
+            last["state"] != "failed" or time.time() - last["updated_at"] < _AGAIN_SECONDS
+        )
+        if told is not None and not waits:
             with self.store.write() as connection:
                 outbox.queue_challenge(connection, *key, *told)
-        return bool(rows)
 
 
 def _key(check: RowMapping) -> tuple[str, int]:
