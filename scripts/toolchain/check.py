@@ -70,7 +70,7 @@ def benchmark_types(_: bool) -> bool:
 
 
 def arrows(_: bool) -> bool:
-    quiet = ("--no-header", "-o", "addopts=--import-mode=importlib")
+    quiet = ("--no-header", "-o", "addopts=--import-mode=importlib -p no:schemathesis")
     return run(sys.executable, "-m", "pytest", "-q", *quiet, "tests/test_arrows.py")
 
 

@@ -13,6 +13,7 @@ from toolchain.areas import Area
 from toolchain.counting import Counts
 from toolchain.project import ROOT, ScriptError
 
+QUICK = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:schemathesis")
 FORGE = "Ran 3 test suites in 1.20s (3.1s CPU time): 41 tests passed, 1 failed, 2 skipped (44 total tests)"
 
 
@@ -48,7 +49,7 @@ def test_passed_failed_skipped_and_broken_tests_are_counted(tmp_path: Path) -> N
         "def test_broken(nothing): pass\n"
     )
     done = subprocess.run(
-        [ROOT / "scripts" / "test", tmp_path, "--", "-p", "no:cacheprovider"],
+        [ROOT / "scripts" / "test", tmp_path, "--", *QUICK],
         capture_output=True,
         text=True,
         timeout=120,
@@ -102,8 +103,7 @@ def test_the_tests_of_all_processes_are_counted(tmp_path: Path, capfd: pytest.Ca
             f"def test_good(): pass\ndef test_{name}(): {body}\n"
         )
         chosen.append(Area(name, "", (tmp_path / name,), lane=lane))
-    options = ("-p", "no:cacheprovider")
-    assert testing.run_pytest(chosen, options, dict(os.environ), tmp_path) == Counts(5, 1, 0)
+    assert testing.run_pytest(chosen, QUICK, dict(os.environ), tmp_path) == Counts(5, 1, 0)
     shown = capfd.readouterr()
     assert "test_waiting.py::test_waiting" in shown.out
     assert "== pytest of markets: 1 passed, 1 failed, 0 skipped" in shown.err
