@@ -9,6 +9,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const looked = root.dataset.kind !== "none"; // else a file is taken as it is, and counts as one
   const $ = (id) => document.getElementById(id);
   const PART = 8 * 1024 * 1024;
+  const SHOWN = 5; // names of files
   const PAUSES = [1, 2, 4, 8, 15, 30];
   let chosen = []; // of { name, size, sha256 }
   let priced = null; // { request, quote }
@@ -184,10 +185,11 @@ document.addEventListener("DOMContentLoaded", () => {
     return found;
   };
 
+  const named = () => chosen.slice(0, SHOWN).map((file) => file.name).join(", ") + (chosen.length > SHOWN ? ", …" : "");
   // All files are read by what was declared and what was guessed of any of them, and have the same columns.
   const look = async (declared, current) => {
     if (!looked) {
-      tell(chosen.map((file) => file.name).join(", "));
+      tell(named());
       $("columns").hidden = false;
       $("columns-title").focus();
       return;
@@ -212,8 +214,7 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     }
     columns.show({ ...first, source, guesses: [...guesses.values()] });
-    const name = chosen.map((file) => file.name).join(", ");
-    tell(say("seen", { name, rows: rows.toLocaleString(), columns: first.columns.length.toLocaleString() }));
+    tell(say("seen", { name: named(), rows: rows.toLocaleString(), columns: first.columns.length.toLocaleString() }));
     $("columns").hidden = false;
     $("columns-title").focus();
   };
