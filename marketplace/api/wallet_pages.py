@@ -70,9 +70,12 @@ def wallet(
 
 
 def shown_job(request: Request, services: ServicesDep, job: JobId) -> Response:
-    """How far a job is, drawn for its customer's page: for the session of a wallet, and no cookie."""
-    found = services.jobs.get(job, signed_in(services, request))
-    return page(request, "job_shown.html", visitor=None, job=found)
+    """How far a job is, and where its log goes, drawn for its customer's page: for the session of a wallet,
+    and no cookie."""
+    customer = signed_in(services, request)
+    after, logged = services.jobs.newest_log(job, customer)  # first: what is new follows
+    found = services.jobs.get(job, customer)
+    return page(request, "job_of_wallet.html", visitor=None, job=found, after=after, logged=logged)
 
 
 # What a script asks for: what goes wrong is a problem, as the API says it, and no page.

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Route, expect
 from marketplace.chain import AccountView
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.orders import Purchase
+from prixfixe.protocol.wire import LogChunk
 from tests.browser.conftest import Visit
 from tests.browser.test_run import EVIL, PARAMETERS, RESULT, TABLE, TABLES, chosen
 from tests.support.finished import hand_in
@@ -106,16 +107,25 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     ]
     assert job.id == "0x" + hashes[0].hex()
 
-    # The job goes on here, to its result, which is taken with the wallet's session.
+    # The job and its log go on here, to its result, which is taken with the wallet's session.
+    chunk = LogChunk(offset=0, text=f"adding up {EVIL}\n").model_dump(mode="json")
+    assert world.worker_post(f"{assignment.attempt}/log", chunk).is_success
+    expect(page.get_by_role("log")).to_have_text(f"adding up {EVIL}")
     hand_in(world, assignment, pivot_csv=RESULT.encode())
     expect(page.locator("#preview")).to_contain_text("The first 3 rows of pivot.csv")
     expect(page.locator("#preview table")).to_contain_text(EVIL)
     expect(page.locator("#preview canvas")).to_be_visible()
     assert visit.faults() == []
     visit.keep(f"{width}-run-wallet-result")
-    for name, begins in (("pivot.csv", RESULT.encode()), ("certificate", b"%PDF-"), ("receipt", b'{"')):
+    for link, name, begins in (
+        ("pivot.csv", "pivot.csv", RESULT.encode()),
+        ("Certificate", "certificate.pdf", b"%PDF-"),
+        ("Receipt", "receipt.json", b'{"'),
+        ("The whole log", "log.txt", b"adding up"),
+    ):
         with page.expect_download() as taken:
-            page.locator("#job").get_by_role("link", name=name).first.click()
+            page.locator("#ordered").get_by_role("link", name=link).first.click()
+        assert taken.value.suggested_filename == name
         assert taken.value.path().read_bytes().startswith(begins)
     assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
 

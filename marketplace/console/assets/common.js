@@ -20,11 +20,11 @@ const common = {
   // Calls of the service. given: headers that say who asks; lost, busy: what is said when there is no answer, or
   // when it is asked too often; ended: hears of a 401. Throws Refused or Lost.
   caller: ({ given, lost, busy, credentials = "same-origin", ended = () => {} }) =>
-    async (method, path, { json, body, headers = {} } = {}) => {
+    async (method, path, { json, body, signal, headers = {} } = {}) => {
       let answer;
       try {
         answer = await fetch(path, {
-          method, credentials, redirect: "error",
+          method, credentials, signal, redirect: "error",
           headers: { ...given(), ...(json ? { "Content-Type": "application/json" } : {}), ...headers },
           body: json ? JSON.stringify(json) : body,
         });

@@ -4,37 +4,79 @@
 const walletJob = ({ session, word, run, hasher }) => {
   const place = document.getElementById("ordered");
   const shown = document.getElementById("job");
-  let job = null, watching = 0, drawn = "";
+  let job = null, drawn = "", waiting = false, stream = new AbortController();
 
   async function show(id) {
+    hide();
     job = id;
     drawn = "";
     document.getElementById("job-name").textContent = `${id.slice(0, 10)}…`;
-    await renew();
+    const answer = await draw();
+    document.getElementById("log").replaceWith(answer.getElementById("log"));
     place.hidden = false;
     document.getElementById("ordered-title").focus();
+    const { events } = answer.getElementById("job").dataset;
+    if (events) follow(id, events);
   }
 
   function hide() {
     job = null;
-    clearTimeout(watching);
+    stream.abort();
+    stream = new AbortController();
     place.hidden = true;
   }
 
-  async function renew() {
-    clearTimeout(watching);
+  async function draw() {
     const wanted = job;
-    const answer = await session.call("GET", `/wallet/jobs/${wanted}`);
-    const part = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("job");
-    if (job !== wanted || !part) return;
-    if (part.innerHTML !== drawn) {
+    const text = await (await session.call("GET", `/wallet/jobs/${wanted}`)).text();
+    const answer = new DOMParser().parseFromString(text, "text/html");
+    const part = answer.getElementById("job");
+    if (job === wanted && part.innerHTML !== drawn) {
       drawn = part.innerHTML;
-      shown.replaceChildren(...part.childNodes);
+      shown.replaceChildren(...part.cloneNode(true).childNodes);
       document.dispatchEvent(new Event("job-changed"));
     }
-    if (part.dataset.over !== "yes") watching = setTimeout(follow, 1500);
+    return answer;
   }
-  const follow = () => renew().catch(() => { if (job && session.open) watching = setTimeout(follow, 5000); });
+  // What comes close together is looked at once.
+  const soon = (seconds = 0.2) => {
+    if (waiting || !job) return;
+    waiting = true;
+    setTimeout(() => {
+      waiting = false;
+      if (job && session.open) draw().catch(() => soon(5));
+    }, seconds * 1000);
+  };
+
+  /** The job's events (SSE), as an EventSource has them, which cannot send the session's token. */
+  async function follow(id, path) {
+    const { signal } = stream;
+    const events = new EventTarget();
+    let last = 0, over = false;
+    document.dispatchEvent(new CustomEvent("job-events", { detail: events }));
+    for (const kind of ["state", "progress", "end"]) events.addEventListener(kind, () => soon());
+    events.addEventListener("end", () => { over = true; });
+    while (!over && !signal.aborted && session.open) {
+      try {
+        const headers = { Accept: "text/event-stream", ...(last ? { "Last-Event-ID": String(last) } : {}) };
+        const answer = await session.call("GET", path, { headers, signal });
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        let text = "";
+        for (let piece; !(piece = await reader.read()).done; ) {
+          text += piece.value;
+          for (let end; (end = text.indexOf("\n\n")) >= 0; text = text.slice(end + 2)) {
+            const found = /^id: (\d+)\nevent: (\w+)\ndata: (.*)$/m.exec(text.slice(0, end));
+            if (!found) continue; // a comment
+            last = Number(found[1]);
+            events.dispatchEvent(new MessageEvent(found[2], { data: found[3] }));
+          }
+        }
+      } catch {
+        // Gone on with where it stopped.
+      }
+      if (!over && !signal.aborted) await new Promise((done) => setTimeout(done, 1000));
+    }
+  }
 
   /** digest: of what its worker signed; without one it is the service's word. */
   async function save(path, name, digest) {
@@ -49,15 +91,15 @@ const walletJob = ({ session, word, run, hasher }) => {
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
 
-  shown.addEventListener("click", (event) => {
+  place.addEventListener("click", (event) => {
     const link = event.target.closest('a[href^="/v1/"]');
     const cancel = event.target.closest("[data-cancel]");
     if (link) {
       event.preventDefault();
-      const name = (link.dataset.path || link.download || link.pathname).split("/").pop();
+      const name = (link.dataset.path || link.download || link.pathname.replace(/\/log$/, "/log.txt")).split("/").pop();
       run(() => save(link.getAttribute("href"), name, link.dataset.sha256));
     }
-    if (cancel) run(async () => { await session.call("POST", `/v1/jobs/${cancel.dataset.cancel}/cancel`); await renew(); });
+    if (cancel) run(async () => { await session.call("POST", `/v1/jobs/${cancel.dataset.cancel}/cancel`); await draw(); });
   });
   return { show, hide, save, keep };
 };
