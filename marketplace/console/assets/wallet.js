@@ -86,10 +86,8 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function row(one) {
     const name = element("th", { scope: "row" }, button(`${one.id.slice(0, 10)}…`, () => job.show(one.id)));
-    const state = element("td", { textContent: words["state." + one.state] || one.state });
-    if (one.reason) state.append(element("br"), element("span", { textContent: one.reason.message }));
-    const texts = [dollars(one.quoted), dollars(one.charged)].map((textContent) => element("td", { textContent }));
-    return element("tr", {}, name, element("td", { textContent: one.bundle || one.kind }), state, ...texts);
+    const texts = [one.bundle || one.kind, words["state." + one.state] || one.state, dollars(one.quoted), dollars(one.charged)];
+    return element("tr", {}, name, ...texts.map((textContent) => element("td", { textContent })));
   }
 
   // ------------------------------------------------------------------------------------------------- leaving
