@@ -41,11 +41,23 @@ class _Sum:
 
 
 @dataclass(frozen=True, slots=True)
+class Day:
+    """What a provider sold on a day (UTC, 2026-11-22). lots: paid ones, its legs of them."""
+
+    day: str
+    lots: int
+    tasks: int
+    earned: Money
+
+
+@dataclass(frozen=True, slots=True)
 class Activity:
-    """A provider as anyone may see it. earned: what its settled lots of the time paid; trades: the newest of
-    them; live, busy, slots: its workers that answer now, and their places."""
+    """A provider as anyone may see it. earned: what its settled lots of the time paid; days: those on which
+    it sold, newest first; trades: the newest; live, busy, slots: its workers that answer now, and their
+    places."""
 
     earned: Money
+    days: tuple[Day, ...]
     trades: tuple[Trade, ...]
     live: int
     busy: int
@@ -103,15 +115,19 @@ class Income:
             keys = [row.key for row in known]
             theirs = (trades.c.worker.in_(keys), trades.c.provider == provider, trades.c.time >= since)
             place = (trades.c.block.desc(), trades.c.log_index.desc(), trades.c.leg)
-            pay = (trades.c.price * trades.c.tasks).label("pay")
-            counted = executed(pay).where(*theirs).order_by(*place).limit(MOST_TRADES).subquery()
-            earned = connection.execute(select(func.coalesce(func.sum(counted.c.pay), 0))).scalar_one()
+            pay, day = trades.c.price * trades.c.tasks, trades.c.time // DAY_SECONDS
+            sold = executed(day.label("day"), pay.label("pay"), trades.c.tasks)
+            counted = sold.where(*theirs).order_by(*place).limit(MOST_TRADES).subquery()
+            sums = (func.count(), func.sum(counted.c.tasks), func.sum(counted.c.pay))
+            by_day = select(counted.c.day, *sums).group_by(counted.c.day).order_by(counted.c.day.desc())
+            sold_on = tuple(_day(*row) for row in connection.execute(by_day))
             shown = executed().where(*theirs).order_by(*place).limit(MOST_SHOWN)
             rows = connection.execute(shown).mappings().all()
             taken = busy_slots(connection)
         live = [row for row in known if self._clock() - row.heartbeat_at <= self._silence_seconds]
         return Activity(
-            earned=Money(int(earned)),
+            earned=Money(sum(each.earned.units for each in sold_on)),
+            days=sold_on,
             trades=tuple(trade_of(row) for row in rows),
             live=len(live),
             busy=sum(taken[row.key] for row in live),
@@ -136,6 +152,12 @@ class Income:
         that ended moved the settlement's time on."""
         settled = Fact.unpack(int(row["fact"])).time
         return (settled // self._window + 2) * self._window
+
+
+def _day(number: int, lots: int, tasks: int, earned: int) -> Day:
+    """number: days since 1970."""
+    day = datetime.fromtimestamp(int(number) * DAY_SECONDS, UTC).strftime("%Y-%m-%d")
+    return Day(day, lots, int(tasks), Money(int(earned)))
 
 
 def worker_of(connection: Connection, key: str, asker: str) -> RowMapping:

@@ -26,6 +26,7 @@ from marketplace.console.assets import asset_at
 from marketplace.console.controls import controls
 from marketplace.console.languages import COOKIE, LANGUAGES, Language, chosen
 from marketplace.console.parameters import parameters
+from marketplace.console.price_history import histories, percent
 from marketplace.console.rendering import HEADERS, render
 from marketplace.services import Services
 from prixfixe.client.verification import parse_receipt, verify
@@ -284,7 +285,8 @@ def why_no_files(services: Services, listing: BundleListing) -> NoRun | None:
 @router.get("/pricing")
 def pricing(request: Request, services: ServicesDep) -> Response:
     """Every version and offer that was ever listed."""
-    return page(request, "pricing.html", listings=services.bundles.listings())
+    found = tuple(histories(services.bundles.listings()))
+    return page(request, "pricing.html", histories=found, percent=percent)
 
 
 @router.get("/market")

@@ -66,6 +66,7 @@ _environment.globals["asset"] = lambda name: ASSETS[name].path
 _environment.globals["languages"] = tuple(LANGUAGES.values())
 _environment.filters |= {
     "moment": utc,
+    "day": lambda seconds: utc(seconds)[:10],
     "duration": duration,
     "span": span,
     "count": count,

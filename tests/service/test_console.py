@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from marketplace.api import run_pages, wallet_pages
 from marketplace.api.pages import NoRun, router
@@ -19,6 +20,7 @@ from marketplace.console import charts, documents
 from marketplace.console.assets import ASSETS
 from marketplace.console.languages import ENGLISH, LANGUAGES, chosen
 from marketplace.console.rendering import render
+from marketplace.store.tables import trades
 from prixfixe.protocol.accounts import Role, StatementLine, TransactionState
 from prixfixe.protocol.bundle import BundleDefinition, Refund
 from prixfixe.protocol.canonical import canonical_json
@@ -29,7 +31,7 @@ from prixfixe.protocol.reputation import GradeName
 from prixfixe.protocol.wire import JobState
 from tests.service.test_trades import PRODUCT, address, index, paid
 from tests.support.finished import deliver
-from tests.support.service import CUSTOMER, DEFINITION, PROVIDER, World
+from tests.support.service import CUSTOMER, DEFINITION, PRICING, PROVIDER, WORKER, World
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<img src=x onerror=alert(1)>'\""
@@ -59,6 +61,11 @@ def page(world: World, path: str, status: int = 200, **headers: str) -> Seen:
     return Seen(answer.text)
 
 
+def bare(seen: Seen) -> str:
+    """The text without any space, as cells stand beside one another."""
+    return "".join(seen.text.split())
+
+
 def pages(world: World) -> list[str]:
     """Every page that needs no value of its own, and one of each that does."""
     plain = [route.path for route in router.routes if "{" not in route.path and route.path != "/prices"]
@@ -70,11 +77,17 @@ def pages(world: World) -> list[str]:
 @pytest.fixture
 def busy(world: World) -> World:
     """Something to see on every page."""
+    world.publish(version="0.9.0", tiers=[{**DEFINITION["tiers"][0], "price": "3.20"}])
     world.publish()
     world.register()
     world.beat([world.ask(price=700, kinds=3)])
     job = world.placed()
-    paid(world, job.id, [(100 + 10 * at, address(at + 1), address(at % 2 + 50), 1, at) for at in range(9)])
+    paid(
+        world, job.id, [(100 + 10 * at, address(at + 1), address(at % 2 + 50), 1, 8 - at) for at in range(9)]
+    )
+    with world.store.write() as connection:
+        own = update(trades).where(trades.c.provider == address(1))
+        connection.execute(own.values(provider=PROVIDER.address, worker=WORKER.address))
     return world
 
 
@@ -133,6 +146,7 @@ def test_no_text_is_there_for_nobody() -> None:
         "unchecked": get_args(UncheckedKind),
         "certificate": get_args(CertifiedDeal.model_fields["outcome"].annotation),
         "movement": get_args(StatementLine.model_fields["kind"].annotation),
+        "kind": get_args(Trade.model_fields["kind"].annotation),
         "run": run_pages.WORDS,
         "wallet": wallet_pages.WORDS,
         "no_run": get_args(NoRun),
@@ -311,9 +325,23 @@ def test_trades_and_asks_are_drawn(busy: World) -> None:
 
 def test_a_provider_sees_its_record_pay_and_places(busy: World) -> None:
     seen = page(busy, f"/providers/{PROVIDER.address}")
-    assert "1 live, 0 of 2 places busy" in seen.text
+    assert "1 live, 0 of 2 places busy (0 %)" in seen.text
+    assert re.search(r"TasksEarned2030-\d\d-\d\d11\$0\.0001Newest", bare(seen))  # one lot of one task
+    assert f"/market/{PRODUCT.name}" in {values.get("href") for tag, values in seen.tags if tag == "a"}
     assert page(busy, "/providers/0x123", 422).text.count("Prixfixe")
     assert "0 live" in page(busy, f"/providers/{CUSTOMER.address}").text
+
+
+def test_the_prices_of_every_version_are_compared_with_those_before(busy: World) -> None:
+    text = bare(page(busy, "/pricing"))
+    assert "1.0.0smallsoldnow100rows$4.00+25.0%(was$3.20)" in text
+    assert "1.0.0largesoldnow10,000rows$9.00newtier" in text
+    assert "0.9.0small100rows$3.20thefirstversion" in text
+    answer = busy.http.post("/v1/bundles/echo/retire?version=1.0.0", headers=busy.sign_in(PRICING))
+    assert answer.is_success, answer.text
+    text = bare(page(busy, "/pricing"))
+    assert "1.0.0smallretired100rows" in text
+    assert "0.9.0smallsoldnow" in text
 
 
 def test_what_somebody_wrote_is_text(world: World) -> None:
@@ -322,7 +350,7 @@ def test_what_somebody_wrote_is_text(world: World) -> None:
         answer = world.http.get(path, headers=PERSON)
         assert "<img" not in answer.text, path
     trade = Trade.model_construct(
-        deal="0x", leg=0, product=PRODUCT, kind=EVIL, price=EVIL, tasks=1, provider=EVIL, customer=EVIL,
+        deal="0x", leg=0, product=PRODUCT, kind="flat", price=EVIL, tasks=1, provider=EVIL, customer=EVIL,
         bundle=None, batch=None, block=1, time=1,
     )  # fmt: skip
     table = render("trades.html", ENGLISH, trades=[trade])

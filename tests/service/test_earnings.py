@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import insert, update
 
@@ -76,6 +78,25 @@ def test_what_a_judgement_took_is_not_earned_and_its_fee_is_told(world: World) -
     assert (line.taken, line.fees) == (Money(DOLLAR), Money(250_000))
 
 
+@pytest.mark.both_databases
+def test_a_providers_sales_are_added_up_by_days_of_utc(world: World) -> None:
+    world.publish()
+    world.register()
+    job = world.placed()
+    midnight = world.chain.time % 86_400
+    ages = (0, midnight, midnight + 1, midnight + 86_400, midnight + 86_401)
+    paid(world, job.id, [(10, PROVIDER.address, address(50), 3, age) for age in ages])
+    with world.store.write() as connection:
+        connection.execute(update(trades).values(worker=WORKER.address))
+    days = world.services.income.activity(PROVIDER.address, 30).days
+    assert [(each.lots, each.tasks, each.earned) for each in days] == [
+        (2, 6, Money(60)),
+        (2, 6, Money(60)),
+        (1, 3, Money(30)),
+    ]
+    assert [each.day for each in days] == sorted((each.day for each in days), reverse=True)
+
+
 def test_a_stranger_learns_nothing(world: World) -> None:
     settled(world)
     path = f"/v1/workers/{WORKER.address}/earnings"
@@ -99,6 +120,9 @@ def test_a_providers_page_adds_up_the_newest_trades_and_shows_the_last_of_them(
     found = world.services.income.activity(PROVIDER.address, 30)
     assert found.earned == Money(sum(price * tasks for price, _, _, tasks, _ in made))
     assert [trade.price for trade in found.trades] == [Money(129 - at) for at in range(MOST_SHOWN)]
+    (day,) = found.days
+    assert (day.lots, day.tasks, day.earned) == (30, sum(each[3] for each in made), found.earned)
+    assert day.day == datetime.fromtimestamp(world.chain.time, UTC).strftime("%Y-%m-%d")
     monkeypatch.setattr("marketplace.earnings.MOST_TRADES", 25)
     found = world.services.income.activity(PROVIDER.address, 30)
     assert found.earned == Money(sum(price * tasks for price, _, _, tasks, _ in made[-25:]))
