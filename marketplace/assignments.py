@@ -12,12 +12,12 @@ from sqlalchemy.engine import RowMapping
 from marketplace.blobs import grant, known_sizes, may_read, owned
 from marketplace.logs import Logs
 from marketplace.retention import Keeping
+from marketplace.store.attempting import attempt_unknown, attempts_started
 from marketplace.store.database import Store
 from marketplace.store.progress import log_appended, log_bytes, progress_reported, task_ended
 from marketplace.store.reports import attempts_reported
 from marketplace.store.tables import attempts, bundles, deals, jobs, offers, tasks
 from marketplace.store.terms import parsed
-from marketplace.store.transitions import attempt_unknown, attempts_started
 from marketplace.workers import Workers
 from prixfixe.errors import Conflict, InvalidInput, NotFound, PrixfixeError, Unavailable
 from prixfixe.protocol import wire

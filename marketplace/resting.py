@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainView
-from marketplace.store import batches, outbox, transitions
+from marketplace.store import attempting, batches, outbox
 from marketplace.store.tables import asks, attempts, deals, lots, workers
 from prixfixe.market.reputation import Grade
 from prixfixe.market.rules import Conditions, Offered, slots_taken
@@ -148,7 +148,7 @@ _RUNNING: Final = (
     select(attempts.c.worker, lots.c["count"].label("tasks"), _WIDEST.label("slots"))
     .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
     .join(lots, (lots.c.job == attempts.c.job) & (lots.c.lot == attempts.c.lot))
-    .where(deals.c.state == "open", attempts.c.state.in_((*transitions.ALIVE, "lost")))
+    .where(deals.c.state == "open", attempts.c.state.in_((*attempting.ALIVE, "lost")))
 )
 _MATCHING: Final = select(lots.c.job, lots.c.lot, lots.c["count"].label("tasks")).where(
     lots.c.state == "matching"

@@ -21,8 +21,8 @@ from marketplace.reputation import Reputations
 from marketplace.resting import MarketTerms, capabilities_of
 from marketplace.store.database import Store, first_cool_down
 from marketplace.store.moments import Past
+from marketplace.store.pauses import cool_down_seconds, fault_is_the_providers
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, reruns
-from marketplace.store.transitions import cool_down_seconds, fault_is_the_providers
 from marketplace.wanted import COLUMNS, SOURCE, wanted_of
 from prixfixe.market.rules import Conditions, Offered, Wanted, excluding, slots_taken
 from prixfixe.protocol.deals import Deal
@@ -197,7 +197,7 @@ class _Standing:
 
 def _was_cooling(own: Sequence[RowMapping], at: float, first: float) -> bool:
     """Whether it paused at that time for what it had failed by its own fault, in a row: as
-    `transitions.worker_failed` counts."""
+    `pauses.worker_failed` counts."""
     ended = [each for each in own if each["ended_at"] is not None and each["ended_at"] <= at]
     failures, until = 0, 0.0
     for each in sorted(ended, key=lambda each: each["ended_at"]):

@@ -13,11 +13,11 @@ from marketplace.chain import ChainReader, ChainView
 from marketplace.earnings import worker_of
 from marketplace.sealing_keys import keep_sealing_key
 from marketplace.settings import ServiceSettings
+from marketplace.store.attempting import ALIVE
 from marketplace.store.database import Store
 from marketplace.store.moments import ask_placed, beat_noted
 from marketplace.store.notices import stop_announced
 from marketplace.store.tables import asks, attempts, deals, jobs, offers, workers
-from marketplace.store.transitions import ALIVE
 from marketplace.store.upsert import put
 from prixfixe.errors import Forbidden, NotFound, PrixfixeError
 from prixfixe.protocol import wire

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import outbox, states, transitions
+from marketplace.store import outbox, pauses, states, transitions
 from marketplace.store.tables import asks, jobs, lots
 from prixfixe.errors import ChainError, Conflict
 from prixfixe.protocol.wire import Reason
@@ -58,7 +58,7 @@ def match_failed(connection: Connection, row: RowMapping, error: ChainError) -> 
             connection.execute(
                 delete(asks).where(asks.c.worker == leg["worker"], asks.c.signature == leg["signature"])
             )
-            transitions.worker_cooled(connection, leg["worker"])
+            pauses.worker_cooled(connection, leg["worker"])
 
 
 def clear_failed(connection: Connection, row: RowMapping, error: ChainError) -> None:

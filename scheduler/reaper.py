@@ -12,7 +12,7 @@ from sqlalchemy import Select, case, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
-from marketplace.store import outbox, rounds, states, transitions
+from marketplace.store import attempting, outbox, rounds, states, transitions
 from marketplace.store.database import Store
 from marketplace.store.settling import Standing, settle_when_signed, standing_of
 from marketplace.store.tables import attempts, deals, jobs, lots, workers
@@ -115,7 +115,7 @@ class Reaper(Duty):
                 .join(workers, workers.c.key == attempts.c.worker)
                 .join(jobs, jobs.c.id == attempts.c.job)
                 .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-                .where(attempts.c.state.in_(transitions.ALIVE), deals.c.state == "open", silent | idle)
+                .where(attempts.c.state.in_(attempting.ALIVE), deals.c.state == "open", silent | idle)
             ).all()
         if not rows:
             return
@@ -126,7 +126,7 @@ class Reaper(Duty):
                 mild = not gone and row.cancelled_at is not None
                 try:
                     with connection.begin_nested():
-                        transitions.attempt_lost(
+                        attempting.attempt_lost(
                             connection,
                             row.id,
                             why,
@@ -153,7 +153,7 @@ class Reaper(Duty):
             why = f"{each.name} takes much longer than the others did"
             # Conflict: it reported in this very moment.
             with self.store.write() as connection, suppress(Conflict):
-                transitions.attempt_lost(connection, each.attempt, why, "none", "straggler")
+                attempting.attempt_lost(connection, each.attempt, why, "none", "straggler")
 
     def _look_at_deal(self, row: RowMapping, now: int) -> None:
         """Queue the one transaction that an open deal needs now, if any."""

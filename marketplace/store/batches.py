@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from marketplace.store import outbox, states, transitions
+from marketplace.store import outbox, pauses, states, transitions
 from marketplace.store.database import notify
 from marketplace.store.moves import move_each
 from marketplace.store.tables import batches, chain_events, open_batches, transactions
@@ -122,7 +122,7 @@ def lot_skipped(connection: Connection, place: int, why: str, where: dict[str, A
     except Conflict:
         return  # it ended or was opened otherwise
     for leg in fill["asks"]:
-        transitions.worker_cooled(connection, leg["worker"], _FIRST_PAUSE_SECONDS)
+        pauses.worker_cooled(connection, leg["worker"], _FIRST_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

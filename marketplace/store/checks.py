@@ -17,6 +17,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import states
 from marketplace.store.canaries import Canary, chosen_for
 from marketplace.store.moves import amend, move, moving
+from marketplace.store.pauses import provider_cooled
 from marketplace.store.settling import standing_of
 from marketplace.store.tables import (
     attempts,
@@ -32,7 +33,6 @@ from marketplace.store.tables import (
     tasks,
     trades,
 )
-from marketplace.store.transitions import provider_cooled
 from marketplace.store.upsert import insert_missing
 from prixfixe.market.verification import Rule, Verdict, commitment, is_drawn, pause, rate, unlike
 from prixfixe.protocol.deals import Fact

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, delete, distinct, func, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import rounds, states, trades, transitions
+from marketplace.store import attempting, pauses, rounds, states, trades, transitions
 from marketplace.store.database import notify, tell
 from marketplace.store.moves import move_each
 from marketplace.store.settling import settle_when_signed, standing_of
@@ -130,13 +130,13 @@ def deal_refused(
         for each in failed
     ]
     theirs = [
-        transitions.fault_is_the_providers(each.status, reason)
+        pauses.fault_is_the_providers(each.status, reason)
         for each, reason in zip(failed, reasons, strict=True)
     ]
     cancelled = is_cancelled(connection, row["job"])
     for each, fault in zip(failed, theirs, strict=True):
         if fault and not cancelled:  # it refuses what it was told to refuse
-            transitions.worker_failed(connection, each.worker)
+            pauses.worker_failed(connection, each.worker)
     # Of several that refused, one whose machine was not at fault says what is wrong with the job.
     told = theirs.index(False) if False in theirs else 0
     _retry_or_end(connection, row, reasons[told], retry=theirs[told])
@@ -281,19 +281,19 @@ def _lose_attempts(
     row: RowMapping,
     why: str,
     of: list[str] | None = None,
-    fault: transitions.Fault = "provider",
+    fault: attempting.Fault = "provider",
 ) -> None:
     """Whoever is still at it has lost it. of: only these workers."""
     unfinished = connection.execute(
         select(attempts.c.id, attempts.c.worker).where(
             attempts.c.deal == row["id"],
             attempts.c.opening == row["opening"],
-            attempts.c.state.in_(transitions.ALIVE),
+            attempts.c.state.in_(attempting.ALIVE),
         )
     )
     for attempt in unfinished.all():
         if of is None or attempt.worker in of:
-            transitions.attempt_lost(connection, attempt.id, why, fault)
+            attempting.attempt_lost(connection, attempt.id, why, fault)
 
 
 def _lot_is_open(connection: Connection, row: RowMapping) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select
 
-from marketplace.store import rounds, states, transitions
+from marketplace.store import attempting, rounds, states, transitions
 from marketplace.store.database import notify, tell
 from marketplace.store.moves import move_each, moving
 from marketplace.store.settling import settle_when_signed
@@ -105,7 +105,7 @@ def deals_opened(connection: Connection, opened: Sequence[Opened]) -> None:
     )
     again = _assign(connection, going)
     workers = {leg.key for one in going for leg in one.deal.legs}
-    names = transitions.worker_names(connection, workers)
+    names = attempting.worker_names(connection, workers)
     for worker in workers:
         notify(connection, f"worker:{worker}")
     for one in going:

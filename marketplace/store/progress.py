@@ -10,9 +10,10 @@ from typing import Final
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.engine import RowMapping
 
+from marketplace.store.attempting import attempt_row, worker_name
 from marketplace.store.events import add_event
 from marketplace.store.tables import jobs, lots, task_logs, tasks
-from marketplace.store.transitions import attempt_row, stage_said, worker_name
+from marketplace.store.transitions import stage_said
 from marketplace.store.upsert import put
 
 PROGRESS_STEP: Final = 0.001  # of a task, and of a job: less is no news

@@ -12,12 +12,14 @@ from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import rounds, states
+from marketplace.store.attempting import attempt_row, worker_name
 from marketplace.store.events import add_event
 from marketplace.store.moves import move_each
+from marketplace.store.pauses import workers_did_well
 from marketplace.store.settling import PAID_STATES, Standing, settle_when_said, standing_of
 from marketplace.store.tables import attempts, deals, jobs, tasks
 from marketplace.store.terms import terms_of
-from marketplace.store.transitions import attempt_row, stage_said, stages_said, worker_name, workers_did_well
+from marketplace.store.transitions import stage_said, stages_said
 from prixfixe.errors import Conflict
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32

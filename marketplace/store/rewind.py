@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import batches, disputes, states, trades, transitions
+from marketplace.store import attempting, batches, disputes, states, trades, transitions
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
 from marketplace.store.moves import moving
@@ -50,8 +50,8 @@ def _unopen(connection: Connection, deal: str) -> None:
     row = _newest(connection, deal)
     if row is None:
         return
-    for attempt in _attempts(connection, row, transitions.ALIVE):
-        transitions.attempt_lost(connection, attempt["id"], "the chain took its deal back", fault="none")
+    for attempt in _attempts(connection, row, attempting.ALIVE):
+        attempting.attempt_lost(connection, attempt["id"], "the chain took its deal back", fault="none")
     connection.execute(delete(deals).where(deals.c.id == deal, deals.c.opening == row["opening"]))
     _revive(connection, row["job"], row["lot"], states.LOT_UNOPENED, tries=-1)
     notify(connection, "lots")

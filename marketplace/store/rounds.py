@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, update
 
-from marketplace.store import states, transitions
+from marketplace.store import attempting, pauses, states, transitions
 from marketplace.store.database import notify
 from marketplace.store.moves import move, moving
 from marketplace.store.settling import Standing, settle_when_signed, standing_of
@@ -40,7 +40,7 @@ def round_begun(connection: Connection, deal: str, opening: int) -> None:
 def attempt_committed(connection: Connection, attempt: str, commitment: str) -> None:
     """running, assigned or lost -> committed, while the round is. Conflict when it is too late, or when the
     hash is another replica's: whoever copies one could never open it."""
-    row = transitions.attempt_row(connection, attempt)
+    row = attempting.attempt_row(connection, attempt)
     standing = _round(connection, attempt)
     assert standing.round is not None
     if row["commitment"] == commitment and standing.round["state"] != "committing":
@@ -74,7 +74,7 @@ def attempt_opened(connection: Connection, attempt: str, result: Result, signatu
 
     The caller has checked the signature, and root and salt against the commitment.
     """
-    row = transitions.attempt_row(connection, attempt)
+    row = attempting.attempt_row(connection, attempt)
     _require_round(_round(connection, attempt), "opening", "agreed", "delivered")
     move(
         connection,
@@ -124,7 +124,7 @@ def close_commitments(connection: Connection, deal: str, opening: int) -> None:
     _move(connection, standing, states.ROUND_OPENING)
     for each in standing.attempts:
         if each["state"] in ("assigned", "running") and each["commitment"] is None:
-            transitions.attempt_lost(connection, each["id"], "its replicas did not wait for it any longer")
+            attempting.attempt_lost(connection, each["id"], "its replicas did not wait for it any longer")
 
 
 def is_late(standing: Standing, now: float) -> bool:
@@ -170,13 +170,13 @@ def _end_losers(connection: Connection, standing: Standing) -> None:
             ended_at=int(time.time()),
         )
         if root is not None:
-            transitions.provider_cooled(connection, each["provider"])
-            transitions.worker_failed(connection, each["worker"])
+            pauses.provider_cooled(connection, each["provider"])
+            pauses.worker_failed(connection, each["worker"])
         notify(connection, f"worker:{each['worker']}")
 
 
 def _round(connection: Connection, attempt: str) -> Standing:
-    row = transitions.attempt_row(connection, attempt)
+    row = attempting.attempt_row(connection, attempt)
     standing = standing_of(connection, row["deal"], row["opening"])
     if standing.round is None:
         raise Conflict(

@@ -1,7 +1,8 @@
-"""Every change of state of a job, lot, task or attempt, each a function of its transition's name.
+"""Every change of state of a job or lot, with its tasks, each a function of its transition's name.
 
-The transitions are written in `marketplace.store.states`; what the chain's events do to a deal is in
-`marketplace.store.deals`, built on these. A transition that finds another state than the one it
+The transitions are written in `marketplace.store.states`; those of attempts are in
+`marketplace.store.attempting`; what the chain's events do to a deal is in `marketplace.store.deals`, built on
+these. A transition that finds another state than the one it
 leaves raises `Conflict` (code `stale-state`) and the caller's transaction rolls back, so nothing happens
 twice. All take the connection of a `Store.write()`, append the job's events and queue the wake-ups that
 leave with the commit.
@@ -12,30 +13,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, case, func, insert, literal, select, tuple_, update
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, select, tuple_, update
 
 from marketplace.store import outbox, states
-from marketplace.store.database import first_cool_down, notify
+from marketplace.store.database import notify
 from marketplace.store.events import Kind, add_events
 from marketplace.store.moves import move, move_each, moving
-from marketplace.store.tables import attempts, deals, jobs, lots, tasks, workers
+from marketplace.store.tables import attempts, deals, jobs, lots, tasks
 from marketplace.store.terms import terms_of
-from prixfixe.errors import Conflict, NotFound
+from prixfixe.errors import Conflict
 from prixfixe.protocol.orders import Order, Purchase
-from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.typed_data import format_bytes32
 from prixfixe.protocol.wire import Reason
 
 MAX_TRIES: Final = 3  # deals that a lot gets before it ends for a provider's fault
-# What a job's own bytes decide: an image that is not the one named or has volumes, a matrix with a hole.
-_ALIKE_EVERYWHERE: Final = frozenset(
-    {"bad-command", "bad-matrix", "image-mismatch", "image-no-command", "image-not-pulled", "image-volumes"}
-)
-LONGEST_COOL_DOWN_SECONDS: Final = 3600.0
-_COOL_DOWN_GROWTH: Final = 3.0  # of the pause, with each failure in a row
 _PAUSE_SECONDS: Final = 2.0  # before a lot that came back twice is matched again; doubles with each try
 _CANCELLED: Final = Reason(
     code="cancelled", message="cancelled while no worker had it; nothing was charged", fault="customer"
@@ -52,9 +45,6 @@ _SAY_WHY: Final = (
     update(lots)
     .where(lots.c.job == bindparam("of"), lots.c.lot == bindparam("at"), lots.c.state == "free")
     .values(waiting_reason=bindparam("why"))
-)
-_NAMES: Final = select(workers.c.key, workers.c.name).where(
-    workers.c.key.in_(bindparam("keys", expanding=True))
 )
 _ENDS: Final = (
     select(lots.c.job, lots.c.state).where(lots.c.job.in_(bindparam("jobs", expanding=True))).distinct()
@@ -73,9 +63,7 @@ _UNDONE: Final = (
     .group_by(tasks.c.job)
 )
 _REASONS: Final = select(jobs.c.id, jobs.c.reason).where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
-Fault: TypeAlias = Literal["none", "customer", "provider", "platform"]
-ALIVE: Final = states.ATTEMPT_LOST.sources  # attempts whose worker is at it
-_UNSTARTED: Final = ("assigned", "lost")  # attempts that do not keep their customer from taking a lot back
+UNSTARTED: Final = ("assigned", "lost")  # attempts that do not keep their customer from taking a lot back
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +210,7 @@ def unstarted_cancelled(connection: Connection, job: str) -> None:
     running = select(deals.c.lot).join(
         attempts, (attempts.c.deal == deals.c.id) & (attempts.c.opening == deals.c.opening)
     )
-    started = running.where(deals.c.job == job, deals.c.state == "open", attempts.c.state.not_in(_UNSTARTED))
+    started = running.where(deals.c.job == job, deals.c.state == "open", attempts.c.state.not_in(UNSTARTED))
     back = connection.execute(
         select(lots.c.lot, lots.c.state)
         .where(
@@ -255,14 +243,6 @@ def is_cancelled(connection: Connection, job: str) -> bool:
     """Whether its customer has taken back what no worker had started."""
     query = select(jobs.c.cancelled_at).where(jobs.c.id == job)
     return connection.execute(query).scalar_one() is not None
-
-
-def _is_unstarted(connection: Connection, deal: str, opening: int) -> bool:
-    """Whether no worker of a deal has started, or those that had are lost."""
-    others = connection.execute(
-        select(attempts.c.state).where(attempts.c.deal == deal, attempts.c.opening == opening)
-    ).scalars()
-    return all(state in _UNSTARTED for state in others)
 
 
 def stage_said(connection: Connection, job: str, stage: str) -> None:
@@ -444,206 +424,3 @@ def charges(connection: Connection, of: Sequence[str]) -> dict[str, int]:
     for row in connection.execute(_KEPT, {"jobs": list(of)}).mappings():
         kept[row["job"]] += terms_of(row).total.units - row["returned"]
     return kept
-
-
-# --- attempts and tasks -------------------------------------------------------------------------------------
-
-# Made once: making a statement takes longer than running it.
-_ATTEMPT: Final = select(attempts).where(attempts.c.id == bindparam("attempt"))
-_STARTING: Final = (
-    select(
-        *(attempts.c[name] for name in ("id", "state", "deal", "opening", "job", "lot", "worker")),
-        jobs.c.cancelled_at,
-        jobs.c.replicas,
-        jobs.c.order["lot"].as_integer().label("lot_tasks"),
-        workers.c.name,
-    )
-    .join(jobs, jobs.c.id == attempts.c.job)
-    .outerjoin(workers, workers.c.key == attempts.c.worker)
-    .where(attempts.c.id.in_(bindparam("attempts", expanding=True)))
-)
-_DID_WELL: Final = (
-    update(workers)
-    .where(workers.c.key.in_(bindparam("keys", expanding=True)), workers.c.failures > 0)
-    .values(failures=0)
-)
-# By position: no index knows a lot's tasks, and a job may have many.
-_START_TASKS: Final = moving(states.TASK_STARTED).where(
-    tasks.c.job == bindparam("of"),
-    tasks.c.position >= bindparam("first"),
-    tasks.c.position < bindparam("after"),
-)
-
-
-def attempt_started(connection: Connection, attempt: str, worker: str | None = None) -> None:
-    """assigned -> running, and its tasks queued -> running. Starting a running attempt again is no error.
-    NotFound when it is not `worker`'s; Conflict when it is over (code `attempt-over`), or its customer took
-    it back before (code `job-cancelled`)."""
-    for refused in attempts_started(connection, [attempt], worker).values():
-        raise refused
-
-
-def attempts_started(
-    connection: Connection, wanted: Sequence[str], worker: str | None = None
-) -> dict[str, NotFound | Conflict]:
-    """As `attempt_started`, of several; of those that cannot start why, which undoes nothing of the
-    others."""
-    found = {row.id: row for row in connection.execute(_STARTING, {"attempts": list(wanted)})}
-    refused = {
-        attempt: why
-        for attempt in wanted
-        if (why := _not_to_start(connection, attempt, found.get(attempt), worker)) is not None
-    }
-    going = [row for attempt, row in found.items() if attempt not in refused and row.state != "running"]
-    if not going:
-        return refused
-    now = {"started_at": int(time.time())}
-    move_each(connection, states.ATTEMPT_STARTED, [{"id": row.id} for row in going], [now] * len(going))
-    firsts = [(row.job, row.lot * row.lot_tasks, row.lot_tasks) for row in going]
-    connection.execute(
-        _START_TASKS, [{"of": job, "first": first, "after": first + tasks} for job, first, tasks in firsts]
-    )
-    running = {
-        row.job: [row.name or row.worker]
-        if row.replicas == 1
-        else _running_names(connection, row.deal, row.opening)
-        for row in going
-    }
-    stages_said(connection, {job: f"running on {', '.join(names)}" for job, names in running.items()})
-    return refused
-
-
-def _not_to_start(
-    connection: Connection, attempt: str, row: Any, worker: str | None
-) -> NotFound | Conflict | None:
-    """Why an attempt cannot start; None when it can, or did."""
-    if row is None or worker not in (None, row.worker):
-        return attempt_unknown(attempt, worker)
-    if row.state not in ("assigned", "running"):
-        return Conflict(f"the attempt is {row.state}: it cannot start", code="attempt-over", fault="provider")
-    took_back = row.state == "assigned" and row.cancelled_at is not None
-    if took_back and _is_unstarted(connection, row.deal, row.opening):
-        return Conflict(
-            "its customer cancelled it before it was started",
-            code="job-cancelled",
-            hint="refuse it, so that the money goes back at once",
-            fault="customer",
-        )
-    return None
-
-
-def attempt_lost(
-    connection: Connection, attempt: str, why: str, fault: Fault = "provider", code: str = "worker-lost"
-) -> None:
-    """assigned, running, committed or opened -> lost; its worker cools down if it was its provider's fault,
-    and its tasks are queued again unless replicas of it live. It may still come back."""
-    row = attempt_row(connection, attempt)
-    reason = Reason(code=code, message=why, fault=fault)
-    move(
-        connection,
-        states.ATTEMPT_LOST,
-        {"id": attempt},
-        reason=reason.model_dump(mode="json"),
-        ended_at=int(time.time()),
-    )
-    replicas = select(attempts.c.id).where(
-        attempts.c.deal == row["deal"], attempts.c.opening == row["opening"], attempts.c.state.in_(ALIVE)
-    )
-    if connection.execute(replicas).first() is None:
-        connection.execute(
-            moving(states.TASK_QUEUED_AGAIN).where(
-                tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "running"
-            )
-        )
-    if fault == "provider":
-        worker_failed(connection, row["worker"])
-    stage_said(connection, row["job"], why)
-    notify(connection, f"worker:{row['worker']}")
-
-
-def worker_cooled(connection: Connection, worker: str, seconds: float | None = None) -> None:
-    """No new deal for a worker for `seconds` of the service's clock; for as long as after a first failure
-    when none are given."""
-    until = time.time() + (first_cool_down(connection) if seconds is None else seconds)
-    connection.execute(
-        update(workers).where(workers.c.key == worker, workers.c.cool_until < until).values(cool_until=until)
-    )
-
-
-def cool_down_seconds(failures: int, first: float) -> float:
-    """The pause after so many failures in a row: `first`, then three times as long with each, an hour at
-    most."""
-    return min(first * _COOL_DOWN_GROWTH ** min(failures - 1, 10), LONGEST_COOL_DOWN_SECONDS)
-
-
-def worker_failed(connection: Connection, worker: str) -> None:
-    """An attempt of it failed by its own fault: it pauses, the longer the more failed in a row. In a pause it
-    begins nothing, so what fails then was under way when it began: all of a silence or a crash is one
-    failure, however many tasks ran."""
-    same = (workers.c.failures > 0) & (workers.c.cool_until > time.time())
-    counted = (
-        update(workers)
-        .where(workers.c.key == worker)
-        .values(failures=workers.c.failures + case((same, 0), else_=1))
-        .returning(workers.c.failures)
-    )
-    failures = connection.execute(counted).scalar_one_or_none()
-    if failures is not None:
-        worker_cooled(connection, worker, cool_down_seconds(failures, first_cool_down(connection)))
-
-
-def workers_did_well(connection: Connection, keys: Iterable[str]) -> None:
-    """They brought results: what failed before counts no more."""
-    connection.execute(_DID_WELL, {"keys": list(keys)})
-
-
-def provider_cooled(connection: Connection, provider: str, seconds: float | None = None) -> None:
-    """The same for each worker of a provider."""
-    for worker in connection.execute(select(workers.c.key).where(workers.c.provider == provider)).scalars():
-        worker_cooled(connection, worker, seconds)
-
-
-def fault_is_the_providers(status: int | None, reason: Reason | None) -> bool:
-    """Whether a failed task is worth another worker: it did not start, or the provider says it was its
-    fault. Not what every worker would find: it would cost each of them a pause, and the customer nothing."""
-    if reason is not None and reason.code in _ALIKE_EVERYWHERE:
-        return False
-    if status == TaskStatus.COULD_NOT_START:
-        return True
-    return reason is not None and reason.fault == "provider"
-
-
-def worker_name(connection: Connection, key: str) -> str:
-    """What people call a worker; its key when it never registered."""
-    return worker_names(connection, [key])[key]
-
-
-def worker_names(connection: Connection, keys: Iterable[str]) -> dict[str, str]:
-    """As `worker_name`, of several."""
-    names = {key: key for key in keys}
-    found = connection.execute(_NAMES, {"keys": list(names)}) if names else ()
-    return names | {row.key: str(row.name or row.key) for row in found}
-
-
-def _running_names(connection: Connection, deal: str, opening: int) -> list[str]:
-    """The workers that run a deal now: several with replicas."""
-    query = (
-        select(attempts.c.worker)
-        .where(attempts.c.deal == deal, attempts.c.opening == opening, attempts.c.state == "running")
-        .order_by(attempts.c.started_at, attempts.c.id)
-    )
-    return sorted(worker_names(connection, connection.execute(query).scalars()).values())
-
-
-def attempt_row(connection: Connection, attempt: str) -> RowMapping:
-    """An attempt; NotFound when there is none."""
-    row = connection.execute(_ATTEMPT, {"attempt": attempt}).mappings().one_or_none()
-    if row is None:
-        raise attempt_unknown(attempt)
-    return row
-
-
-def attempt_unknown(attempt: str, worker: str | None = None) -> NotFound:
-    """There is no such attempt, of this worker if it is given."""
-    of = f" of worker {worker}" if worker else ""
-    return NotFound(f"there is no attempt {attempt[:80]!r}{of}", code="attempt-unknown", fault="provider")

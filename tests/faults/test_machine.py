@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import select
 
+from marketplace.store.attempting import attempt_started
 from marketplace.store.tables import asks, attempts, deals, jobs, lots
-from marketplace.store.transitions import attempt_started, job_cancelled
+from marketplace.store.transitions import job_cancelled
 from prixfixe.errors import Conflict, Unavailable
 from prixfixe.keys import LocalSigner
 from prixfixe.protocol.ledger import Open

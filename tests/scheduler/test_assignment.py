@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from marketplace.ends import ends_of
 from marketplace.jobs import job_row
-from marketplace.store import transitions
+from marketplace.store import attempting, pauses, transitions
 from marketplace.store.tables import attempts, deals, lots, workers
 from prixfixe.errors import Conflict
 from prixfixe.protocol.wire import Reason
@@ -28,7 +28,7 @@ def _cancel(service: Service, job: str) -> None:
 
 def _start(service: Service, attempt: str) -> None:
     with service.store.write() as connection:
-        transitions.attempt_started(connection, attempt)
+        attempting.attempt_started(connection, attempt)
 
 
 def test_cancelling_frees_at_once_what_no_worker_has_and_what_is_started_stays_sold(service: Service) -> None:
@@ -131,15 +131,15 @@ def test_a_lot_that_comes_back_is_tried_at_once_elsewhere_then_after_a_pause_and
 def test_a_worker_that_fails_by_its_own_fault_pauses_longer_each_time_until_it_does_well(
     service: Service,
 ) -> None:
-    pauses = [transitions.cool_down_seconds(failures, 10.0) for failures in (1, 2, 3, 4, 7, 99)]
-    assert pauses == [10, 30, 90, 270, 3600, 3600]
+    seconds = [pauses.cool_down_seconds(failures, 10.0) for failures in (1, 2, 3, 4, 7, 99)]
+    assert seconds == [10, 30, 90, 270, 3600, 3600]
     worker = service.ready_worker()
     for _ in range(3):
         now = time.time()
         with service.store.write() as connection:
             connection.execute(update(workers).values(cool_until=0.0))  # the pause is over
             for _ in range(4):  # what was under way: one failure
-                transitions.worker_failed(connection, worker.address)
+                pauses.worker_failed(connection, worker.address)
     row = service.row(workers)
     assert row["failures"] == 3
     assert now + 90 <= row["cool_until"] <= time.time() + 90

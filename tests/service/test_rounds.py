@@ -14,11 +14,11 @@ from marketplace.archive import Archive
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
 from marketplace.store import openings, rounds
+from marketplace.store.attempting import attempt_lost
 from marketplace.store.rewind import undo
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, lots, transactions, workers
 from marketplace.store.tables import rounds as round_table
-from marketplace.store.transitions import attempt_lost
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Deal, Due, Fact, refusal_root

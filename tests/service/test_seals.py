@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from marketplace.store import deals as chain_deals
+from marketplace.store.attempting import attempt_lost
 from marketplace.store.tables import sealed_secrets
-from marketplace.store.transitions import attempt_lost
 from prixfixe.keys import LocalSigner
 from prixfixe.protocol import wire
 from prixfixe.protocol.secrets import (

@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
+from marketplace.store.attempting import attempt_lost
 from marketplace.store.tables import asks, attempts, job_events, transactions, workers
-from marketplace.store.transitions import attempt_lost
 from prixfixe.errors import StorageFull
 from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
