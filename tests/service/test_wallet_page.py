@@ -6,6 +6,7 @@ import json
 from html import unescape
 from pathlib import Path
 
+from marketplace.console.languages import ENGLISH, LANGUAGES
 from prixfixe.chain.artefacts import load
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.signatures import message_digest
@@ -105,6 +106,9 @@ def test_a_job_is_drawn_for_the_session_of_its_wallet_and_for_nobody_else(world:
     assert f'data-sha256="{sha256_hex(b"done")}"' in shown
     assert f'href="/v1/jobs/{job.id}/certificate.pdf?language=en"' in shown
     assert "data-cancel" not in shown
+    chinese = world.http.get(path, headers={**own, "Accept-Language": "zh-Hans"})
+    assert ENGLISH.text("state.settled") in shown
+    assert LANGUAGES["zh"].text("state.settled") in chinese.text
     assert world.http.get(path, headers=world.sign_in(STRANGER)).json()["code"] == "job-unknown"
     assert world.http.get(path, headers={"Cookie": "prixfixe_session=x"}).json()["status"] == 401
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import httpx
 import openpyxl
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Download, Page, expect
 
 from prixfixe.protocol.money import Money
 from tests.browser.conftest import running_chromium
 from tests.support.accounts import PASSWORD
 from tests.support.devnet import Devnet
+from tests.support.wallets import Wallet, node_at
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -28,14 +29,24 @@ def page() -> Iterator[Page]:
         yield browser.new_page()
 
 
-def table(folder: Path) -> Path:
+def table(folder: Path, rows: int = ROWS) -> Path:
     path = folder / "ledger.csv"
     with path.open("w", encoding="utf-8") as file:
         file.write("account,region,day,amount\n")
         file.writelines(
-            f"{at:08},region {at % 7},2024-0{1 + at % 9}-11,{at % 1000}.25\n" for at in range(ROWS)
+            f"{at:08},region {at % 7},2024-0{1 + at % 9}-11,{at % 1000}.25\n" for at in range(rows)
         )
     return path
+
+
+def assert_summed(taken: Download, folder: Path, rows: int) -> None:
+    """The workbook has the sum of each region."""
+    target = folder / "pivot.xlsx"
+    taken.save_as(target)
+    found = list(openpyxl.load_workbook(target)["Pivot"].iter_rows(values_only=True))
+    sums = {row[0]: row[1] for row in found if str(row[0]).startswith("region ")}
+    wanted = {f"region {n}": sum(at % 1000 + 0.25 for at in range(n, rows, 7)) for n in range(7)}
+    assert sums == pytest.approx(wanted)
 
 
 def test_a_person_signs_up_and_takes_a_workbook_home(devnet: Devnet, page: Page, tmp_path: Path) -> None:
@@ -68,10 +79,29 @@ def test_a_person_signs_up_and_takes_a_workbook_home(devnet: Devnet, page: Page,
     expect(page.locator("#preview table")).to_contain_text("region 6")
     with page.expect_download() as taken:
         page.get_by_role("link", name="pivot.xlsx").click()
-    target = tmp_path / "pivot.xlsx"
-    taken.value.save_as(target)
-    found = list(openpyxl.load_workbook(target)["Pivot"].iter_rows(values_only=True))
-    sums = {row[0]: row[1] for row in found if str(row[0]).startswith("region ")}
-    wanted = {f"region {n}": sum(at % 1000 + 0.25 for at in range(n, ROWS, 7)) for n in range(7)}
-    assert sums == pytest.approx(wanted)
+    assert_summed(taken.value, tmp_path, ROWS)
+    assert faults == []
+
+
+def test_who_has_a_wallet_signs_for_a_workbook(devnet: Devnet, page: Page, tmp_path: Path) -> None:
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    wallet = Wallet(node_at(devnet.state.rpc))
+    wallet.into(page.context)
+    before = devnet.account().free
+    page.goto(f"{devnet.state.service}/bundles/pivot")
+    page.get_by_role("link", name="Order with your own wallet").click()
+    page.get_by_role("button", name="Connect Test Wallet").click()
+    field = page.get_by_label("Choose a file")
+    expect(field).to_be_visible(timeout=60_000)
+    field.set_input_files(table(tmp_path, 700))
+    expect(page.get_by_label("Use of amount")).to_have_value("sum", timeout=240_000)
+    page.get_by_role("button", name="See the price").click()
+    page.get_by_role("button", name="Sign and order for $2.00").click(timeout=240_000)
+    expect(page.locator("#preview table")).to_contain_text("region 6", timeout=240_000)
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="pivot.xlsx").click()
+    assert_summed(taken.value, tmp_path, 700)
+    assert devnet.account().free == before - Money.parse("2")
+    assert len(wallet.signed) == 1
     assert faults == []
