@@ -301,6 +301,10 @@ def backup(data: Path, to: Path, blobs: str | None, as_json: bool) -> None:
 
     On PostgreSQL the database is pg_dump's to copy, before the folder. Blobs in an object store are not
     copied: the bucket is the backup's other half, and what of it the database names and is not there is said.
+
+    \b
+    Example:
+      prixfixe admin backup --data prixfixe-data --to /backups/market
     """
     set_json(as_json)
     from scheduler.backup import back_up
@@ -324,6 +328,10 @@ def restore(source: Path, data: Path, blobs: str | None, as_json: bool) -> None:
     in an object store.
 
     `prixfixe serve --data DIR` goes on from there: what the chain did since is read from its events.
+
+    \b
+    Example:
+      prixfixe admin restore --from /backups/market --data restored
     """
     set_json(as_json)
     from scheduler.backup import restore as make

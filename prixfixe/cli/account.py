@@ -155,6 +155,11 @@ def withdraw(
     AMOUNT arrives in the wallet --to, your own when it is not given. It cannot be taken back. Earnings that
     wait cannot be withdrawn yet, and while any wait the market's surety stays; `account show` says until
     when. With an API key it goes to the account's withdrawal address, and no --to is taken.
+
+    \b
+    Examples:
+      prixfixe account withdraw 25.50
+      prixfixe account withdraw 25.50 --to 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
     """
     from prixfixe.client.setup import api_key_of
     from prixfixe.protocol.addresses import parse_address

@@ -58,6 +58,10 @@ def new(folder: Path) -> None:
 
     It counts the rows of one table. It has a definition, an application, a Dockerfile and tests, among them
     that the same table gives the same bytes on one thread and on many and with masked CPU features.
+
+    \b
+    Example:
+      prixfixe bundle new ./row-count && prixfixe bundle test ./row-count
     """
     from prixfixe.cli.bundle_new import make_bundle
 

@@ -141,6 +141,10 @@ def log(
     """Print what the job has printed.
 
     With -f also what it prints from now on; of several replicas, what the first to speak says.
+
+    \b
+    Example:
+      prixfixe jobs log 0x3fa9 -f --task 7
     """
     job = whole_id(job)
     with open_client(chosen_context(context_name, key)) as client:

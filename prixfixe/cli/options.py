@@ -167,6 +167,7 @@ def open_market(context: Context, rpc: str | None = None) -> MarketClient:
         raise ConfigurationError(
             f"the context {context.name!r} names no chain node",
             code="no-rpc",
-            hint="name one: --rpc URL, PRIXFIXE_RPC, or `prixfixe context add` with --rpc",
+            hint="name one: --rpc URL, PRIXFIXE_RPC, or `prixfixe context add` with --rpc; or take another"
+            " context: --context NAME",
         )
     return MarketClient(url, context.contract, chain_id=context.chain_id)

@@ -110,6 +110,11 @@ def publish(
     New versions are frozen while the price index is stale, when the spread of prices doubled in a day, or
     when the bundle lost money in the last week; --override says why it goes out all the same. In two steps:
     --plan FILE writes everything down with a digest, `prixfixe pricing apply FILE` does just that.
+
+    \b
+    Examples:
+      prixfixe pricing publish bundles/pivot --dry-run --key pricing
+      prixfixe pricing publish bundles/pivot --plan plan.json --note "winter prices" --key pricing
     """
     from prixfixe.cli import publishing, suggesting
     from prixfixe.cli.price_plan import PricePlan, carry_out
@@ -179,6 +184,10 @@ def retire(
     """Take a bundle off sale.
 
     The service quotes it no more; on chain it ends as soon as the notice and open quotes allow.
+
+    \b
+    Example:
+      prixfixe pricing retire pivot --version 1.0.0 --note "1.1.0 is for sale" --key pricing
     """
     from prixfixe.cli import publishing
 

@@ -43,6 +43,10 @@ def apply(
     The second of two steps: `pricing publish FOLDER --plan FILE` wrote the plan, somebody looked at it, and
     its digest says that it is still that one. Roles, treasury, clock and stop rules are checked again. The
     image must still be on this machine's engine.
+
+    \b
+    Example:
+      prixfixe pricing apply plan.json --digest d1f3d329... --key pricing
     """
     from prixfixe.cli.price_plan import PricePlan, carry_out
     from prixfixe.errors import Conflict

@@ -25,7 +25,8 @@ def webhooks() -> None:
     """Have servers of yours told of jobs, top-ups and low balances.
 
     Of the account of your key: the managed account whose API key you use (it needs the scope `manage`), or
-    your wallet's address. Messages are signed as Standard Webhooks say; docs/webhooks.md has a receiver.
+    your wallet's address. Messages are signed as Standard Webhooks say; a receiver is in
+    docs/howto/webhooks.md.
 
     \b
     Examples:
@@ -53,6 +54,10 @@ def add(
     """Tell URL of news from now on; its secret is printed this once.
 
     The types: job.queued, job.running, job.settled, job.refunded, account.topped_up, account.low_balance.
+
+    \b
+    Example:
+      prixfixe webhooks add https://example.com/prixfixe --event job.settled --event job.refunded
     """
     from prixfixe.protocol import webhooks as wire
 

@@ -194,7 +194,7 @@ def kill(folder: Folder, kind: str, number: int | None) -> None:
     if record is None or not send(record, signal.SIGKILL):
         raise NotFound(f"no {name} runs", hint="see what does: prixfixe dev status")
     wait_gone(record, 5)
-    click.echo(f"{name} (pid {record.pid}) was killed. Again: prixfixe dev start {name}")
+    click.echo(f"{name} (pid {record.pid}) was killed. Bring it back: prixfixe dev start {name}")
 
 
 @dev.command()

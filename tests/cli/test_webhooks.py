@@ -1,4 +1,4 @@
-"""`prixfixe webhooks`, and the receiver of docs/webhooks.md."""
+"""`prixfixe webhooks`, and the receiver of docs/howto/webhooks.md."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
+
 from marketplace.webhooks.sending import Sender
 from prixfixe.client.contexts import resolve_context
 from tests.cli.conftest import Terminal
@@ -17,7 +19,7 @@ from tests.support.receiver import receiving
 from tests.support.scheduling import until
 from tests.support.service import World
 
-PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "webhooks.md"
 
 
 def test_a_webhook_is_added_tested_seen_rotated_and_removed(types: Terminal, world: World) -> None:
@@ -65,17 +67,19 @@ def test_the_receiver_of_the_page_takes_what_is_sent_and_refuses_what_is_not_sig
     made = types("webhooks", "add", url, "--json").json
     types("webhooks", "test", made["endpoint"]["id"])
     file = tmp_path / "receiver.py"
-    file.write_text(
-        program.replace("whsec_...", made["secret"]).replace('("", 8080)', f'("127.0.0.1", {port})')
-    )
+    file.write_text(program)
+    (tmp_path / "secret").write_text(made["secret"] + "\n")
+    command = [sys.executable, str(file), str(port)]
     with subprocess.Popen(
-        [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as running:
         try:
             until(lambda: _listens(port), "the receiver to listen")
             Sender(world.store, local=True).send_all(lambda: False)
             assert running.stdout is not None
-            assert running.stdout.readline().startswith("webhook.test {'endpoint':")
+            assert running.stdout.readline() == "ready\n"
+            assert running.stdout.readline().startswith("webhook.test")
+            assert httpx.post(url, content=b'{"type": "job.settled", "data": {}}').status_code == 401
         finally:
             running.kill()
     (delivery,) = types("webhooks", "list", made["endpoint"]["id"], "--json").json["items"]

@@ -18,13 +18,28 @@ _BEFORE = r"""
 set -euo pipefail
 exec 2>&1
 trap 'echo "failed: $BASH_COMMAND"' ERR
-trap 'code=$?; set +e; trap - ERR; kill $(jobs -p) 2>/dev/null; wait; exit $code' EXIT
+ends() {
+  code=$?; set +e; trap - ERR
+  running=$(jobs -p)
+  test -z "$running" || kill $running
+  for each in $running; do
+    wait $each; left=$?
+    # In order, or by the signal where a program knows no other end.
+    if [ $left != 0 ] && [ $left != 143 ]; then echo "what went on ended with $left"; code=1; fi
+  done
+  exit $code
+}
+trap ends EXIT
 goes_on() {
-  for _ in $(seq 1200); do grep -qE 'ready|listening|http://' "$1" && return; sleep 0.05; done
+  for _ in $(seq 2400); do grep -qE 'ready|listening|http://' "$1" && return; sleep 0.05; done
   cat "$1"; return 1
 }
+there() {
+  for _ in $(seq 2400); do test -e "$1" && return; sleep 0.05; done
+  echo "never there: $1"; return 1
+}
 comes() {
-  for _ in $(seq 1200); do cat running-*.log | grep -qE -- "$1" && return; sleep 0.05; done
+  for _ in $(seq 2400); do cat running-*.log | grep -qE -- "$1" && return; sleep 0.05; done
   echo "never came: $1"; cat running-*.log; return 1
 }
 """
@@ -90,6 +105,8 @@ def _script(text: str, folder: Path) -> Iterator[str]:
                 yield f"exec_{running}() {{ exec {line.partition('#')[0].strip()}; }}"
                 yield f"(exec_{running}) > running-{running}.log 2>&1 &"
                 yield f"goes_on running-{running}.log"
+                if " worker start " in line:
+                    yield "there prixfixe-worker/quoted.json"  # it asks
             else:
                 yield line
 

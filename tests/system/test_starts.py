@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
 from tests.cage.conftest import engine, image
-from tests.support.devnet import ROOT, Devnet, rested, wait_for
+from tests.support.devnet import ROOT, Devnet, rested
+from tests.support.pages import FENCE, commands, type_page
 
 __all__ = ["engine", "image"]
 
@@ -22,9 +20,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 PAGES = sorted(path.stem for path in (ROOT / "docs").glob("start-*.md"))
 # What the fixtures have done, with the same command, and will do.
 DONE = ("scripts/setup --keep-engine", ".venv/bin/prixfixe dev --detach", ".venv/bin/prixfixe dev stop")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
-SAVED = re.compile(r"Save as `([\w.]+)`")
-UNTIL = "# until Ctrl-C"
 
 
 def test_there_is_a_start_for_each_kind_of_user() -> None:
@@ -50,49 +45,16 @@ def tiny(image: str) -> str:
         return str(local.images.get(image).tags[0])
 
 
-@contextlib.contextmanager
-def running(line: str, folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A command that goes on until the page's end, once it is ready."""
-    log = folder / "running.log"
-    with log.open("w") as out:
-        process = subprocess.Popen(["bash", "-c", f"exec {line}"], cwd=folder, env=environment, stdout=out)
-    try:
-        wait_for(lambda: "ready" in log.read_text(), 120, "readiness")
-        wait_for(lambda: (folder / "prixfixe-worker" / "quoted.json").exists(), 120, "an ask")
-        yield
-    finally:
-        process.terminate()
-        left = process.wait(120)
-    assert left == 0
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_start_works(shared_devnet: Devnet, folder: Path, tiny: str, page: str) -> None:
     rested(shared_devnet)
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     environment = {**shared_devnet.environment, "PRIXFIXE_PASSWORD_FILE": str(folder / "password")}
     environment["COLUMNS"] = "100"
-    ran = 0
-    with contextlib.ExitStack() as stack:
-        for block in FENCE.finditer(text):
-            kind, body = block[1], block[2]
-            if kind == "python":
-                names = SAVED.findall(text[: block.start()])
-                (folder / names[-1]).write_text(body, encoding="utf-8")
-            for line in body.splitlines() if kind == "sh" else ():
-                if line in DONE:
-                    continue
-                command = line.replace("prixfixe-base:bookworm", tiny)
-                if UNTIL in line:
-                    stack.enter_context(running(command.partition("#")[0], folder, environment))
-                    continue
-                done = subprocess.run(
-                    ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True,
-                    timeout=180,
-                )  # fmt: skip
-                assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-                ran += 1
-    assert ran >= 5
+    changes = {"prixfixe-base:bookworm": tiny, **dict.fromkeys(DONE, ":")}
+    done = type_page(text, folder, environment, changes)
+    assert (done.code, done.missing) == (0, ()), done.output
+    assert commands(text) - len(DONE) >= 5
     shared_devnet.heal()
     LOOKED_AT[page](shared_devnet, folder)
 
