@@ -182,6 +182,23 @@ def test_several_files_are_merged_when_their_columns_agree(visit: Visit, world: 
     expect(page.get_by_label("Rows", exact=True)).to_have_value("2")
 
 
+def test_a_page_waits_when_its_account_asked_for_all_that_it_may(visit: Visit, world: World) -> None:
+    sold(world, "split")
+    page = visit.page
+    account = signed_up(page, visit, world)
+    for _ in range(world.services.settings.inspections_per_minute):  # somebody else of this account did
+        world.services.shares.take("inspections", account)
+    visit.open("/bundles/split/run")
+    field = page.get_by_label("Choose one file or several")
+    expect(field).to_be_enabled()
+    files = of_csv("a\n1\n", "a\n2\n")
+    files[0]["name"], files[1]["name"] = "é.csv", "ü.csv"  # both are letters that no input's name has
+    field.set_input_files(files)
+    expect(page.get_by_role("status")).to_contain_text("The service takes no more from this account")
+    world.clock.now += 60
+    expect(page.get_by_role("status")).to_contain_text("input_.csv, 2-input_.csv: 2 rows, 1 columns")
+
+
 def test_files_that_are_taken_as_they_are_need_no_look(visit: Visit, world: World) -> None:
     world.publish()
     page = visit.page
