@@ -75,11 +75,13 @@ class Relayer(Duty):
         # By nonce, what was signed in this process, to send the very same bytes again; after a restart it is
         # signed anew.
         self._signed: dict[int, SignedTransaction] = {}
+        self._enough: set[int] = set()  # nonces of which it was said that their fees are not raised any more
         self.foreign_nonces = 0  # nonces that somebody else's transaction took: another process has the key
 
     def took_over(self) -> None:
         self._next_nonce = None
         self._signed.clear()
+        self._enough.clear()
 
     def warning(self) -> str | None:
         return self._sender.warning
@@ -217,10 +219,13 @@ class Relayer(Duty):
                     self._ends.fail(row, error)
 
     def _raise_fees(self, rows: Rows, transaction: Transaction) -> None:
-        if rows[0]["sends"] >= _MOST_SENDS:
-            log.error("%s not mined after %d sends", _named(rows), rows[0]["sends"])
-            return
         fresh = self._sender.with_present_fees(transaction)
+        if rows[0]["sends"] >= _MOST_SENDS and fresh.max_fee <= transaction.max_fee:
+            # It offers enough; but when the chain asks for more than that one day, it follows.
+            if transaction.nonce not in self._enough:
+                self._enough.add(transaction.nonce)
+                log.error("%s not mined after %d sends", _named(rows), rows[0]["sends"])
+            return
         bumped = transaction.with_higher_fees(_BUMP_PERCENT)
         bumped = replace(
             bumped,

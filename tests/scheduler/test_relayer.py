@@ -16,7 +16,7 @@ from prixfixe.errors import ChainError, Unavailable
 from prixfixe.protocol.money import Money
 from scheduler import relayer as relayer_module
 from scheduler.relayer import RelayerSettings
-from scheduler.sender import Prepared
+from scheduler.sender import Prepared, Sender
 from tests.support.market import PRICE, deploy_local_market
 from tests.support.scheduling import Service, mining_by_hand, until
 
@@ -170,6 +170,35 @@ def test_a_transaction_that_stays_unmined_gets_higher_fees_and_whichever_is_mine
     hasty.step()
     assert hasty.outbox()[0]["state"] == "confirmed"
     assert hasty.lot(job)["state"] == "open"
+    hasty.close()
+
+
+def test_after_many_raises_fees_only_follow_the_chains(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hasty = Service(service.market, service.data, replace(service.relayer_settings, bump_seconds=0.0))
+    hasty.ready_worker()
+    match_is_queued(hasty)
+    monkeypatch.setattr(relayer_module, "_MOST_SENDS", 2)
+    with mining_by_hand(service.market.chain):
+        for _ in range(5):
+            hasty.relayer.run_once()
+        last = hasty.outbox()[0]
+        assert len(last["hashes"]) == 2
+        assert [each.message for each in caplog.records if "not mined after" in each.message] == [
+            f"transaction {last['id']} ({last['purpose']}) not mined after 2 sends"
+        ]
+        sent = service.client.rpc.call("eth_getTransactionByHash", last["hash"])
+        dear = 2 * int(sent["maxFeePerGas"], 16)
+        monkeypatch.setattr(Sender, "with_present_fees", lambda _, given: replace(given, max_fee=dear))
+        for _ in range(3):
+            hasty.relayer.run_once()
+        hashes = hasty.outbox()[0]["hashes"]
+        assert len(hashes) == 3
+        sent = service.client.rpc.call("eth_getTransactionByHash", hashes[-1])
+        assert int(sent["maxFeePerGas"], 16) == dear
+    hasty.step()
+    assert hasty.outbox()[0]["state"] == "confirmed"
     hasty.close()
 
 
