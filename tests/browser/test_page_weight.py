@@ -90,7 +90,7 @@ def addresses(job: str, shared: str) -> dict[str, list[str]]:
     }
     given = {
         "/bundles/{bundle}": ["/bundles/echo"],
-        "/bundles/{bundle}/run": ["/bundles/echo/run"],
+        "/bundles/{bundle}/run": ["/bundles/echo/run", "/bundles/echo/run?wallet=yes"],
         "/market/{product:path}": [f"/market/{PRODUCT.name}"],
         "/providers/{provider}": [f"/providers/{PROVIDER.address}"],
         "/docs/{name:path}": [f"/docs/{name}" for name in documents.documents()],
