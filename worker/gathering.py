@@ -48,6 +48,14 @@ class Gathered(Generic[_G, _A]):
             answers = self._send([given for given, _ in now])
         except Exception as error:
             answers = [error] * len(now)
+        except BaseException as stopped:
+            self._answer(now, [RuntimeError("it was stopped before it was answered")] * len(now))
+            raise stopped
+        if len(answers) != len(now):
+            answers = [RuntimeError(f"{len(now)} were sent and {len(answers)} answered")] * len(now)
+        self._answer(now, answers)
+
+    def _answer(self, now: Sequence[tuple[_G, Future[_A]]], answers: Sequence[_A | Exception]) -> None:
         for (_, future), answer in zip(now, answers, strict=True):
             if isinstance(answer, Exception):
                 future.set_exception(answer)

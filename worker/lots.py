@@ -40,8 +40,11 @@ class Lots:
         if len(attempts) > 1 and self._together:
             try:
                 told = self._client.start_batch(Starting(attempts=tuple(attempts)))
+                asked = set(attempts)
                 return {
-                    each.attempt: PrixfixeError.from_problem(each.problem) for each in told if each.problem
+                    each.attempt: PrixfixeError.from_problem(each.problem)
+                    for each in told
+                    if each.problem and each.attempt in asked
                 }
             except NotFound:
                 self._go_alone()
@@ -75,8 +78,12 @@ class Lots:
             if isinstance(error, NotFound):
                 self._go_alone()
             return [None] * len(given)
-        answers = [PrixfixeError.from_problem(each.problem) if each.problem else each.answer for each in told]
-        return [None if isinstance(each, PrixfixeError) and each.retryable else each for each in answers]
+        answers = {
+            each.attempt: PrixfixeError.from_problem(each.problem) if each.problem else each.answer
+            for each in told
+        }
+        found = [answers.get(each.attempt) for each in given]
+        return [None if isinstance(each, PrixfixeError) and each.retryable else each for each in found]
 
     @property
     def _together(self) -> bool:

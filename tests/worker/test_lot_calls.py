@@ -13,6 +13,7 @@ import pytest
 
 from prixfixe.errors import Conflict, InvalidInput, NotFound, Unavailable
 from prixfixe.protocol import wire
+from prixfixe.protocol.lot_batch import Reported
 from prixfixe.protocol.reports import LotReport
 from tests.service.test_lots import OUT, ordered
 from tests.support.scheduling import until
@@ -69,6 +70,25 @@ def test_a_call_that_fails_fails_for_all_of_it_and_not_for_the_next() -> None:
     with pytest.raises(Unavailable):
         gathered.call(1)
     assert gathered.call(2) == 2
+
+
+@pytest.mark.parametrize("answered", [0, 1, 3])
+def test_an_answer_of_another_length_is_an_error_of_all_of_them_and_not_a_loop(answered: int) -> None:
+    line = Line()
+
+    def send(given: Sequence[int]) -> Sequence[int | Exception]:
+        return [*line.send(given), *given][: 1 if len(given) == 1 else answered]
+
+    gathered = Gathered(send, 4)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(gathered.call, 100)
+        until(lambda: line.calls == [[100]], "the first is under way")
+        asked = [pool.submit(gathered.call, number) for number in (1, 2)]
+        until(lambda: len(gathered._waiting) == 2, "both wait")
+        line.free.set()
+        assert first.result(30) == 200
+        assert all(isinstance(each.exception(30), RuntimeError) for each in asked)
+    assert len(line.calls) == 2
 
 
 class Counting(ServiceClient):
@@ -177,6 +197,20 @@ def test_a_service_that_is_taken_back_to_an_older_one_loses_no_start_or_report(
     answers = reported(lots, client, [(each.attempt, whole(each)) for each in given])
     assert answers == [wire.ReportAnswer(accepted=True)] * 3
     assert client.calls.count("POST attempts/results") == 1
+
+
+def test_answers_belong_to_the_attempts_that_they_name_and_what_has_none_goes_alone(
+    stage: tuple[World, Counting, Lots], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client, lots = stage
+    given = lots.next(8, 0)
+    assert lots.start([each.attempt for each in given]) == {}
+    strange = Reported(attempt="ab", problem=Conflict("of somebody else").to_problem())
+    of_all = client.report_batch
+    monkeypatch.setattr(client, "report_batch", lambda reports: (strange, *reversed(of_all(reports)[1:])))
+    answers = reported(lots, client, [(each.attempt, whole(each)) for each in given])
+    assert answers == [wire.ReportAnswer(accepted=True)] * 3
+    assert client.calls.count(f"POST attempts/{given[1].attempt}/result") == 1
 
 
 def test_a_report_that_is_long_goes_alone(
