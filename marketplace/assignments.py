@@ -72,6 +72,9 @@ _SOLD: Final = (
 )
 
 
+_MOST_MANIFESTS: Final = 4 << 20  # characters of those that are handed out at once
+
+
 class Assignments:
     """The worker's side of an attempt. Every call names its worker's key; nobody else's attempt exists."""
 
@@ -88,10 +91,16 @@ class Assignments:
         return next(iter(self.next_each(key, 1)), None)
 
     def next_each(self, key: str, most: int) -> list[wire.Assignment]:
-        """As `next`, the oldest of them, as many as there are."""
+        """As `next`, the oldest of them, as many as there are and are not too long together."""
         wanted = {"worker": key, "forgotten": list(self._workers.forgotten(key)), "most": most}
+        rows: list[RowMapping] = []
+        room = _MOST_MANIFESTS
         with self._store.read() as connection:
-            rows = connection.execute(_NEXT, wanted).mappings().all()
+            for row in connection.execute(_NEXT, wanted).mappings():
+                room -= len(row["manifest"])
+                if rows and room < 0:
+                    break
+                rows.append(row)
             sold = {row["offer_id"]: _sold(connection, row["offer_id"]) for row in rows}
         return [_assignment(row, *sold[row["offer_id"]]) for row in rows]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -34,8 +34,6 @@ from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.secrets import SealedSecrets
 
 router = APIRouter(tags=["workers"])
-
-_MOST_ANSWER_BYTES: Final = 4 << 20  # of several assignments, each with its job's manifest
 
 
 @router.post("/workers")
@@ -104,21 +102,12 @@ async def assignments(
     """As many of the worker's assignments as there are, oldest first, the first waited for up to `wait`
     seconds; 204 when none came. Those that are not started come again."""
 
-    def look() -> list[wire.Assignment]:
-        return services.assignments.next_each(caller, most)
+    def look() -> str | None:
+        found = services.assignments.next_each(caller, most)
+        return Assignments(items=tuple(found)).model_dump_json() if found else None
 
     found = await found_in_time(services, f"worker:{caller}", wait, look, bool)
-    if not found:
-        return Response(status_code=204)
-    items: list[str] = []
-    room = _MOST_ANSWER_BYTES
-    for each in found:
-        text = each.model_dump_json()
-        room -= len(text)
-        if items and room < 0:
-            break
-        items.append(text)
-    return Response(f'{{"items":[{",".join(items)}],"next":null}}', media_type="application/json")
+    return Response(found, media_type="application/json") if found else Response(status_code=204)
 
 
 @router.post("/attempts/start")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Text, cast, func, select
 
 from marketplace.store.tables import jobs, tasks, transactions
 from prixfixe.client.checks import Verification
@@ -268,15 +268,16 @@ def test_the_lots_of_one_call_are_bounded(world: World, job: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
 
 
-def test_assignments_of_one_answer_are_bounded_in_bytes_and_never_none(
+def test_assignments_of_one_answer_are_bounded_in_length_and_never_none(
     world: World, job: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for lot in range(3):
         world.open_deal(job, lot=lot)
     headers = world.sign_in(WORKER)
-    length = len(world.http.get("/v1/assignments", headers=headers).content)
+    with world.store.read() as connection:
+        length = connection.execute(select(func.length(cast(jobs.c.manifest, Text)))).scalar_one()
     for most, count in ((0, 1), (int(2.5 * length), 2), (4 * length, 3)):
-        monkeypatch.setattr("marketplace.api.workers._MOST_ANSWER_BYTES", most)
+        monkeypatch.setattr("marketplace.assignments._MOST_MANIFESTS", most)
         assert len(world.http.get("/v1/assignments/batch", headers=headers).json()["items"]) == count
 
 
