@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self._folder: Final = folder
-        self._drafts: Final = count(1)
+        # Of this process alone: two may have the folder while a duty changes hands, also with equal numbers.
+        self._drafts: Final = (f"{secrets.token_hex(8)}-{number}" for number in count(1))
 
     def order(self, job: str) -> dict[str, Any] | None:
         """The document of an order; None when there is none, or not a whole one."""
@@ -97,7 +99,7 @@ class Archive:
             if known.read() == content:
                 return
         folder = os.path.dirname(path)
-        draft = f"{folder}/.{os.getpid()}-{next(self._drafts)}"
+        draft = f"{folder}/.{next(self._drafts)}"
         with clear_when_full():
             os.makedirs(folder, exist_ok=True)
             try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from sqlalchemy import Table, update
 
 from marketplace.store.database import Store
+from prixfixe.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 _SECONDS: Final = 60
 
@@ -16,5 +20,8 @@ def used(store: Store, table: Table, id: str, known: int | None, now: int) -> No
     if known is not None and known > now - _SECONDS:
         return
     statement = update(table).where(table.c.id == id).values(used_at=now)
-    # After a power cut the minute before may be missing.
-    store.together(lambda connection: connection.execute(statement), flush=False)
+    try:
+        # After a power cut the minute before may be missing.
+        store.together(lambda connection: connection.execute(statement), flush=False)
+    except Unavailable as error:  # who only reads need not wait for a disk that has room again
+        log.warning("a last use is not written down: %s", error)

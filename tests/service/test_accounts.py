@@ -14,7 +14,7 @@ from marketplace.chain import AccountView
 from marketplace.services import Services
 from marketplace.store.account_tables import accounts, api_keys, invites, people, person_sessions
 from marketplace.store.tables import chain_events, jobs
-from prixfixe.errors import ConfigurationError, Unavailable
+from prixfixe.errors import ConfigurationError, PrixfixeError, StorageFull, Unavailable
 from prixfixe.protocol.accounts import SignIn
 from prixfixe.seeds import LocalSeed
 from tests.support.accounts import PASSWORD, Person
@@ -329,6 +329,21 @@ def test_a_key_is_shown_once_and_listed_with_its_last_use(world: World, ada: Per
     (listed,) = ada.call("GET", "/keys").json()["items"]
     assert listed["used_at"] == int(world.clock.now)
     assert listed["made_by"] == ada.email
+
+
+@pytest.mark.parametrize("why", [StorageFull("full"), Unavailable("away")])
+def test_who_only_reads_can_when_a_last_use_cannot_be_written_down(
+    world: World, ada: Person, why: PrixfixeError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = ada.key("read", days=30)
+    world.clock.now += 3600
+
+    def fail(*_: object, **__: object) -> None:
+        raise why
+
+    monkeypatch.setattr(world.store, "together", fail)
+    assert world.http.get("/v1/jobs", headers=headers).status_code == 200
+    assert ada.browser.get("/v1/jobs").status_code == 200
 
 
 def test_keys_that_are_unknown_revoked_or_over_are_refused_in_the_same_words(
