@@ -76,6 +76,11 @@ class Sessions:
             )
         return wire.Session(token=token, address=message.address, expires_at=expires_at)
 
+    def close(self, token: str) -> None:
+        """The end of a session, at once; one that is over already is no error."""
+        with self._store.write() as connection:
+            connection.execute(delete(sessions).where(sessions.c.token_digest == digest_of(token)))
+
     def address_of(self, token: str) -> str:
         """Who a token stands for; Unauthorized when nobody, or no longer."""
         # By the digest: what an index lookup's timing could tell is nothing about the token.

@@ -70,6 +70,12 @@ def signed_in(services: Services, request: Request) -> str:
     return services.sessions.address_of(token)
 
 
+def wallet_session(services: ServicesDep, request: Request, _: Credentials) -> str:
+    """The token of a wallet's session; Unauthorized without one that is good."""
+    signed_in(services, request)
+    return bearer_of(request) or ""
+
+
 # The address that signed in; Unauthorized when there is none.
 Caller = Annotated[str, Depends(caller_with())]
 
@@ -81,6 +87,7 @@ def caller_for(services: Services, request: Request, orders: Iterable[JobRequest
     return signed_in(services, request)
 
 
+WalletSession = Annotated[str, Depends(wallet_session)]
 JobId = Annotated[str, Path(pattern=r"^0x[0-9a-f]{64}$")]
 AttemptId = Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]
 LanguageCode = Annotated[Literal["en", "zh"], Query(description="of what people read")]

@@ -182,6 +182,8 @@ def _say_who(operation: dict[str, Any], name: str, asked: set[str], method: str)
         operation["security"] = [{"apiKey": []}, browser]
     elif "session_of" in asked:
         operation["security"] = [browser]
+    elif "wallet_session" in asked:
+        operation["security"] = [{"walletSession": []}]
     elif name in OPEN_IN_PART:
         operation["security"] = [{}, {"walletSession": []}]
     else:

@@ -1,4 +1,4 @@
-"""`GET /v1/sessions/nonce`, `POST /v1/sessions`."""
+"""`GET /v1/sessions/nonce`, `POST` and `DELETE /v1/sessions`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from marketplace.api.access import ServicesDep
+from marketplace.api.access import ServicesDep, WalletSession
 from marketplace.api.shares import share_of_address
 from prixfixe.protocol import wire
 from prixfixe.protocol.fields import Address
@@ -32,3 +32,9 @@ def open_session(services: ServicesDep, request: wire.SessionRequest, response: 
     """A token for who signed the message."""
     response.headers["Cache-Control"] = "no-store"
     return services.sessions.open(request)
+
+
+@router.delete("", status_code=204)
+def close_session(services: ServicesDep, token: WalletSession) -> None:
+    """End the session whose token is sent, before its day is over."""
+    services.sessions.close(token)

@@ -133,10 +133,18 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     chosen(page, TABLE, "next.csv")
     expect(page.get_by_label("Use of region")).to_have_value("rows")
     expect(page.get_by_label("Use of account")).to_have_value("")
-    page.get_by_role("button", name="Sign out").click()
+    with page.expect_response(f"{visit.url}/v1/sessions") as ended:
+        page.get_by_role("button", name="Sign out").click()
+    assert (ended.value.request.method, ended.value.status) == ("DELETE", 204)
     expect(page.get_by_label("Choose a file")).to_be_hidden()
     expect(page.locator("#columns")).to_be_hidden()
     expect(page.locator("#job")).to_be_hidden()
+
+    # So it is when the wallet changes to another account.
+    page.get_by_role("button", name="Connect Test Wallet").click()
+    expect(page.get_by_label("Choose a file")).to_be_visible()
+    page.evaluate("window.__heard.accountsChanged(['0x' + '11'.repeat(20)])")
+    expect(page.get_by_label("Choose a file")).to_be_hidden()
 
 
 def twice(price: str) -> str:

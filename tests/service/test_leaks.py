@@ -223,6 +223,8 @@ DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/account/jobs/{job}/unshare"): Door(PAGE),
     ("GET", "/shared/{token}"): Door(ANYONE),
     ("GET", "/shared/{token}/outputs/{path:path}"): Door(ANYONE),
+    # Last: it ends the stranger's session.
+    ("DELETE", "/v1/sessions"): Door(WALLET),
 }
 
 

@@ -119,3 +119,13 @@ def test_settings_come_from_the_environment_and_unknown_ones_are_refused() -> No
         ServiceSettings.from_environment({}, data="d", domain=f"http://{HOST}")
     with pytest.raises(ConfigurationError, match="data"):
         ServiceSettings.from_environment({}, domain=HOST)
+
+
+def test_a_session_ends_when_its_wallet_leaves_and_no_other_does(world: World) -> None:
+    """What somebody read of a page's memory is worth nothing afterwards."""
+    own, others = dict(world.sign_in(CUSTOMER)), world.sign_in(STRANGER)
+    assert world.http.delete("/v1/sessions", headers=own).status_code == 204
+    assert world.http.get("/v1/jobs", headers=own).json()["code"] == "session-expired"
+    assert world.http.delete("/v1/sessions", headers=own).status_code == 401
+    assert world.http.delete("/v1/sessions").status_code == 401
+    assert world.http.get("/v1/jobs", headers=others).status_code == 200

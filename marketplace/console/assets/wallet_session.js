@@ -20,7 +20,7 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
   const given = () => ({
     "Accept-Language": document.documentElement.lang, ...(token ? { Authorization: "Bearer " + token } : {}),
   });
-  const call = common.caller({ given, lost, busy, credentials: "omit", ended: () => leave() });
+  const call = common.caller({ given, lost, busy, credentials: "omit", ended: () => forget() });
 
   // ------------------------------------------------------------------------------------ connect, sign in
 
@@ -65,7 +65,7 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
       throw error.code === 4902 ? new Error(word("unknown_chain", { chain: market.chain })) : error;
     }
     await rightChain();
-    if (!token) await signIn();
+    if (address && !token) await signIn();
   }));
 
   /** Some wallets give an address in lower case: the service says how it is written. */
@@ -90,10 +90,14 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
     await entered();
   }
 
-  /** The token is forgotten; nothing of it was ever kept beside this page's memory. */
+  /** The token is forgotten here, where nothing of it was kept beside this page's memory, and at the service. */
   function leave() {
     if (!token) return;
-    token = null;
+    fetch("/v1/sessions", { method: "DELETE", headers: given(), credentials: "omit", keepalive: true }).catch(() => {});
+    forget();
+  }
+  function forget() {
+    token = address = null;
     show("signed-in", false);
     show("connect", true);
     left();
