@@ -42,7 +42,7 @@ KNOWN = (
     _folder("ledger", "the ledger in Python and the compiled contract, side by side"),
     Area("contract", "the contract: forge unit, fuzz and invariant tests", runner="forge"),
     _folder("chain", "chain client and deployment, on anvil"),
-    _folder("tables", "tables with declared types, preflight"),
+    _folder("tables", "tables with declared types, preflight", lane=2),
     _folder("client", "the HTTP client", lane=2),
     _folder("cli", "the command prixfixe", engine=True, lane=2),
     _folder("service", "store and API"),

@@ -87,7 +87,7 @@ def test_what_waits_for_others_is_in_processes_of_its_own_and_nothing_runs_twice
     lanes = areas.lanes(own)
     assert [{area.name for area in lane} for lane in lanes.values()][1:] == [
         {"devnet", "system", "faults", "compose", "browser"},
-        {"client", "cli", "worker", "cage", "bundles", "scripts"},
+        {"tables", "client", "cli", "worker", "cage", "bundles", "scripts"},
     ]
     every = [area.name for lane in lanes.values() for area in lane]
     assert sorted(every) == sorted(area.name for area in own)
