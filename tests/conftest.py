@@ -47,6 +47,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else a library that counts what it made says at the end that it leaked
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test of a module that is marked `both_databases` runs on each. PRIXFIXE_TEST_DATABASE=postgresql
     runs every test with a store on PostgreSQL alone."""
