@@ -254,6 +254,24 @@ def test_a_column_has_several_uses(visit: Visit, world: World) -> None:
     expect(page.get_by_label("Further use for region")).to_have_value("count")
 
 
+def test_a_column_may_have_the_name_of_what_an_object_has(visit: Visit, world: World) -> None:
+    sold(world, "pivot")
+    page = visit.page
+    signed_up(page, visit, world)
+    visit.open("/bundles/pivot/run")
+    table = "__proto__,constructor\n1,1.50\n2,2.25\n"
+    chosen(page, table)
+    page.get_by_label("Use of __proto__").select_option("rows")
+    page.get_by_label("Type of __proto__").select_option("integer")
+    page.get_by_label("Use of constructor").select_option("sum")
+    manifest = priced_and_ordered(world, page, "$2.00")
+    assert manifest["parameters"]["types"] == {"__proto__": "integer"}
+    page.get_by_role("link", name="Run again on a new file").click()
+    chosen(page, table)
+    expect(page.get_by_label("Type of __proto__")).to_have_value("integer")
+    expect(page.get_by_label("Type of constructor")).to_have_value("decimal")
+
+
 LONG = "account,region,amount\n" + "".join(f"{at:08},region {at % 7},{at}.25\n" for at in range(180_000))
 
 

@@ -85,7 +85,7 @@ common.columns = (root, words) => {
       if (!typed) return row;
       const type = options(
         element("select", { name: `type-${at}` }), TYPES, (kind) => words[`type_${kind}`],
-        (earlier && again.types && again.types[column.name]) || column.type,
+        earlier && again.types && Object.hasOwn(again.types, column.name) ? again.types[column.name] : column.type,
       );
       type.setAttribute("aria-label", say("type_of", { column: column.name }));
       const picked = earlier ? earlier.get(column.name) || [] : [column.use];
@@ -126,7 +126,8 @@ common.columns = (root, words) => {
     return found;
   };
   const pivoted = () => {
-    const found = { rows: [], columns: [], values: [], types: {} };
+    // A column may have any name, also one that an object has of its own.
+    const found = { rows: [], columns: [], values: [], types: Object.create(null) };
     seen.columns.forEach((column, at) => {
       const uses = [...root.querySelectorAll(`[name="use-${at}"]`)].map((select) => select.value).filter(Boolean);
       if (!uses.length) return;
