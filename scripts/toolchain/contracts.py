@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from toolchain import node
-from toolchain.project import ARTEFACTS, ROOT, ScriptError, say, write_last
+from toolchain.project import ARTEFACTS, NODE_MODULES, ROOT, TOOLS, ScriptError, fingerprint, say, write_last
 
 CONTRACTS = ROOT / "contracts"
 COMPILER = ROOT / "scripts" / "solc"
 INPUT = "input.json"
+# The state in which a fresh compile was last found to give the committed artefacts.
+PROVEN = TOOLS / "artefacts-proven"
 IMPORT = re.compile(r'^\s*import\s+(?:[^"\';]*?\s+from\s+)?["\']([^"\']+)["\']', re.MULTILINE)
 # Contracts whose fallback is another's code: callers need the functions of both.
 BEHIND = {"Market": "Desk"}
@@ -89,14 +91,25 @@ def _resolve(importer: str, told: str, remappings: Sequence[str]) -> str:
     return told
 
 
-def compile_all() -> dict[str, str]:
+def compiler_input() -> dict[str, Any]:
+    """The standard JSON that is compiled. Raises ScriptError for a source that cannot be read."""
+    told, remappings = settings()
+    found = {name: {"content": text} for name, text in sources(remappings).items()}
+    return {"language": "Solidity", "sources": found, "settings": told}
+
+
+def state(given: dict[str, Any]) -> str:
+    """All that decides whether a compile gives the committed artefacts: input, compiler, this and them."""
+    compiler = [COMPILER, Path(__file__), *sorted((NODE_MODULES / "solc").glob("*.js*"))]
+    committed = sorted(ARTEFACTS.glob("*.json"))
+    return fingerprint(_text(given), *compiler, *(path.name for path in committed), *committed)
+
+
+def compile_all(given: dict[str, Any]) -> dict[str, str]:
     """Compile; returns the artefact files' texts by name. Raises ScriptError with the compiler's errors."""
     # Found only in the project's environment, to which the script has switched by now.
     import solcx
 
-    told, remappings = settings()
-    given = {"language": "Solidity", "sources": {}, "settings": told}
-    given["sources"] = {name: {"content": text} for name, text in sources(remappings).items()}
     try:
         output = solcx.compile_standard(given, solc_binary=COMPILER)
     except solcx.exceptions.SolcError as error:
@@ -188,16 +201,24 @@ def write(files: dict[str, str]) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/contracts", description=ABOUT)
     parser.add_argument(
-        "--check", action="store_true", help="only prove that the artefacts equal a fresh compile"
+        "--check",
+        action="store_true",
+        help="only prove that the artefacts equal a fresh compile; not again while nothing of it changed",
     )
     chosen = parser.parse_args(words)
     try:
-        files = compile_all()
+        given = compiler_input()
+        if chosen.check and PROVEN.exists() and PROVEN.read_text() == state(given):
+            say("artefacts equalled a fresh compile, and nothing of it has changed since")
+            return 0
+        files = compile_all(given)
     except ScriptError as error:
         say(error.message)
         return 1
     changed = differences(files)
     if chosen.check:
+        if not changed:
+            write_last(PROVEN, state(given))
         for line in changed:
             say(f"prixfixe/chain/artefacts/{line}")
         say(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from contextlib import suppress
+from pathlib import Path
 
-from toolchain import mutants
+import pytest
+from toolchain import contracts, mutants
 from toolchain.contracts import CONTRACTS
 from toolchain.project import ARTEFACTS
 
@@ -50,3 +53,34 @@ def test_every_function_that_changes_something_has_its_gas_in_the_snapshots() ->
             names = {name.partition(", ")[0] for name in measured}
     assert changing - names == set()
     assert names - changing == {"bytes of code", "order to paid"}
+
+
+def test_what_was_proven_is_compiled_again_once_anything_of_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, settings = tmp_path / "artefacts", contracts.settings()
+    compiled: list[object] = []
+    shutil.copytree(ARTEFACTS, kept)
+    committed = {path.name: path.read_text() for path in kept.glob("*.json")}
+
+    def compile_all(given: object) -> dict[str, str]:
+        compiled.append(given)
+        return committed
+
+    monkeypatch.setattr(contracts, "ARTEFACTS", kept)
+    monkeypatch.setattr(contracts, "PROVEN", tmp_path / "proven")
+    monkeypatch.setattr(contracts, "compile_all", compile_all)
+    assert [contracts.main(["--check"]) for _ in range(3)] == [0, 0, 0]
+    assert len(compiled) == 1
+
+    (kept / "Market.json").write_text(committed["Market.json"].replace("0x6", "0x7", 1))
+    assert [contracts.main(["--check"]) for _ in range(2)] == [1, 1]
+    assert len(compiled) == 3, "what differs is never taken for proven"
+
+    (kept / "Market.json").write_text(committed["Market.json"])
+    (kept / "Market.json").rename(kept / "Markets.json")
+    assert contracts.main(["--check"]) == 1
+    (kept / "Markets.json").rename(kept / "Market.json")
+    monkeypatch.setattr(contracts, "settings", lambda: ({"optimizer": {"runs": 1}}, settings[1]))
+    assert contracts.main(["--check"]) == 0
+    assert len(compiled) == 5, "other settings are compiled"
