@@ -1,23 +1,26 @@
 """Inspections: files that people send from a page, looked at in a cage on a machine of the operator's.
 
-A row waits until an inspector takes it, which is one of the addresses that the operator named. Who took it
-has `TAKEN_SECONDS`; after that another may, once. Its answer is data of a stranger's file that ran through a
-reader: what it says is shown, and the file that it names must be in the store. An hour after it came a row is
-unknown, and gone with the next sweep.
+A row waits until an inspector takes it, which is one of the addresses that the operator named. A wallet costs
+nothing, so turns go to owners and not to rows (`_Served.turn`), and a step has a time limit of its own. Who
+took a row has `leased` seconds; after that another may, once. Its answer is data of a stranger's file that
+ran through a reader: what it says is shown, and the file that it names must be in the store. An hour after it
+came a row is unknown, and gone with the next sweep.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.identity import new_id
 from marketplace.blobs import grant, known_sizes, owned
 from marketplace.bundles import stored_definition
+from marketplace.store.account_tables import accounts
 from marketplace.store.database import Store
 from marketplace.store.inspection_tables import inspections
 from marketplace.store.tables import bundles
@@ -29,16 +32,27 @@ from prixfixe.protocol.inspections import (
     InspectionRequest,
     InspectionState,
     InspectionTask,
+    Step,
 )
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.wire import Reason
 
 TOPIC: Final = "inspections"
 KEPT_SECONDS: Final = 3600
-TAKEN_SECONDS: Final = 900
+STEP_SECONDS: Final[Mapping[Step, int]] = {"look": 120, "make": 600}
+"""Of one run in the cage at most, also where the bundle's own limit is longer."""
+TRANSFER_SECONDS: Final = 600
+"""For all else that an inspector does: it fetches file and image, and sends what was made."""
 MOST_TRIES: Final = 2
 MOST_OPEN: Final = 4
-"""Of one account, that are not over."""
+"""Of one account or wallet, that are not over."""
+MOST_WAITING: Final = 64
+"""Of all managed accounts, and of all wallets, that are not over."""
+
+
+def leased(step: Step) -> int:
+    """Seconds after which an inspector that does not answer has lost what it took."""
+    return STEP_SECONDS[step] + TRANSFER_SECONDS
 
 
 def topic(inspection: str) -> str:
@@ -87,16 +101,7 @@ class Inspections:
                     f"{request.name} has {size} bytes; {definition.id} takes {definition.inputs.max_bytes}",
                     code="input-too-large",
                 )
-            waiting = select(func.count()).where(
-                inspections.c.owner == owner,
-                inspections.c.answer.is_(None),
-                inspections.c.expires_at > now,
-            )
-            if connection.execute(waiting).scalar_one() >= MOST_OPEN:
-                raise TooManyRequests(
-                    f"{MOST_OPEN} files of this account are being looked at",
-                    hint="wait until one is done",
-                )
+            _require_room(connection, owner, now)
             identity = new_id()
             file = InputFile(name=request.name, sha256=request.sha256, size=size)
             connection.execute(
@@ -134,25 +139,17 @@ class Inspections:
     # --------------------------------------------------------------------------------------- an inspector's
 
     def next(self, inspector: str) -> InspectionTask | None:
-        """The oldest that waits, or whose inspector is silent, taken by this one; None when there is none."""
+        """The one whose turn it is, of those that wait and those whose inspector is silent, taken by this
+        one; None when there is none."""
         self._require_inspector(inspector)
         now = int(self._clock())
-        silent = inspections.c.taken_at <= now - TAKEN_SECONDS
-        query = (
-            select(inspections)
-            .where(
-                inspections.c.answer.is_(None),
-                inspections.c.expires_at > now,
-                or_(inspections.c.taken_at.is_(None), silent),
-            )
-            .order_by(inspections.c.created_at, inspections.c.id)
-            .limit(1)
-        )
         with self._store.read() as connection:  # most looks find nothing, and are no turn at writing
-            if connection.execute(query).first() is None:
+            if not _waiting(connection, now):
                 return None
         with self._store.write() as connection:
-            while (row := connection.execute(query).mappings().first()) is not None:
+            while waiting := _waiting(connection, now):
+                chosen = min(waiting, key=_served(connection).turn)
+                row = _row(connection, chosen["id"])
                 if row["tries"] < MOST_TRIES:
                     return self._take(connection, row, inspector, now)
                 self._end(connection, row["id"], InspectionAnswer(number=row["tries"], reason=_LOST))
@@ -210,6 +207,7 @@ class Inspections:
         query = select(bundles).where(bundles.c.id == row["bundle"], bundles.c.version == row["version"])
         bundle = connection.execute(query).mappings().one()
         definition = stored_definition(bundle["definition_digest"], bundle["definition"])
+        product = definition.limits.product
         return InspectionTask(
             id=row["id"],
             number=tries,
@@ -219,7 +217,7 @@ class Inspections:
             parameters=row["parameters"],
             image=bundle["image"],
             image_archive=bundle["image_archive"],
-            product=definition.limits.product,
+            product=replace(product, max_seconds=min(product.max_seconds, STEP_SECONDS[row["step"]])),
         )
 
     def _end(self, connection: Connection, identity: str, answer: InspectionAnswer) -> None:
@@ -251,6 +249,71 @@ _LOST: Final = Reason(
     hint="nothing was charged; try again, or use the command prixfixe run",
     fault="platform",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """When each owner's newest turn began, of the last hour; and who of them has a managed account."""
+
+    at: Mapping[str, int]
+    managed: frozenset[str]
+
+    def turn(self, row: RowMapping) -> tuple[int, bool, int, int, str]:
+        """The least is next. Accounts and wallets take turns, accounts first; among each, one row began to
+        wait when it came, or when its owner's last one was taken, whichever was later. So who has one waits
+        for no more than one of each other who came before, and for nobody who comes after."""
+        owner: str = row["owner"]
+        wallet = owner not in self.managed
+        last = max((at for each, at in self.at.items() if (each not in self.managed) == wallet), default=0)
+        began = max(row["created_at"], self.at.get(owner, 0))
+        return last, wallet, began, row["created_at"], row["id"]
+
+
+def _served(connection: Connection) -> _Served:
+    query = (
+        select(inspections.c.owner, func.max(inspections.c.taken_at), func.max(accounts.c.number))
+        .outerjoin(accounts, accounts.c.address == inspections.c.owner)
+        .group_by(inspections.c.owner)
+    )
+    rows = connection.execute(query).all()
+    return _Served(
+        {owner: at for owner, at, _ in rows if at is not None},
+        frozenset(owner for owner, _, number in rows if number is not None),
+    )
+
+
+def _open(now: int) -> ColumnElement[bool]:
+    return and_(inspections.c.answer.is_(None), inspections.c.expires_at > now)
+
+
+def _waiting(connection: Connection, now: int) -> Sequence[RowMapping]:
+    """Those that an inspector may take. There are never more than all may have open."""
+    silent = (
+        and_(inspections.c.step == step, inspections.c.taken_at <= now - leased(step))
+        for step in STEP_SECONDS
+    )
+    query = select(inspections.c.id, inspections.c.owner, inspections.c.created_at).where(
+        _open(now), or_(inspections.c.taken_at.is_(None), *silent)
+    )
+    return connection.execute(query).mappings().all()
+
+
+def _require_room(connection: Connection, owner: str, now: int) -> None:
+    """TooManyRequests when the owner has as many open as one may, or all of its kind together have."""
+    managed = select(accounts.c.number).where(accounts.c.address == inspections.c.owner).exists()
+    own = select(accounts.c.number).where(accounts.c.address == owner)
+    kind = managed if connection.execute(own).first() is not None else ~managed
+    query = select(func.count()).where(_open(now))
+    if connection.execute(query.where(inspections.c.owner == owner)).scalar_one() >= MOST_OPEN:
+        raise TooManyRequests(
+            f"{MOST_OPEN} files of this account are being looked at", hint="wait until one is done"
+        )
+    if connection.execute(query.where(kind)).scalar_one() >= MOST_WAITING:
+        raise TooManyRequests(
+            f"{MOST_WAITING} files of others wait to be looked at",
+            hint="try again in a minute",
+            retry_after=15,
+        )
 
 
 def _definition(connection: Connection, bundle: str) -> BundleDefinition:

@@ -9,9 +9,25 @@ from typing import Any
 import httpx
 import pytest
 
-from marketplace.inspections import KEPT_SECONDS, MOST_OPEN, TAKEN_SECONDS
+from marketplace.blobs import grant
+from marketplace.inspections import (
+    KEPT_SECONDS,
+    MOST_OPEN,
+    MOST_WAITING,
+    STEP_SECONDS,
+    TRANSFER_SECONDS,
+    leased,
+)
+from prixfixe.errors import TooManyRequests
 from prixfixe.protocol.hashing import sha256_hex
-from prixfixe.protocol.inspections import Inspection, InspectionTask
+from prixfixe.protocol.inspections import (
+    Inspection,
+    InspectionAnswer,
+    InspectionRequest,
+    InspectionTask,
+    Seen,
+    Step,
+)
 from tests.support.accounts import Person
 from tests.support.service import CUSTOMER, OPERATOR, STRANGER, World
 
@@ -224,12 +240,12 @@ def test_a_silent_machine_is_followed_by_another_once(world: World, ada: Person)
     first = taken(world)
     assert first is not None
     assert taken(world, OPERATOR) is None
-    world.clock.now += TAKEN_SECONDS
+    world.clock.now += leased("look")
     second = taken(world, OPERATOR)
     assert second is not None
     assert (second.id, second.number) == (first.id, 2)
     assert told(world, first, seen=SEEN).json()["code"] == "inspection-over"
-    world.clock.now += TAKEN_SECONDS
+    world.clock.now += leased("look")
     assert taken(world) is None
     lost = of(ada, waiting.id)
     assert (lost.state, lost.reason and lost.reason.code) == ("failed", "inspection-lost")
@@ -246,6 +262,101 @@ def test_an_account_has_only_so_many_at_once_and_old_ones_are_gone(world: World,
     looking(ada)
     assert world.services.inspections.sweep() == MOST_OPEN
     assert world.services.inspections.sweep() == 0
+
+
+def wallet(number: int) -> str:
+    return f"0x{number:040x}"
+
+
+def wallet_asks(world: World, owner: str, times: int = 1) -> list[str]:
+    """The inspections of a wallet whose file is there."""
+    sha256 = sha256_hex(CONTENT)
+    with world.store.write() as connection:
+        grant(connection, [sha256], owner)
+    request = InspectionRequest(bundle="echo", step="look", name="a.csv", sha256=sha256)
+    return [world.services.inspections.ask(owner, request).id for _ in range(times)]
+
+
+def served(world: World, number: int) -> list[str]:
+    """Those that are taken next, a second after another, and answered."""
+    made = []
+    for _ in range(number):
+        world.clock.now += 1
+        task = world.services.inspections.next(STRANGER.address)
+        assert task is not None
+        made.append(task.id)
+        answer = InspectionAnswer(number=task.number, seen=Seen.model_validate(SEEN))
+        world.services.inspections.answer(STRANGER.address, task.id, answer)
+    return made
+
+
+def test_wallets_that_ask_for_much_keep_neither_accounts_nor_other_wallets_waiting(
+    world: World, ada: Person
+) -> None:
+    sent(ada)
+    first = wallet_asks(world, wallet(1), MOST_OPEN)
+    second = wallet_asks(world, wallet(2), MOST_OPEN)
+    world.clock.now += 1
+    (late,) = wallet_asks(world, wallet(3))
+    own = looking(ada).id
+    order = served(world, 4)
+    assert order[0] == own
+    assert len({*order[1:3]} & {*first}) == len({*order[1:3]} & {*second}) == 1
+    assert order[3] == late
+    again = {looking(ada).id, looking(ada).id}
+    order = served(world, 4)
+    assert {order[0], order[2]} == again  # nor do accounts keep wallets waiting
+    assert {order[1], order[3]} < {*first, *second}
+
+
+def test_wallets_that_come_later_are_served_later(world: World, ada: Person) -> None:
+    sent(ada)
+    wallet_asks(world, wallet(1))
+    served(world, 1)
+    (own,) = wallet_asks(world, wallet(1))
+    world.clock.now += 1
+    for number in range(2, 5):
+        wallet_asks(world, wallet(number))
+    assert served(world, 1) == [own]
+
+
+def test_what_waits_of_all_wallets_is_bounded_and_leaves_room_for_accounts(world: World, ada: Person) -> None:
+    sent(ada)
+    for number in range(1, 1 + MOST_WAITING // MOST_OPEN):
+        wallet_asks(world, wallet(number), MOST_OPEN)
+    with pytest.raises(TooManyRequests, match="files of others wait") as caught:
+        wallet_asks(world, wallet(100))
+    assert caught.value.retry_after > 1
+    looking(ada)
+    assert world.services.inspections.sweep() == 0
+    served(world, 2)  # the account's, and a wallet's
+    wallet_asks(world, wallet(100))
+
+
+@pytest.mark.parametrize("step", ["look", "make"])
+def test_a_step_has_a_time_of_its_own_and_its_machine_keeps_it_for_longer(
+    world: World, ada: Person, step: Step
+) -> None:
+    sent(ada)
+    limits = {"milli_vcpu": 1000, "memory_mib": 512, "disk_mib": 256, "max_seconds": 1200}
+    world.publish(id="long", inputs=TABLES, limits=limits, service_level=3600)
+    assert asked(ada, step=step, bundle="long", parameters={"word": "x"}).status_code == 201
+    task = taken(world)
+    assert task is not None
+    assert task.product.max_seconds == STEP_SECONDS[step]
+    assert (task.product.milli_vcpu, task.product.memory_mib) == (1000, 512)
+    world.clock.now += task.product.max_seconds + TRANSFER_SECONDS - 1
+    assert taken(world, OPERATOR) is None
+    world.clock.now += 1
+    assert taken(world, OPERATOR) is not None
+
+
+def test_a_bundles_time_counts_where_it_is_shorter(world: World, ada: Person) -> None:
+    sent(ada)
+    assert asked(ada, step="make", parameters={"word": "x"}).status_code == 201
+    task = taken(world)
+    assert task is not None
+    assert task.product.max_seconds == 120 < STEP_SECONDS["make"]
 
 
 @pytest.mark.parametrize("answer", [{}, {"seen": SEEN, "made": None, "reason": None, "more": 1}])
