@@ -10,9 +10,9 @@ from pathlib import Path
 from toolchain.project import ROOT, ScriptError
 
 TESTS = ROOT / "tests"
-# The pytest processes that run side by side: what computes, and twice what mostly waits for processes and
-# containers. As long as one another, by measurement: two cores have something to do until the end.
-LANES = ("pytest", "pytest of markets", "pytest of workers")
+# The pytest processes that run side by side: what computes, and three times what mostly waits for processes
+# and containers. As long as one another, by measurement: two cores have something to do until the end.
+LANES = ("pytest", "pytest of markets", "pytest of workers", "pytest of pages")
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ KNOWN = (
     ),
     _folder("devnet", "a whole market on this machine", engine=True, lane=1),
     _folder("system", "the main job through every real part and every way to fail", engine=True, lane=1),
-    _folder("faults", "everything dies in turn; the full size when it is named", lane=1),
-    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, lane=1),
-    _folder("browser", "every page in Chromium: clean, accessible, nothing from elsewhere", lane=1),
+    _folder("faults", "everything dies in turn; the full size when it is named", lane=3),
+    _folder("compose", "docker-compose.yml brought up, the main job through it", engine=True, lane=3),
+    _folder("browser", "every page in Chromium: clean, accessible, nothing from elsewhere", lane=3),
     _folder("office", "the same tables through LibreOffice, installed when this area is named"),
     _folder("scripts", "set-up, lock files, these scripts", lane=2),
     _folder("docs", "documentation that says what is so"),
