@@ -18,6 +18,7 @@ from prixfixe.errors import NotFound
 _HERE: Final = Path(__file__).resolve().parent
 # In an installed package they lie beside this file, in a checkout above it.
 _FOLDERS: Final = (_HERE / "docs", _HERE.parents[1] / "docs")
+_NARROW: Final = 2  # columns, which fit a phone: what is longer wraps
 # For whom each is, first what they begin with; by its title's key. The rest are decisions.
 _GROUPS: Final = {
     "docs.how_to": (
@@ -110,6 +111,7 @@ def _read(folder: Path) -> Iterator[Document]:
 def _markdown() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.core.ruler.push("places", _place)
+    parser.core.ruler.push("tables", _open_tables)
     return parser
 
 
@@ -126,6 +128,42 @@ def _place(state: Any) -> None:
         for child in token.children or ():
             if child.type == "link_open":
                 child.attrSet("href", _address(str(child.attrGet("href") or ""), above))
+
+
+def _open_tables(state: Any) -> None:
+    """Make tables such as a keyboard and a screen reader get about in: a cell without a word heads nothing, a
+    row of such cells is none, and what may be wider than a phone scrolls in a place that can be reached."""
+    tokens: Iterator[Token] = iter(state.tokens)
+    made: list[Token] = []
+    heading = ""
+    wide = False
+    for token in tokens:
+        if token.type == "inline" and made[-1].type == "heading_open":
+            heading = "".join(child.content for child in token.children or ())
+        if token.type != "table_open":
+            made.append(token)
+            if token.type == "table_close" and wide:
+                made.append(Token("wide_close", "div", -1, block=True))
+            continue
+        head = list(_until(tokens, "thead_close"))
+        cells = [at for at, each in enumerate(head) if each.type == "inline"]
+        if wide := len(cells) > _NARROW:
+            named = {"class": "wide", "tabindex": "0", "role": "group", "aria-label": heading}
+            made.append(Token("wide_open", "div", 1, attrs=named, block=True))
+        made.append(token)
+        empty = [at for at in cells if not head[at].content]
+        for at in empty:
+            head[at - 1].tag = head[at + 1].tag = "td"
+        made += head if empty != cells else ()
+    state.tokens = made
+
+
+def _until(tokens: Iterator[Token], last: str) -> Iterator[Token]:
+    """The next tokens, with the first of this type."""
+    for token in tokens:
+        yield token
+        if token.type == last:
+            return
 
 
 def _slug(heading: str) -> str:

@@ -100,12 +100,21 @@ class Visit:
     def open(self, path: str) -> None:
         self.page.goto(f"{self.url}{path}", wait_until="load")
 
-    def faults(self) -> list[str]:
-        """Complaints, what axe finds, and whether the page is wider than the window."""
+    def resize(self, width: str) -> None:
+        """To one of WIDTHS."""
+        across, down = WIDTHS[width]
+        self.page.set_viewport_size({"width": across, "height": down})
+
+    def faults(self, *rules: str) -> list[str]:
+        """Complaints, what axe finds (by all of its rules, or by these), and whether the page is wider than
+        the window."""
         # The page's own policy admits no script but the service's files: axe comes in from beside it.
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE.read_text())
         found = self.page.evaluate(
-            f"{AXE.read_text()};axe.run().then(done => done.violations.map("
-            "rule => rule.id + ': ' + rule.nodes.map(node => node.html).slice(0, 3).join(' | ')))"
+            "rules => axe.run(rules.length ? { runOnly: rules } : {}).then(done => done.violations.map("
+            "rule => rule.id + ': ' + rule.nodes.map(node => node.html).slice(0, 3).join(' | ')))",
+            list(rules),
         )
         wide = self.page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -113,9 +122,11 @@ class Visit:
         return [*self.complaints, *found, *([f"{wide} pixels too wide"] if wide > 0 else [])]
 
     def keep(self, name: str) -> None:
-        """A screenshot, to be looked at: in PRIXFIXE_SCREENSHOTS, where that is named."""
+        """A screenshot, to be looked at: in PRIXFIXE_SCREENSHOTS, where that is named, with the width of the
+        window in its name."""
         if folder := os.environ.get("PRIXFIXE_SCREENSHOTS"):
-            self.page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+            width = self.page.evaluate("window.innerWidth")
+            self.page.screenshot(path=str(Path(folder) / f"{width}-{name}.png"), full_page=True)
 
 
 @pytest.fixture(params=WIDTHS, ids=list(WIDTHS))

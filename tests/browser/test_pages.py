@@ -4,10 +4,12 @@ a screen reader stumbles over."""
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
+from marketplace.console import documents
 from marketplace.console.languages import LANGUAGES
 from tests.browser.conftest import Visit
 from tests.service.test_console import busy, pages, receipt
@@ -18,15 +20,30 @@ __all__ = ["busy", "receipt"]
 
 def test_every_page_is_clean_in_both_languages(visit: Visit, busy: World) -> None:
     faults = {}
-    width = visit.page.viewport_size["width"] if visit.page.viewport_size else 0
     for code in LANGUAGES:
         visit.open(f"/language/{code}?back=/docs")
         for path in pages(busy):
             visit.complaints.clear()
             visit.open(path)
-            visit.keep(f"{width}-{code}-{path.strip('/').replace('/', '-') or 'prices'}")
+            visit.keep(f"{code}-{path.strip('/').replace('/', '-') or 'prices'}")
             if found := visit.faults():
                 faults[f"{code} {path}"] = found
+    assert faults == {}
+
+
+def test_every_document_is_clean(chromium: Browser, place: tuple[World, str]) -> None:
+    faults = {}
+    with closing(chromium.new_context(locale="en-US")) as context:
+        visit = Visit(context.new_page(), place[1])
+        for name in documents.documents():
+            visit.complaints.clear()
+            visit.resize("phone")
+            visit.open(f"/docs/{name}")
+            found = visit.faults()
+            # Nothing but its width differs then, and a look for all would cost as much again.
+            visit.resize("desktop")
+            if found := [*found, *visit.faults("scrollable-region-focusable")]:
+                faults[name] = found
     assert faults == {}
 
 

@@ -60,14 +60,13 @@ def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
 def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: World) -> None:
     world.publish(inputs=TABLES, parameters=PARAMETERS)
     page, node = visit.page, Node(world)
-    width = page.viewport_size["width"] if page.viewport_size else 0
     wallet = Wallet(node)
     wallet.into(page.context)
     visit.open("/bundles/echo")
     page.get_by_role("link", name="Run it on a file").click()
     expect(page.get_by_label("Choose a file")).to_be_hidden()
     assert visit.faults() == []
-    visit.keep(f"{width}-run-wallet-connect")
+    visit.keep("run-wallet-connect")
     page.get_by_role("button", name="Connect Test Wallet").click()
     expect(page.get_by_label("Choose a file")).to_be_visible()
     chosen(page, TABLE)
@@ -84,7 +83,7 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     expect(page.get_by_role("button", name="Deposit")).to_be_hidden()
     expect(page.locator("#spendable")).to_have_text("You can spend $4.00.")
     assert visit.faults() == []
-    visit.keep(f"{width}-run-wallet-price")
+    visit.keep("run-wallet-price")
 
     # Nothing is ordered that was declined; what is signed is what was shown.
     wallet.declines = True
@@ -116,7 +115,7 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     expect(page.locator("#preview table")).to_contain_text(EVIL)
     expect(page.locator("#preview canvas")).to_be_visible()
     assert visit.faults() == []
-    visit.keep(f"{width}-run-wallet-result")
+    visit.keep("run-wallet-result")
     for link, name, begins in (
         ("pivot.csv", "pivot.csv", RESULT.encode()),
         ("Certificate", "certificate.pdf", b"%PDF-"),

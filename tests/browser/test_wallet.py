@@ -45,14 +45,13 @@ def test_a_wallet_signs_in_orders_what_it_was_quoted_and_takes_its_money_out(
 ) -> None:
     visit, wallet = place
     page = visit.page
-    width = page.viewport_size["width"] if page.viewport_size else 0
     visit.open("/wallet?bundle=probe")
     assert page.url == f"{visit.url}/bundles/probe/run?wallet=yes"
 
     # On another chain nothing is signed, until the wallet is switched.
     page.get_by_role("button", name="Connect Test Wallet").click()
     expect(page.get_by_role("alert")).to_contain_text("which is on chain 31337")
-    visit.keep(f"{width}-wallet-chain")
+    visit.keep("wallet-chain")
     assert visit.faults() == []
     assert wallet.messages == []
     wallet.declines = True
@@ -88,7 +87,7 @@ def test_a_wallet_signs_in_orders_what_it_was_quoted_and_takes_its_money_out(
     with page.expect_download() as taken:
         file.click()
     assert taken.value.path().read_bytes() == (tmp_path / "own" / "result.txt").read_bytes()
-    visit.keep(f"{width}-wallet-job")
+    visit.keep("wallet-job")
 
     # The wallet's own page has all of its jobs, and its money.
     visit.open("/wallet")
@@ -97,7 +96,7 @@ def test_a_wallet_signs_in_orders_what_it_was_quoted_and_takes_its_money_out(
     page.get_by_role("button", name=job.id[:10]).click()
     expect(page.locator("#job").get_by_role("link", name="result.txt")).to_be_visible()
     assert visit.faults() == []
-    visit.keep(f"{width}-wallet")
+    visit.keep("wallet")
 
     # Out again by a transaction of its own, and by one that somebody else may send.
     held = devnet.market.token_balance(ADDRESSES[3])

@@ -408,6 +408,18 @@ def test_a_form_with_more_fields_than_a_page_has_is_refused(world: World) -> Non
     assert answer.status_code == 422
 
 
+def test_tables_of_documents_can_be_read_aloud_and_scrolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "# A `b` & c\n\n|  | x | y |\n|---|---|---|\n| 1 | 2 | 3 |\n\n| | |\n|---|---|\n| only | cells |\n"
+    found = documents.Document("given", "Given", text)
+    monkeypatch.setattr(documents, "documents", lambda: {"given": found})
+    first, second = str(documents.body.__wrapped__("given")).split("</table>")[:2]
+    assert 'class="wide" tabindex="0" role="group" aria-label="A b &amp; c"' in first
+    assert "<td></td>\n<th>x</th>" in first
+    assert "<thead>" not in second
+    assert "tabindex" not in second
+    assert "<td>only</td>" in second
+
+
 def test_documents_are_pages_and_their_links_lead_somewhere(world: World) -> None:
     known = {f"/docs/{name}" for name in documents.documents()}
     assert {"/docs/market", "/docs/decisions/0001-function-names", "/docs/bundles/pivot"} <= known
