@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 
 from marketplace.store.tables import jobs
@@ -334,6 +334,40 @@ def test_an_upload_goes_on_by_itself_over_a_line_that_breaks(
     assert offsets[0] == 0 < offsets[-1]
     assert offsets == sorted(offsets)
     assert world.services.blobs.size_for(sha256_hex(LONG.encode()), account) == len(LONG)
+
+
+def test_what_is_paid_is_what_the_page_says(visit: Visit, world: World) -> None:
+    world.publish(inputs=TABLES, parameters=PARAMETERS)
+    page = visit.page
+    signed_up(page, visit, world)
+    visit.open("/bundles/echo/run")
+    chosen(page, TABLE)
+    page.get_by_label("Use of account").select_option("")
+    page.get_by_label("Use of region").select_option("rows")
+    see, price = page.get_by_role("button", name="See the price"), page.locator("#price")
+    use = page.get_by_label("Use of account")
+    held: list[Route] = []
+    page.route("**/v1/quotes", lambda route: held.append(route), times=1)
+    with page.expect_request("**/v1/quotes"):
+        see.click()
+    assert page.locator("#form").evaluate("form => form.inert")  # nobody changes it by hand meanwhile
+    use.evaluate("use => { use.value = 'rows'; use.dispatchEvent(new Event('change', { bubbles: true })); }")
+    held[0].continue_()
+    expect(see).to_be_enabled()
+    expect(price).to_be_hidden()
+
+    # Nor is anything else paid that the page came to say after its price.
+    see.click()
+    pay = page.get_by_role("button", name="Pay $4.00 and run")
+    expect(pay).to_be_enabled()
+    use.evaluate("use => { use.value = 'columns'; }")
+    with page.expect_response("**/v1/quotes"):
+        pay.click()
+    expect(pay).to_be_enabled()
+    pay.click()
+    page.wait_for_url("**/account/jobs/0x*")
+    _, manifest = ordered(world, page)
+    assert (manifest["parameters"]["rows"], manifest["parameters"]["columns"]) == (["region"], ["account"])
 
 
 def ordered(world: World, page: Page) -> tuple[Job, dict[str, Any]]:

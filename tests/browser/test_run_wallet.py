@@ -146,6 +146,36 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     expect(page.get_by_label("Choose a file")).to_be_hidden()
 
 
+def test_nothing_else_begins_while_an_order_is_sent(visit: Visit, world: World) -> None:
+    world.publish(inputs=TABLES, parameters=PARAMETERS)
+    page = visit.page
+    Wallet(Node(world)).into(page.context)
+    world.chain.accounts[CUSTOMER.address] = AccountView(5 * DOLLAR, 0, 3)
+    visit.open("/bundles/echo/run")
+    page.get_by_role("button", name="Connect Test Wallet").click()
+    expect(page.get_by_label("Choose a file")).to_be_visible()
+    chosen(page, TABLE)
+    page.get_by_role("button", name="See the price").click()
+    held: list[Route] = []
+    page.route("**/v1/jobs", lambda route: held.append(route), times=1)
+    with page.expect_request("**/v1/jobs"):
+        page.get_by_role("button", name="Sign and order for $4.00").click()
+    expect(page.get_by_label("Choose a file")).to_be_disabled()
+    assert page.locator("#form").evaluate("form => form.inert")
+    page.locator("#drop").evaluate(
+        """drop => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File(["a"], "dropped.csv"));
+          drop.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }"""
+    )
+    held[0].continue_()
+    expect(page.locator("#job")).to_contain_text("waiting")
+    expect(page.get_by_label("Choose a file")).to_be_enabled()
+    expect(page.locator("#columns")).to_be_hidden()
+    assert visit.faults() == []
+
+
 def twice(price: str) -> str:
     return str(2 * int(price))
 

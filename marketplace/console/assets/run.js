@@ -12,8 +12,9 @@ document.addEventListener("DOMContentLoaded", () => {
   const SHOWN = 5; // names of files
   const PAUSES = [1, 2, 4, 8, 15, 30];
   let chosen = []; // of { name, size, sha256 }
-  let priced = null; // { request, quote }
+  let priced = null; // { asked, wanted, request, quote, made }: all of one press of the button
   let turn = 0; // of the files that are looked at: what earlier ones answer is dropped
+  let held = false; // while money moves: nothing else begins, as what came of it would not be told
 
   const { dollars } = common;
   const say = common.speaker(words);
@@ -42,11 +43,19 @@ document.addEventListener("DOMContentLoaded", () => {
     $("fault").textContent = text;
     $("fault").hidden = !text;
   };
+  // What is set does not change beneath a step. Another file ends it, unless money moves.
+  const busy = (now) => {
+    for (const button of root.querySelectorAll("button")) button.disabled = now;
+    $("form").inert = now;
+    field.disabled = held;
+  };
   // The step's work, with what goes wrong said where the person looks.
-  const step = async (work) => {
+  const step = async (work, hold = false) => {
+    if (held) return;
     const mine = ++turn;
+    held = hold;
     fault("");
-    for (const button of root.querySelectorAll("button")) button.disabled = true;
+    busy(true);
     try {
       await work(() => mine === turn);
     } catch (error) {
@@ -55,8 +64,14 @@ document.addEventListener("DOMContentLoaded", () => {
         tell("");
       }
     } finally {
-      if (mine === turn) for (const button of root.querySelectorAll("button")) button.disabled = false;
+      if (mine === turn) stop();
     }
+  };
+  // Whatever is done is dropped, where somebody goes.
+  const stop = () => {
+    turn++;
+    held = false;
+    busy(false);
   };
 
   // --------------------------------------------------------------------------------------- who pays
@@ -67,7 +82,7 @@ document.addEventListener("DOMContentLoaded", () => {
     fault: (error) => error.message,
     address: () => root.dataset.address,
     priced: () => {},
-    async pay({ id, total }) {
+    async pay({ quote: { id, total } }) {
       tell(words.ordering);
       // The quote is bought once, however often this is sent.
       const asked = { json: { quote: id, most: total }, headers: { "Idempotency-Key": id } };
@@ -77,7 +92,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   const payer = "address" in root.dataset
     ? account
-    : walletPayer({ hasher, words, step, patiently, tell, tellFault: fault, quoted: (current) => quoted(current) });
+    : walletPayer({ hasher, words, step, stop, patiently, tell, tellFault: fault, quoted: (current) => quoted(current) });
   const { call } = payer;
 
   // ------------------------------------------------------------------------------------------ the file
@@ -186,12 +201,15 @@ document.addEventListener("DOMContentLoaded", () => {
   };
 
   const named = () => chosen.slice(0, SHOWN).map((file) => file.name).join(", ") + (chosen.length > SHOWN ? ", …" : "");
+  const confirm = () => {
+    $("columns").hidden = $("form").inert = false;
+    $("columns-title").focus();
+  };
   // All files are read by what was declared and what was guessed of any of them, and have the same columns.
   const look = async (declared, current) => {
     if (!looked) {
       tell(named());
-      $("columns").hidden = false;
-      $("columns-title").focus();
+      confirm();
       return;
     }
     let source = declared;
@@ -215,16 +233,26 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     columns.show({ ...first, source, guesses: [...guesses.values()] });
     tell(say("seen", { name: named(), rows: rows.toLocaleString(), columns: first.columns.length.toLocaleString() }));
-    $("columns").hidden = false;
-    $("columns-title").focus();
+    confirm();
   };
 
   // ----------------------------------------------------------------------------------------- the price
 
+  // What the page says now, of which a price is asked.
+  const asked = () => JSON.stringify([columns.parameters(), $("replicas")?.value, chosen]);
+  const unchanged = () => {
+    try {
+      return asked() === priced.asked;
+    } catch {
+      return false;
+    }
+  };
   const price = () =>
     step(async (current) => {
       $("price").hidden = true;
       const wanted = columns.parameters();
+      const said = asked();
+      const replicas = $("replicas") ? { replicas: Number($("replicas").value) } : {};
       let { version } = root.dataset;
       const inputs = looked ? [] : chosen;
       let units = inputs.length;
@@ -235,31 +263,32 @@ document.addEventListener("DOMContentLoaded", () => {
         units += found.made.units;
         version = found.version;
       }
-      const replicas = $("replicas") ? { replicas: Number($("replicas").value) } : {};
       const request = { customer: payer.address(), bundle, version, parameters: wanted, inputs, units, ...replicas };
-      priced = { request, quote: null };
+      priced = { asked: said, wanted, request };
       await quoted(current);
     });
   const quoted = async (current) => {
     const { request } = priced;
     const quote = await (await patiently(() => call("POST", "/v1/quotes", { json: request }))).json();
     if (!current()) return;
-    await payer.priced(request, quote);
-    priced = { request, quote };
+    const made = await payer.priced(request, quote, current);
+    if (!current()) return;
+    tell("");
+    if (!unchanged()) return;
+    priced = { ...priced, quote, made };
     const cost = dollars(quote.total);
     $("total").textContent = cost;
     $("priced").textContent = say("priced", { units: request.units.toLocaleString(), unit: quote.unit, tier: quote.tier });
     $("pay").textContent = say("pay", { price: cost });
-    tell("");
     $("price").hidden = false;
     $("pay").disabled = false;
     $("pay").focus();
   };
   const pay = () =>
-    step(async () => {
-      await payer.pay(priced.quote);
-      columns.remember(priced.request.parameters); // for other files, on a page that stays
-    });
+    step(async (current) => {
+      await payer.pay(priced, current);
+      columns.remember(priced.wanted); // for other files, on a page that stays
+    }, true);
 
   // ------------------------------------------------------------------------------------------ the page
 
@@ -270,7 +299,7 @@ document.addEventListener("DOMContentLoaded", () => {
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
       drop.classList.toggle("over", kind === "dragover");
-      if (kind !== "drop" || !event.dataTransfer.files.length) return;
+      if (kind !== "drop" || field.disabled || !event.dataTransfer.files.length) return;
       field.files = event.dataTransfer.files;
       choose([...field.files]);
     });
@@ -294,7 +323,7 @@ document.addEventListener("DOMContentLoaded", () => {
     $("price").hidden = true;
     if (event.target.dataset.source) step((current) => look(columns.declared(), current));
   });
-  $("pay").addEventListener("click", pay);
+  $("pay").addEventListener("click", () => (unchanged() ? pay() : price()));
   field.disabled = false;
   if (sample) sample.disabled = false;
 });

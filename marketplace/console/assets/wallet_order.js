@@ -40,7 +40,7 @@ const walletOrder = ({ session, market, word, hasher, digests }) => {
     if (wrong.length) throw new Error(word("differs", { what: wrong.join(", ") }));
   }
 
-  /** What would be signed, shown field by field as the wallet shows it. */
+  /** What would be signed. */
   async function make(request, quote) {
     const made = {
       request, quote,
@@ -52,11 +52,15 @@ const walletOrder = ({ session, market, word, hasher, digests }) => {
     await compare(made);
     const { hashTyped } = await import(digests);
     made.hashes = hashTyped(session.domain, "Purchase", market.types.Purchase, made.message);
-    for (const [name, value] of Object.entries(made.hashes)) at(`hash-${name}`).textContent = value;
-    at("due").textContent = moment(quote.deliver_by);
-    at("message").replaceChildren(...Object.entries(made.message).flatMap(([name, value]) =>
-      [common.element("dt", { textContent: name }), common.element("dd", { textContent: shown(name, value) })]));
     return made;
+  }
+
+  /** Field by field as the wallet shows it. */
+  function show({ hashes, message, quote }) {
+    for (const [name, value] of Object.entries(hashes)) at(`hash-${name}`).textContent = value;
+    at("due").textContent = moment(quote.deliver_by);
+    at("message").replaceChildren(...Object.entries(message).flatMap(([name, value]) =>
+      [common.element("dt", { textContent: name }), common.element("dd", { textContent: shown(name, value) })]));
   }
 
   /** The wallet's signature under it: what is sent, as often as it takes; the same order is the same job. */
@@ -71,5 +75,5 @@ const walletOrder = ({ session, market, word, hasher, digests }) => {
     if (job !== made.hashes.digest) throw new Error(word("other_job", { job }));
   }
 
-  return { make, sign, require, short: ({ balance, total }) => (BigInt(total) > BigInt(balance) ? BigInt(total) - BigInt(balance) : 0n) };
+  return { make, show, sign, require, short: ({ balance, total }) => (BigInt(total) > BigInt(balance) ? BigInt(total) - BigInt(balance) : 0n) };
 };

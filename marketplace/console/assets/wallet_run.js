@@ -1,9 +1,10 @@
 // The run page for who has a wallet: who asks is its session, paying is its signature, and the job is followed
 // on the same page, as the session lasts no longer than the page.
 "use strict";
-/** words: the run page's. step: does what it is given in place of what is being done, and tells what goes wrong.
- * patiently: makes a call as often as it takes. quoted: asks for the price once more. */
-const walletPayer = ({ hasher, words, step, patiently, tell, tellFault, quoted }) => {
+/** words: the run page's. step: does what it is given in place of what is being done, and tells what goes wrong;
+ * told to hold, it takes nothing else meanwhile. stop: drops what is being done. patiently: makes a call as often
+ * as it takes. quoted: asks for the price once more. */
+const walletPayer = ({ hasher, words, step, stop, patiently, tell, tellFault, quoted }) => {
   const at = (id) => document.getElementById(id);
   const page = at("wallet").dataset;
   const market = JSON.parse(page.market);
@@ -11,7 +12,11 @@ const walletPayer = ({ hasher, words, step, patiently, tell, tellFault, quoted }
   const session = walletSession({
     market, word, run: step, say: tell, lost: words.lost, busy: words.busy,
     entered: () => { at("flow").hidden = false; at("file").focus(); },
-    left: () => { at("flow").hidden = at("columns").hidden = at("price").hidden = true; job.hide(); },
+    left: ({ expired }) => {
+      if (!expired) { stop(); tell(""); } // else it is told of by what was being done
+      at("flow").hidden = at("columns").hidden = at("price").hidden = true;
+      job.hide();
+    },
   });
   const order = walletOrder({ session, market, word, hasher, digests: page.digests });
   // A file of the job's is taken while another one is being sent.
@@ -19,29 +24,34 @@ const walletPayer = ({ hasher, words, step, patiently, tell, tellFault, quoted }
     tellFault("");
     await act().catch((error) => tellFault(session.fault(error)));
   } });
-  let made = null, missing = 0n;
+  let missing = 0n;
 
   at("deposit").addEventListener("click", () => step(async (current) => {
     await session.deposit(missing);
     await quoted(current);
-  }));
+  }, true));
   return {
     call: session.call,
     fault: session.fault,
     address: () => session.address,
-    async priced(request, quote) {
-      made = await order.make(request, quote);
+    async priced(request, quote, current) {
+      const made = await order.make(request, quote);
+      if (!current()) return null;
+      order.show(made);
       missing = order.short(quote);
       at("spendable").textContent = word("spendable", { spendable: common.dollars(quote.balance) });
       at("short").hidden = missing === 0n;
       at("pay").hidden = missing > 0n;
       at("deposit").textContent = word("deposit_missing", { missing: common.dollars(missing) });
+      return made;
     },
-    async pay(quote) {
+    async pay({ quote, made }, current) {
       tell(word("sign_order", { price: common.dollars(quote.total) }));
       const json = await order.sign(made);
+      if (!current()) return;
       const answer = await patiently(() => session.call("POST", "/v1/jobs", { json }));
       const { id } = await answer.json();
+      if (!current()) return;
       order.require(made, id);
       at("price").hidden = at("columns").hidden = true;
       tell("");

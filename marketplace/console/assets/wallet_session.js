@@ -2,7 +2,8 @@
 // is in this closure and nowhere else: no cookie, no storage; a page that is loaded anew has none.
 "use strict";
 /** market: numbers of the market. word: texts. run: does what it is given, and tells what goes wrong. say: tells.
- * lost, busy: see common.caller. entered, left: what the page does when somebody is signed in, or no longer. */
+ * lost, busy: see common.caller. entered, left: what the page does when somebody is signed in,
+ * or no longer; expired: as a call was refused, which fails besides. */
 const walletSession = ({ market, word, run, say, lost = word("lost"), busy = word("lost"), entered, left }) => {
   const at = (id) => document.getElementById(id);
   const show = (id, shown) => { at(id).hidden = !shown; };
@@ -20,7 +21,7 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
   const given = () => ({
     "Accept-Language": document.documentElement.lang, ...(token ? { Authorization: "Bearer " + token } : {}),
   });
-  const call = common.caller({ given, lost, busy, credentials: "omit", ended: () => forget() });
+  const call = common.caller({ given, lost, busy, credentials: "omit", ended: () => forget({ expired: true }) });
 
   // ------------------------------------------------------------------------------------ connect, sign in
 
@@ -96,11 +97,11 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
     fetch("/v1/sessions", { method: "DELETE", headers: given(), credentials: "omit", keepalive: true }).catch(() => {});
     forget();
   }
-  function forget() {
+  function forget({ expired = false } = {}) {
     token = address = null;
     show("signed-in", false);
     show("connect", true);
-    left();
+    left({ expired });
   }
   at("leave").addEventListener("click", leave);
 
