@@ -148,7 +148,12 @@ def _open_tables(state: Any) -> None:
         head = list(_until(tokens, "thead_close"))
         cells = [at for at, each in enumerate(head) if each.type == "inline"]
         if wide := len(cells) > _NARROW:
-            named = {"class": "wide", "tabindex": "0", "role": "group", "aria-label": heading}
+            named: dict[str, str | int | float] = {
+                "class": "wide",
+                "tabindex": "0",
+                "role": "group",
+                "aria-label": heading,
+            }
             made.append(Token("wide_open", "div", 1, attrs=named, block=True))
         made.append(token)
         empty = [at for at in cells if not head[at].content]
