@@ -9,7 +9,7 @@ from fastapi import Depends, Header, Path, Query, Request, Response
 
 from marketplace.api.managed import SAFE_METHODS, Credentials, bearer_of, identity_of
 from marketplace.services import Services
-from prixfixe.errors import Unauthorized
+from prixfixe.errors import Forbidden, Unauthorized
 from prixfixe.protocol.accounts import Scope
 from prixfixe.protocol.job_batch import IdempotencyText
 from prixfixe.protocol.wire import JobRequest
@@ -50,13 +50,25 @@ def caller_with(scope: Scope | None = None) -> Callable[..., str]:
     the scope; of None that is `read` for what changes nothing, else `order`."""
 
     def caller(services: ServicesDep, request: Request, _: Credentials) -> str:
-        managed = identity_of(request, services)
-        if managed is None:
-            return signed_in(services, request)
-        needed: Scope = "read" if request.method in SAFE_METHODS else "order"
-        return managed.require(scope or needed).address
+        return _caller(services, request, scope)
 
     return caller
+
+
+def _caller(services: Services, request: Request, scope: Scope | None) -> str:
+    managed = identity_of(request, services)
+    if managed is None:
+        return signed_in(services, request)
+    needed: Scope = "read" if request.method in SAFE_METHODS else "order"
+    return managed.require(scope or needed).address
+
+
+def may_still(services: Services, request: Request, caller: str) -> bool:
+    """Whether what a request brought still stands for `caller`, for answers that take long."""
+    try:
+        return _caller(services, request, None) == caller
+    except (Unauthorized, Forbidden):
+        return False
 
 
 def signed_in(services: Services, request: Request) -> str:

@@ -2,14 +2,15 @@
 
 Many may watch one process: those who look for the same at the same time share one look at the store, and the
 more there are the longer each rests between two looks, so that events which come in between are sent
-together. Who watches alone sees each at once.
+together. Who watches alone sees each at once. Whether they may is asked again with each heartbeat: a session
+or key may end, and a member may leave, long before the job does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
@@ -45,14 +46,22 @@ class _Watching:
 _watching: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watching] = WeakKeyDictionary()
 
 
-async def follow(services: Services, job: str, customer: str, after: int) -> AsyncIterator[str]:
-    """The stream, from the event after number `after`; ends when the job has."""
-    watching = _watching.setdefault(asyncio.get_running_loop(), _Watching())
+async def follow(
+    services: Services, job: str, customer: str, after: int, may_still: Callable[[], bool]
+) -> AsyncIterator[str]:
+    """The stream, from the event after number `after`; ends when the job has, or who asked may no longer."""
+    loop = asyncio.get_running_loop()
+    watching = _watching.setdefault(loop, _Watching())
     watching.count += 1
+    due = loop.time() + HEARTBEAT_SECONDS
     try:
         yield "retry: 1000\n\n"
         topics = {f"job:{job}", CLOSING}
         while not services.closing.is_set():
+            if loop.time() >= due:  # also where events come so fast that there is no pause
+                if not await run_in_threadpool(may_still):
+                    return
+                due = loop.time() + HEARTBEAT_SECONDS
             mark = services.store.sequence(topics)
             text, after, over = await _look(watching, services, (job, customer, after), mark)
             if text:
@@ -61,7 +70,7 @@ async def follow(services: Services, job: str, customer: str, after: int) -> Asy
                     await asyncio.sleep(watching.rest)
             elif over:
                 return
-            elif not await services.store.wait_async(topics, HEARTBEAT_SECONDS, since=mark):
+            elif not await services.store.wait_async(topics, max(due - loop.time(), 0), since=mark):
                 yield ": still here\n\n"
     finally:
         watching.count -= 1

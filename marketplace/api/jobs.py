@@ -15,6 +15,7 @@ from marketplace.api.access import (
     JobId,
     ServicesDep,
     caller_for,
+    may_still,
     written,
 )
 from marketplace.api.blobs import blob_response
@@ -135,7 +136,7 @@ async def events(
     first, over = await run_in_threadpool(services.jobs.events, job, caller, after)
     if over and not first:
         return Response(status_code=204)  # tells a browser's EventSource not to come back
-    stream = follow(services, job, caller, after)
+    stream = follow(services, job, caller, after, lambda: may_still(services, request, caller))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, media_type=MEDIA_TYPE, headers=headers)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from sqlalchemy import update
 
 from marketplace.api import events
+from marketplace.api.managed import COOKIE
+from marketplace.store.events import add_event
+from marketplace.store.tables import jobs
 from prixfixe.errors import NotFound
+from tests.support.accounts import Person
 from tests.support.finished import hand_in
 from tests.support.memory import resident_kib
 from tests.support.service import CUSTOMER, HOST, PROVIDER, WORKER, World
@@ -139,6 +145,68 @@ def test_a_quiet_stream_shows_that_it_lives(world: World, monkeypatch: pytest.Mo
     owner = world.sign_in(CUSTOMER)
     with serving(world) as http, http.stream("GET", f"/v1/jobs/{job.id}/events", headers=owner) as stream:
         assert any(line == ": still here" for line in stream.iter_lines())
+
+
+def _session_ended(ada: Person, bob: Person) -> tuple[dict[str, str], Callable[[], object]]:
+    return {"Cookie": f"{COOKIE}={ada.cookie}"}, ada.sign_in  # ends the session that it brings
+
+
+def _key_revoked(ada: Person, bob: Person) -> tuple[dict[str, str], Callable[[], object]]:
+    headers = ada.key("read")
+    (key,) = ada.call("GET", "/keys").json()["items"]
+    return headers, lambda: ada.call("DELETE", f"/keys/{key['id']}")
+
+
+def _member_removed(ada: Person, bob: Person) -> tuple[dict[str, str], Callable[[], object]]:
+    bob.joins(ada, "viewer")
+    (member,) = [each for each in ada.call("GET", "/members").json()["items"] if each["role"] == "viewer"]
+    headers = {"Cookie": f"{COOKIE}={bob.cookie}"}
+    return headers, lambda: ada.call("DELETE", f"/members/{member['id']}")
+
+
+@pytest.mark.parametrize("ended", [_session_ended, _key_revoked, _member_removed])
+def test_who_may_no_longer_read_a_job_hears_no_more_of_it(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    ended: Callable[[Person, Person], tuple[dict[str, str], Callable[[], object]]],
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
+    world.publish()
+    job = world.placed()
+    ada, bob = Person(world, "ada@example.com"), Person(world, "bob@example.com")
+    account = ada.sign_up().signed_in.account
+    bob.sign_up()
+    with world.store.write() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == job.id).values(customer=account))
+    headers, end = ended(ada, bob)
+    with serving(world) as http, http.stream("GET", f"/v1/jobs/{job.id}/events", headers=headers) as stream:
+        lines = stream.iter_lines()
+        assert next(line for line in lines if line.startswith("event:")) == "event: state"
+        assert next(line for line in lines if line.startswith(":"))  # who may goes on
+        end()
+        assert len(list(itertools.islice(lines, 400))) < 400
+    ada.close()
+    bob.close()
+
+
+def test_a_wallets_stream_ends_with_its_session_also_while_events_come(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
+    world.publish()
+    job = world.placed()
+    owner = world.sign_in(CUSTOMER)
+    with serving(world) as http, http.stream("GET", f"/v1/jobs/{job.id}/events", headers=owner) as stream:
+        seen = _events(stream.iter_lines())
+        next(seen)
+        world.clock.now += world.services.settings.session_seconds
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            with world.store.write() as connection:
+                add_event(connection, job.id, "progress", {"attempt": "a", "fraction": 0.5, "text": ""})
+            if next(seen, None) is None:
+                return
+        pytest.fail("the stream went on")
 
 
 def test_a_waiting_worker_hears_of_its_deal_at_once(world: World) -> None:
