@@ -12,21 +12,25 @@ import pytest
 from playwright.sync_api import Download, Page, expect
 
 from prixfixe.protocol.money import Money
-from tests.browser.conftest import running_chromium
+from tests.browser.conftest import Visit, running_chromium
 from tests.support.accounts import PASSWORD
 from tests.support.devnet import Devnet
 from tests.support.wallets import Wallet, node_at
 
 pytestmark = pytest.mark.timeout(900)
 
-ROWS = int(os.environ.get("PRIXFIXE_PAGE_ROWS", "60000"))
-"""More than a mebibyte, so that the typed table travels; a million and more by this variable."""
+ROWS = 1_000_000 if os.environ.get("PRIXFIXE_TEST_SIZE") == "full" else 60_000
+"""All of them where `scripts/test` is given this area by name. The fewer are more than a mebibyte, so that
+the typed table travels."""
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
+def page(devnet: Devnet) -> Iterator[Page]:
+    """A page that may write no error to its console, fail at no request and ask nobody else."""
     with running_chromium() as browser:
-        yield browser.new_page()
+        visit = Visit(browser.new_page(), devnet.state.service)
+        yield visit.page
+        assert visit.complaints == []
 
 
 def table(folder: Path, rows: int = ROWS) -> Path:
