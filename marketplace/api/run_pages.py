@@ -16,6 +16,7 @@ from marketplace.api.wallet_pages import wallet_values
 from marketplace.bundles import stored_definition
 from marketplace.console.controls import aggregates, controls
 from prixfixe.errors import NotFound
+from prixfixe.protocol.schema import defaults
 from prixfixe.tables.looked import SOURCE_PARAMETERS
 
 router = APIRouter(include_in_schema=False, route_class=Page)
@@ -77,6 +78,7 @@ def run_page(
         "most": min(definition.inputs.max_bytes, services.settings.max_blob_bytes),
         "uses": aggregates(definition.parameters),
         "again": {},
+        "defaults": defaults(definition.parameters),
         "sources": [each for each in drawn if each.name in SOURCE_PARAMETERS],
         "others": [each for each in drawn if each.name not in elsewhere],
         "words": words,

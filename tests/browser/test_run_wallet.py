@@ -185,6 +185,17 @@ LIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "parameters": lambda quote: {
         "manifest": {**quote["manifest"], "parameters": {**quote["manifest"]["parameters"], "rows": ["x"]}}
     },
+    "parameters, job": lambda quote: {  # one that the page left as it was
+        "manifest": {**quote["manifest"], "parameters": {**quote["manifest"]["parameters"], "top": 7}}
+    },
+    "version": lambda quote: {
+        "manifest": {**quote["manifest"], "bundle": {**quote["manifest"]["bundle"], "version": "9.9.9"}}
+    },
+    "tier": lambda quote: {
+        "manifest": {**quote["manifest"], "bundle": {**quote["manifest"]["bundle"], "tier": "large"}}
+    },
+    "replicas": lambda quote: {"offer": {**quote["offer"], "quorum": 2}},
+    "tasks": lambda _: {"lot": 2},
     "inputs": lambda quote: {"manifest": {**quote["manifest"], "inputs": []}},
     "job": lambda _: {"job": "0x" + "11" * 32},
     "offer": lambda quote: {"offer": {**quote["offer"], "disputable": not quote["offer"]["disputable"]}},

@@ -6,6 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!root) return;
   const { bundle, csrf, hasher } = root.dataset;
   const words = JSON.parse(root.dataset.words);
+  const defaults = JSON.parse(root.dataset.defaults);
   const looked = root.dataset.kind !== "none"; // else a file is taken as it is, and counts as one
   const $ = (id) => document.getElementById(id);
   const PART = 8 * 1024 * 1024;
@@ -252,7 +253,8 @@ document.addEventListener("DOMContentLoaded", () => {
       $("price").hidden = true;
       const wanted = columns.parameters();
       const said = asked();
-      const replicas = $("replicas") ? { replicas: Number($("replicas").value) } : {};
+      const replicas = Number($("replicas")?.value || root.dataset.replicas);
+      const parameters = { ...defaults, ...wanted }; // all of them, so that they are compared with the order's
       let { version } = root.dataset;
       const inputs = looked ? [] : chosen;
       let units = inputs.length;
@@ -263,7 +265,7 @@ document.addEventListener("DOMContentLoaded", () => {
         units += found.made.units;
         version = found.version;
       }
-      const request = { customer: payer.address(), bundle, version, parameters: wanted, inputs, units, ...replicas };
+      const request = { customer: payer.address(), bundle, version, parameters, inputs, units, replicas };
       priced = { asked: said, wanted, request };
       await quoted(current);
     });

@@ -23,14 +23,17 @@ const walletOrder = ({ session, market, word, hasher, digests }) => {
     const { hashWords } = await import(digests);
     const application = { definition: manifest.bundle.definition, image: manifest.image, tier: quote.tier };
     const terms = [offer.product, offer.application, offer.price, offer.maxCost, offer.quorum, offer.disputable];
-    const kept = Object.fromEntries(Object.keys(request.parameters).map((name) => [name, manifest.parameters[name]]));
+    // As prixfixe.protocol.replicas.quorum_of.
+    const quorum = request.replicas >= 3 ? Math.floor(request.replicas / 2) + 1 : request.replicas;
     const wrong = [
       ["customer", session.same(message.customer, session.address)],
       ["bundle", quote.bundle === request.bundle && manifest.bundle.id === request.bundle],
-      ["version", !request.version || quote.version === request.version],
-      ["replicas", (quote.replicas || 1) === (request.replicas || 1)],
+      ["version", [quote.version, manifest.bundle.version].every((version) => version === request.version)],
+      ["tier", manifest.bundle.tier === quote.tier],
+      ["replicas", (quote.replicas || 1) === request.replicas && offer.quorum === quorum],
       ["units", quote.units === request.units],
-      ["parameters", canonical(kept) === canonical(request.parameters)],
+      ["tasks", [message.tasks, message.lot, manifest.tasks].every((count) => count === 1)], // of any bundle
+      ["parameters", canonical(manifest.parameters) === canonical(request.parameters)],
       ["inputs", canonical(manifest.inputs) === canonical(request.inputs)],
       ["job", message.job === (await sha256(manifest))],
       ["offer", message.bundle === hashWords(...terms) && offer.application === (await sha256(application))],
