@@ -33,6 +33,7 @@ from prixfixe.protocol.orders import order_from_json
 
 INLINE_OUTPUTS: Final = 100  # files that a job shows of itself, and a page when nobody says how many
 _OVER: Final = ("settled", "refunded")
+_NEWEST_EVENTS: Final = 5000  # of any kind, among which a page looks for the log
 _NEWEST_LOG_EVENTS: Final = 500
 _NEWEST_LOG_CHARACTERS: Final = 1 << 18
 
@@ -115,18 +116,18 @@ class Jobs:
 
     def newest_log(self, job: str, customer: str) -> tuple[int, bool]:
         """The number of an event after which no more of the log was told than a page has room for, and
-        whether there is any log."""
+        whether there is any log behind it. At most the newest `_NEWEST_EVENTS` are looked at or follow."""
         of_job = job_events.c.job == job
-        query = (
-            select(job_events.c.sequence, func.length(cast(job_events.c.data, Text)))
-            .where(of_job, job_events.c.kind == "log")
-            .order_by(job_events.c.sequence.desc())
-            .limit(_NEWEST_LOG_EVENTS)
-        )
+        newest = select(func.coalesce(func.max(job_events.c.sequence), 0)).where(of_job)
         with self._store.read() as connection:
             job_row(connection, job, customer)
-            newest = select(func.coalesce(func.max(job_events.c.sequence), 0)).where(of_job)
             after, told = int(connection.execute(newest).scalar_one()), 0
+            query = (
+                select(job_events.c.sequence, func.length(cast(job_events.c.data, Text)))
+                .where(of_job, job_events.c.sequence > after - _NEWEST_EVENTS, job_events.c.kind == "log")
+                .order_by(job_events.c.sequence.desc())
+                .limit(_NEWEST_LOG_EVENTS)
+            )
             rows = connection.execute(query).all()
         for sequence, length in rows:
             told += length

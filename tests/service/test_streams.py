@@ -19,7 +19,7 @@ from sqlalchemy import update
 
 from marketplace.api import events
 from marketplace.api.managed import COOKIE
-from marketplace.store.events import add_event
+from marketplace.store.events import Kind, add_event, add_events
 from marketplace.store.tables import jobs
 from prixfixe.errors import NotFound
 from tests.support.accounts import Person
@@ -136,6 +136,29 @@ def test_what_a_page_shows_of_a_log_is_bounded_however_long_it_is(tmp_path: Path
         world.services.jobs.newest_log(job.id, PROVIDER.address)
     world.http.close()
     world.store.close()
+
+
+def test_a_log_is_looked_for_among_the_newest_events_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketplace.jobs._NEWEST_EVENTS", 20)
+    world.publish()
+    job = world.placed()
+
+    def told(number: int, kind: Kind, data: dict[str, Any]) -> int:
+        with world.store.write() as connection:
+            add_events(connection, [(job.id, kind, data)] * number)
+        return world.services.jobs.events(job.id, CUSTOMER.address, 0)[0][-1].id
+
+    line = {"attempt": "a", "offset": 0, "text": "x"}
+    step = {"attempt": "a", "fraction": 0.5, "text": ""}
+    first = told(1, "log", line)
+    newest = told(19, "progress", step)
+    assert world.services.jobs.newest_log(job.id, CUSTOMER.address) == (first - 1, True)
+    newest = told(1, "progress", step)
+    assert world.services.jobs.newest_log(job.id, CUSTOMER.address) == (newest, False)
+    newest = told(30, "log", line)
+    assert world.services.jobs.newest_log(job.id, CUSTOMER.address) == (newest - 20, True)
 
 
 def test_a_quiet_stream_shows_that_it_lives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
