@@ -6,6 +6,7 @@ import gzip
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs
 
@@ -74,14 +75,16 @@ async def form_of(request: Request) -> dict[str, str]:
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A document in the reader's language."""
-    services: Services = request.app.state.services
-    enter = (
-        None
-        if services.managed is None
-        else ("account" if COOKIE_OF_SESSION in request.cookies else "sign_in")
-    )
-    document = render(template, language_of(request), request.url.path, enter=enter, **values)
+    document = render(template, language_of(request), request.url.path, enter=_enter(request), **values)
     return HTMLResponse(document, status_code=status, headers=dict(HEADERS))
+
+
+def _enter(request: Request) -> str | None:
+    """As `render` takes it."""
+    services: Services = request.app.state.services
+    if services.managed is None:
+        return None
+    return "account" if COOKIE_OF_SESSION in request.cookies else "sign_in"
 
 
 def _error_page(request: Request, error: PrixfixeError) -> Response:
@@ -365,15 +368,22 @@ def documents_page(request: Request) -> Response:
 @router.get("/docs/{name:path}")
 def document_page(request: Request, name: str) -> Response:
     """One document."""
-    document = documents.document(name)
-    answer = page(request, "document.html", document=document, body=documents.body(name))
-    answer.headers["Vary"] += ", Accept-Encoding"
+    packed = packed_document(name, language_of(request).code, _enter(request))
+    headers = {**HEADERS, "Vary": f"{HEADERS['Vary']}, Accept-Encoding"}
     if not _takes_gzip(request):
-        return answer
+        return HTMLResponse(gzip.decompress(packed), headers=headers)
     # Only what is everybody's: how well a page packs that holds a secret and what somebody wrote tells of it.
-    headers = {**answer.headers, "Content-Encoding": "gzip"}
-    del headers["content-length"]
-    return Response(gzip.compress(bytes(answer.body), mtime=0), headers=headers)
+    return HTMLResponse(packed, headers={**headers, "Content-Encoding": "gzip"})
+
+
+@cache
+def packed_document(name: str, language: str, enter: str | None) -> bytes:
+    """The page of a document, made once: it takes longer than to send it, and anybody may ask. There are few
+    documents; NotFound, which is not kept, for any other."""
+    document, body = documents.document(name), documents.body(name)
+    path = f"/docs/{name}"
+    made = render("document.html", LANGUAGES[language], path, enter=enter, document=document, body=body)
+    return gzip.compress(made.encode(), mtime=0)
 
 
 def _takes_gzip(request: Request) -> bool:

@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import update
 
 from marketplace.api import run_pages, wallet_pages
-from marketplace.api.pages import NoRun, router
+from marketplace.api.managed import COOKIE
+from marketplace.api.pages import NoRun, packed_document, router
 from marketplace.console import charts, documents
 from marketplace.console.assets import ASSETS
 from marketplace.console.languages import ENGLISH, LANGUAGES, chosen
@@ -222,6 +223,27 @@ def test_what_is_everybodys_is_sent_packed_to_who_takes_it(
         assert len(answer.content) > most  # unpacked
     # What holds a secret and what somebody wrote: its length would tell of it.
     assert "content-encoding" not in world.http.get("/sign-in?next=/x", headers=PERSON).headers
+
+
+def test_a_document_is_made_once_for_all_who_see_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed_document.cache_clear()
+    made: list[str] = []
+
+    def counted(template: str, *given: Any, **values: Any) -> str:
+        made.append(template)
+        return render(template, *given, **values)
+
+    monkeypatch.setattr("marketplace.api.pages.render", counted)
+    signed_in = {"Cookie": f"{COOKIE}=x"}
+    seen = {
+        world.http.get("/docs/http", headers={**PERSON, **more}).text
+        for more in ({}, {"Accept-Encoding": "identity"}, {"Accept-Language": "zh"}, signed_in, {})
+    }
+    assert len(seen) == len(made) == 3  # by language, and by what the way in is called
+    assert world.http.get("/docs/nothing", headers=PERSON).status_code == 404
+    assert packed_document.cache_info().currsize == 3
 
 
 def test_our_copy_of_a_library_is_what_the_lock_names() -> None:
