@@ -43,6 +43,9 @@ class Node:
                 free = self._world.chain.accounts[CUSTOMER.address].free
                 self._have(free + int(params[0]["data"][10:], 16))
             return {"result": "0x" + "ab" * 32}
+        if method == "eth_call":
+            account = self._world.chain.accounts[CUSTOMER.address]
+            return {"result": f"0x{account.free:064x}" + "0" * 128}
         assert method == "eth_getTransactionReceipt", method
         return {"result": {"status": "0x1"}}
 
@@ -144,6 +147,24 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     expect(page.get_by_label("Choose a file")).to_be_visible()
     page.evaluate("window.__heard.accountsChanged(['0x' + '11'.repeat(20)])")
     expect(page.get_by_label("Choose a file")).to_be_hidden()
+
+
+def test_what_came_meanwhile_is_not_deposited_again(visit: Visit, world: World) -> None:
+    world.publish(inputs=TABLES, parameters=PARAMETERS)
+    page, node = visit.page, Node(world)
+    Wallet(node).into(page.context)
+    visit.open("/bundles/echo/run")
+    page.get_by_role("button", name="Connect Test Wallet").click()
+    expect(page.get_by_label("Choose a file")).to_be_visible()
+    chosen(page, TABLE)
+    page.get_by_role("button", name="See the price").click()
+    for free, missing in ((1, 3), (2, 2)):
+        deposit = page.get_by_role("button", name=f"Deposit ${missing}.00")
+        expect(deposit).to_be_enabled()
+        world.chain.accounts[CUSTOMER.address] = AccountView(2 * free * DOLLAR, 0, 3)
+        deposit.click()
+    expect(page.get_by_role("button", name="Sign and order for $4.00")).to_be_enabled()
+    assert node.sent == []
 
 
 def test_nothing_else_begins_while_an_order_is_sent(visit: Visit, world: World) -> None:

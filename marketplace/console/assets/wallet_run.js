@@ -24,11 +24,16 @@ const walletPayer = ({ hasher, words, step, stop, patiently, tell, tellFault, qu
     tellFault("");
     await act().catch((error) => tellFault(session.fault(error)));
   } });
-  let missing = 0n;
+  let missing = 0n, total = 0n;
 
   at("deposit").addEventListener("click", () => step(async (current) => {
-    await session.deposit(missing);
-    await quoted(current);
+    // What came meanwhile, by a transaction that the wallet sent once more with another fee, is not sent again.
+    const account = await session.read(market.contract, "account", session.address);
+    try {
+      if (total - BigInt(account.slice(0, 66)) === missing) await session.deposit(missing);
+    } finally {
+      if (current()) await quoted(current);
+    }
   }, true));
   return {
     call: session.call,
@@ -39,6 +44,7 @@ const walletPayer = ({ hasher, words, step, stop, patiently, tell, tellFault, qu
       if (!current()) return null;
       order.show(made);
       missing = order.short(quote);
+      total = BigInt(quote.total);
       at("spendable").textContent = word("spendable", { spendable: common.dollars(quote.balance) });
       at("short").hidden = missing === 0n;
       at("pay").hidden = missing > 0n;
