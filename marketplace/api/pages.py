@@ -30,6 +30,7 @@ from marketplace.console.parameters import parameters
 from marketplace.console.price_history import histories, percent
 from marketplace.console.rendering import HEADERS, render
 from marketplace.services import Services
+from prixfixe.client.certificates import grouped, left_out
 from prixfixe.client.verification import parse_receipt, verify
 from prixfixe.errors import InvalidInput, NotFound, PrixfixeError
 from prixfixe.protocol.bundle import BundleDefinition
@@ -356,7 +357,15 @@ async def check_receipt(request: Request, services: ServicesDep) -> Response:
         )
     except PrixfixeError as error:
         return page(request, "receipts.html", 422, text=shown, fault=error)
-    return page(request, "receipts.html", text=shown, receipt=receipt, found=found)
+    return page(
+        request,
+        "receipts.html",
+        text=shown,
+        receipt=receipt,
+        found=found,
+        checked=tuple(grouped(found)),
+        not_checked=tuple(left_out(receipt, found)),
+    )
 
 
 @router.get("/docs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from marketplace.console.assets import ASSETS
 from marketplace.console.languages import LANGUAGES, Language
+from marketplace.console.sentences import said
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.statements import utc
 
@@ -80,4 +82,5 @@ def render(
     """The document, or a fragment of one. path: of the page, to come back to when the language changes.
     enter: "sign_in" or "account", where there are accounts for people."""
     found = _environment.get_template(template)
-    return found.render(t=language.text, language=language, path=path, enter=enter, **values)
+    texts = {"t": language.text, "said": partial(said, language)}
+    return found.render(language=language, path=path, enter=enter, **texts, **values)

@@ -57,8 +57,8 @@ def certificate_of(
         control_totals=control_totals,
         deals=tuple(_deal(lot) for lot in receipt.lots),
         valid=verification.valid,
-        checked=tuple(_grouped(verification)),
-        not_checked=tuple(_left_out(verification, settled)),
+        checked=tuple(grouped(verification)),
+        not_checked=tuple(left_out(receipt, verification)),
         receipt=sha256_hex(receipt_bytes(receipt)),
     )
 
@@ -73,7 +73,7 @@ def kind_of(check: Check) -> str:
     return _NUMBER.sub("", check.name).replace(": ", "-").replace(" ", "-")
 
 
-def _grouped(verification: Verification) -> Iterator[Checked]:
+def grouped(verification: Verification) -> Iterator[Checked]:
     """Checks that were made, those of one kind together, in the order of their first."""
     kinds: dict[str, list[Check]] = {}
     for check in verification.checks:
@@ -85,11 +85,12 @@ def _grouped(verification: Verification) -> Iterator[Checked]:
         yield Checked(what=cast(CheckKind, kind), count=len(checks), held=bool(told.ok), detail=told.detail)
 
 
-def _left_out(verification: Verification, settled: list[ReceiptLot]) -> Iterator[UncheckedKind]:
+def left_out(receipt: Receipt, verification: Verification) -> Iterator[UncheckedKind]:
+    """Kinds of what was not checked, and of what no receipt can tell."""
     kinds = dict.fromkeys(kind_of(check) for check in verification.checks if check.ok is None)
     for kind in kinds:
         yield cast(UncheckedKind, kind if kind in get_args(UncheckedKind) else "other")
-    if any(len(lot.deal.legs) == 1 for lot in settled):
+    if any(lot.outcome == "settled" and len(lot.deal.legs) == 1 for lot in receipt.lots):
         yield "single"
     yield "files"
     yield "truth"

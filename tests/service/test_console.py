@@ -153,6 +153,7 @@ def test_no_text_is_there_for_nobody() -> None:
         "no_run": get_args(NoRun),
     }
     listed = {f"{part}.{name}" for part, names in parts.items() for name in names}
+    listed |= {key for key in ENGLISH.words if key.startswith("said.")}  # tests/service/test_sentences.py
     assert listed <= ENGLISH.words.keys()
     unused = {key for key in ENGLISH.words if f'"{key}"' not in written and f"'{key}'" not in written}
     assert unused <= listed, unused - listed
@@ -401,6 +402,13 @@ def test_a_receipt_is_checked_and_an_altered_one_is_refused(world: World, receip
         assert answer.status_code == 200
         assert "Every check that was made holds." in Seen(answer.text).text
         assert "What was not checked" in answer.text
+        assert ENGLISH.text("check.deal-result") in answer.text
+    in_chinese = {"Cookie": "language=zh"}
+    told = world.http.post("/receipts", content=receipt, headers=in_chinese).text
+    shown = told.partition('<ul class="checks">')[2].partition('<p class="quiet">')[0]
+    assert LANGUAGES["zh"].text("check.deal-result") in shown
+    assert LANGUAGES["zh"].text("unchecked.truth") in shown
+    assert not re.search(r">[^<]*[A-Za-z]{3,} [a-z]{3,}", shown)  # no sentence that is not
     altered = receipt.replace(b'"outcome":"settled"', b'"outcome":"refunded"')
     for body in (altered, b"", b"{", b"[" * 5000, b"\xff\xfe", b"x" * 100_000):
         refused: httpx.Response = world.http.post("/receipts", content=body)

@@ -100,13 +100,16 @@ def test_a_job_is_drawn_for_the_session_of_its_wallet_and_for_nobody_else(world:
     assert (waiting.status_code, waiting.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert f'data-cancel="{job.id}"' in waiting.text
     assert "default-src 'none'" in waiting.headers["content-security-policy"]
+    in_chinese = {**own, "Accept-Language": "zh-Hans"}
+    assert "</strong> 等待机器</p>" in world.http.get(path, headers=in_chinese).text
     deliver(world, job, out_csv=b"done")
     shown = world.http.get(path, headers=own).text
     assert f'href="/v1/jobs/{job.id}/outputs/out.csv"' in shown
     assert f'data-sha256="{sha256_hex(b"done")}"' in shown
     assert f'href="/v1/jobs/{job.id}/certificate.pdf?language=en"' in shown
     assert "data-cancel" not in shown
-    chinese = world.http.get(path, headers={**own, "Accept-Language": "zh-Hans"})
+    chinese = world.http.get(path, headers=in_chinese)
+    assert "已完成并付款" in chinese.text
     assert ENGLISH.text("state.settled") in shown
     assert LANGUAGES["zh"].text("state.settled") in chinese.text
     assert world.http.get(path, headers=world.sign_in(STRANGER)).json()["code"] == "job-unknown"
