@@ -47,13 +47,23 @@ def _file(text: str) -> dict[str, Any]:
     }
 
 
-def _stream(text: str, example: str) -> dict[str, Any]:
-    return {
-        "description": text,
-        "content": {"text/event-stream": {"schema": _STRING, "example": example}},
+def _stream(text: str, kinds: tuple[str, ...], example: dict[str, str]) -> dict[str, Any]:
+    """kinds: of events. A stream's schema is that of each event, and `example` one."""
+    schema: dict[str, Any] = {
+        "type": "object",
+        "required": list(example),
+        "properties": {
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "event": {"enum": list(kinds)},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+        "additionalProperties": False,
     }
+    return {"description": text, "content": {"text/event-stream": {"schema": schema, "example": example}}}
 
 
+_JOB_EVENTS: Final = ("state", "progress", "log", "end")
+_BOOK_EVENTS: Final = ("depth", "close", "batch")
 _WELL: Final = {
     "type": "object",
     "required": ["status", "version"],
@@ -135,7 +145,8 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
     "jobs_events": {
         "200": _stream(
             "Events `state`, `progress`, `log` and `end`, each with its number.",
-            'id: 1\nevent: state\ndata: {"state": "queued", "stage": "waits for a worker"}\n\n',
+            _JOB_EVENTS,
+            {"id": "1", "event": "state", "data": '{"state": "queued", "stage": "waiting for a worker"}'},
         ),
         "204": {"description": "The job is over, and all was told."},
     },
@@ -155,11 +166,16 @@ ANSWERS: Final[dict[str, dict[str, Any]]] = {
         "416": {"description": "Nothing of the part that `Range` asked for is there."},
     },
     "book_events": {
-        "200": _stream("The book, then its changes.", 'event: depth\ndata: {"bids": [], "asks": []}\n\n')
+        "200": _stream(
+            "The book, then its changes: levels (volume 0: gone), the newest batch, when the next closes.",
+            _BOOK_EVENTS,
+            {"event": "close", "data": '{"at": 1767225600.0}'},
+        )
     },
     "workers_assignment": {"204": {"description": "None came."}},
     "workers_assignments": {"204": {"description": "None came."}},
     "workers_secrets": {"204": {"description": "Nothing came."}},
+    "inspections_take": {"204": {"description": "None came."}},
 }
 
 # Routes that need a session only when an order replaces another.
@@ -180,6 +196,7 @@ COUNTED: Final = frozenset(
         "webhooks_test",
         "webhooks_replay",
         "jobs_place_batch",
+        "inspections_ask",
     }
 )
 # Problems beyond those of every route of its kind.
@@ -193,6 +210,7 @@ MORE: Final[dict[str, tuple[int, ...]]] = {
     "purse_order": (402, 404, 409, 410),
     "purse_withdraw": (402,),
     "purse_standing_withdrawal": (409,),
+    "inspections_ask": (404,),
     "jobs_receipt": (409,),
     "jobs_output": (404,),
     "blobs_upload": (413,),
@@ -202,6 +220,7 @@ MORE: Final[dict[str, tuple[int, ...]]] = {
     "workers_register": (402, 404),
     "workers_heartbeat": (402, 404),
     "workers_benchmark": (404,),
+    "workers_round": (409,),
     "desk_inputs": (404,),
     "desk_history": (404,),
 }

@@ -1,15 +1,17 @@
 """The API is what it says that it is: schemathesis asks every route, as nobody and as everybody, with what
 its description allows and with what it does not; and every example in it is true.
 
-PRIXFIXE_API_EXAMPLES says how many requests of each kind a route gets.
+Everybody's run draws one request of each kind for a route, and has each of those who are there send it.
+`scripts/test tests/service/test_api_contract.py` draws eight, and PRIXFIXE_API_EXAMPLES any number.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +20,6 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from pydantic import TypeAdapter
 from schemathesis.checks import not_a_server_error
@@ -32,13 +33,15 @@ from schemathesis.specs.openapi.checks import (
 from marketplace.api.app import _ROUTERS, api_description
 from marketplace.api.openapi import _routes, operation_id
 from marketplace.chain import AccountView
+from marketplace.settings import ServiceSettings
 from prixfixe.protocol import wire
 from tests.support.accounts import Person
 from tests.support.finished import deliver
 from tests.support.service import CUSTOMER, DOLLAR, PRICING, SEED, WORKER, World
 
 DESCRIBED = api_description("0.1.0")
-EXAMPLES = int(os.environ.get("PRIXFIXE_API_EXAMPLES", "1"))
+_FULL = os.environ.get("PRIXFIXE_TEST_SIZE") == "full"
+EXAMPLES = int(os.environ.get("PRIXFIXE_API_EXAMPLES", "8" if _FULL else "1"))
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -46,11 +49,24 @@ CHECKS = [
     response_schema_conformance,
 ]
 schemathesis.serializer.alias("application/partial-upload", "application/octet-stream")
-ENDLESS = "book_events"  # a stream that nobody ends
+# After which those who asked are somebody no longer: asked last.
+LAST = (
+    "accounts_switch",
+    "accounts_change_password",
+    "accounts_end_session",
+    "accounts_end_other_sessions",
+    "accounts_sign_out",
+    "sessions_close_session",
+)
+
+
+def _named(operation: Any) -> str:
+    name: str = operation.definition.raw["operationId"]
+    return name
+
+
 _FOUND: Any = schemathesis.openapi.from_dict(DESCRIBED).get_all_operations()
-OPERATIONS = [
-    each for each in (found.ok() for found in _FOUND) if each.definition.raw["operationId"] != ENDLESS
-]
+OPERATIONS = sorted((found.ok() for found in _FOUND), key=lambda each: _named(each) in LAST)
 
 
 @dataclass
@@ -64,9 +80,10 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    free = ("quotes", "sign_ins", "passwords", "uploads", "jobs", "asks", "cancels", "withdrawals", "papers")
-    unlimited: dict[str, Any] = {f"{each}_per_minute": 0 for each in (*free, "webhook_tests")}
-    world = World(tmp_path_factory.mktemp("town"), max_wait_seconds=0.01, **unlimited)
+    shares = [each.name for each in fields(ServiceSettings) if each.name.endswith("_per_minute")]
+    settings_: Any = dict.fromkeys(shares, 10**6)
+    inspectors = (WORKER.address,)
+    world = World(tmp_path_factory.mktemp("town"), max_wait_seconds=0.01, inspectors=inspectors, **settings_)
     ada = Person(world, "ada@example.com")
     ada.sign_up()
     address = SEED.signer(1).address
@@ -126,9 +143,28 @@ def _asked(town: Town, case: Any, person: dict[str, str], real: bool) -> Any:
 _SAID = ("authorization", "cookie", "x-csrf-token", "content-length", "transfer-encoding")
 
 
+@pytest.fixture
+def brief(town: Town, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Streams of the book end when they have told once how it stands."""
+    services, changes = town.world.services, town.world.services.book.changes
+
+    def told(*asked: Any) -> Any:
+        services.closing.set()
+        return changes(*asked)
+
+    monkeypatch.setattr(services.book, "changes", told)
+    monkeypatch.setattr("marketplace.api.book._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("marketplace.api.book.HEARTBEAT_SECONDS", 0.0)
+    yield
+    services.closing.clear()
+
+
+@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.definition.raw["operationId"])
-def test_a_route_answers_as_its_description_says(town: Town, operation: Any, mode: GenerationMode) -> None:
+@pytest.mark.parametrize("operation", OPERATIONS, ids=_named)
+def test_a_route_answers_everybody_as_its_description_says(
+    town: Town, operation: Any, mode: GenerationMode
+) -> None:
     @seed(0)
     @settings(
         max_examples=EXAMPLES,
@@ -137,17 +173,29 @@ def test_a_route_answers_as_its_description_says(town: Town, operation: Any, mod
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(
-        case=operation.as_strategy(generation_mode=mode),
-        person=st.sampled_from(town.people),
-        real=st.booleans(),
-    )
-    def ask(case: Any, person: dict[str, str], real: bool) -> None:
-        answer = _asked(town, case, person, real)
-        case.validate_response(answer, checks=CHECKS)
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        # Of an id that is nobody's, all but nobody are alike.
+        asked = [(person, True) for person in town.people]
+        if case.path_parameters:
+            asked = [*((person, False) for person in town.people[:2]), *asked]
+        for person, real in asked:
+            answer = _asked(town, case, person, real)
+            case.validate_response(answer, checks=CHECKS)
+            if "ratelimit" in answer.headers:
+                said = operation.definition.raw["responses"][str(answer.status_code)]
+                assert "RateLimit" in said["headers"]
 
     with suppress(Unsatisfiable):  # of a route that takes nothing, nothing can be wrong
         ask()
+
+
+def test_every_route_that_counts_says_so() -> None:
+    routes = [route for route, _ in _routes([each.router for each in _ROUTERS])]
+    counting = {operation_id(route) for route in routes if "count_a" in inspect.getsource(route.endpoint)}
+    assert "inspections_ask" in counting
+    said = {name for name, operation in _operations() if "429" in operation["responses"]}
+    assert counting - said == set()
 
 
 def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
