@@ -113,14 +113,15 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     chunk = LogChunk(offset=0, text=f"adding up {EVIL}\n").model_dump(mode="json")
     assert world.worker_post(f"{assignment.attempt}/log", chunk).is_success
     expect(page.get_by_role("log")).to_have_text(f"adding up {EVIL}")
-    hand_in(world, assignment, pivot_csv=RESULT.encode())
-    expect(page.locator("#preview")).to_contain_text("The first 3 rows of pivot.csv")
+    hand_in(world, assignment, pivot_csv=b"1", **{f"{EVIL}.csv": RESULT.encode()})
+    expect(page.locator("#preview")).to_contain_text(f"The first 3 rows of {EVIL}.csv")
     expect(page.locator("#preview table")).to_contain_text(EVIL)
     expect(page.locator("#preview canvas")).to_be_visible()
     assert visit.faults() == []
     visit.keep("run-wallet-result")
     for link, name, begins in (
-        ("pivot.csv", "pivot.csv", RESULT.encode()),
+        (f"{EVIL}.csv", "_img src=x onerror=alert(1)_.csv", RESULT.encode()),
+        ("pivot.csv", "pivot.csv", b"1"),
         ("Certificate", "certificate.pdf", b"%PDF-"),
         ("Receipt", "receipt.json", b'{"'),
         ("The whole log", "log.txt", b"adding up"),
