@@ -31,7 +31,7 @@ _CALLS: Final = (
 # Texts that only scripts show.
 WORDS: Final = (
     *("bad_amount", "declined", "lost", "wrong_chain", "sent", "reverted", "unmined", "connect", "injected"),
-    *("no_account", "unknown_chain", "sign_in", "other_account", "altered", "differs", "sign_order"),
+    *("no_account", "unknown_chain", "sign_in", "ended", "other_account", "altered", "differs", "sign_order"),
     *("withdrawn", "deposited", "handed_over", "deposit_missing", "pay", "other_job"),
 )
 # Values that scripts put in.

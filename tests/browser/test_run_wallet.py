@@ -31,6 +31,8 @@ class Node:
     def __init__(self, world: World) -> None:
         self._world = world
         self.sent: list[str] = []
+        self.mined = True
+        self.questions: list[str] = []
         self._have(DOLLAR)
 
     def _have(self, free: int) -> None:
@@ -39,7 +41,7 @@ class Node:
     def __call__(self, method: str, params: list[Any]) -> dict[str, Any]:
         if method == "eth_sendTransaction":
             self.sent.append(params[0]["to"])
-            if len(self.sent) % 2 == 0:  # what was approved is deposited
+            if len(params[0]["data"]) == 74:  # one word: what was approved is deposited
                 free = self._world.chain.accounts[CUSTOMER.address].free
                 self._have(free + int(params[0]["data"][10:], 16))
             return {"result": "0x" + "ab" * 32}
@@ -47,6 +49,9 @@ class Node:
             account = self._world.chain.accounts[CUSTOMER.address]
             return {"result": f"0x{account.free:064x}" + "0" * 128}
         assert method == "eth_getTransactionReceipt", method
+        self.questions.append(params[0])
+        if not self.mined:
+            return {"result": None}
         return {"result": {"status": "0x1"}}
 
 
@@ -166,6 +171,46 @@ def test_what_came_meanwhile_is_not_deposited_again(visit: Visit, world: World) 
         deposit.click()
     expect(page.get_by_role("button", name="Sign and order for $4.00")).to_be_enabled()
     assert node.sent == []
+
+
+def test_a_wallet_that_was_left_says_and_sends_nothing_more(visit: Visit, world: World) -> None:
+    world.publish(inputs=TABLES, parameters=PARAMETERS)
+    page, node = visit.page, Node(world)
+    Wallet(node).into(page.context)
+    visit.open("/bundles/echo/run")
+    connect, field = (
+        page.get_by_role("button", name="Connect Test Wallet"),
+        page.get_by_label("Choose a file"),
+    )
+    connect.click()
+    expect(field).to_be_visible()
+    chosen(page, TABLE)
+    page.get_by_role("button", name="See the price").click()
+    node.mined = False
+    page.get_by_role("button", name="Deposit $3.00").click()
+    expect(page.locator("#doing")).to_contain_text("Sent, waiting for the chain")
+    page.evaluate("window.__first = window.__heard.accountsChanged; window.__first([])")
+    expect(field).to_be_hidden()
+    connect.click()
+    expect(field).to_be_visible()
+    node.mined = True
+    node.questions.clear()  # what was begun before asks once more
+    for _ in range(300):
+        if node.questions:
+            break
+        page.wait_for_timeout(100)
+    assert node.questions
+    page.evaluate("window.__first([])")
+    page.get_by_role("button", name="Sign out").click()
+    expect(field).to_be_hidden()
+    connect.click()
+    expect(field).to_be_visible()
+    page.evaluate("window.__first([])")
+    chosen(page, TABLE)
+    page.get_by_role("button", name="See the price").click()
+    page.get_by_role("button", name="Deposit $3.00").click()
+    expect(page.get_by_role("button", name="Sign and order for $4.00")).to_be_enabled()
+    assert len(node.sent) == 3  # one before, and two of who came after
 
 
 def test_nothing_else_begins_while_an_order_is_sent(visit: Visit, world: World) -> None:

@@ -13,6 +13,7 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
   const DOMAIN = [["name", "string"], ["version", "string"], ["chainId", "uint256"], ["verifyingContract", "address"]]
     .map(([name, type]) => ({ name, type }));
   let provider = null, address = null, token = null;
+  let unheard = () => {}; // ends what a wallet was listened to for
 
   const hex = (bytes) => "0x" + Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   const nonce = () => BigInt(hex(crypto.getRandomValues(new Uint8Array(8)))).toString();
@@ -41,20 +42,30 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
   show("none", !found.size);
 
   async function connect(chosen) {
+    unheard();
     provider = chosen;
     [address] = await asked("eth_requestAccounts");
     if (!/^0x[0-9a-fA-F]{40}$/.test(address || "")) throw new Error(word("no_account"));
-    if (provider.on) {
-      provider.on("accountsChanged", leave);
-      provider.on("chainChanged", (chain) => show("wrong", !same(chain, chainHex)));
-    }
+    hear(chosen, { accountsChanged: () => leave(), chainChanged: (chain) => show("wrong", !same(chain, chainHex)) });
     await rightChain();
     await signIn();
   }
 
-  /** Nothing is signed on another chain. */
-  async function rightChain() {
+  /** A wallet's events, until another one is connected or somebody signs out. */
+  function hear(wallet, acts) {
+    let heard = true;
+    const listeners = Object.entries(acts).map(([kind, act]) => [kind, (told) => heard && act(told)]);
+    for (const each of listeners) wallet.on?.(...each);
+    unheard = () => {
+      heard = false; // some wallets take no listener back
+      for (const each of listeners) wallet.removeListener?.(...each);
+    };
+  }
+
+  /** Nothing is signed on another chain, nor what was begun by who signed out meanwhile. */
+  async function rightChain(mine = token) {
     const right = same(await asked("eth_chainId"), chainHex);
+    if (token !== mine) throw new Error(word("ended"));
     show("wrong", !right);
     if (!right) throw new Error(word("wrong_chain", { chain: market.chain }));
   }
@@ -98,6 +109,7 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
     forget();
   }
   function forget({ expired = false } = {}) {
+    unheard();
     token = address = null;
     show("signed-in", false);
     show("connect", true);
@@ -120,12 +132,14 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
 
   /** A transaction of the wallet's own, until the chain has it. */
   async function transact(to, name, ...values) {
+    const mine = token;
     await rightChain();
     const data = market.calls[name] + values.map(word32).join("");
     const hash = await asked("eth_sendTransaction", [{ from: address, to, data }]);
     say(word("sent", { hash }));
     for (let tries = 0; tries < 150; tries += 1) {
       const receipt = await asked("eth_getTransactionReceipt", [hash]);
+      if (token !== mine) throw new Error(word("ended"));
       if (receipt && receipt.status === "0x1") return hash;
       if (receipt) throw new Error(word("reverted", { hash }));
       await new Promise((done) => setTimeout(done, 2000));
