@@ -123,19 +123,31 @@ def tell_failures(results: Mapping[str, Counts]) -> None:
             say(f"== {counts.failed} of {runner} failed: {named}")
 
 
-def run(chosen: Sequence[Area], options: Sequence[str], *, named: bool) -> int:
+def given(folder: Path, named: bool, screenshots: Path | None) -> dict[str, str]:
+    """What the environment says to tests; `folder` is theirs, the rest as for `run`."""
+    # Nobody's own contexts and keystores are read, or written to.
+    # What set-up was to install and did not is a failure, not a reason to skip.
+    found = {"PRIXFIXE_HOME": str(folder / "home"), "PRIXFIXE_TEST_WHOLE": "1"}
+    if named:
+        # What takes longer than everybody wants to wait for has its full size when it is asked for.
+        found["PRIXFIXE_TEST_SIZE"] = "full"
+    if screenshots is not None:
+        screenshots.mkdir(parents=True, exist_ok=True)
+        found["PRIXFIXE_SCREENSHOTS"] = str(screenshots.absolute())
+    return found
+
+
+def run(
+    chosen: Sequence[Area], options: Sequence[str], *, named: bool, screenshots: Path | None = None
+) -> int:
     """Set up, run each runner once over its areas, and close with one line that is true. named: the areas
-    were asked for one by one."""
+    were asked for one by one. screenshots: a folder for those of the pages that tests open."""
     began = time.monotonic()
     names = {NEEDED.get(area.name, area.name) for area in chosen}
     extras = [name for name in setup.OPTIONAL if name in names and (named or name not in setup.ON_REQUEST)]
     results: dict[str, Counts] = {}
     with tempfile.TemporaryDirectory(prefix="prixfixe-test-") as folder:
-        # Nobody's own contexts and keystores are read, or written to.
-        # What set-up was to install and did not is a failure, not a reason to skip.
-        own_env = {"PRIXFIXE_HOME": str(Path(folder) / "home"), "PRIXFIXE_TEST_WHOLE": "1"}
-        # What takes longer than everybody wants to wait for has its full size when it is asked for.
-        env = environment({**own_env, **({"PRIXFIXE_TEST_SIZE": "full"} if named else {})})
+        env = environment(given(Path(folder), named, screenshots))
         wants_engine = any(areas.needs_engine(area) for area in chosen)
         with setup.ready(extras, with_engine=wants_engine):
             say(f"== set-up: {time.monotonic() - began:.1f} s")
@@ -162,16 +174,28 @@ def main(words: Sequence[str] | None = None) -> int:
         description=ABOUT,
         epilog=f"areas:\n{listed}\nexamples:\n  scripts/test                    everything\n"
         "  scripts/test protocol contract  two areas\n"
-        "  scripts/test service -- -x -k quote   options for pytest\n",
+        "  scripts/test service -- -x -k quote   options for pytest\n"
+        "  scripts/test browser --screenshots /tmp/pages\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("areas", nargs="*", metavar="AREA", help="areas, or paths of tests; none means all")
-    given = list(sys.argv[1:] if words is None else words)
-    split = given.index("--") if "--" in given else len(given)
-    chosen = parser.parse_args(given[:split])
+    parser.add_argument(
+        "--screenshots",
+        metavar="FOLDER",
+        type=Path,
+        help="keep pictures of the pages that tests open in Chromium there, WIDTH-NAME.png, to be looked at",
+    )
+    typed = list(sys.argv[1:] if words is None else words)
+    split = typed.index("--") if "--" in typed else len(typed)
+    chosen = parser.parse_args(typed[:split])
     try:
         with signals.as_exceptions():
-            return run(areas.choose(chosen.areas), given[split + 1 :], named=bool(chosen.areas))
+            return run(
+                areas.choose(chosen.areas),
+                typed[split + 1 :],
+                named=bool(chosen.areas),
+                screenshots=chosen.screenshots,
+            )
     except ScriptError as error:
         return setup.fail(error)
     except KeyboardInterrupt:

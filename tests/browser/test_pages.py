@@ -7,11 +7,12 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from marketplace.console import documents
 from marketplace.console.languages import LANGUAGES
-from tests.browser.conftest import Visit
+from tests.browser.conftest import WIDTHS, Visit
 from tests.service.test_console import busy, pages, receipt
 from tests.support.service import World
 
@@ -79,3 +80,16 @@ def test_the_keyboard_reaches_the_content_first(visit: Visit, busy: World) -> No
     expect(visit.page.get_by_role("link", name="Skip to the content")).to_be_focused()
     visit.page.keyboard.press("Enter")
     expect(visit.page.locator("main")).to_be_focused()
+
+
+@pytest.mark.parametrize("visit", ["desktop"], indirect=True)
+def test_a_picture_of_each_width_is_kept(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures := tmp_path / "pictures").mkdir()
+    monkeypatch.setenv("PRIXFIXE_SCREENSHOTS", str(pictures))
+    visit.open("/docs")
+    for width in WIDTHS:
+        visit.resize(width)
+        visit.keep("docs")
+    assert sorted(each.name for each in pictures.iterdir()) == ["1280-docs.png", "390-docs.png"]

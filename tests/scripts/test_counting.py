@@ -73,6 +73,14 @@ def test_nothing_to_run_is_no_success(tmp_path: Path) -> None:
     assert "nothing ran" in done.stderr
 
 
+def test_what_is_named_has_its_full_size_and_pictures_have_a_folder(tmp_path: Path) -> None:
+    assert testing.given(tmp_path, False, None).keys() == {"PRIXFIXE_HOME", "PRIXFIXE_TEST_WHOLE"}
+    pictures = tmp_path / "new" / "pictures"
+    said = testing.given(tmp_path, True, pictures)
+    assert (said["PRIXFIXE_TEST_SIZE"], said["PRIXFIXE_SCREENSHOTS"]) == ("full", str(pictures))
+    assert pictures.is_dir()
+
+
 def test_a_path_needs_the_engine_that_its_area_needs() -> None:
     from toolchain import areas
 
