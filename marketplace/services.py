@@ -51,6 +51,7 @@ from marketplace.webhooks.endpoints import Endpoints
 from marketplace.why import WhyUnfilled
 from marketplace.workers import Workers
 from prixfixe.development_keys import is_local_chain
+from prixfixe.errors import ConfigurationError
 from prixfixe.keys import Signer
 from prixfixe.protocol.addresses import parse_address
 from prixfixe.protocol.typed_data import Domain
@@ -115,7 +116,13 @@ class Services:
     ) -> Services:
         """All use cases. signer: the operator's, which signs quotes and receipts. clock: the service's own,
         in seconds since the epoch. arbiter_fee: the contract's, token units. seed: of managed accounts; None:
-        there are none. passwords: how theirs are hashed."""
+        there are none. passwords: how theirs are hashed. ConfigurationError for play money on
+        a chain that is not local."""
+        if settings.play_money_units and not is_local_chain(market.chain_id):
+            raise ConfigurationError(
+                f"play money on chain {market.chain_id}, where tokens are worth something",
+                hint="only a local chain's may be given away: leave --play-money out",
+            )
         domain = Domain(market.chain_id, market.contract)
         policy = market.policy
         cases = Cases(store, policy.arbiter)

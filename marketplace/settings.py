@@ -38,6 +38,7 @@ class ServiceSettings:
     address. withdrawals_per_minute: of one managed account, those that it asks for and copies of its
     standing one. papers_per_minute: of one account, statements and certificates as PDF, whose making takes
     a processor. webhook_tests_per_minute: of one account, test messages and replays of its webhooks.
+    play_money_units: of the operator's tokens, that a new account is given; on a local chain only.
     withdrawal_delay_seconds: after which another withdrawal address counts. inspectors: addresses of the
     operator's machines that look at files which people send from a page; none: pages take no files.
     checkers: key specs of the accounts with which paid results are bought again to check them; none:
@@ -75,6 +76,7 @@ class ServiceSettings:
     max_open_tasks: int = 200_000
     trusted_proxies: tuple[str, ...] = ()
     accounts: str | None = None
+    play_money_units: int = 0
     withdrawal_delay_seconds: int = 259_200
     inspectors: tuple[str, ...] = ()
     checkers: tuple[str, ...] = ()
@@ -104,6 +106,8 @@ class ServiceSettings:
                 raise ConfigurationError(f"{field.name} is {value!r}, not above zero")
             if field.name.endswith("_per_minute") and value < 0:
                 raise ConfigurationError(f"{field.name} is {value!r}, below zero", hint="0 for any number")
+        if self.play_money_units < 0:
+            raise ConfigurationError(f"play_money_units is {self.play_money_units}, below zero")
         _ = self.check_rule  # says what is wrong with it
         for product in self.catalogue:
             Product.parse(product)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prixfixe.cli.failures import set_json
-from prixfixe.cli.options import log_format_option
+from prixfixe.cli.options import MoneyType, log_format_option
 from prixfixe.late import uncollected
 from prixfixe.logs import LogFormat
 from scheduler.account_commands import accounts, credit, reset_password
@@ -19,6 +19,7 @@ from scheduler.admin_options import blobs_option, data_option, database_option, 
 from scheduler.canary_commands import canary
 
 if TYPE_CHECKING:
+    from prixfixe.protocol.money import Money
     from scheduler.backup import Backup
 
 _RPC = click.option(
@@ -72,6 +73,11 @@ _RPC = click.option(
     metavar="SEED",
     help="Keep accounts for people without a wallet, with keys from this seed: a keystore's name or path, "
     "command:PROGRAM, or dev on a local chain. Also PRIXFIXE_SERVICE_ACCOUNTS. Never a seed itself.",
+)
+@click.option(
+    "--play-money",
+    type=MoneyType(),
+    help="What every new managed account is given, of the operator's tokens: on a local chain only.",
 )
 @click.option(
     "--blobs",
@@ -136,6 +142,7 @@ def serve(
     domains: tuple[str, ...],
     database: str | None,
     accounts: str | None,
+    play_money: Money | None,
     blobs: str | None,
     inspectors: tuple[str, ...],
     heartbeat: float | None,
@@ -177,6 +184,7 @@ def serve(
             blobs=blobs,
             domains=domains,
             accounts=accounts,
+            play_money=play_money,
             inspectors=inspectors,
             heartbeat_seconds=heartbeat,
             cool_down_seconds=cool_down,

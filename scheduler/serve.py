@@ -86,7 +86,8 @@ _DUTIES: Final[tuple[type[Duty], ...]] = (
 class ServeOptions:
     """Where a service runs and on what. port: 0 takes a free one. deployment: manifest of the market, or
     contract: its address. key: spec of the operator's key. domains: HOST:PORT by which users reach it, the
-    main one first. accounts: spec of the seed of managed accounts. inspectors: addresses of machines that
+    main one first. accounts: spec of the seed of managed accounts, play_money: what a new one is given.
+    inspectors: addresses of machines that
     look at files. duties, api: what of the two runs in this process. metrics: HOST:PORT for Prometheus."""
 
     data: Path
@@ -100,6 +101,7 @@ class ServeOptions:
     blobs: str | None = None
     domains: tuple[str, ...] = ()
     accounts: str | None = None
+    play_money: Money | None = None
     inspectors: tuple[str, ...] = ()
     heartbeat_seconds: float | None = None
     cool_down_seconds: float | None = None
@@ -314,6 +316,8 @@ def _settings(options: ServeOptions, port: int) -> ServiceSettings:
     if options.domains or "PRIXFIXE_SERVICE_DOMAIN" not in os.environ:
         domains = options.domains or (f"{shown}:{port}",)
         given |= {"domain": domains[0], "other_domains": tuple(domains[1:]) or None}
+    if options.play_money is not None:
+        given["play_money_units"] = options.play_money.units
     if options.heartbeat_seconds is not None:
         given["heartbeat_seconds"] = options.heartbeat_seconds
     if options.cool_down_seconds is not None:

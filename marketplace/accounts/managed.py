@@ -77,7 +77,15 @@ class Managed:
         delay = market.settings.withdrawal_delay_seconds
         return Managed(
             store=store,
-            people=People(store, market.chain, seed, market.settings.session_seconds, passwords, clock),
+            people=People(
+                store,
+                market.chain,
+                seed,
+                market.settings.session_seconds,
+                passwords,
+                clock,
+                market.settings.play_money_units,
+            ),
             sessions=OpenSessions(store, clock),
             keys=ApiKeys(store, clock),
             teams=Teams(store, clock),

@@ -13,6 +13,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.identity import SCOPES, Identity, new_id
 from marketplace.accounts.passwords import Passwords
+from marketplace.accounts.top_ups import give_play_money
 from marketplace.accounts.traces import has_past
 from marketplace.accounts.uses import used
 from marketplace.chain import ChainReader
@@ -37,7 +38,8 @@ class Session:
 
 
 class People:
-    """Who may sign in. seed: gives every account its address. seconds: how long a session lasts."""
+    """Who may sign in. seed: gives every account its address. seconds: how long a session lasts. play_units:
+    of the operator's tokens, that a new account is given."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class People:
         seconds: int,
         passwords: Passwords | None = None,
         clock: Callable[[], float] = time.time,
+        play_units: int = 0,
     ) -> None:
         self._store = store
         self._chain = chain
@@ -54,6 +57,7 @@ class People:
         self._seconds = seconds
         self._passwords = passwords or Passwords()
         self._clock = clock
+        self._play_units = play_units
 
     def sign_up(self, request: wire.SignUp, browser: str = "") -> Session:
         """A new person, owner of a new account, signed in. browser: as its session shows it. Conflict when
@@ -95,6 +99,8 @@ class People:
                 connection.execute(
                     insert(members).values(account=number, person=person["id"], role="owner", since=now)
                 )
+                if self._play_units:
+                    give_play_money(connection, number, address, self._play_units)
                 return self._open(connection, person["id"], number, browser)
         raise Unavailable("too many people sign up at once")
 

@@ -45,15 +45,7 @@ def credit(
         number, address = _account(connection, account)
         known = _row(connection, invoice)
         if known is None:
-            connection.execute(
-                insert(top_ups).values(
-                    invoice=invoice,
-                    account=number,
-                    amount=amount.units,
-                    note=note[:200],
-                    created_at=int(time.time()),
-                )
-            )
+            _record(connection, number, amount.units, invoice, note)
         elif (known["account"], known["amount"]) != (number, amount.units):
             raise Conflict(
                 f"invoice {invoice} is recorded with {Money(known['amount'])} for another account or amount",
@@ -66,6 +58,18 @@ def credit(
             outbox.queue_deposit(connection, invoice, address, amount.units)
             shown = _of(connection, number, invoice)
     return shown, sends
+
+
+def give_play_money(connection: Connection, number: int, address: str, units: int) -> None:
+    """To a new account, from the operator's tokens: an invoice that nobody paid."""
+    invoice = f"play-money-{number}"
+    _record(connection, number, units, invoice, "play money")
+    outbox.queue_deposit(connection, invoice, address, units)
+
+
+def _record(connection: Connection, number: int, units: int, invoice: str, note: str) -> None:
+    row = {"invoice": invoice, "account": number, "amount": units, "note": note[:200]}
+    connection.execute(insert(top_ups).values(**row, created_at=int(time.time())))
 
 
 def listed(connection: Connection, account: int) -> tuple[wire.TopUp, ...]:

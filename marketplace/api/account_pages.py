@@ -24,6 +24,7 @@ from marketplace.api.visitors import (
     checked,
     gone_to,
     parsed,
+    sign_up_values,
 )
 from marketplace.services import Services
 from prixfixe.errors import PrixfixeError
@@ -38,23 +39,26 @@ _STATES: Final = get_args(JobState)
 
 
 @router.get("/sign-up")
-def sign_up_page(request: Request, services: ServicesDep) -> Response:
-    """Where an account is opened, and what that means."""
+def sign_up_page(
+    request: Request, services: ServicesDep, next: str = "/account", channel: str = ""
+) -> Response:
+    """Where an account is opened, and what that means. next: where it leads. channel: by which link one
+    came."""
     require_managed(services)
-    return page(request, "sign_up.html", given={})
+    return page(request, "sign_up.html", **sign_up_values(services, channel, inside(next)))
 
 
 @router.post("/sign-up")
 async def sign_up(request: Request, services: ServicesDep, form: Form) -> Response:
-    """Open an account and go to it."""
+    """Open an account, and go on to where one wanted to be."""
     managed = require_managed(services)
 
     def opened(answer: Response) -> Session:
-        body = parsed(wire.SignUp, form, "email", "password", "name", "withdraw_to")
+        body = parsed(wire.SignUp, form, "email", "password", "name", "withdraw_to", "channel")
         count_passwords(services, body.email, request, answer)
         return managed.people.sign_up(body, browser_of(request))
 
-    return await _entered(request, services, form, "sign_up.html", opened, "/account")
+    return await _entered(request, services, form, "sign_up.html", opened)
 
 
 @router.get("/sign-in")
@@ -74,21 +78,22 @@ async def sign_in(request: Request, services: ServicesDep, form: Form) -> Respon
         count_passwords(services, body.email, request, answer)
         return managed.people.sign_in(body, request.cookies.get(COOKIE), browser_of(request))
 
-    place = inside(form.get("next", "/account"))
-    return await _entered(request, services, form, "sign_in.html", entered, place)
+    return await _entered(request, services, form, "sign_in.html", entered)
 
 
 async def _entered(
-    request: Request, services: Services, form: dict[str, str], template: str, enter: Any, place: str
+    request: Request, services: Services, form: dict[str, str], template: str, enter: Any
 ) -> Response:
-    """A session in the browser and on to `place`, or the form again with what is wrong, without the
-    password."""
+    """A session in the browser and on to where the form says, or the form again with what is wrong, without
+    the password."""
+    place = inside(form.get("next", "/account"))
     answer = RedirectResponse(place, status_code=303)
     try:
         session = await run_in_threadpool(enter, answer)
     except PrixfixeError as error:
         given = {name: value for name, value in form.items() if name != "password"}
-        return page(request, template, error.status, given=given, next=place, fault=error)
+        values = {**sign_up_values(services, next=place), "given": given}
+        return page(request, template, error.status, **values, fault=error)
     keep_session(services, answer, session)
     return answer
 

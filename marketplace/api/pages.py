@@ -26,13 +26,13 @@ from marketplace.console import charts, documents
 from marketplace.console.assets import asset_at
 from marketplace.console.controls import controls
 from marketplace.console.languages import COOKIE, LANGUAGES, Language, chosen
-from marketplace.console.parameters import parameters
 from marketplace.console.price_history import histories, percent
 from marketplace.console.rendering import HEADERS, render
 from marketplace.services import Services
 from prixfixe.client.certificates import grouped, left_out
 from prixfixe.client.verification import parse_receipt, verify
 from prixfixe.errors import InvalidInput, NotFound, PrixfixeError
+from prixfixe.protocol.accounts import channel_of
 from prixfixe.protocol.bundle import BundleDefinition
 from prixfixe.protocol.fields import Address
 from prixfixe.protocol.money import Money
@@ -177,9 +177,15 @@ Text = Annotated[str, Query(max_length=64)]
 
 @router.get("/")
 def prices(
-    request: Request, services: ServicesDep, bundle: Text = "", units: Text = "", replicas: int = 1
+    request: Request,
+    services: ServicesDep,
+    bundle: Text = "",
+    units: Text = "",
+    replicas: int = 1,
+    channel: str = "",
 ) -> Response:
-    """What is sold, with a calculator, and what machine time costs."""
+    """What is sold, with a calculator, and what machine time costs. channel: by which link one came; an
+    account that is opened from here keeps it."""
     sold = _sold(services)
     asked = _Asked(bundle, units, replicas)
     values: dict[str, Any] = {
@@ -187,6 +193,7 @@ def prices(
         "replicas": sorted({number for each in sold for number in each.replicas}),
         "asked": asked,
         "indexes": services.trades.indexes(),
+        "channel": channel_of(channel),
     }
     return page(request, "prices.html", **values, **_calculated(sold, asked))
 
@@ -222,25 +229,6 @@ def _calculated(sold: list[BundleDefinition], asked: _Asked) -> dict[str, Any]:
     except PrixfixeError as error:
         return {"fault": error}
     return {"price": _Priced(tier.price * count, int(typed), definition.unit, tier.name)}
-
-
-@router.get("/bundles/{bundle}")
-def bundle_page(
-    request: Request, services: ServicesDep, bundle: str, version: Text | None = None
-) -> Response:
-    """What a bundle does, costs and promises, from its definition."""
-    listing = services.bundles.listing(bundle, version)
-    definition = stored_definition(listing.definition_digest, listing.definition)
-    return page(
-        request,
-        "bundle.html",
-        definition=definition,
-        retired=listing.retired,
-        no_run=why_no_files(services, services.bundles.listing(bundle, None)),
-        digest=listing.definition_digest,
-        parameters=parameters(definition.parameters),
-        versions=[each for each in services.bundles.listings() if each.id == bundle],
-    )
 
 
 @router.get("/bundles/{bundle}/sample")

@@ -16,6 +16,8 @@ from marketplace.api.managed import COOKIE, require_csrf, require_managed
 from marketplace.api.pages import Page, form_of, page
 from marketplace.services import Services
 from prixfixe.errors import Forbidden, InvalidInput, PrixfixeError, Unauthorized, Unavailable
+from prixfixe.protocol.accounts import channel_of
+from prixfixe.protocol.money import Money
 
 
 class SignInFirst(Exception):
@@ -97,6 +99,16 @@ def _sender(visitor: Visiting, form: Form) -> Session:
 
 # Who sent the form of a page of an account, with this session's token.
 Sending = Annotated[Session, Depends(_sender)]
+
+
+def sign_up_values(services: Services, channel: str = "", next: str = "/account") -> dict[str, Any]:
+    """Of the form with which an account is opened. channel: as a link named it, left out when no account can
+    have it."""
+    return {
+        "given": {"channel": channel_of(channel)},
+        "next": next,
+        "play": Money(services.settings.play_money_units),
+    }
 
 
 def parsed(kind: Any, form: dict[str, str], *names: str) -> Any:

@@ -63,7 +63,7 @@ def fund(rpc: str, contract: str, workers: int) -> None:
     market.mint(customer, customer.address, numbers.CUSTOMER_DEPOSIT * 10)
     market.deposit(customer, numbers.CUSTOMER_DEPOSIT)
     # Of which it credits managed accounts.
-    market.mint(customer, development_address(numbers.OPERATOR), numbers.CUSTOMER_DEPOSIT * 10)
+    market.mint(customer, development_address(numbers.OPERATOR), numbers.PLAY_MONEY * 10_000)
     for number in range(1, workers + 1):
         provider = development_signer(account_index(provider_key(number)))
         market.mint(provider, provider.address, numbers.PROVIDER_DEPOSIT)

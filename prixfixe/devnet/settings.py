@@ -21,6 +21,7 @@ INSPECTOR: Final = 17
 
 CONTEXT: Final = "dev"
 CUSTOMER_DEPOSIT: Final = Money.parse("1000.00")
+PLAY_MONEY: Final = Money.parse("100.00")  # of every account that is opened on its pages or by its API
 PROVIDER_DEPOSIT: Final = Money.parse("20.00")
 
 # Short times, so that a dead worker or a refund is seen within seconds.

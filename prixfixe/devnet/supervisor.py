@@ -127,6 +127,7 @@ class Devnet:
             *("--deployment", str(self.folder.manifest)),
             *("--key", f"dev:{numbers.OPERATOR}", "--host", _HOST, "--port", str(port)),
             *("--heartbeat", str(numbers.HEARTBEAT_SECONDS), "--accounts", "dev"),
+            *("--play-money", numbers.PLAY_MONEY.plain),
             *("--cool-down", str(numbers.COOL_DOWN_SECONDS)),
             *("--inspector", development_address(numbers.INSPECTOR)),
         ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.fields import Address, Body, Message, MoneyField, Seconds, Word
@@ -23,6 +23,17 @@ NewPassword = Annotated[str, StringConstraints(min_length=10, max_length=200)]
 Password = Annotated[str, StringConstraints(max_length=200)]
 Name = Annotated[str, StringConstraints(pattern=_LINE, min_length=1, max_length=100)]
 Channel = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]*$", max_length=64)]
+
+
+_CHANNEL: Final[TypeAdapter[str]] = TypeAdapter(Channel)
+
+
+def channel_of(text: str) -> str:
+    """The channel that a link names; empty for what is none."""
+    try:
+        return _CHANNEL.validate_python(text)
+    except ValidationError:
+        return ""
 
 
 def _somebodys(address: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +127,15 @@ class Visit:
         if folder := os.environ.get("PRIXFIXE_SCREENSHOTS"):
             width = self.page.evaluate("window.innerWidth")
             self.page.screenshot(path=str(Path(folder) / f"{width}-{name}.png"), full_page=True)
+
+
+def counting_clicks(page: Page) -> Callable[[], int]:
+    """How often this page was pressed since, whichever of the service's documents it showed."""
+    page.add_init_script(
+        "addEventListener('pointerdown', () => {"
+        " sessionStorage.pressed = 1 + Number(sessionStorage.pressed || 0); }, true)"
+    )
+    return lambda: int(page.evaluate("Number(sessionStorage.pressed || 0)"))
 
 
 @pytest.fixture(params=WIDTHS, ids=list(WIDTHS))

@@ -19,7 +19,7 @@ from prixfixe.protocol.bundle import load
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.wire import Job
 from prixfixe.testing.determinism import VARIATIONS, same_bytes
-from tests.browser.conftest import ROOT, Visit
+from tests.browser.conftest import ROOT, Visit, counting_clicks
 from tests.support.accounts import PASSWORD
 from tests.support.finished import hand_in
 from tests.support.looking import inspecting
@@ -109,7 +109,6 @@ def test_the_sample_of_a_bundle_runs_with_what_its_page_proposes(
 
     signed_up(page, visit, world)
     visit.open(f"/bundles/{definition.id}")
-    page.get_by_role("link", name="Run it on a file").click()
     page.get_by_role("button", name="Try it with the sample").click()
     rows = definition.sample.content.count("\n") - 1
     expect(page.get_by_role("status")).to_contain_text(f"{table.name}: {rows} rows")
@@ -145,6 +144,45 @@ def of_csv(*contents: str) -> list[Any]:
         {"name": name, "mimeType": "text/csv", "buffer": content.encode()}
         for name, content in zip(names, contents, strict=False)
     ]
+
+
+def test_from_nothing_to_a_result_are_six_clicks_and_four_of_them_on_the_bundles_page(
+    visit: Visit, world: World, tmp_path: Path
+) -> None:
+    sold(world, "pivot")
+    page, clicks = visit.page, counting_clicks(visit.page)
+    visit.open("/")
+    page.get_by_role("link", name=load(ROOT / "bundles" / "pivot").title).click()
+    page.get_by_label("E-mail address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    assert visit.faults() == []
+    visit.keep("bundle-signed-out")
+    page.get_by_role("button", name="Open an account").click()
+    field = page.get_by_label("Choose a file")
+    expect(field).to_be_enabled()
+    assert page.url == f"{visit.url}/bundles/pivot"
+    assert visit.faults() == []
+    visit.keep("bundle-signed-in")
+    assert clicks() == 2
+    account = page.locator("#run").get_attribute("data-address") or ""
+    world.chain.accounts[account] = world.chain.accounts[CUSTOMER.address]
+
+    table = tmp_path / "sales.csv"
+    table.write_text("region,amount\nNorth,1.50\nSouth,2.25\n")
+    with page.expect_file_chooser() as asked:
+        field.click()
+    asked.value.set_files(table)
+    page.get_by_role("button", name="See the price").click()
+    pay = page.get_by_role("button", name="Pay $2.00 and run")
+    expect(page.locator("#spendable")).to_have_text("You can spend $100.00.")
+    pay.click()
+    page.wait_for_url("**/account/jobs/0x*")
+    hand_in(world, world.running(ordered(world, page)[0]), pivot_csv=RESULT.encode())
+    with page.expect_download() as taken:
+        page.locator("#job").get_by_role("link", name="pivot.csv").click()
+    assert taken.value.path().read_bytes() == RESULT.encode()
+    assert clicks() == 6
+    assert visit.faults() == []
 
 
 def test_several_files_are_merged_when_their_columns_agree(visit: Visit, world: World) -> None:
@@ -383,7 +421,6 @@ def test_a_file_becomes_an_order_in_three_clicks_after_it_was_chosen(visit: Visi
     page = visit.page
     signed_up(page, visit, world)
     visit.open("/bundles/echo")
-    page.get_by_role("link", name="Run it on a file").click()
     assert visit.faults() == []
     visit.keep("run-empty")
 

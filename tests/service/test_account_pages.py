@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
+from sqlalchemy import update
 
+from marketplace.services import Services
+from marketplace.store.account_tables import members
+from prixfixe.errors import ConfigurationError
 from tests.service.test_console import PERSON, Seen
 from tests.support.accounts import PASSWORD, Person
-from tests.support.service import CUSTOMER, HOST, InProcess, World
+from tests.support.service import CUSTOMER, HOST, OPERATOR, InProcess, World
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -34,6 +41,12 @@ class Browser:
     def csrf(self) -> str:
         fields = [values for tag, values in self.open("/account").tags if tag == "input"]
         return next(str(values["value"]) for values in fields if values["name"] == "csrf")
+
+
+def fields_of(seen: Seen) -> dict[str, str]:
+    """What the form with which an account is opened sends unseen."""
+    inputs = [values for tag, values in seen.tags if tag == "input" and values.get("type") == "hidden"]
+    return {str(values["name"]): str(values["value"] or "") for values in inputs}
 
 
 @pytest.fixture
@@ -76,6 +89,82 @@ def test_signing_in_goes_on_to_where_one_wanted_to_be_and_nowhere_else(
         browser.http.cookies.clear()
         answer = browser.send("/sign-in", {**known, "next": place})
         assert (answer.status_code, answer.headers["location"]) == (303, leads)
+
+
+def test_signing_up_goes_on_to_where_one_wanted_to_be_and_nowhere_else(
+    world: World, browser: Browser
+) -> None:
+    world.publish()
+    seen = browser.open("/bundles/echo?channel=fair-2026")  # nobody is signed in: the form is there
+    hidden = fields_of(seen)
+    assert hidden["next"] == "/bundles/echo"
+    refused = Seen(browser.send("/sign-up", {**hidden, "email": "ada"}).text)
+    assert fields_of(refused) == hidden, "a mistake loses nothing"
+    answer = browser.send("/sign-up", {**hidden, "email": "ada@example.com", "password": PASSWORD})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/bundles/echo")
+    flow = [values for tag, values in browser.open("/bundles/echo").tags if values.get("id") == "run"]
+    assert flow, "a file goes in on this very page"
+    for at, place in enumerate(("//elsewhere.example", "https://elsewhere.example/", "/\\elsewhere.example")):
+        browser.http.cookies.clear()
+        assert fields_of(browser.open(f"/sign-up?next={quote(place, safe='')}"))["next"] == "/"
+        answer = browser.sign_up(f"eve{at}@example.com", next=place)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    links = [values["href"] for tag, values in browser.open("/sign-in?next=/bundles/echo").tags if tag == "a"]
+    assert {"/sign-up?next=/bundles/echo", "/bundles/echo/run?wallet=yes"} <= set(links)
+
+
+@pytest.mark.parametrize(
+    ("link", "kept"), [("fair-2026", "fair-2026"), ("%3Cimg+src%3Dx%3E", ""), ("a" * 65, ""), ("", "")]
+)
+def test_an_account_keeps_by_which_link_its_person_came(
+    world: World, browser: Browser, link: str, kept: str
+) -> None:
+    world.publish()
+    entries = [values["href"] for tag, values in browser.open(f"/?channel={link}").tags if tag == "a"]
+    assert f"/bundles/echo?channel={kept}" in entries if kept else "/bundles/echo" in entries
+    for path in (f"/bundles/echo?channel={link}", f"/sign-up?channel={link}"):
+        hidden = fields_of(browser.open(path))
+        assert hidden["channel"] == kept
+    browser.send("/sign-up", {**hidden, "email": "ada@example.com", "password": PASSWORD})
+    assert browser.http.get("/v1/account").json()["channel"] == kept
+
+
+def test_a_viewer_is_shown_no_way_to_order(world: World, browser: Browser) -> None:
+    world.publish()
+    browser.sign_up()
+    ada = Person(world, "ada@example.com")
+    account = ada.sign_in().account
+    with world.store.write() as connection:
+        connection.execute(update(members).values(role="viewer"))
+    assert browser.http.get("/v1/account").json()["address"] == account
+    seen = browser.open("/bundles/echo")
+    assert "Run it on a file" not in seen.text
+    assert "/sign-up" not in seen.text
+
+
+def test_a_new_account_of_a_local_market_is_given_play_money_once(tmp_path: Path) -> None:
+    world = World(tmp_path, play_money_units=100_000_000)
+    browser = Browser(world)
+    try:
+        assert "is given $100.00" in browser.open("/sign-up").text
+        browser.sign_up()
+        (given,) = browser.http.get("/v1/account/top-ups").json()["items"]
+        assert (given["invoice"], given["amount"], given["state"]) == ("play-money-1", "100000000", "pending")
+        assert browser.sign_up().status_code == 409
+        assert len(browser.http.get("/v1/account/top-ups").json()["items"]) == 1
+    finally:
+        browser.http.close()
+        world.http.close()
+        world.store.close()
+
+
+def test_no_play_money_is_given_where_tokens_are_worth_something(world: World) -> None:
+    settings = replace(world.services.settings, play_money_units=1)
+    market = world.services.market.model_copy(update={"chain_id": 8453})
+    with pytest.raises(ConfigurationError, match="worth something"):
+        Services.build(settings, market, world.store, world.chain, OPERATOR)
+    with pytest.raises(ConfigurationError, match="below zero"):
+        replace(settings, play_money_units=-1)
 
 
 def test_a_wrong_password_and_an_unknown_address_are_told_in_the_same_words(

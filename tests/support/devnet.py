@@ -53,6 +53,7 @@ class Devnet:
     table: Path
     others: list[str] = field(default_factory=list)
     """Addresses whose money counts beside the customer's."""
+    played: Money = Money(0)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -189,7 +190,7 @@ class Devnet:
 
     def all_money(self) -> int:
         """What the contract owes to customer, providers, arbiter and treasury together: constant while no
-        deal or case is open."""
+        deal or case is open. Without the play money that came to accounts since."""
         from prixfixe.development_keys import ADDRESSES
         from prixfixe.devnet.settings import ARBITER
 
@@ -198,7 +199,7 @@ class Devnet:
         for address in people:
             account = self.market.account(address)
             total += account.free.units + account.cur.units + account.prev.units
-        return total
+        return total - self.played.units
 
     def give(self, account: str, amount: Money) -> None:
         """Of the customer's money, to an account that counts from now on."""
@@ -208,6 +209,12 @@ class Devnet:
         market.withdraw(customer, customer.address, amount)
         market.deposit_for(customer, account, amount)
         self.others.append(account)
+
+    def was_given(self, account: str, amount: Money) -> None:
+        """Wait for the play money of an account that counts from now on."""
+        wait_for(lambda: self.account(account).free >= amount, 60, "the play money")
+        self.others.append(account)
+        self.played = self.played + amount
 
     def held(self) -> Money:
         return self.market.token_balance(self.state.contract)

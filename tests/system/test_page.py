@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import openpyxl
 import pytest
 from playwright.sync_api import Download, Page, expect
 
+from prixfixe.devnet.settings import PLAY_MONEY
+from prixfixe.protocol.bundle import load
 from prixfixe.protocol.money import Money
-from tests.browser.conftest import Visit, running_chromium
+from tests.browser.conftest import Visit, counting_clicks, running_chromium
 from tests.support.accounts import PASSWORD
-from tests.support.devnet import Devnet
+from tests.support.devnet import PIVOT, Devnet
 from tests.support.wallets import Wallet, node_at
 
 pytestmark = pytest.mark.timeout(900)
@@ -56,21 +57,18 @@ def assert_summed(taken: Download, folder: Path, rows: int) -> None:
 def test_a_person_signs_up_and_takes_a_workbook_home(devnet: Devnet, page: Page, tmp_path: Path) -> None:
     service, faults = devnet.state.service, []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(f"{service}/sign-up")
+    clicks = counting_clicks(page)
+    page.goto(service)
+    page.get_by_role("link", name=load(PIVOT).title).click()
     page.get_by_label("E-mail address").fill("page@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Open an account").click()
-    page.wait_for_url("**/account")
-    with httpx.Client(base_url=service, timeout=60) as http:
-        body = {"email": "page@example.com", "password": PASSWORD}
-        account = http.post("/v1/account/session", json=body).json()["account"]
-    devnet.give(account, Money.parse("10"))
-    page.goto(f"{service}/bundles/pivot")
-    page.get_by_role("link", name="Run it on a file").click()
-
     field = page.get_by_label("Choose a file")
     expect(field).to_be_enabled()  # its script listens now
-    field.set_input_files(table(tmp_path))
+    devnet.was_given(page.locator("#run").get_attribute("data-address") or "", PLAY_MONEY)
+    with page.expect_file_chooser() as asked:
+        field.click()
+    asked.value.set_files(table(tmp_path))
     expect(page.get_by_role("status")).to_contain_text(f"{ROWS:,} rows, 4 columns", timeout=240_000)
     expect(page.get_by_label("Use of region")).to_have_value("rows")
     expect(page.get_by_label("Use of amount")).to_have_value("sum")
@@ -84,6 +82,7 @@ def test_a_person_signs_up_and_takes_a_workbook_home(devnet: Devnet, page: Page,
     with page.expect_download() as taken:
         page.get_by_role("link", name="pivot.xlsx").click()
     assert_summed(taken.value, tmp_path, ROWS)
+    assert clicks() == 6
     assert faults == []
 
 

@@ -82,7 +82,12 @@ document.addEventListener("DOMContentLoaded", () => {
     call: common.caller({ given: () => ({ "X-CSRF-Token": csrf }), lost: words.lost, busy: words.busy }),
     fault: (error) => error.message,
     address: () => root.dataset.address,
-    priced: () => {},
+    // Read now: money may have come since the page was opened. Without it there is a price all the same.
+    async priced() {
+      const found = await call("GET", "/v1/account").catch(() => null);
+      const spendable = found && dollars((await found.json()).spendable);
+      $("spendable").textContent = found ? say("spendable", { spendable }) : "";
+    },
     async pay({ quote: { id, total } }) {
       tell(words.ordering);
       // The quote is bought once, however often this is sent.
