@@ -53,7 +53,8 @@ class Devnet:
     table: Path
     others: list[str] = field(default_factory=list)
     """Addresses whose money counts beside the customer's."""
-    played: Money = Money(0)
+    played: int = 0
+    """Units of play money that came to them since the start."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -199,22 +200,13 @@ class Devnet:
         for address in people:
             account = self.market.account(address)
             total += account.free.units + account.cur.units + account.prev.units
-        return total - self.played.units
-
-    def give(self, account: str, amount: Money) -> None:
-        """Of the customer's money, to an account that counts from now on."""
-        from prixfixe.keys import development_signer
-
-        customer, market = development_signer(3), self.market
-        market.withdraw(customer, customer.address, amount)
-        market.deposit_for(customer, account, amount)
-        self.others.append(account)
+        return total - self.played
 
     def was_given(self, account: str, amount: Money) -> None:
         """Wait for the play money of an account that counts from now on."""
         wait_for(lambda: self.account(account).free >= amount, 60, "the play money")
         self.others.append(account)
-        self.played = self.played + amount
+        self.played += amount.units
 
     def held(self) -> Money:
         return self.market.token_balance(self.state.contract)
