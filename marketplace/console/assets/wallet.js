@@ -74,6 +74,16 @@ document.addEventListener("DOMContentLoaded", () => {
     if (session.open && items.some((each) => each.ended_at === null)) watching = setTimeout(follow, 1500);
   }
 
+  /** What moved is said already: a node that is taking in its block may fail to tell the account anew. */
+  async function shown() {
+    try {
+      await refresh();
+    } catch {
+      clearTimeout(watching);
+      watching = setTimeout(follow, 1500);
+    }
+  }
+
   /** While a job goes on, without touching what is said of something else. */
   async function follow() {
     if (busy) { watching = setTimeout(follow, 500); return; }
@@ -96,16 +106,16 @@ document.addEventListener("DOMContentLoaded", () => {
     event.preventDefault();
     run(async () => {
       const hash = await session.transact(market.contract, "withdraw", session.address, units(at("out").value));
-      await refresh();
       say(word("withdrawn", { hash }));
+      await shown();
     });
   });
   at("deposit").addEventListener("submit", (event) => {
     event.preventDefault();
     run(async () => {
       const hash = await session.deposit(units(at("into").value));
-      await refresh();
       say(word("deposited", { hash }));
+      await shown();
     });
   });
   at("hand-over").addEventListener("click", () => run(async () => {
