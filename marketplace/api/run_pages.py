@@ -24,7 +24,7 @@ from prixfixe.tables.looked import SOURCE_PARAMETERS
 
 router = APIRouter(include_in_schema=False, route_class=Page)
 
-Job = Annotated[str, Query(max_length=66)]
+Job = Annotated[str, Query(pattern=r"^(0x[0-9a-f]{64})?$")]
 # Drawn as a table of the file's own columns, where the preflight is that of a table.
 _OF_COLUMNS: Final = frozenset({"rows", "columns", "values", "types"})
 # Texts that only the page's script shows.
@@ -105,6 +105,7 @@ def run_page(
     if wallet or services.managed is None:
         values["wallet"] = True
         told = wallet_values(request, services)
+        values["of"] = again  # its parameters are for the wallet's session only
         values["words"]["pay"] = told["wallet_words"]["pay"]
         return page(request, "run.html", **values, **told)
     visitor = visitor_of(request, services)
@@ -129,6 +130,7 @@ def _flow(request: Request, services: Services, definition: BundleDefinition) ->
         "most": min(definition.inputs.max_bytes, services.settings.max_blob_bytes),
         "uses": aggregates(definition.parameters),
         "again": {},
+        "of": "",
         "defaults": defaults(definition.parameters),
         "sources": [each for each in drawn if each.name in SOURCE_PARAMETERS],
         "others": [each for each in drawn if each.name not in elsewhere],

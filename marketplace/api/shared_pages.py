@@ -25,27 +25,32 @@ Token = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{20,100}$")]
 @router.post("/account/jobs/{job}/share")
 def share(request: Request, services: ServicesDep, visitor: Sending, form: Form, job: JobId) -> Response:
     """A new link, shown this once."""
+    who = visitor.identity.require("order")
+    token = services.share_links.make(who.address, job, days_of(form), who.name)
+    return page_of_job(request, services, visitor, job, link_to(request, services, token))
+
+
+def days_of(form: dict[str, str]) -> int:
+    """For how many days a form wants a link to be good."""
     days = form.get("days", "")
     if not (days.isascii() and days.isdigit()):
         raise InvalidInput("say for how many days the link is good", code="invalid-request")
-    token = services.share_links.make(visitor.identity, job, int(days[:4]))
-    link = f"{_origin(request, services)}/shared/{token}"
-    return page_of_job(request, services, visitor, job, link)
+    return int(days[:4])
 
 
-def _origin(request: Request, services: Services) -> str:
-    """Of this service as the browser reached it, if that is one of its own names; in clear only where nobody
+def link_to(request: Request, services: Services, token: str) -> str:
+    """At this service as the browser reached it, if that is one of its own names; in clear only where nobody
     listens, since who has the link has the files, and a proxy may end the TLS."""
     domains = services.settings.domains
     asked = request.url.netloc
     named = asked if asked in domains else domains[0]
-    return f"{'http' if is_loopback(named) else 'https'}://{named}"
+    return f"{'http' if is_loopback(named) else 'https'}://{named}/shared/{token}"
 
 
 @router.post("/account/jobs/{job}/unshare")
 def unshare(services: ServicesDep, visitor: Sending, job: JobId) -> Response:
     """End every link of the job."""
-    services.share_links.take_back(visitor.identity, job)
+    services.share_links.take_back(visitor.identity.require("order").address, job)
     return gone_to(f"/account/jobs/{job}")
 
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, Final, get_args
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.routing import APIRoute
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from marketplace.api.access import JobId, ServicesDep, signed_in
-from marketplace.api.pages import Page, language_of, page
+from marketplace.api.pages import Page, language_of, page, takes_files
+from marketplace.api.shared_pages import days_of, link_to
+from marketplace.api.visitors import Form
 from marketplace.services import Services
 from prixfixe.protocol.hashing import keccak256
 from prixfixe.protocol.orders import Purchase, Withdraw
@@ -28,6 +30,7 @@ _CALLS: Final = (
     "approve(address,uint256)",
     "balanceOf(address)",
 )
+_UNKEPT: Final = {"Cache-Control": "no-store"}
 # Texts that only scripts show.
 WORDS: Final = (
     *("bad_amount", "declined", "lost", "wrong_chain", "sent", "reverted", "unmined", "connect", "injected"),
@@ -69,17 +72,65 @@ def wallet(
     return page(request, "wallet.html", **wallet_values(request, services))
 
 
-def shown_job(request: Request, services: ServicesDep, job: JobId) -> Response:
-    """How far a job is, and where its log goes, drawn for its customer's page: for the session of a wallet,
-    and no cookie."""
-    customer = signed_in(services, request)
+def _customer(request: Request, services: ServicesDep) -> str:
+    return signed_in(services, request)
+
+
+Wallet = Annotated[str, Depends(_customer)]  # asked before a form is read
+
+
+def _drawn(
+    request: Request, services: Services, customer: str, job: str, link: str | None = None
+) -> Response:
+    """link: to its files, made just now and shown this once."""
     after, logged = services.jobs.newest_log(job, customer)  # first: what is new follows
     found = services.jobs.get(job, customer)
-    return page(request, "job_of_wallet.html", visitor=None, job=found, after=after, logged=logged)
+    return page(
+        request,
+        "job_of_wallet.html",
+        visitor=None,
+        job=found,
+        after=after,
+        logged=logged,
+        again=takes_files(services, found.bundle),
+        links=services.share_links.count(customer, job),
+        link=link,
+    )
+
+
+def shown_job(request: Request, services: ServicesDep, customer: Wallet, job: JobId) -> Response:
+    """How far a job is, and where its log goes, drawn for its customer's page: for the session of a wallet,
+    and no cookie."""
+    return _drawn(request, services, customer, job)
+
+
+def parameters(services: ServicesDep, customer: Wallet, job: JobId) -> Response:
+    """What one of its jobs was asked to do, to be asked again of another file."""
+    return JSONResponse(services.jobs.parameters(job, customer), headers=_UNKEPT)
+
+
+def share(request: Request, services: ServicesDep, customer: Wallet, job: JobId, form: Form) -> Response:
+    """The job as it is drawn, with a new link to its files, shown this once."""
+    token = services.share_links.make(customer, job, days_of(form), f"wallet:{customer}")
+    return _drawn(request, services, customer, job, link_to(request, services, token))
+
+
+def unshare(request: Request, services: ServicesDep, customer: Wallet, job: JobId) -> Response:
+    """The job as it is drawn, without links that are good."""
+    services.share_links.take_back(customer, job)
+    return _drawn(request, services, customer, job)
 
 
 # What a script asks for: what goes wrong is a problem, as the API says it, and no page.
-router.add_api_route("/wallet/jobs/{job}", shown_job, route_class_override=APIRoute)
+for _path, _method, _route in (
+    ("", "GET", shown_job),
+    ("/parameters", "GET", parameters),
+    ("/share", "POST", share),
+    ("/unshare", "POST", unshare),
+):
+    router.add_api_route(
+        f"/wallet/jobs/{{job}}{_path}", _route, methods=[_method], route_class_override=APIRoute
+    )
 
 
 @cache

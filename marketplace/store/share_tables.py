@@ -11,7 +11,7 @@ share_links = Table(  # gone when they are over or taken back
     metadata,
     Column("token_digest", String(64), primary_key=True),
     Column("job", String(66), ForeignKey("jobs.id"), nullable=False),
-    Column("made_by", String(64), nullable=False),  # person:<id> or key:<id>
+    Column("made_by", String(64), nullable=False),  # person:<id>, key:<id> or wallet:<address>
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Index("ix_share_links_job", "job"),

@@ -34,6 +34,7 @@ _NO_PAGES: Final = {
     "/prices",
     "/bundles/{bundle}/sample",
     "/wallet/jobs/{job}",
+    "/wallet/jobs/{job}/parameters",
     "/shared/{token}/outputs/{path:path}",
 }
 __all__ = ["busy"]

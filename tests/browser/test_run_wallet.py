@@ -137,6 +137,16 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
         assert taken.value.path().read_bytes().startswith(begins)
     assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
 
+    page.get_by_text("Share the result by a link").click()
+    page.get_by_role("button", name="Make a link").click()
+    expect(page.get_by_label("The link, shown this once")).to_be_focused()
+    link = page.get_by_label("The link, shown this once").input_value()
+    assert httpx.get(f"{link}/outputs/pivot.csv").content == b"1"
+    assert visit.faults() == []
+    page.get_by_role("button", name="Take all back").click()
+    expect(page.get_by_label("The link, shown this once")).to_have_count(0)
+    assert httpx.get(link).status_code == 404
+
     # Another file takes the settings over, and is for who is signed in only.
     chosen(page, TABLE, "next.csv")
     expect(page.get_by_label("Use of region")).to_have_value("rows")
@@ -153,6 +163,19 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     expect(page.get_by_label("Choose a file")).to_be_visible()
     page.evaluate("window.__heard.accountsChanged(['0x' + '11'.repeat(20)])")
     expect(page.get_by_label("Choose a file")).to_be_hidden()
+
+    # Later, on another page: its settings are taken over when it is its wallet that connects.
+    visit.open("/wallet")
+    page.get_by_role("button", name="Connect Test Wallet").click()
+    page.get_by_role("button", name=job.id[:10]).click()
+    page.get_by_role("link", name="Run again on a new file").click()
+    with page.expect_response(f"**/wallet/jobs/{job.id}/parameters"):
+        page.get_by_role("button", name="Connect Test Wallet").click()
+    expect(page.get_by_label("Choose a file")).to_be_visible()
+    chosen(page, TABLE)
+    expect(page.get_by_label("Use of region")).to_have_value("rows")
+    expect(page.get_by_label("Use of account")).to_have_value("")
+    assert visit.faults() == []
 
 
 def test_what_came_meanwhile_is_not_deposited_again(visit: Visit, world: World) -> None:

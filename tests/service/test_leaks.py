@@ -49,6 +49,7 @@ class Door:
 _LOG = {"offset": 0, "text": "x"}
 _OFFSET = {"Upload-Offset": "0", "Upload-Complete": "?0"}
 _KEYED = {"Idempotency-Key": "k"}
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _RESOURCES = {"milli_vcpu": 1000, "memory_mib": 1024, "disk_mib": 1024, "slots": 1}
 _REGISTRATION = {"provider": PROVIDER.address, "name": "w", "resources": _RESOURCES, "version": "1"}
 _TERMS = {"terms": {"least_seconds": 1, "most_seconds": 2, "low": "0", "high": None}, "note": "why"}
@@ -187,6 +188,9 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/docs"): Door(ANYONE),
     ("GET", "/wallet"): Door(ANYONE),
     ("GET", "/wallet/jobs/{job}"): Door(WALLET),
+    ("GET", "/wallet/jobs/{job}/parameters"): Door(WALLET),
+    ("POST", "/wallet/jobs/{job}/share"): Door(WALLET, b"days=7", _FORM),
+    ("POST", "/wallet/jobs/{job}/unshare"): Door(WALLET),
     ("GET", "/docs/{name:path}"): Door(ANYONE),
     ("GET", "/sign-up"): Door(ANYONE),
     ("POST", "/sign-up"): Door(ANYONE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import unescape
 from pathlib import Path
 
@@ -114,6 +115,52 @@ def test_a_job_is_drawn_for_the_session_of_its_wallet_and_for_nobody_else(world:
     assert LANGUAGES["zh"].text("state.settled") in chinese.text
     assert world.http.get(path, headers=world.sign_in(STRANGER)).json()["code"] == "job-unknown"
     assert world.http.get(path, headers={"Cookie": "prixfixe_session=x"}).json()["status"] == 401
+
+
+def test_a_wallet_shares_its_job_by_a_link_and_takes_it_back(tmp_path: Path) -> None:
+    made = World(tmp_path, seed=None)  # a service that keeps no accounts
+    made.publish()
+    job = made.placed()
+    deliver(made, job, out_csv=b"done")
+    path, own, theirs = f"/wallet/jobs/{job.id}", made.sign_in(CUSTOMER), made.sign_in(STRANGER)
+    form = {"days": "7"}
+    for answer, status in (
+        (made.http.post(f"{path}/share", data=form), 401),
+        (made.http.post(f"{path}/share", data=form, headers=theirs), 404),
+        (made.http.post(f"{path}/unshare", headers=theirs), 404),
+        (made.http.post(f"{path}/share", data={"days": "8"}, headers=own), 422),
+        (made.http.post(f"{path}/share", data=form, headers={**own, "Sec-Fetch-Site": "cross-site"}), 403),
+    ):
+        assert answer.json()["status"] == status
+    shared = made.http.post(f"{path}/share", data=form, headers=own)
+    found = re.search(rf'value="http://{HOST}(/shared/[A-Za-z0-9_-]+)"', shared.text)
+    assert found is not None, shared.text
+    assert made.http.get(f"{found[1]}/outputs/out.csv").content == b"done"
+    assert CUSTOMER.address not in made.http.get(found[1]).text
+    again = made.http.get(path, headers=own).text
+    assert "1 links are good now." in again
+    assert found[1] not in again
+    back = made.http.post(f"{path}/unshare", headers=own)
+    assert (back.status_code, "are good now" in back.text) == (200, False)
+    assert made.http.get(found[1]).status_code == 404
+    made.http.close()
+    made.store.close()
+
+
+def test_what_a_job_was_asked_to_do_is_told_to_its_wallet_only(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    path = f"/wallet/jobs/{job.id}/parameters"
+    told = world.http.get(path, headers=world.sign_in(CUSTOMER))
+    assert told.json() == {"word": "hello", "times": 1}
+    assert told.headers["cache-control"] == "no-store"
+    assert world.http.get(path, headers=world.sign_in(STRANGER)).json()["code"] == "job-unknown"
+    assert world.http.get(path).json()["status"] == 401
+    run = world.http.get(f"/bundles/echo/run?wallet=yes&again={job.id}", headers=PERSON).text
+    assert f'data-of="{job.id}"' in run
+    assert unescape(run.partition('data-again="')[2].partition('"')[0]) == "{}"
+    hostile = world.http.get("/bundles/echo/run", params={"wallet": "yes", "again": HOSTILE}, headers=PERSON)
+    assert hostile.status_code == 422
 
 
 def test_a_wallet_has_the_page_on_which_a_file_is_run_with_no_account_and_no_cookie(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 "use strict";
 // root: the page's part with its settings in data. Gives what is asked of it while a file is confirmed.
 common.columns = (root, words) => {
-  let again = JSON.parse(root.dataset.again); // the parameters of an order before this one
+  let again; // the parameters of an order before this one
   const typed = root.dataset.kind === "table"; // each column has a type and uses
   const USES = JSON.parse(root.dataset.aggregates);
   const MOST_USES = Number(root.dataset.uses);
@@ -157,19 +157,23 @@ common.columns = (root, words) => {
     return found;
   };
 
-  for (const each of root.querySelectorAll("[data-parameter]")) {
-    const value = again[each.dataset.parameter];
-    if (value === undefined) continue;
-    if (each.dataset.shape === "choices") each.checked = value.includes(each.value);
-    else each.value = Array.isArray(value) ? value.join("\n") : String(value);
-  }
+  const remember = (parameters) => {
+    again = parameters;
+    for (const each of root.querySelectorAll("[data-parameter]")) {
+      const value = again[each.dataset.parameter];
+      if (value === undefined) continue;
+      if (each.dataset.shape === "choices") each.checked = value.includes(each.value);
+      else each.value = Array.isArray(value) ? value.join("\n") : String(value);
+    }
+  };
+  remember(JSON.parse(root.dataset.again));
   const sources = [...root.querySelectorAll("[data-source]")].map((field) => field.dataset.source);
   return {
     show,
     declared,
     parameters,
+    remember,
     // How an order before this one had its file read.
-    remember: (parameters) => { again = parameters; },
     earlier: () => Object.fromEntries(Object.entries(again).filter(([name]) => sources.includes(name))),
   };
 };

@@ -98,7 +98,10 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   const payer = "address" in root.dataset
     ? account
-    : walletPayer({ hasher, words, step, stop, patiently, tell, tellFault: fault, quoted: (current) => quoted(current) });
+    : walletPayer({
+      hasher, words, step, stop, patiently, tell, tellFault: fault, remember: columns.remember,
+      quoted: (current) => quoted(current),
+    });
   const { call } = payer;
 
   // ------------------------------------------------------------------------------------------ the file

@@ -12,7 +12,7 @@ const walletJob = ({ session, word, run, hasher }) => {
     drawn = "";
     document.getElementById("job-name").textContent = `${id.slice(0, 10)}…`;
     const answer = await draw();
-    document.getElementById("log").replaceWith(answer.getElementById("log"));
+    for (const part of ["log", "further"]) document.getElementById(part).replaceWith(answer.getElementById(part));
     place.hidden = false;
     document.getElementById("ordered-title").focus();
     const { events } = answer.getElementById("job").dataset;
@@ -100,6 +100,18 @@ const walletJob = ({ session, word, run, hasher }) => {
       run(() => save(link.getAttribute("href"), name, link.dataset.sha256));
     }
     if (cancel) run(async () => { await session.call("POST", `/v1/jobs/${cancel.dataset.cancel}/cancel`); await draw(); });
+  });
+  // Links to its files, made and taken back.
+  place.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const form = event.target, body = new URLSearchParams(new FormData(form));
+    run(async () => {
+      const text = await (await session.call("POST", form.getAttribute("action"), { body })).text();
+      const part = new DOMParser().parseFromString(text, "text/html").getElementById("further");
+      if (!form.isConnected) return;
+      document.getElementById("further").replaceWith(part);
+      (document.getElementById("link") || part.querySelector("summary")).focus();
+    });
   });
   return { show, hide, save, keep };
 };

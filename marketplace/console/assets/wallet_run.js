@@ -3,15 +3,23 @@
 "use strict";
 /** words: the run page's. step: does what it is given in place of what is being done, and tells what goes wrong;
  * told to hold, it takes nothing else meanwhile. stop: drops what is being done. patiently: makes a call as often
- * as it takes. quoted: asks for the price once more. */
-const walletPayer = ({ hasher, words, step, stop, patiently, tell, tellFault, quoted }) => {
+ * as it takes. quoted: asks for the price once more. remember: has the page begin with an earlier order's parameters. */
+const walletPayer = ({ hasher, words, step, stop, patiently, tell, tellFault, quoted, remember }) => {
   const at = (id) => document.getElementById(id);
   const page = at("wallet").dataset;
   const market = JSON.parse(page.market);
   const word = common.speaker(JSON.parse(page.words));
   const session = walletSession({
     market, word, run: step, say: tell, lost: words.lost, busy: words.busy,
-    entered: () => { at("flow").hidden = false; at("file").focus(); },
+    entered: async () => {
+      const { of } = at("run").dataset;
+      try {
+        if (of) remember(await (await session.call("GET", `/wallet/jobs/${of}/parameters`)).json());
+      } finally {
+        if (session.open) at("flow").hidden = false;
+        at("file").focus();
+      }
+    },
     left: ({ expired }) => {
       if (!expired) { stop(); tell(""); } // else it is told of by what was being done
       at("flow").hidden = at("columns").hidden = at("price").hidden = true;
