@@ -12,6 +12,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.auctions import AuctionRules, rules_of
 from marketplace.blobs import Blob, Blobs
 from marketplace.chain import ChainReader
+from marketplace.paging import position
 from marketplace.store.database import Store
 from marketplace.store.tables import batches, product_rules
 from marketplace.store.upsert import put
@@ -68,9 +69,7 @@ class Batches:
         if number is not None:
             query = query.where(batches.c.number == number)
         if cursor is not None:
-            if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
-                raise InvalidInput(f"{cursor[:40]!r} is no cursor", hint="use `next` of the page before")
-            query = query.where(batches.c.position < int(cursor))
+            query = query.where(batches.c.position < position(cursor))
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
         following = str(rows[limit - 1]["position"]) if len(rows) > limit else None

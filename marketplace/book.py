@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.engine import RowMapping
 
 from marketplace.batches import last_batch, terms_of
 from marketplace.chain import ChainReader
 from marketplace.live_depth import LiveDepth
+from marketplace.paging import moment
 from marketplace.store import states, transitions
 from marketplace.store.batches import closes_at
 from marketplace.store.database import Store
@@ -125,8 +127,10 @@ class Book:
             seen.closes = closes
         return found
 
-    def own(self, caller: str) -> list[OwnOrder]:
-        """The resting orders of a customer, a provider or a worker, newest first."""
+    def own(self, caller: str, cursor: str | None, limit: int) -> tuple[list[OwnOrder], str | None]:
+        """The resting orders of a customer, a provider or a worker, newest first, and the cursor of the next
+        page."""
+        at, last = (None, "") if cursor is None else moment(cursor)
         free = func.count(lots.c.lot)
         mine_bids = (
             select(jobs, free.label("free"), func.max(lots.c.waiting_reason).label("why"))
@@ -135,36 +139,39 @@ class Book:
             .group_by(jobs.c.id)
         )
         mine_asks = select(asks).where((asks.c.provider == caller) | (asks.c.worker == caller))
+        if at is not None:
+            mine_bids = mine_bids.where(jobs.c.created_at <= at)
+            mine_asks = mine_asks.where(asks.c.placed_at <= at)
         with self._store.read() as connection:
             bids = connection.execute(mine_bids).mappings().all()
             offers = connection.execute(mine_asks).mappings().all()
-        found = [
-            OwnOrder(
-                order=row["id"],
-                side="bid",
-                product=_product(row["product"]),
-                price=Money(row["price"]),
-                volume=row["free"],
-                expiry=row["expiry"],
-                placed_at=row["created_at"],
-                why=row["why"],
-            )
-            for row in bids
-        ]
-        found += [
-            OwnOrder(
-                order=self._digest(Ask.from_json(row["ask"])),
-                side="ask",
-                product=_product(row["product"]),
-                price=Money(row["price"]),
-                volume=row["slots"],
-                expiry=row["expiry"],
-                placed_at=row["placed_at"],
-                why=None,
-            )
-            for row in offers
-        ]
-        return sorted(found, key=lambda order: (-order.placed_at, order.order))
+        # Of one second by their keys, which do not change.
+        rows = sorted(
+            [
+                *((-row["created_at"], row["id"], row) for row in bids),
+                *((-row["placed_at"], f"{row['worker']}/{row['product']}", row) for row in offers),
+            ],
+            key=lambda entry: entry[:2],
+        )
+        if at is not None:
+            rows = [entry for entry in rows if entry[:2] > (-at, last)]
+        shown = rows[:limit]
+        following = f"{-shown[-1][0]}-{shown[-1][1]}" if len(shown) < len(rows) else None
+        return [self._own(row) for _, _, row in shown], following
+
+    def _own(self, row: RowMapping) -> OwnOrder:
+        """row: of a bid's job, or of an ask."""
+        bid = "ask" not in row
+        return OwnOrder(
+            order=row["id"] if bid else self._digest(Ask.from_json(row["ask"])),
+            side="bid" if bid else "ask",
+            product=_product(row["product"]),
+            price=Money(row["price"]),
+            volume=row["free"] if bid else row["slots"],
+            expiry=row["expiry"],
+            placed_at=row["created_at"] if bid else row["placed_at"],
+            why=row["why"] if bid else None,
+        )
 
     def cancel(self, order: str, caller: str) -> Cancelled:
         """Off the book at once. What is matched or being matched stays; final it is on the chain only

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import owned
 from marketplace.chain import ChainReader
 from marketplace.desk import Desk, Note, noted, require_pricing
+from marketplace.paging import no_cursor
 from marketplace.store.database import Store
 from marketplace.store.tables import bundles, offers
 from marketplace.store.upsert import put
@@ -164,13 +165,28 @@ class Bundles:
             return find(connection, bundle, published.row["version"]).listing()
 
     def listings(self) -> tuple[wire.BundleListing, ...]:
-        """All versions, the newest first."""
+        """All versions, by bundle, the newest first."""
         with self._store.read() as connection:
-            query = select(bundles.c.id, bundles.c.version).order_by(
-                bundles.c.id, bundles.c.published_at.desc(), bundles.c.version.desc()
-            )
-            rows = connection.execute(query).all()
+            rows = connection.execute(_VERSIONS).all()
             return tuple(find(connection, row.id, row.version).listing() for row in rows)
+
+    def page(self, cursor: str | None, limit: int) -> tuple[tuple[wire.BundleListing, ...], str | None]:
+        """The same in parts, and the cursor of the next one: `BUNDLE@VERSION`, the last that was shown."""
+        query = _VERSIONS.limit(limit + 1)
+        with self._store.read() as connection:
+            if cursor is not None:
+                name, _, version = cursor.partition("@")
+                last = _row(connection, name, version)
+                if last is None:
+                    raise no_cursor(cursor)
+                query = query.where(
+                    (bundles.c.id > name)
+                    | (bundles.c.id == name)
+                    & (tuple_(bundles.c.published_at, bundles.c.version) < (last["published_at"], version))
+                )
+            found = connection.execute(query).all()
+            shown = tuple(find(connection, row.id, row.version).listing() for row in found[:limit])
+        return shown, f"{shown[-1].id}@{shown[-1].version}" if len(found) > limit else None
 
     def listing(self, bundle: str, version: str | None) -> wire.BundleListing:
         """One version, the newest that is sold when none is named."""
@@ -198,6 +214,9 @@ _NEWEST: Final = (
 )
 _ONE: Final = select(bundles).where(
     bundles.c.id == bindparam("bundle"), bundles.c.version == bindparam("version")
+)
+_VERSIONS: Final = select(bundles.c.id, bundles.c.version).order_by(
+    bundles.c.id, bundles.c.published_at.desc(), bundles.c.version.desc()
 )
 _MOST_PARSED: Final = 256
 _parsed: dict[str, BundleDefinition] = {}

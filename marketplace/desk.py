@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
+from marketplace.paging import position
 from marketplace.store.database import Store
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import bundles, deals, jobs, offers, price_notes, trades, transactions
@@ -114,15 +115,20 @@ class Desk:
                 stops=list(found),
             )
 
-    def history(self, asker: str, bundle: str | None, limit: int) -> list[PriceNote]:
-        """The desk's acts, newest first; of one bundle, or of all."""
+    def history(
+        self, asker: str, bundle: str | None, cursor: str | None, limit: int
+    ) -> tuple[list[PriceNote], str | None]:
+        """The desk's acts, newest first, and the cursor of the next page; of one bundle, or of all."""
         self._require_pricing(asker)
-        query = select(price_notes).order_by(price_notes.c.number.desc()).limit(limit)
+        query = select(price_notes).order_by(price_notes.c.number.desc()).limit(limit + 1)
         if bundle is not None:
             query = query.where(price_notes.c.bundle == bundle)
+        if cursor is not None:
+            query = query.where(price_notes.c.number < position(cursor))
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()
-        return [PriceNote(**{**row, "inputs": row["inputs"] or {}}) for row in rows]
+        notes = [PriceNote(**{**row, "inputs": row["inputs"] or {}}) for row in rows[:limit]]
+        return notes, str(rows[limit - 1]["number"]) if len(rows) > limit else None
 
     def exposure(self, asker: str) -> Exposure:
         """Every offer that lives or has deals that run, with what these cost above the price."""

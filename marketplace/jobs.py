@@ -12,6 +12,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.blobs import Blob, Blobs
 from marketplace.ends import ends_of
 from marketplace.logs import Logs
+from marketplace.paging import position
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
 from marketplace.store.tables import (
@@ -25,7 +26,7 @@ from marketplace.store.tables import (
     workers,
 )
 from marketplace.store.transitions import unstarted_cancelled
-from prixfixe.errors import Conflict, InvalidInput, NotFound
+from prixfixe.errors import Conflict, NotFound
 from prixfixe.protocol import wire
 from prixfixe.protocol.disputes import Claim, Ground
 from prixfixe.protocol.money import Money
@@ -77,7 +78,7 @@ class Jobs:
         if state is not None:
             query = query.where(jobs.c.state == state)
         if cursor is not None:
-            query = query.where(jobs.c.number < _position(cursor))
+            query = query.where(jobs.c.number < position(cursor))
         with self._store.read() as connection:
             rows = connection.execute(query.limit(limit + 1)).mappings().all()
             page = tuple(_view(connection, row) for row in rows[:limit])
@@ -168,7 +169,7 @@ class Jobs:
         one."""
         with self._store.read() as connection:
             row = job_row(connection, job, customer)
-            after = -1 if cursor is None else _position(cursor)
+            after = -1 if cursor is None else position(cursor)
             return _outputs(connection, row, after, limit, task)
 
     def output(self, job: str, path: str, customer: str) -> OutputFile:
@@ -212,12 +213,6 @@ class Jobs:
                 ended = piece.endswith(b"\n")
             if not ended:
                 yield b"\n"
-
-
-def _position(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
-        raise InvalidInput(f"{cursor[:40]!r} is no cursor", hint="use `next` of the page before")
-    return int(cursor)
 
 
 def job_row(connection: Connection, job: str, customer: str | None) -> RowMapping:

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, select, tuple_
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
+from marketplace.paging import no_cursor
 from marketplace.store.database import Store
 from marketplace.store.tables import asks, cursor, offers, trades
 from marketplace.store.trades import executed
-from prixfixe.errors import InvalidInput
 from prixfixe.market.index import IndexRules, price_index
 from prixfixe.market.index import Trade as Paid
 from prixfixe.protocol.money import Money
@@ -55,7 +55,7 @@ class Trades:
         if at is not None:
             found = _CURSOR.fullmatch(at)
             if found is None:
-                raise InvalidInput(f"{at[:40]!r} is no cursor", hint="use `next` of the page before")
+                raise no_cursor(at)
             query = query.where(tuple_(*place) < tuple(int(part) for part in found.groups()))
         with self._store.read() as connection:
             rows = connection.execute(query).mappings().all()

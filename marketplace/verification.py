@@ -9,10 +9,11 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
+from marketplace.paging import no_cursor
 from marketplace.store.checks import DAY, counted
 from marketplace.store.database import Store
 from marketplace.store.tables import check_days, checks, reruns
-from prixfixe.errors import InvalidInput, NotFound
+from prixfixe.errors import NotFound
 from prixfixe.market.verification import Rule
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.verification import Day, Draw, Verification
@@ -49,7 +50,7 @@ class Verified:
         """The draws of a day by deal, and where to go on. NotFound while its secret is kept."""
         now = self._chain.look().time
         if cursor is not None and not (cursor.startswith("0x") and len(cursor) == 66):
-            raise InvalidInput(f"{cursor[:40]!r} is no cursor", hint="use `next` of the page before")
+            raise no_cursor(cursor)
         if not _is_told(day, self._policy.window, now):
             raise NotFound(
                 f"the draws of day {day} are told when no result of it can be challenged any more",

@@ -191,7 +191,14 @@ class ServiceClient:
 
     def bundles(self) -> list[wire.BundleListing]:
         """What is published, retired ones among it."""
-        return list(_parsed(_Listings, self._call("GET", "/v1/bundles")).items)
+        found: list[wire.BundleListing] = []
+        asked: dict[str, str] = {"limit": "200"}
+        while True:
+            page = _parsed(_Listings, self._call("GET", "/v1/bundles", params=asked))
+            found += page.items
+            if page.next is None:
+                return found
+            asked = {**asked, "cursor": page.next}
 
     @contextmanager
     def download(self, sha256: str, offset: int = 0) -> Iterator[Iterable[bytes]]:
@@ -402,6 +409,7 @@ def require_market(market: wire.Market, contract: str | None) -> None:
 
 class _Listings(BaseModel):
     items: tuple[wire.BundleListing, ...]
+    next: str | None = None
 
 
 def _after(chunks: Iterable[bytes], offset: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from marketplace.accounts import top_ups
 from marketplace.accounts.balances import Balances
 from marketplace.accounts.identity import Identity
 from marketplace.accounts.keys import ApiKeys
@@ -18,7 +19,6 @@ from marketplace.accounts.passwords import Passwords
 from marketplace.accounts.people import People
 from marketplace.accounts.statement import Statements
 from marketplace.accounts.teams import Teams
-from marketplace.accounts.top_ups import listed
 from marketplace.accounts.withdrawals import Withdrawals
 from marketplace.bid_quotes import BidQuotes
 from marketplace.chain import ChainReader
@@ -103,11 +103,13 @@ class Managed:
         with self.store.read() as connection:
             return str(connection.execute(query).scalar_one())
 
-    def top_ups(self, identity: Identity) -> tuple[TopUp, ...]:
-        """What the operator received for the account, newest first."""
+    def top_ups(
+        self, identity: Identity, cursor: str | None, limit: int
+    ) -> tuple[tuple[TopUp, ...], str | None]:
+        """What the operator received for the account, newest first, and the cursor of the next page."""
         identity.require("read")
         with self.store.read() as connection:
-            return listed(connection, identity.account)
+            return top_ups.page(connection, identity.account, cursor, limit)
 
 
 def _require_same_seed(store: Store, seed: Seed) -> None:

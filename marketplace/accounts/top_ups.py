@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.limits import MOST_UNITS
+from marketplace.paging import moment
 from marketplace.store import outbox
 from marketplace.store.account_tables import accounts, members, people, top_ups
 from marketplace.store.database import Store
@@ -73,17 +74,40 @@ def _record(connection: Connection, number: int, units: int, invoice: str, note:
 
 
 def listed(connection: Connection, account: int) -> tuple[wire.TopUp, ...]:
-    """Of one account, newest first."""
-    query = (
+    """All of one account, newest first."""
+    rows = connection.execute(_newest(account)).mappings().all()
+    sent = outbox.newest(connection, "deposit", [row["invoice"] for row in rows])
+    brought = _brought(connection, rows, sent)
+    return tuple(_shown(row, sent.get(row["invoice"]), brought.get(row["invoice"])) for row in rows)
+
+
+def page(
+    connection: Connection, account: int, cursor: str | None, limit: int
+) -> tuple[tuple[wire.TopUp, ...], str | None]:
+    """Of one account, newest first, and the cursor of the next page."""
+    query = _newest(account).limit(limit + 1)
+    if cursor is not None:
+        at, last = moment(cursor)
+        made = top_ups.c.created_at
+        query = query.where((made < at) | ((made == at) & (top_ups.c.invoice > last)))
+    found = connection.execute(query).mappings().all()
+    rows = found[:limit]
+    following = f"{rows[-1]['created_at']}-{rows[-1]['invoice']}" if len(found) > limit else None
+    sent = outbox.newest(connection, "deposit", [row["invoice"] for row in rows])
+    if any(each["state"] == "failed" for each in sent.values()):
+        # What brought one that failed is found among all of the account's.
+        known = {each.invoice: each for each in listed(connection, account)}
+        return tuple(known[row["invoice"]] for row in rows), following
+    return tuple(_shown(row, sent.get(row["invoice"]), None) for row in rows), following
+
+
+def _newest(account: int) -> Select[Any]:
+    return (
         select(top_ups, accounts.c.address)
         .join(accounts, accounts.c.number == top_ups.c.account)
         .where(top_ups.c.account == account)
         .order_by(top_ups.c.created_at.desc(), top_ups.c.invoice)
     )
-    rows = connection.execute(query).mappings().all()
-    sent = outbox.newest(connection, "deposit", [row["invoice"] for row in rows])
-    brought = _brought(connection, rows, sent)
-    return tuple(_shown(row, sent.get(row["invoice"]), brought.get(row["invoice"])) for row in rows)
 
 
 def _of(connection: Connection, account: int, invoice: str) -> wire.TopUp:

@@ -21,6 +21,8 @@ async def services_of(request: Request) -> Services:
     return services
 
 
+Cursor = Annotated[str | None, Query(max_length=160)]
+Limit = Annotated[int, Query(ge=1, le=200)]
 ServicesDep = Annotated[Services, Depends(services_of)]
 
 

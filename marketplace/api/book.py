@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from marketplace.api.access import Caller, JobId, ServicesDep, written
+from marketplace.api.access import Caller, Cursor, JobId, Limit, ServicesDep, written
 from marketplace.api.events import HEARTBEAT_SECONDS, MEDIA_TYPE
 from marketplace.api.shares import share_of_account, share_of_address
 from marketplace.book import MOST_LEVELS, BookView
@@ -46,9 +46,10 @@ def book(
 
 
 @router.get("/orders")
-def own(services: ServicesDep, caller: Caller) -> Page[OwnOrder]:
-    """The caller's resting bids and asks."""
-    return Page(items=services.book.own(caller))
+def own(services: ServicesDep, caller: Caller, cursor: Cursor = None, limit: Limit = 50) -> Page[OwnOrder]:
+    """The caller's resting bids and asks, newest first."""
+    items, following = services.book.own(caller, cursor, limit)
+    return Page(items=items, next=following)
 
 
 @router.delete("/orders/{order}", dependencies=[share_of_account("cancels")])

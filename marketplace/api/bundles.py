@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from marketplace.api.access import Caller, ServicesDep
+from marketplace.api.access import Caller, Cursor, Limit, ServicesDep
 from prixfixe.protocol import wire
 from prixfixe.protocol.desk import RetireRequest
 from prixfixe.protocol.fields import Page
@@ -17,9 +17,10 @@ Version = Annotated[str | None, Query(max_length=32)]
 
 
 @router.get("")
-def listings(services: ServicesDep) -> Page[wire.BundleListing]:
+def listings(services: ServicesDep, cursor: Cursor = None, limit: Limit = 50) -> Page[wire.BundleListing]:
     """All published versions, the newest of each bundle first."""
-    return Page(items=services.bundles.listings())
+    items, following = services.bundles.page(cursor, limit)
+    return Page(items=items, next=following)
 
 
 @router.get("/{bundle}")

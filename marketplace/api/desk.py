@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from marketplace.api.access import Caller, ServicesDep
+from marketplace.api.access import Caller, Cursor, ServicesDep
 from prixfixe.protocol.desk import DeskInputs, Exposure, PriceNote
 from prixfixe.protocol.fields import Page
 from prixfixe.protocol.product import Product
@@ -34,10 +34,12 @@ def history(
     services: ServicesDep,
     caller: Caller,
     bundle: BundleName = None,
+    cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Page[PriceNote]:
     """Publications and retirements, newest first: who, why, on which inputs."""
-    return Page(items=services.desk.history(caller, bundle, limit))
+    items, following = services.desk.history(caller, bundle, cursor, limit)
+    return Page(items=items, next=following)
 
 
 @router.get("/exposure")

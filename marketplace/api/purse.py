@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from marketplace.api.access import IdempotencyKey, LanguageCode, ServicesDep, saved
+from marketplace.api.access import Cursor, IdempotencyKey, LanguageCode, Limit, ServicesDep, saved
 from marketplace.api.managed import ManagedDep, Manager, Orderer, Reader
 from marketplace.api.shares import count_account, share_of_address
 from marketplace.console import statement_paper
@@ -56,9 +56,12 @@ def order(
 
 
 @router.get("/top-ups")
-def top_ups(managed: ManagedDep, identity: Reader) -> Page[wire.TopUp]:
+def top_ups(
+    managed: ManagedDep, identity: Reader, cursor: Cursor = None, limit: Limit = 50
+) -> Page[wire.TopUp]:
     """What the operator received for the account, newest first."""
-    return Page(items=managed.top_ups(identity))
+    items, following = managed.top_ups(identity, cursor, limit)
+    return Page(items=items, next=following)
 
 
 def _answered_as(request: Request) -> str:
@@ -142,9 +145,12 @@ def standing_withdrawal(
 
 
 @router.get("/withdrawals")
-def withdrawals(managed: ManagedDep, identity: Reader) -> Page[wire.Withdrawal]:
+def withdrawals(
+    managed: ManagedDep, identity: Reader, cursor: Cursor = None, limit: Limit = 50
+) -> Page[wire.Withdrawal]:
     """Newest first."""
-    return Page(items=managed.withdrawals.listed(identity))
+    items, following = managed.withdrawals.page(identity, cursor, limit)
+    return Page(items=items, next=following)
 
 
 @router.post("/withdrawals", status_code=201)

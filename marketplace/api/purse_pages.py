@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from marketplace.accounts.people import Session
-from marketplace.api.access import ServicesDep
+from marketplace.api.access import Cursor, ServicesDep
 from marketplace.api.managed import require_managed
 from marketplace.api.shares import count_account
 from marketplace.api.visitors import (
@@ -30,6 +30,7 @@ from prixfixe.protocol.money import Money
 
 router = account_router()
 
+_PAGE: Final = 50
 _KEY: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -90,24 +91,28 @@ def _withdrawals_page(
     visitor: Session,
     fault: PrixfixeError | None = None,
     given: dict[str, str] | None = None,
+    cursor: str | None = None,
 ) -> Response:
     managed = require_managed(services)
+    past, following = managed.withdrawals.page(visitor.identity, cursor, _PAGE)
     address, now = managed.withdrawals.address_now(visitor.identity)
     values: dict[str, Any] = {
         "balance": managed.balances.of(visitor.identity),
         "address": address,
         "remaining": None if address.next_at is None else max(address.next_at - now, 0),
         "delay": managed.withdrawals.delay,
-        "withdrawals": managed.withdrawals.listed(visitor.identity),
+        "withdrawals": past,
+        "cursor": cursor,
+        "next": following,
         "given": given or {},
     }
     return account_page(request, services, visitor, "withdrawals.html", fault, **values)
 
 
 @router.get("/account/withdrawals")
-def withdrawals(request: Request, services: ServicesDep, visitor: Reading) -> Response:
+def withdrawals(request: Request, services: ServicesDep, visitor: Reading, cursor: Cursor = None) -> Response:
     """Where money may leave to, what left, and what brings it there without the operator."""
-    return _withdrawals_page(request, services, visitor)
+    return _withdrawals_page(request, services, visitor, cursor=cursor)
 
 
 @router.post("/account/withdrawals")

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.identity import new_id
+from marketplace.paging import moment
 from marketplace.store.database import Store, notify
 from marketplace.store.upsert import insert_missing, parts
 from marketplace.store.webhook_tables import webhook_deliveries, webhook_endpoints, webhook_messages
@@ -129,7 +130,7 @@ class Endpoints:
         """What it was told and is to be told, newest first, and where the next page begins."""
         query = _DELIVERIES.where(webhook_deliveries.c.endpoint == endpoint).limit(limit + 1)
         if cursor is not None:
-            at, number = _read_cursor(cursor)
+            at, number = moment(cursor)
             made, name = webhook_messages.c.created_at, webhook_messages.c.id
             query = query.where((made < at) | ((made == at) & (name < number)))
         with self._store.read() as connection:
@@ -243,10 +244,3 @@ def _shown_delivery(row: RowMapping) -> wire.Delivery:
         status=row["status"],
         error=row["error"],
     )
-
-
-def _read_cursor(cursor: str) -> tuple[int, str]:
-    at, _, number = cursor.partition("-")
-    if not (at.isascii() and at.isdigit() and len(at) < 12 and number):
-        raise InvalidInput(f"{cursor[:40]!r} is no cursor", hint="use `next` of the page before")
-    return int(at), number

@@ -138,7 +138,7 @@ def suggest(
 
 @click.command()
 @click.argument("bundle", required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 500))
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1))
 @context_option
 @key_option
 @json_option

@@ -66,8 +66,7 @@ class Books(Conversation):
 
     def own_orders(self) -> Operation[tuple[OwnOrder, ...]]:
         """The caller's resting bids and asks, and why each waits."""
-        answer = yield from self.send_signed_in(Request("GET", "/v1/orders"))
-        return tuple(parsed(OwnOrder, item) for item in items_of(answer.json()))
+        return (yield from self.every(OwnOrder, "/v1/orders", {"limit": "200"}))
 
     def cancel_order(self, order: str) -> Operation[Cancelled]:
         """Take a resting bid or ask off the book, at once."""

@@ -145,6 +145,27 @@ class Conversation:
     def ask_signed_in(self, model: type[M], request: Request) -> Operation[M]:
         return parsed(model, (yield from self.send_signed_in(request)).json())
 
+    def every(
+        self,
+        model: type[M],
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        limit: int | None = None,
+        anyone: bool = False,
+    ) -> Operation[tuple[M, ...]]:
+        """The entries of a list, page after page. limit: at most so many; all when None. anyone: without a
+        session."""
+        send = self.send if anyone else self.send_signed_in
+        asked, found = dict(query or {}), list[M]()
+        while True:
+            page = (yield from send(Request("GET", path, query=asked))).json()
+            found += [parsed(model, item) for item in items_of(page)]
+            cursor = page.get("next") if isinstance(page, dict) else None
+            if cursor is None or (limit is not None and len(found) >= limit):
+                return tuple(found[:limit])
+            asked["cursor"] = str(cursor)
+
     def send(self, call: Exchange) -> Operation[Answer]:
         return (yield from self.exchange(call)).require_success()
 

@@ -35,15 +35,7 @@ class Jobs(Conversation):
 
     def jobs(self, limit: int | None = None) -> Operation[tuple[wire.Job, ...]]:
         """The customer's jobs, newest first. limit: at most so many; all when None."""
-        found: list[wire.Job] = []
-        cursor: str | None = None
-        while True:
-            query = {} if cursor is None else {"cursor": cursor}
-            page = (yield from self.send_signed_in(Request("GET", "/v1/jobs", query=query))).json()
-            found += [parsed(wire.Job, item) for item in items_of(page)]
-            cursor = page.get("next") if isinstance(page, dict) else None
-            if cursor is None or (limit is not None and len(found) >= limit):
-                return tuple(found[:limit])
+        return (yield from self.every(wire.Job, "/v1/jobs", limit=limit))
 
     def logs(self, job: str | wire.Job, *, task: int | None = None) -> Operation[str]:
         """What the job has printed so far; `events` gives it as it comes. task: of this one only."""
@@ -99,17 +91,8 @@ class Jobs(Conversation):
         self, job: str | wire.Job, *, task: int | None = None
     ) -> Operation[tuple[wire.OutputFileInfo, ...]]:
         """Every output file; of a job of several tasks as `<index>/<path>`. task: of this one only."""
-        found: list[wire.OutputFileInfo] = []
         query = {} if task is None else {"task": str(task)}
-        while True:
-            page = (
-                yield from self.send_signed_in(Request("GET", f"{_path(job)}/outputs", query=query))
-            ).json()
-            found += [parsed(wire.OutputFileInfo, item) for item in items_of(page)]
-            cursor = page.get("next") if isinstance(page, dict) else None
-            if cursor is None:
-                return tuple(found)
-            query = {**query, "cursor": cursor}
+        return (yield from self.every(wire.OutputFileInfo, f"{_path(job)}/outputs", query))
 
     def download(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prixfixe.client.calls import Operation, Request
-from prixfixe.client.conversation import Conversation, items_of, parsed
+from prixfixe.client.conversation import Conversation
 from prixfixe.client.keeping import KeptOrder
 from prixfixe.errors import ConfigurationError, Conflict, Unavailable
 from prixfixe.protocol import wire
@@ -60,8 +60,7 @@ class ManagedAccount(Conversation):
         """What the operator received for the account, newest first."""
         from prixfixe.protocol import accounts
 
-        answer = yield from self.send_signed_in(Request("GET", "/v1/account/top-ups"))
-        return tuple(parsed(accounts.TopUp, item) for item in items_of(answer.json()))
+        return (yield from self.every(accounts.TopUp, "/v1/account/top-ups", {"limit": "200"}))
 
     def set_limits(self, limits: accounts.Limits) -> Operation[accounts.Limits]:
         """What the service signs for the account from now on."""

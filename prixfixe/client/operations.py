@@ -19,7 +19,6 @@ from prixfixe.client.again import Again
 from prixfixe.client.books import Books
 from prixfixe.client.calls import Operation, Request, Work
 from prixfixe.client.contexts import Context
-from prixfixe.client.conversation import items_of, parsed
 from prixfixe.client.files import named_input
 from prixfixe.client.jobs import Jobs, id_of, require_named
 from prixfixe.client.keeping import KeptOrder, SessionFile, keep_order
@@ -65,8 +64,7 @@ class Operations(Again, Jobs, Prices, Books, ManagedAccount):
 
     def bundles(self) -> Operation[tuple[wire.BundleListing, ...]]:
         """Everything on offer, newest version first as the service lists it."""
-        answer = yield from self.send(Request("GET", "/v1/bundles"))
-        return tuple(parsed(wire.BundleListing, item) for item in items_of(answer.json()))
+        return (yield from self.every(wire.BundleListing, "/v1/bundles", {"limit": "200"}, anyone=True))
 
     def bundle(self, name: str, version: str | None = None) -> Operation[wire.BundleListing]:
         """One bundle; its newest version when none is named."""

@@ -25,14 +25,7 @@ class Prices(Conversation):
         query = {"limit": str(min(limit or _PAGE, _PAGE))}
         if product is not None:
             query["product"] = product_name(product)
-        found: list[Trade] = []
-        while True:
-            page = (yield from self.send(Request("GET", "/v1/trades", query=query))).json()
-            found += [parsed(Trade, item) for item in items_of(page)]
-            cursor = page.get("next") if isinstance(page, dict) else None
-            if cursor is None or (limit is not None and len(found) >= limit):
-                return tuple(found[:limit])
-            query = {**query, "cursor": str(cursor)}
+        return (yield from self.every(Trade, "/v1/trades", query, limit=limit, anyone=True))
 
     def index(self, product: Product | str) -> Operation[PriceIndex]:
         """The price index of a product, such as `cpu-2x4/10m`."""
@@ -62,9 +55,8 @@ class Prices(Conversation):
 
     def price_history(self, bundle: str | None, limit: int) -> Operation[tuple[PriceNote, ...]]:
         """The desk's acts, newest first. For the pricing role."""
-        query = {"limit": str(limit)} | ({} if bundle is None else {"bundle": bundle})
-        answer = yield from self.send_signed_in(Request("GET", "/v1/pricing/history", query=query))
-        return tuple(parsed(PriceNote, item) for item in items_of(answer.json()))
+        query = {"limit": str(min(limit, _PAGE))} | ({} if bundle is None else {"bundle": bundle})
+        return (yield from self.every(PriceNote, "/v1/pricing/history", query, limit=limit))
 
     def exposure(self) -> Operation[Exposure]:
         """Every offer that lives or has deals that run. For the pricing role."""

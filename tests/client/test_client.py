@@ -23,7 +23,7 @@ from prixfixe.errors import (
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.wire import Job, Quote
 from tests.support.finished import RESULT, TOTALS, deliver, refuse
-from tests.support.service import CUSTOMER, DOLLAR, HOST, InProcess, World
+from tests.support.service import CUSTOMER, DOLLAR, HOST, PRICING, InProcess, World
 
 
 def quoted(client: Client, *tables: Path, units: int = 50) -> Quote:
@@ -234,3 +234,22 @@ def test_a_session_that_the_service_forgot_is_opened_anew(client: Client, world:
     with world.store.write() as connection:
         connection.exec_driver_sql("DELETE FROM sessions")
     assert client.jobs() == ()
+
+
+def test_lists_are_followed_to_their_end(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("2.0.0", "3.0.0"):
+        world.publish(version=version)
+    bundles, desk = world.services.bundles, world.services.desk
+    one, notes = bundles.page, desk.history
+    monkeypatch.setattr(bundles, "page", lambda cursor, limit: one(cursor, 1))
+    monkeypatch.setattr(
+        desk, "history", lambda asker, bundle, cursor, limit: notes(PRICING.address, bundle, cursor, 1)
+    )
+    assert sorted(each.version for each in client.bundles()) == ["1.0.0", "2.0.0", "3.0.0"]
+    assert [each.version for each in client.perform(client.operations.price_history(None, 2))] == [
+        "3.0.0",
+        "2.0.0",
+    ]
+    assert len(client.perform(client.operations.price_history("echo", 1000))) == 3

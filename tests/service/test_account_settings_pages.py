@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import insert, select
 
 from marketplace.accounts.managed import Managed
 from marketplace.accounts.people import csrf_of
 from marketplace.chain import AccountView
+from marketplace.store.account_tables import accounts, withdrawals
 from prixfixe.protocol.money import Money
 from tests.service.test_account_pages import EVIL, Browser
 from tests.support.accounts import PASSWORD
@@ -375,3 +377,21 @@ def test_jobs_are_listed_by_their_state(ada: Browser) -> None:
         ada.open(f"/account/jobs?state={state}")
     for wrong in ("state=lost", "cursor=x"):
         assert ada.http.get(f"/account/jobs?{wrong}").status_code == 422
+
+
+def test_older_withdrawals_are_on_further_pages(
+    ada: Browser, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("marketplace.api.purse_pages._PAGE", 1)
+    with world.store.write() as connection:
+        number = connection.execute(select(accounts.c.number)).scalar_one()
+        for at in (1, 2):
+            gone = {"id": f"{at:032x}", "account": number, "key": str(at), "to": STRANGER.address}
+            values = {**gone, "amount": at * 10**6, "asked_by": "ada", "created_at": at}
+            connection.execute(insert(withdrawals).values(**values))
+    newest = ada.open("/account/withdrawals")
+    assert ("$2.00" in newest.text, "$1.00" in newest.text) == (True, False)
+    further = next(values["href"] for tag, values in newest.tags if "cursor=" in values.get("href", ""))
+    older = ada.open(further)
+    assert ("$2.00" in older.text, "$1.00" in older.text) == (False, True)
+    assert all("cursor=" not in values.get("href", "") for _, values in older.tags)

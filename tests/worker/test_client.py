@@ -119,7 +119,9 @@ def test_it_waits_no_longer_than_it_is_told(
     client.close()
 
 
-def test_a_download_goes_on_from_any_offset_and_nothing_comes_after_the_end(world: tuple[World, str]) -> None:
+def test_a_download_goes_on_from_any_offset_and_lists_are_read_to_their_end(
+    world: tuple[World, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     market, url = world
     content = bytes(range(256)) * 20
     name = market.upload(WORKER, content)
@@ -131,6 +133,11 @@ def test_a_download_goes_on_from_any_offset_and_nothing_comes_after_the_end(worl
                 assert b"".join(chunks) == content[offset:]
         assert client.blob_size(name) == len(content)
         assert client.bundles() == []
+        for version in ("1.0.0", "2.0.0", "3.0.0"):
+            market.publish(version=version)
+        page = market.services.bundles.page
+        monkeypatch.setattr(market.services.bundles, "page", lambda cursor, limit: page(cursor, 1))
+        assert sorted(each.version for each in client.bundles()) == ["1.0.0", "2.0.0", "3.0.0"]
     finally:
         client.close()
 
