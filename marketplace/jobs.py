@@ -33,6 +33,7 @@ from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import order_from_json
 
 INLINE_OUTPUTS: Final = 100  # files that a job shows of itself, and a page when nobody says how many
+MOST_AHEAD: Final = 100  # jobs that are counted before one: each look at a job counts them
 _OVER: Final = ("settled", "refunded")
 _NEWEST_EVENTS: Final = 5000  # of any kind, among which a page looks for the log
 _NEWEST_LOG_EVENTS: Final = 500
@@ -256,7 +257,26 @@ def _view(connection: Connection, row: RowMapping) -> wire.Job:
         output_count=_output_count(connection, row),
         ends=ends_of(connection, row),
         disputes=tuple(_dispute(case, row) for case in cases_of(connection, row["id"])),
+        ahead=_ahead(connection, row),
     )
+
+
+def _ahead(connection: Connection, job: RowMapping) -> int | None:
+    """Older jobs of the product that wait too: the matcher looks at lots in this order. None of a job that
+    does not wait, or whose turn an auction decides."""
+    if job["state"] != "queued" or job["kind"] == "auction":
+        return None
+    older = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.product == job["product"],
+            jobs.c.state == "queued",
+            jobs.c.kind != "auction",
+            jobs.c.number < job["number"],
+        )
+        .limit(MOST_AHEAD)
+    )
+    return int(connection.execute(select(func.count()).select_from(older.subquery())).scalar_one())
 
 
 def _dispute(case: RowMapping, job: RowMapping) -> wire.JobDispute:

@@ -372,6 +372,8 @@ class Job(Message):
     output_count: int
     ends: tuple[JobEnd, ...] = ()  # how its tasks ended, once it is over; most tasks first
     disputes: tuple[JobDispute, ...] = ()  # in the chain's order
+    # Of a queued job at a flat price: older ones of its product that are queued too; 100 for any more.
+    ahead: int | None = None
 
     def _repr_html_(self) -> str:
         from prixfixe.client.notebook import job_html

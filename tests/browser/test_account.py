@@ -68,3 +68,20 @@ def test_a_person_signs_up_and_sees_a_job_through_to_its_files(visit: Visit, wor
     assert visit.faults() == []
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+
+
+def test_a_job_that_waits_shows_how_many_are_before_it(visit: Visit, world: World) -> None:
+    page = visit.page
+    visit.open("/sign-up")
+    page.get_by_label("E-mail address").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Open an account").click()
+    expect(page.get_by_text("Nothing was ordered yet.")).to_be_visible()
+    world.publish()
+    first = world.placed()
+    job = ordered(world)
+    visit.open(f"/account/jobs/{job.id}")
+    expect(page.locator("#job")).to_contain_text("Orders before it in the queue: 1.")
+    assert visit.faults() == []
+    world.services.jobs.cancel(first.id, CUSTOMER.address)
+    expect(page.locator("#job")).to_contain_text("It is the next in the queue.")

@@ -183,6 +183,11 @@ def test_from_nothing_to_a_result_are_six_clicks_and_four_of_them_on_the_bundles
     assert taken.value.path().read_bytes() == RESULT.encode()
     assert clicks() == 6
     assert visit.faults() == []
+    job = page.url.rpartition("/")[2]
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="Certificate (JSON)").click()
+    assert taken.value.suggested_filename == f"certificate-{job}.json"
+    assert json.loads(taken.value.path().read_bytes())["job"] == job
 
 
 def test_several_files_are_merged_when_their_columns_agree(visit: Visit, world: World) -> None:

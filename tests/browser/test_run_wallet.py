@@ -128,6 +128,7 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
         (f"{EVIL}.csv", "_img src=x onerror=alert(1)_.csv", RESULT.encode()),
         ("pivot.csv", "pivot.csv", b"1"),
         ("Certificate", "certificate.pdf", b"%PDF-"),
+        ("Certificate (JSON)", "certificate.json", b'{"'),
         ("Receipt", "receipt.json", b'{"'),
         ("The whole log", "log.txt", b"adding up"),
     ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from marketplace.chain import AccountView
 from marketplace.store.tables import idempotency, job_events, jobs, lots, tasks
@@ -44,6 +44,25 @@ def _refused(world: World, answer: httpx.Response, status: int, code: str) -> di
     assert (_count(world, jobs), _count(world, lots), _count(world, tasks)) == (0, 0, 0)
     assert _count(world, idempotency) == 0
     return problem
+
+
+def test_a_queued_job_tells_how_many_of_its_product_are_before_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ahead(*placed: wire.Job) -> list[int | None]:
+        return [world.services.jobs.get(job.id, None).ahead for job in placed]
+
+    world.publish()
+    first, second, third = (world.placed(b"%d\n" % nonce, nonce=nonce) for nonce in (1, 2, 3))
+    assert ahead(first, second, third) == [0, 1, 2]
+    monkeypatch.setattr("marketplace.jobs.MOST_AHEAD", 1)
+    assert ahead(third) == [1]
+    monkeypatch.undo()
+    world.running(first)
+    assert ahead(first, second, third) == [None, 0, 1]
+    with world.store.write() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == second.id).values(product="0x" + "ab" * 32))
+    assert ahead(third) == [0]
 
 
 def test_a_quote_is_the_published_price_signed_by_the_operator(world: World) -> None:

@@ -108,6 +108,7 @@ def test_a_job_is_drawn_for_the_session_of_its_wallet_and_for_nobody_else(world:
     assert f'href="/v1/jobs/{job.id}/outputs/out.csv"' in shown
     assert f'data-sha256="{sha256_hex(b"done")}"' in shown
     assert f'href="/v1/jobs/{job.id}/certificate.pdf?language=en"' in shown
+    assert f'href="/v1/jobs/{job.id}/certificate.json"' in shown
     assert "data-cancel" not in shown
     chinese = world.http.get(path, headers=in_chinese)
     assert "已完成并付款" in chinese.text

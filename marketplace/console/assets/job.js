@@ -10,16 +10,22 @@ document.addEventListener("DOMContentLoaded", () => {
     return;
   }
   let waiting = false;
+  let drawn = shown.innerHTML;
   const renew = async () => {
     waiting = false;
     const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
     const part = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("job");
     if (!part) return;
-    shown.replaceChildren(...part.childNodes);
-    document.dispatchEvent(new Event("job-changed"));
+    if (part.innerHTML !== drawn) { // a screen reader reads what is put in
+      drawn = part.innerHTML;
+      shown.replaceChildren(...part.childNodes);
+      document.dispatchEvent(new Event("job-changed"));
+    }
     if (part.dataset.over === "yes") events.close();
   };
   // What comes close together is looked at once.
   const soon = () => { if (!waiting) { waiting = true; setTimeout(renew, 200); } };
+  // Others' jobs end without an event of this one.
+  setInterval(() => shown.querySelector("[data-ahead]") && soon(), 5000);
   for (const kind of ["state", "progress", "end"]) events.addEventListener(kind, soon);
 });

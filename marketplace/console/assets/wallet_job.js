@@ -48,6 +48,9 @@ const walletJob = ({ session, word, run, hasher }) => {
     }, seconds * 1000);
   };
 
+  // Others' jobs end without an event of this one.
+  setInterval(() => shown.querySelector("[data-ahead]") && soon(), 5000);
+
   /** The job's events (SSE), as an EventSource has them, which cannot send the session's token. */
   async function follow(id, path) {
     const { signal } = stream;
