@@ -110,7 +110,9 @@ def deposited_before(connection: Connection, failed: Iterable[RowMapping]) -> di
     """By purpose, of deposits that failed because the token had taken their authorisation: whose it was."""
     of = transactions.c.purpose.in_([row["purpose"] for row in failed])
     rows = connection.execute(select(transactions.c.purpose, transactions.c.error).where(of)).all()
-    return {row.purpose: row.error["arguments"]["owner"] for row in rows if row.error["code"] == DEPOSITED}
+    return {
+        row.purpose: row.error["arguments"]["owner"] for row in rows if row.error.get("code") == DEPOSITED
+    }
 
 
 def last_withdraw(connection: Connection, withdrawal: str) -> RowMapping | None:
