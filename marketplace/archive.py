@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -22,11 +22,12 @@ from pydantic_core import to_json
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.blob_stores import flush_folder
+from marketplace.blob_stores import flush_each
 from marketplace.blobs import clear_when_full
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import attempts, blobs, bundles, deals, jobs, offers, quotes
 
+_RESULTS_AT_ONCE: Final = 20  # each may name the outputs of thousands of tasks
 _JOB: Final = (
     *("id", "number", "customer", "quote", "kind", "order", "signature", "manifest", "image"),
     *("image_archive", "offer_id", "product", "replicas", "whole", "providers", "created_at", "channel"),
@@ -60,31 +61,35 @@ class Archive:
                 yield found
 
     def put_orders(self, connection: Connection, of: Sequence[str]) -> None:
-        for job, document in order_documents(connection, of).items():
-            self._put(self._order(job), document)
+        self._put((self._order(job), each) for job, each in order_documents(connection, of).items())
 
     def put_results(self, connection: Connection, of: Sequence[str]) -> set[str]:
         """Of these deals what each opening that ended brought; the deals of which somebody was paid who has
         not reported yet."""
         held = set()
-        for (deal, opening), found in results_of(connection, of).items():
-            if found.told:
-                document = {"deal": deal, "opening": opening, "attempts": found.attempts}
-                self._put(self._result(deal, opening), document)
-            if not found.whole:
-                held.add(deal)
+
+        def told() -> Iterator[tuple[str, dict[str, Any]]]:
+            for at in range(0, len(of), _RESULTS_AT_ONCE):
+                for (deal, opening), found in results_of(connection, of[at : at + _RESULTS_AT_ONCE]).items():
+                    if not found.whole:
+                        held.add(deal)
+                    if found.told:
+                        document = {"deal": deal, "opening": opening, "attempts": found.attempts}
+                        yield self._result(deal, opening), document
+
+        self._put(told())
         return held
 
     def put_bundle(self, connection: Connection, bundle: str, version: str) -> None:
         path = f"{self._folder}/bundles/{bundle}-{version}.json"
-        self._put(path, bundle_document(connection, bundle, version))
+        self._put([(path, bundle_document(connection, bundle, version))])
 
     def position(self) -> dict[str, int]:
         """Up to where the tables are in it, as `moved` said last."""
         return _load(self._folder / "position.json") or {}
 
     def moved(self, position: Mapping[str, int]) -> None:
-        self._put(f"{self._folder}/position.json", dict(position))
+        self._put([(f"{self._folder}/position.json", dict(position))])
 
     # Texts and not paths, of which each order would make a dozen.
     def _order(self, job: str) -> str:
@@ -93,26 +98,31 @@ class Archive:
     def _result(self, deal: str, opening: int) -> str:
         return f"{self._folder}/results/{deal[2:4]}/{deal[2:]}-{opening}.json"
 
-    def _put(self, path: str, document: dict[str, Any]) -> None:
-        content = _written(document)
-        with suppress(FileNotFoundError), open(path, "rb") as known:
-            if known.read() == content:
-                return
-        folder = os.path.dirname(path)
-        draft = f"{folder}/.{next(self._drafts)}"
+    def _put(self, documents: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Each with its path. When it returns all are on the disk; each is as it was, or whole, at any
+        moment."""
+        drafts: list[tuple[str, str]] = []
         with clear_when_full():
-            os.makedirs(folder, exist_ok=True)
             try:
-                with open(draft, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(draft, path)
+                for path, document in documents:
+                    content = _written(document)
+                    with suppress(FileNotFoundError), open(path, "rb") as known:
+                        if known.read() == content:
+                            continue
+                    folder = os.path.dirname(path)
+                    os.makedirs(folder, exist_ok=True)
+                    drafts.append((f"{folder}/.{next(self._drafts)}", path))
+                    with open(drafts[-1][0], "xb") as file:
+                        file.write(content)
+                flush_each([draft for draft, _ in drafts])
+                for draft, path in drafts:
+                    os.replace(draft, path)
             except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(draft)
+                for draft, _ in drafts:
+                    with suppress(FileNotFoundError):
+                        os.unlink(draft)
                 raise
-            flush_folder(folder)
+            flush_each({os.path.dirname(path) for _, path in drafts})
 
 
 def order_documents(connection: Connection, of: Sequence[str]) -> dict[str, dict[str, Any]]:

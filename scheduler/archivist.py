@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 2.0
 _AT_ONCE: Final = 500
-_RESULTS_AT_ONCE: Final = 20  # each may name the outputs of thousands of tasks
 _TURNING_BLOCKS: Final = 64  # a re-organisation may put another event where one was read
 _PATIENCE_SECONDS: Final = 86_400.0  # for who settled by itself and has not reported yet
 _ENDS: Final = ("Settled", "Refused", "Expired")
@@ -88,10 +87,10 @@ class Archivist(Duty):
             rows = connection.execute(ended).all()
         new = [row for row in rows if (row.block_hash, row.log_index) not in self._done]
         held: int | None = None
-        for at in range(0, len(new), _RESULTS_AT_ONCE):
+        for at in range(0, len(new), _AT_ONCE):
             if self.should_stop():
                 return block
-            some = new[at : at + _RESULTS_AT_ONCE]
+            some = new[at : at + _AT_ONCE]
             with self.store.read() as connection:
                 missing = self._archive.put_results(connection, [row.data["deal"] for row in some])
             for row in some:
