@@ -13,9 +13,9 @@ from prixfixe.client.surface import Offered, Surface
 OFFERED = {name: value for name, value in vars(Surface).items() if isinstance(value, Offered)}
 # What other operations are made of, and what the pricing commands perform by themselves.
 INSIDE = {
-    "address", "ask", "ask_signed_in", "authorization", "buy_managed", "close", "desk_inputs", "exchange",
-    "exposure", "managed_order", "price_history", "quote_replacement", "quote_request", "quote_rest",
-    "scratch", "send", "send_inputs", "send_signed_in", "signer", "sources",
+    "address", "ask", "ask_signed_in", "authorization", "buy_managed", "close", "desk_inputs", "every",
+    "exchange", "exposure", "managed_order", "price_history", "quote_replacement", "quote_request",
+    "quote_rest", "scratch", "send", "send_inputs", "send_signed_in", "signer", "sources",
 }  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_a_fault_of_ours_shows_a_number_and_not_itself(
     def broken(*_given: object) -> None:
         raise KeyError("the password is hunter2")
 
-    monkeypatch.setattr(type(world.services.bundles), "listings", broken)
+    monkeypatch.setattr(type(world.services.bundles), "page", broken)
     with caplog.at_level(logging.ERROR, logger="prixfixe.api"):
         answer = world.http.get("/v1/bundles")
     problem = answer.json()
@@ -74,7 +74,8 @@ def test_an_error_of_the_services_own_is_logged_for_whoever_asked_a_page_or_the_
     def broken(*_given: object) -> None:
         raise PrixfixeError("the moon is down", code="moon")
 
-    monkeypatch.setattr(type(world.services.bundles), "listings", broken)
+    for each in ("listings", "page"):
+        monkeypatch.setattr(type(world.services.bundles), each, broken)
     with caplog.at_level(logging.ERROR, logger="prixfixe.api"):
         for path in ("/pricing", "/v1/bundles"):
             assert world.http.get(path).status_code == 500
@@ -106,7 +107,7 @@ def test_a_store_that_is_locked_is_unavailable(world: World, monkeypatch: pytest
         with world.store.read():
             raise OperationalError("SELECT secret", {}, Exception("database is locked"))
 
-    monkeypatch.setattr(type(world.services.bundles), "listings", locked)
+    monkeypatch.setattr(type(world.services.bundles), "page", locked)
     answer = world.http.get("/v1/bundles")
     assert (answer.status_code, answer.json()["code"]) == (503, "store-unavailable")
     assert "secret" not in answer.text
