@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from prixfixe.errors import EngineError, PrixfixeError
+from prixfixe.protocol.hashing import sha256_hex
 from worker.cage import GVISOR, TASK_USER, Cage, Mounts
 from worker.carrying import Carrier
 from worker.containers import container_name
@@ -75,6 +76,7 @@ def check(data: Path, scratch: ScratchKind, runtime: str, image: str | None) -> 
     yield Verdict("ok", "engine", f"Docker engine {info.get('ServerVersion')} answers")
     yield from _engine_verdicts(info, runtime)
     folder = data / "check"
+    name = _name(folder)
     try:
         require_shared(scratch, address())
         pool = ScratchPool(folder / "disks", scratch, Carrier(engine))
@@ -87,12 +89,12 @@ def check(data: Path, scratch: ScratchKind, runtime: str, image: str | None) -> 
             yield Verdict("weak", "probe", "no image given, so no container was tried", hint)
             return
         for each in _probed(runtime, info):
-            yield from _probe(engine, pool, folder / each, each, image)
+            yield from _probe(engine, pool, folder / each, each, image, name)
     except (PrixfixeError, OSError) as error:
         yield Verdict("bad", "probe", f"a container in the cage could not be run: {error}")
     finally:
         with suppress(EngineError):
-            engine.remove(container_name("check"))
+            engine.remove(container_name(name))
         with suppress(NameError, UnboundLocalError):
             pool.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -185,7 +187,15 @@ def _fetched(engine: Engine, disk: Disk) -> Verdict:
     )
 
 
-def _probe(engine: Engine, pool: ScratchPool, folder: Path, runtime: str, image: str) -> Iterator[Verdict]:
+def _name(folder: Path) -> str:
+    """Of a folder's probe, in the engine: another folder's at the same time is another's, and what a killed
+    one left goes with the next."""
+    return "check-" + sha256_hex(str(folder.absolute()).encode())[:16]
+
+
+def _probe(
+    engine: Engine, pool: ScratchPool, folder: Path, runtime: str, image: str, name: str
+) -> Iterator[Verdict]:
     if engine.image_config(image) is None:
         yield Verdict("bad", "probe", f"the engine has no image {image}", "give an image's id: sha256:...")
         return
@@ -194,7 +204,7 @@ def _probe(engine: Engine, pool: ScratchPool, folder: Path, runtime: str, image:
     (job / "outputs").mkdir()
     disk = pool.take(_DISK_MIB)
     cage = Cage(
-        attempt="check",
+        attempt=name,
         worker="check",
         image=image,
         command=("/bin/sh", "-c", _SCRIPT),
@@ -215,7 +225,7 @@ def _probe(engine: Engine, pool: ScratchPool, folder: Path, runtime: str, image:
         if disk.carried is not None and run.exit_code == 0:
             yield _fetched(engine, disk)
     finally:
-        engine.remove(container_name("check"))
+        engine.remove(container_name(name))
         pool.release(disk)
     if run.exit_code != 0:
         yield Verdict("bad", "probe", f"the probe ended with {run.exit_code}: {run.last_line}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from click.testing import CliRunner
 from prixfixe.protocol.money import Money
 from tests.worker.conftest import Stage
 from tests.worker.orders import CUSTOMER, PROVIDER, WORKER
-from worker import benchmarking
+from worker import benchmarking, selftest
 from worker.benchmarking import kept_benchmark, run_measurement
 from worker.commands import worker
+from worker.isolation import AUTO
 from worker.machine_key import open_key
 from worker.profile import Profile
 
@@ -123,6 +125,14 @@ def test_check_gives_a_verdict_a_line_and_nothing_bad(stage: Stage) -> None:
     verdicts = {line["check"]: line["verdict"] for line in map(json.loads, told.splitlines())}
     assert "bad" not in verdicts.values()
     assert {"engine", "seccomp", "disk", "user", "capabilities", "network", "socket", "root"} <= set(verdicts)
+
+
+def test_checks_of_two_folders_at_once_do_not_end_each_others_container(stage: Stage) -> None:
+    folders = [stage.folder / name for name in ("one", "other")]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            told = pool.map(lambda folder: list(selftest.check(folder, "auto", AUTO, stage.image)), folders)
+            assert [each for said in told for each in said if each.level == "bad"] == []
 
 
 def test_check_of_an_unknown_runtime_fails(stage: Stage) -> None:
