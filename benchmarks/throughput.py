@@ -164,21 +164,18 @@ class Alone:
     @contextmanager
     def running(self) -> Iterator[None]:
         with heap.settled():  # as `serve` does
-            yield from self._run()
-
-    def _run(self) -> Iterator[None]:
-        for duty in self.duties:
-            duty.start()
-        for runner in self.runners:
-            runner.start()
-        try:
-            yield
-        finally:
+            for duty in self.duties:
+                duty.start()
             for runner in self.runners:
-                runner.stop()
-            late = stop_all(self.duties, 30.0)
-            self.store.close()
-            assert not late, late
+                runner.start()
+            try:
+                yield
+            finally:
+                for runner in self.runners:
+                    runner.stop()
+                late = stop_all(self.duties, 30.0)
+                self.store.close()
+                assert not late, late
 
     def orders(self, count: int, tasks: int, lot: int) -> list[Placing]:
         """Signed orders of the customer, as its client would send them."""

@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,8 +42,6 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self._folder: Final = folder
-        # Of this process alone: two may have the folder while a duty changes hands, also with equal numbers.
-        self._drafts: Final = (f"{secrets.token_hex(8)}-{number}" for number in count(1))
 
     def order(self, job: str) -> dict[str, Any] | None:
         """The document of an order; None when there is none, or not a whole one."""
@@ -111,7 +108,8 @@ class Archive:
                             continue
                     folder = os.path.dirname(path)
                     os.makedirs(folder, exist_ok=True)
-                    drafts.append((f"{folder}/.{next(self._drafts)}", path))
+                    # A name of its own: two processes may have the folder while a duty changes hands.
+                    drafts.append((f"{folder}/.{secrets.token_hex(8)}", path))
                     with open(drafts[-1][0], "xb") as file:
                         file.write(content)
                 flush_each([draft for draft, _ in drafts])

@@ -64,7 +64,7 @@ class FolderStore:
         target = self.path(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
-        flush_folder(target.parent)
+        flush_each([target.parent])  # so that the rename itself survives a power cut
 
     def size(self, sha256: str) -> int | None:
         path = self.path(sha256)
@@ -118,16 +118,7 @@ def not_there(sha256: str) -> NotFound:
     return NotFound(f"the blob {sha256} is not there", hint="it was deleted meanwhile, or is lost")
 
 
-def flush_folder(folder: Path) -> None:
-    """So that the rename itself survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def flush_each(paths: Collection[str]) -> None:
+def flush_each(paths: Collection[str | Path]) -> None:
     """Files and folders, of one file system. Many by a call for all of it (man 2 syncfs), where there is one:
     to flush each makes the file system write its journal as often."""
     together = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(paths) > 2 else None
