@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from marketplace.api import problems
-from marketplace.api.access import ServicesDep
+from marketplace.api.access import ServicesDep, saved
 from marketplace.api.managed import COOKIE as COOKIE_OF_SESSION
 from marketplace.api.shares import share_of_address
 from marketplace.bundles import stored_definition
@@ -238,12 +238,7 @@ def sample(services: ServicesDep, bundle: str, version: Text | None = None) -> R
     found = stored_definition(listing.definition_digest, listing.definition).sample
     if found is None:
         raise NotFound(f"{listing.id} {listing.version} was published without a sample", code="no-sample")
-    headers = {
-        "Content-Disposition": f'attachment; filename="{found.name}"',
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-store",
-    }
-    return Response(found.content, media_type="text/csv", headers=headers)
+    return saved(found.content, "text/csv", found.name)
 
 
 def takes_files(services: Services, bundle: str | None) -> bool:
