@@ -13,7 +13,7 @@ from marketplace.accounts.people import Session
 from marketplace.api.access import JobId, ServicesDep
 from marketplace.api.accounts import count_passwords
 from marketplace.api.managed import COOKIE, browser_of, forget_session, keep_session, require_managed
-from marketplace.api.pages import inside, page, takes_files
+from marketplace.api.pages import inside, job_values, page
 from marketplace.api.visitors import (
     Form,
     Reading,
@@ -176,21 +176,9 @@ def job_page(request: Request, services: ServicesDep, visitor: Reading, job: Job
 def page_of_job(
     request: Request, services: Services, visitor: Session, job: str, link: str | None = None
 ) -> Response:
-    """link: to its files, made just now and shown this once."""
-    after, logged = services.jobs.newest_log(job, visitor.identity.address)  # first: what is new follows
-    found = services.jobs.get(job, visitor.identity.address)
-    return account_page(
-        request,
-        services,
-        visitor,
-        "job.html",
-        job=found,
-        again=takes_files(services, found.bundle),
-        links=services.share_links.count(visitor.identity.address, job),
-        link=link,
-        after=after,
-        logged=logged,
-    )
+    """As `job_values` draws it."""
+    values = job_values(services, visitor.identity.address, job, link)
+    return account_page(request, services, visitor, "job.html", **values)
 
 
 @router.post("/account/jobs/{job}/cancel")

@@ -252,6 +252,21 @@ def takes_files(services: Services, bundle: str | None) -> bool:
     return not why_no_files(services, listing)
 
 
+def job_values(services: Services, customer: str, job: str, link: str | None) -> dict[str, Any]:
+    """What a page of a job is drawn from, for its customer. link: to its files, made just now and shown this
+    once."""
+    after, logged = services.jobs.newest_log(job, customer)  # first: what is new follows
+    found = services.jobs.get(job, customer)
+    return {
+        "job": found,
+        "after": after,
+        "logged": logged,
+        "again": takes_files(services, found.bundle),
+        "links": services.share_links.count(customer, job),
+        "link": link,
+    }
+
+
 NoRun = Literal["retired", "inspectors", "parameters"]
 
 

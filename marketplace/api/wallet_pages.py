@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from marketplace.api.access import JobId, ServicesDep, signed_in
-from marketplace.api.pages import Page, language_of, page, takes_files
+from marketplace.api.pages import Page, job_values, language_of, page
 from marketplace.api.shared_pages import days_of, link_to
 from marketplace.api.visitors import Form
 from marketplace.services import Services
@@ -82,20 +82,7 @@ Wallet = Annotated[str, Depends(_customer)]  # asked before a form is read
 def _drawn(
     request: Request, services: Services, customer: str, job: str, link: str | None = None
 ) -> Response:
-    """link: to its files, made just now and shown this once."""
-    after, logged = services.jobs.newest_log(job, customer)  # first: what is new follows
-    found = services.jobs.get(job, customer)
-    return page(
-        request,
-        "job_of_wallet.html",
-        visitor=None,
-        job=found,
-        after=after,
-        logged=logged,
-        again=takes_files(services, found.bundle),
-        links=services.share_links.count(customer, job),
-        link=link,
-    )
+    return page(request, "job_of_wallet.html", visitor=None, **job_values(services, customer, job, link))
 
 
 def shown_job(request: Request, services: ServicesDep, customer: Wallet, job: JobId) -> Response:
