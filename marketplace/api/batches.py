@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from marketplace.api.access import Caller, JobId, ServicesDep
+from marketplace.api.access import Caller, JobId, Limit, ServicesDep
 from marketplace.api.files import file_response
 from prixfixe.protocol.book import BatchSummary, ProductListing, TermsChange
 from prixfixe.protocol.fields import Page
@@ -21,7 +21,7 @@ def page(
     product: Annotated[str | None, Query(max_length=100)] = None,
     cursor: Annotated[str | None, Query(max_length=40)] = None,
     number: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
 ) -> Page[BatchSummary]:
     """Batches, newest first; of one product (name or code), or of all; or those with a number."""
     chosen = None if product is None else Product.read(product)

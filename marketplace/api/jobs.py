@@ -13,6 +13,7 @@ from marketplace.api.access import (
     Caller,
     IdempotencyKey,
     JobId,
+    Limit,
     ServicesDep,
     caller_for,
     may_still,
@@ -85,7 +86,7 @@ def page(
     services: ServicesDep,
     caller: Caller,
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
     state: wire.JobState | None = None,
 ) -> Page[wire.Job]:
     """The caller's jobs, newest first. state: only those in it."""

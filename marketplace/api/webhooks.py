@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from marketplace.api.access import ServicesDep, caller_with
+from marketplace.api.access import Limit, ServicesDep, caller_with
 from marketplace.api.shares import count_account
 from prixfixe.protocol import webhooks as wire
 from prixfixe.protocol.fields import Page
@@ -75,7 +75,7 @@ def deliveries(
     owner: Owner,
     endpoint: EndpointId,
     cursor: Annotated[str | None, Query(max_length=60)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Limit = 50,
 ) -> Page[wire.Delivery]:
     """What it was told in the last thirty days and is to be told, newest first."""
     items, following = services.webhooks.deliveries(owner, endpoint, cursor, limit)
