@@ -73,7 +73,7 @@ def may_still(services: Services, request: Request, caller: str) -> bool:
         return False
 
 
-def signed_in(services: Services, request: Request) -> str:
+def signed_in(services: ServicesDep, request: Request) -> str:
     """The address that a wallet's session stands for; Unauthorized without one."""
     token = bearer_of(request)
     if token is None:

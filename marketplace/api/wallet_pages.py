@@ -72,11 +72,7 @@ def wallet(
     return page(request, "wallet.html", **wallet_values(request, services))
 
 
-def _customer(request: Request, services: ServicesDep) -> str:
-    return signed_in(services, request)
-
-
-Wallet = Annotated[str, Depends(_customer)]  # asked before a form is read
+Wallet = Annotated[str, Depends(signed_in)]  # asked before a form is read
 
 
 def _drawn(
