@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ class Asset:
 _IMPORTED: Final = re.compile(rb"""(?<= from )(["'])(?:\./|@noble/hashes/)(?:_|noble_)?(\w+)(?:\.js)?\1""")
 
 
+@cache
 def _read(file: Path) -> Asset:
     content = _IMPORTED.sub(_placed, file.read_bytes())
     digest = hashlib.sha256(content).hexdigest()[:16]
