@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, insert, select
@@ -75,9 +75,14 @@ def _record(connection: Connection, number: int, units: int, invoice: str, note:
 
 def listed(connection: Connection, account: int) -> tuple[wire.TopUp, ...]:
     """All of one account, newest first."""
-    rows = connection.execute(_newest(account)).mappings().all()
+    return as_shown(connection, account, connection.execute(_newest(account)).mappings().all())
+
+
+def as_shown(connection: Connection, account: int, rows: Sequence[RowMapping]) -> tuple[wire.TopUp, ...]:
+    """rows: of `top_ups`, some of one account."""
     sent = outbox.newest(connection, "deposit", [row["invoice"] for row in rows])
-    brought = _brought(connection, rows, sent)
+    failed = any(each["state"] == "failed" for each in sent.values())
+    brought = _brought(connection, account) if failed else {}
     return tuple(_shown(row, sent.get(row["invoice"]), brought.get(row["invoice"])) for row in rows)
 
 
@@ -93,12 +98,7 @@ def page(
     found = connection.execute(query).mappings().all()
     rows = found[:limit]
     following = f"{rows[-1]['created_at']}-{rows[-1]['invoice']}" if len(found) > limit else None
-    sent = outbox.newest(connection, "deposit", [row["invoice"] for row in rows])
-    if any(each["state"] == "failed" for each in sent.values()):
-        # What brought one that failed is found among all of the account's.
-        known = {each.invoice: each for each in listed(connection, account)}
-        return tuple(known[row["invoice"]] for row in rows), following
-    return tuple(_shown(row, sent.get(row["invoice"]), None) for row in rows), following
+    return as_shown(connection, account, rows), following
 
 
 def _newest(account: int) -> Select[Any]:
@@ -111,14 +111,16 @@ def _newest(account: int) -> Select[Any]:
 
 
 def _of(connection: Connection, account: int, invoice: str) -> wire.TopUp:
-    return next(each for each in listed(connection, account) if each.invoice == invoice)
+    rows = connection.execute(_newest(account).where(top_ups.c.invoice == invoice)).mappings().all()
+    return as_shown(connection, account, rows)[0]
 
 
-def _brought(
-    connection: Connection, rows: Sequence[RowMapping], sent: Mapping[str, RowMapping]
-) -> dict[str, str]:
+def _brought(connection: Connection, account: int) -> dict[str, str]:
     """Of an account's top-ups that the relayer did not deposit because it was done: the transaction that did,
-    once its event was read. Of several with the same amount which did which is not told apart."""
+    once its event was read. Of several with the same amount which did which is not told apart: they are
+    found among all of the account's."""
+    rows = connection.execute(_newest(account)).mappings().all()
+    sent = outbox.newest(connection, "deposit", [row["invoice"] for row in rows])
     failed = [each for each in sent.values() if each["state"] == "failed"]
     owners = outbox.deposited_before(connection, failed) if failed else {}
     lost = {

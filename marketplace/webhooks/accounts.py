@@ -6,6 +6,7 @@ Looked for now and then; what was told once is not told again, whichever process
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from sqlalchemy.engine import Row
 
 from marketplace.accounts.balances import Balances
 from marketplace.accounts.identity import Identity
-from marketplace.accounts.top_ups import listed
+from marketplace.accounts.top_ups import as_shown
 from marketplace.store.account_tables import accounts, top_ups
 from marketplace.store.database import Store
 from marketplace.store.webhook_tables import webhook_endpoints
@@ -80,17 +81,14 @@ def _arrived(
     while there was a webhook."""
     since = {row.number: max(row.since, now - _TOP_UP_SECONDS) for row in watched}
     addresses = {row.number: row.address for row in watched}
-    found = [
-        row
-        for row in connection.execute(select(top_ups).where(top_ups.c.created_at >= now - _TOP_UP_SECONDS))
-        if row.account in since and row.created_at >= since[row.account]
-    ]
-    arrived = {
-        each.invoice
-        for account in {row.account for row in found}
-        for each in listed(connection, account)
-        if each.state == "confirmed"
-    }
+    query = select(top_ups).where(top_ups.c.created_at >= now - _TOP_UP_SECONDS)
+    found = defaultdict(list)
+    for row in connection.execute(query).mappings():
+        if row["account"] in since and row["created_at"] >= since[row["account"]]:
+            found[row["account"]].append(row)
     return [
-        (addresses[row.account], row.invoice, Money(row.amount)) for row in found if row.invoice in arrived
+        (addresses[account], each.invoice, each.amount)
+        for account, rows in found.items()
+        for each in as_shown(connection, account, rows)
+        if each.state == "confirmed"
     ]
