@@ -12,7 +12,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.auctions import AuctionRules, rules_of
 from marketplace.blobs import Blob, Blobs
 from marketplace.chain import ChainReader
-from marketplace.paging import position
+from marketplace.paging import numbered
 from marketplace.store.database import Store
 from marketplace.store.tables import batches, product_rules
 from marketplace.store.upsert import put
@@ -63,17 +63,14 @@ class Batches:
         self, product: Product | None, number: int | None, cursor: str | None, limit: int
     ) -> tuple[list[BatchSummary], str | None]:
         """Batches, newest first, and the cursor of the next page."""
-        query = select(batches).order_by(batches.c.position.desc()).limit(limit + 1)
+        query = select(batches).order_by(batches.c.position.desc())
         if product is not None:
             query = query.where(batches.c.product == format_bytes32(product.to_bytes()))
         if number is not None:
             query = query.where(batches.c.number == number)
-        if cursor is not None:
-            query = query.where(batches.c.position < position(cursor))
         with self._store.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        following = str(rows[limit - 1]["position"]) if len(rows) > limit else None
-        return [summary_of(row) for row in rows[:limit]], following
+            rows, following = numbered(connection, query, batches.c.position, cursor, limit)
+        return [summary_of(row) for row in rows], following
 
     def publication(self, digest: str) -> Blob:
         """The file of a batch; NotFound when there is no such batch."""

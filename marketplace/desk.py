@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
-from marketplace.paging import position
+from marketplace.paging import numbered
 from marketplace.store.database import Store
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import bundles, deals, jobs, offers, price_notes, trades, transactions
@@ -120,15 +120,12 @@ class Desk:
     ) -> tuple[list[PriceNote], str | None]:
         """The desk's acts, newest first, and the cursor of the next page; of one bundle, or of all."""
         self._require_pricing(asker)
-        query = select(price_notes).order_by(price_notes.c.number.desc()).limit(limit + 1)
+        query = select(price_notes).order_by(price_notes.c.number.desc())
         if bundle is not None:
             query = query.where(price_notes.c.bundle == bundle)
-        if cursor is not None:
-            query = query.where(price_notes.c.number < position(cursor))
         with self._store.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        notes = [PriceNote(**{**row, "inputs": row["inputs"] or {}}) for row in rows[:limit]]
-        return notes, str(rows[limit - 1]["number"]) if len(rows) > limit else None
+            rows, following = numbered(connection, query, price_notes.c.number, cursor, limit)
+        return [PriceNote(**{**row, "inputs": row["inputs"] or {}}) for row in rows], following
 
     def exposure(self, asker: str) -> Exposure:
         """Every offer that lives or has deals that run, with what these cost above the price."""

@@ -12,7 +12,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.blobs import Blob, Blobs
 from marketplace.ends import ends_of
 from marketplace.logs import Logs
-from marketplace.paging import position
+from marketplace.paging import numbered, position
 from marketplace.store.database import Store
 from marketplace.store.disputes import cases_of
 from marketplace.store.tables import (
@@ -78,12 +78,9 @@ class Jobs:
         query = select(jobs).where(jobs.c.customer == customer).order_by(jobs.c.number.desc())
         if state is not None:
             query = query.where(jobs.c.state == state)
-        if cursor is not None:
-            query = query.where(jobs.c.number < position(cursor))
         with self._store.read() as connection:
-            rows = connection.execute(query.limit(limit + 1)).mappings().all()
-            page = tuple(_view(connection, row) for row in rows[:limit])
-        return page, str(rows[limit - 1]["number"]) if len(rows) > limit else None
+            rows, following = numbered(connection, query, jobs.c.number, cursor, limit)
+            return tuple(_view(connection, row) for row in rows), following
 
     def cancel(self, job: str, customer: str) -> wire.Job:
         """Take back whatever no worker has started: what no worker has ends at once, and its money never left

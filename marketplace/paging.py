@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Column, Connection, Select
+from sqlalchemy.engine import RowMapping
+
 from prixfixe.errors import InvalidInput
 
 
@@ -23,3 +29,30 @@ def moment(cursor: str) -> tuple[int, str]:
     if not (at.isascii() and at.isdigit() and len(at) < 12 and name):
         raise no_cursor(cursor)
     return int(at), name
+
+
+def numbered(
+    connection: Connection, query: Select[Any], number: Column[Any], cursor: str | None, limit: int
+) -> tuple[Sequence[RowMapping], str | None]:
+    """A page of a query that has the greatest `number` first, and the cursor of the next page."""
+    if cursor is not None:
+        query = query.where(number < position(cursor))
+    rows = connection.execute(query.limit(limit + 1)).mappings().all()
+    return rows[:limit], str(rows[limit - 1][number]) if len(rows) > limit else None
+
+
+def dated(
+    connection: Connection,
+    query: Select[Any],
+    at: Column[Any],
+    name: Column[Any],
+    cursor: str | None,
+    limit: int,
+) -> tuple[Sequence[RowMapping], str | None]:
+    """The same of a query by the second `at`, newest first, and of one second by `name`."""
+    if cursor is not None:
+        second, last = moment(cursor)
+        query = query.where((at < second) | ((at == second) & (name > last)))
+    rows = connection.execute(query.limit(limit + 1)).mappings().all()
+    following = f"{rows[limit - 1][at]}-{rows[limit - 1][name]}" if len(rows) > limit else None
+    return rows[:limit], following

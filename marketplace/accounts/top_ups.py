@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.accounts.limits import MOST_UNITS
-from marketplace.paging import moment
+from marketplace.paging import dated
 from marketplace.store import outbox
 from marketplace.store.account_tables import accounts, members, people, top_ups
 from marketplace.store.database import Store
@@ -90,14 +90,8 @@ def page(
     connection: Connection, account: int, cursor: str | None, limit: int
 ) -> tuple[tuple[wire.TopUp, ...], str | None]:
     """Of one account, newest first, and the cursor of the next page."""
-    query = _newest(account).limit(limit + 1)
-    if cursor is not None:
-        at, last = moment(cursor)
-        made = top_ups.c.created_at
-        query = query.where((made < at) | ((made == at) & (top_ups.c.invoice > last)))
-    found = connection.execute(query).mappings().all()
-    rows = found[:limit]
-    following = f"{rows[-1]['created_at']}-{rows[-1]['invoice']}" if len(found) > limit else None
+    query = _newest(account)
+    rows, following = dated(connection, query, top_ups.c.created_at, top_ups.c.invoice, cursor, limit)
     return as_shown(connection, account, rows), following
 
 

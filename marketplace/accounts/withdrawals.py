@@ -20,7 +20,7 @@ from marketplace.accounts.balances import Balances, address_at, leaving
 from marketplace.accounts.identity import Identity, new_id
 from marketplace.accounts.traces import has_past
 from marketplace.chain import AccountView, ChainReader
-from marketplace.paging import moment
+from marketplace.paging import dated
 from marketplace.store import outbox
 from marketplace.store.account_tables import accounts, top_ups, withdrawals
 from marketplace.store.database import Store
@@ -201,17 +201,12 @@ class Withdrawals:
             select(withdrawals)
             .where(withdrawals.c.account == identity.account)
             .order_by(withdrawals.c.created_at.desc(), withdrawals.c.id)
-            .limit(limit + 1)
         )
-        if cursor is not None:
-            at, last = moment(cursor)
-            made = withdrawals.c.created_at
-            query = query.where((made < at) | ((made == at) & (withdrawals.c.id > last)))
         with self._store.read() as connection:
-            found = connection.execute(query).mappings().all()
-            rows = found[:limit]
+            rows, following = dated(
+                connection, query, withdrawals.c.created_at, withdrawals.c.id, cursor, limit
+            )
             sent = outbox.newest(connection, "withdraw", [row["id"] for row in rows])
-        following = f"{rows[-1]['created_at']}-{rows[-1]['id']}" if len(found) > limit else None
         return tuple(_shown(row, sent.get(row["id"])) for row in rows), following
 
     def _known(
