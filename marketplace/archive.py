@@ -25,6 +25,7 @@ from marketplace.blob_stores import flush_each
 from marketplace.blobs import clear_when_full
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import attempts, blobs, bundles, deals, jobs, offers, quotes
+from marketplace.store.upsert import parts
 
 _RESULTS_AT_ONCE: Final = 20  # each may name the outputs of thousands of tasks
 _JOB: Final = (
@@ -66,8 +67,8 @@ class Archive:
         held = set()
 
         def told() -> Iterator[tuple[str, dict[str, Any]]]:
-            for at in range(0, len(of), _RESULTS_AT_ONCE):
-                for (deal, opening), found in results_of(connection, of[at : at + _RESULTS_AT_ONCE]).items():
+            for some in parts(of, _RESULTS_AT_ONCE):
+                for (deal, opening), found in results_of(connection, some).items():
                     if not found.whole:
                         held.add(deal)
                     if found.told:
