@@ -253,10 +253,12 @@ _LOST: Final = Reason(
 
 @dataclass(frozen=True, slots=True)
 class _Served:
-    """When each owner's newest turn began, of the last hour; and who of them has a managed account."""
+    """When each owner's newest turn began, of the last hour; who of them has a managed account; and when the
+    newest of all wallets (True) and of all accounts (False) began."""
 
     at: Mapping[str, int]
     managed: frozenset[str]
+    newest: Mapping[bool, int]
 
     def turn(self, row: RowMapping) -> tuple[int, bool, int, int, str]:
         """The least is next. Accounts and wallets take turns, accounts first; among each, one row began to
@@ -264,9 +266,8 @@ class _Served:
         for no more than one of each other who came before, and for nobody who comes after."""
         owner: str = row["owner"]
         wallet = owner not in self.managed
-        last = max((at for each, at in self.at.items() if (each not in self.managed) == wallet), default=0)
         began = max(row["created_at"], self.at.get(owner, 0))
-        return last, wallet, began, row["created_at"], row["id"]
+        return self.newest[wallet], wallet, began, row["created_at"], row["id"]
 
 
 def _served(connection: Connection) -> _Served:
@@ -276,9 +277,13 @@ def _served(connection: Connection) -> _Served:
         .group_by(inspections.c.owner)
     )
     rows = connection.execute(query).all()
+    newest = {True: 0, False: 0}
+    for _, at, number in rows:
+        newest[number is None] = max(newest[number is None], at or 0)
     return _Served(
         {owner: at for owner, at, _ in rows if at is not None},
         frozenset(owner for owner, _, number in rows if number is not None),
+        newest,
     )
 
 
