@@ -90,7 +90,7 @@ class Sender:
         account, salt = arguments["account"], parse_bytes32(arguments["salt"])
         if not self._market.takes_authorisations():
             raise NotNeeded("the token takes no authorisations (EIP-3009)")
-        if self.is_deposited(arguments):
+        if self._is_used(arguments):
             raise NotNeeded("it is deposited already")
         amount = Money(arguments["amount"])
         word, signature, _ = self._market.authorise_deposit(self._signer, account, amount, salt=salt)
@@ -98,8 +98,12 @@ class Sender:
 
     def is_deposited(self, arguments: Mapping[str, Any]) -> bool:
         """Whether the token took a top-up's authorisation, whoever brought it."""
+        return self._market.takes_authorisations() and self._is_used(arguments)
+
+    def _is_used(self, arguments: Mapping[str, Any]) -> bool:
+        """The same, of a token that takes authorisations."""
         nonce = deposit_nonce(arguments["account"], parse_bytes32(arguments["salt"]))
-        return self._market.takes_authorisations() and self._market.is_authorisation_used(self.address, nonce)
+        return self._market.is_authorisation_used(self.address, nonce)
 
     def refusals(self, calls: Sequence[bytes], block: str = "pending") -> list[ChainError | None]:
         """Of each call why the contract would refuse it after `block`; None when it would not."""
