@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
+from tests.support.accounts import PASSWORD
 from tests.support.missing import absent
 from tests.support.service import World
 from tests.support.serving import served
@@ -31,6 +33,7 @@ ARGUMENTS = (
     "--no-first-run",
 )
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+EMAIL = "ada@example.com"
 
 
 @contextmanager
@@ -56,14 +59,21 @@ def _database(database: str) -> None:
     """Every test here has a store."""
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
-    """A service on a port; itself and its address."""
-    with served(tmp_path / "service") as (world, url):
+@contextmanager
+def visited(folder: Path, **settings: Any) -> Iterator[tuple[World, str]]:
+    """A service on a port, for the length of a block; itself and its address."""
+    with served(folder / "service", **settings) as (world, url):
         world.http.close()
         # Over the port as well: the browser's driver has this thread's event loop.
         world.http = httpx.Client(base_url=url, timeout=60)
         yield world, url
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
+    """The service that a test's pages are of."""
+    with visited(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -99,6 +109,18 @@ class Visit:
 
     def open(self, path: str) -> None:
         self.page.goto(f"{self.url}{path}", wait_until="load")
+
+    def enter(self) -> None:
+        """Open an account with the form of the page that is shown."""
+        self.page.get_by_label("E-mail address").fill(EMAIL)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Open an account").click()
+
+    def sign_up(self) -> None:
+        """To the page of a new account."""
+        self.open("/sign-up")
+        self.enter()
+        expect(self.page.get_by_text("Nothing was ordered yet.")).to_be_visible()
 
     def resize(self, width: str) -> None:
         """To one of WIDTHS."""

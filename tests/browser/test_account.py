@@ -6,12 +6,11 @@ from playwright.sync_api import expect
 
 from prixfixe.protocol import accounts
 from prixfixe.protocol.wire import Job
-from tests.browser.conftest import Visit
+from tests.browser.conftest import EMAIL, Visit
 from tests.support.accounts import PASSWORD
 from tests.support.finished import hand_in
 from tests.support.service import CUSTOMER, World
 
-EMAIL = "ada@example.com"
 CONTENT = b"a,b\n"
 
 
@@ -42,9 +41,7 @@ def test_a_person_signs_up_and_sees_a_job_through_to_its_files(visit: Visit, wor
     visit.open("/sign-up")
     assert visit.faults() == []
     visit.keep("sign-up")
-    page.get_by_label("E-mail address").fill(EMAIL)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Open an account").click()
+    visit.enter()
     expect(page.get_by_text("Nothing was ordered yet.")).to_be_visible()
     job = ordered(world)
     page.reload()
@@ -72,11 +69,7 @@ def test_a_person_signs_up_and_sees_a_job_through_to_its_files(visit: Visit, wor
 
 def test_a_job_that_waits_shows_how_many_are_before_it(visit: Visit, world: World) -> None:
     page = visit.page
-    visit.open("/sign-up")
-    page.get_by_label("E-mail address").fill(EMAIL)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Open an account").click()
-    expect(page.get_by_text("Nothing was ordered yet.")).to_be_visible()
+    visit.sign_up()
     world.publish()
     first = world.placed()
     job = ordered(world)

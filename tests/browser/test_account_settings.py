@@ -6,7 +6,6 @@ from playwright.sync_api import expect
 
 from marketplace.chain import AccountView
 from tests.browser.conftest import Visit
-from tests.support.accounts import PASSWORD
 from tests.support.service import CUSTOMER, DOLLAR, SEED, World
 
 PAGES = (
@@ -18,9 +17,7 @@ PAGES = (
 def test_an_owner_sets_the_account_up_and_every_page_is_clean(visit: Visit, world: World) -> None:
     page = visit.page
     visit.open("/sign-up")
-    page.get_by_label("E-mail address").fill("ada@example.com")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Open an account").click()
+    visit.enter()
 
     page.get_by_role("link", name="Withdrawals").click()
     page.get_by_label("Name the address").fill(CUSTOMER.address)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
 from marketplace.store.events import add_event
 from prixfixe.protocol.wire import Assignment, Job
-from tests.browser.conftest import Visit
-from tests.browser.test_account import EMAIL, ordered
-from tests.support.accounts import PASSWORD
+from tests.browser.conftest import Visit, visited
+from tests.browser.test_account import ordered
 from tests.support.finished import hand_in
 from tests.support.service import World
-from tests.support.serving import served
 
 EVIL = "<img src=x onerror=alert(1)></pre><script>alert(2)</script>"
 HOSTILE = (
@@ -31,10 +28,8 @@ HOSTILE = (
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
     """A service that keeps long logs."""
-    with served(tmp_path / "service", max_log_bytes=1_000_000) as (world, url):
-        world.http.close()
-        world.http = httpx.Client(base_url=url, timeout=60)
-        yield world, url
+    with visited(tmp_path, max_log_bytes=1_000_000) as made:
+        yield made
 
 
 class Writing:
@@ -54,12 +49,7 @@ class Writing:
 def begun(visit: Visit, world: World) -> tuple[Job, Writing]:
     """Somebody's job that runs, on its page."""
     world.publish()
-    page = visit.page
-    visit.open("/sign-up")
-    page.get_by_label("E-mail address").fill(EMAIL)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Open an account").click()
-    expect(page.get_by_text("Nothing was ordered yet.")).to_be_visible()
+    visit.sign_up()
     job = ordered(world)
     writing = Writing(world, job)
     visit.open(f"/account/jobs/{job.id}")

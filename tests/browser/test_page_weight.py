@@ -7,22 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page, expect
+from playwright.sync_api import Browser, CDPSession, Page
 
 from marketplace.api.app import _PAGES
 from marketplace.console import documents
 from marketplace.console.languages import LANGUAGES
-from tests.browser.conftest import WIDTHS, Visit
-from tests.browser.test_account import EMAIL, ordered
+from tests.browser.conftest import WIDTHS, Visit, visited
+from tests.browser.test_account import ordered
 from tests.browser.test_job_log import Writing
 from tests.service.test_console import busy
 from tests.service.test_trades import PRODUCT
-from tests.support.accounts import PASSWORD
 from tests.support.finished import hand_in
 from tests.support.service import PROVIDER, STRANGER, World
-from tests.support.serving import served
 
 MOST: Final = 200_000  # bytes
 # Of a page itself. What its scripts ask for later (fetch, events) is data.
@@ -43,13 +40,8 @@ __all__ = ["busy"]
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
     """A service that takes files from pages."""
-    with served(tmp_path / "service", inspectors=(STRANGER.address,), max_log_bytes=1_000_000) as (
-        world,
-        url,
-    ):
-        world.http.close()
-        world.http = httpx.Client(base_url=url, timeout=60)
-        yield world, url
+    with visited(tmp_path, inspectors=(STRANGER.address,), max_log_bytes=1_000_000) as made:
+        yield made
 
 
 class Scale:
@@ -108,11 +100,7 @@ def addresses(job: str, shared: str) -> dict[str, list[str]]:
 def shared(visit: Visit, world: World) -> tuple[str, str]:
     """Somebody signed up, with a job that is delivered: its id, and the path of a link to its files."""
     page = visit.page
-    visit.open("/sign-up")
-    page.get_by_label("E-mail address").fill(EMAIL)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Open an account").click()
-    expect(page.get_by_text("Nothing was ordered yet.")).to_be_visible()
+    visit.sign_up()
     job = ordered(world)
     writes = Writing(world, job)
     writes("a line\n" * 1000)

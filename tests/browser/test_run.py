@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
@@ -19,15 +18,14 @@ from prixfixe.protocol.bundle import load
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.wire import Job
 from prixfixe.testing.determinism import VARIATIONS, same_bytes
-from tests.browser.conftest import ROOT, Visit, counting_clicks
+from tests.browser.conftest import EMAIL, ROOT, Visit, counting_clicks, visited
 from tests.support.accounts import PASSWORD
 from tests.support.finished import hand_in
 from tests.support.looking import inspecting
 from tests.support.service import CUSTOMER, STRANGER, World
-from tests.support.serving import BreakingLine, served
+from tests.support.serving import BreakingLine
 
 BUNDLES = sorted(each.parent for each in ROOT.glob("bundles/*/bundle.toml"))
-EMAIL = "ada@example.com"
 EVIL = "<img src=x onerror=alert(1)>"
 TABLE = f"account;region;{EVIL};amount\n00123;North;'\"><b>x;1.234,50\n00124;South;y;-2,25\n"
 TABLES = {
@@ -61,21 +59,16 @@ RESULT = f'region,sum\n{EVIL},1234.50\n"x ""y""",-2.25\n(total),1232.25\n'
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
     """A service whose inspector is at work."""
-    inspectors = (STRANGER.address,)
-    with served(tmp_path / "service", inspectors=inspectors, max_blob_bytes=20_000_000) as (world, url):
-        world.http.close()
-        world.http = httpx.Client(base_url=url, timeout=60)
-        with inspecting(url, STRANGER, tmp_path / "inspector"):
-            yield world, url
+    with (
+        visited(tmp_path, inspectors=(STRANGER.address,), max_blob_bytes=20_000_000) as made,
+        inspecting(made[1], STRANGER, tmp_path / "inspector"),
+    ):
+        yield made
 
 
 def signed_up(page: Page, visit: Visit, world: World) -> str:
     """The address of the new account."""
-    visit.open("/sign-up")
-    page.get_by_label("E-mail address").fill(EMAIL)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Open an account").click()
-    expect(page.get_by_text("Nothing was ordered yet.")).to_be_visible()
+    visit.sign_up()
     told = world.http.post("/v1/account/session", json={"email": EMAIL, "password": PASSWORD})
     account = accounts.SignedIn.model_validate(told.json()).account
     world.http.cookies.clear()

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
-import httpx
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from marketplace.chain import AccountView
 from marketplace.console.languages import LANGUAGES
-from tests.browser.conftest import WIDTHS, Visit
-from tests.browser.test_run import PARAMETERS, RESULT, TABLE, TABLES, ordered
+from tests.browser.conftest import EMAIL, WIDTHS, Visit
+from tests.browser.test_run import PARAMETERS, RESULT, TABLE, TABLES, ordered, place
 from tests.browser.test_run_wallet import Node
 from tests.support.accounts import PASSWORD
 from tests.support.finished import hand_in
-from tests.support.looking import inspecting
-from tests.support.service import DOLLAR, STRANGER, World
-from tests.support.serving import served
+from tests.support.service import DOLLAR, World
 from tests.support.wallets import Wallet
+
+__all__ = ["place"]
 
 TEXT = LANGUAGES["zh"].text
 ENGLISH_SENTENCE = re.compile(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}\b")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
-    """A service whose inspector is at work."""
-    with served(tmp_path / "service", inspectors=(STRANGER.address,)) as (world, url):
-        world.http.close()
-        world.http = httpx.Client(base_url=url, timeout=60)
-        with inspecting(url, STRANGER, tmp_path / "inspector"):
-            yield world, url
 
 
 def clean(visit: Visit, name: str) -> None:
@@ -69,7 +55,7 @@ def test_the_way_from_a_file_to_its_result_is_chinese(chromium: Browser, place: 
         visit = Visit(context.new_page(), url)
         page = visit.page
         visit.open("/sign-up")
-        page.locator("input[name=email]").fill("ada@example.com")
+        page.locator("input[name=email]").fill(EMAIL)
         page.locator("input[name=password]").fill(PASSWORD)
         page.get_by_role("button", name=str(TEXT("enter.sign_up"))).click()
         page.wait_for_url(lambda address: "/sign-up" not in address)

@@ -16,12 +16,11 @@ from marketplace.chain import AccountView
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.wire import LogChunk
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, visited
 from tests.browser.test_run import EVIL, PARAMETERS, RESULT, TABLE, TABLES, chosen
 from tests.support.finished import hand_in
 from tests.support.looking import inspecting
 from tests.support.service import CUSTOMER, DOLLAR, DOMAIN, STRANGER, World
-from tests.support.serving import served
 from tests.support.wallets import Wallet
 
 
@@ -58,11 +57,11 @@ class Node:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[World, str]]:
     """A service that keeps no accounts for others, whose inspector is at work."""
-    with served(tmp_path / "service", inspectors=(STRANGER.address,), seed=None) as (world, url):
-        world.http.close()
-        world.http = httpx.Client(base_url=url, timeout=60)
-        with inspecting(url, STRANGER, tmp_path / "inspector"):
-            yield world, url
+    with (
+        visited(tmp_path, inspectors=(STRANGER.address,), seed=None) as made,
+        inspecting(made[1], STRANGER, tmp_path / "inspector"),
+    ):
+        yield made
 
 
 def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: World) -> None:
