@@ -17,6 +17,7 @@ _MARK = "=====block "
 _BEFORE = r"""
 set -euo pipefail
 exec 2>&1
+own=
 trap 'echo "failed: $BASH_COMMAND"' ERR
 ends() {
   code=$?; set +e; trap - ERR
@@ -24,8 +25,9 @@ ends() {
   test -z "$running" || kill $running
   for each in $running; do
     wait $each; left=$?
-    # In order, or by the signal where a program knows no other end.
-    if [ $left != 0 ] && [ $left != 143 ]; then echo "what went on ended with $left"; code=1; fi
+    # In order, or by the signal where it is a reader's own program, which knows no other end.
+    [[ $left = 143 && " $own " = *" $each "* ]] && left=0
+    if [ $left != 0 ]; then echo "what went on ended with $left"; code=1; fi
   done
   exit $code
 }
@@ -104,6 +106,8 @@ def _script(text: str, folder: Path) -> Iterator[str]:
                 running += 1
                 yield f"exec_{running}() {{ exec {line.partition('#')[0].strip()}; }}"
                 yield f"(exec_{running}) > running-{running}.log 2>&1 &"
+                if line.startswith("python "):
+                    yield 'own="$own $!"'
                 yield f"goes_on running-{running}.log"
                 if " worker start " in line:
                     yield "there prixfixe-worker/quoted.json"  # it asks
