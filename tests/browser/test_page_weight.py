@@ -69,6 +69,7 @@ class Scale:
         answer = self._page.goto(url, wait_until="load")
         assert answer is not None
         assert answer.status == 200, url
+        assert self._page.url == url, "led elsewhere"
         return sum(size for id, size in self._bytes.items() if self._kinds.get(id) in _DRAWN)
 
 
@@ -87,7 +88,6 @@ def addresses(job: str, shared: str) -> dict[str, list[str]]:
         "/market/{product:path}": [f"/market/{PRODUCT.name}"],
         "/providers/{provider}": [f"/providers/{PROVIDER.address}"],
         "/docs/{name:path}": [f"/docs/{name}" for name in documents.documents()],
-        "/wallet": ["/wallet?bundle=echo"],
         "/account/jobs/{job}": [f"/account/jobs/{job}"],
         "/shared/{token}": [shared],
     }
