@@ -6,12 +6,8 @@ from playwright.sync_api import expect
 
 from marketplace.chain import AccountView
 from tests.browser.conftest import Visit
+from tests.service.test_account_settings_pages import PAGES
 from tests.support.service import CUSTOMER, DOLLAR, SEED, World
-
-PAGES = (
-    *("", "/jobs", "/statement", "/limits", "/withdrawals", "/members", "/keys", "/sessions", "/password"),
-    "/invite",
-)
 
 
 def test_an_owner_sets_the_account_up_and_every_page_is_clean(visit: Visit, world: World) -> None:
