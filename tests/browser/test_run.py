@@ -320,26 +320,27 @@ def broken(visit: Visit, world: World, request: pytest.FixtureRequest) -> Iterat
     line.close()
 
 
-def part_offsets(page: Page) -> list[int]:
-    """Where the parts begin that the page sends from now on."""
-    found: list[int] = []
-    page.on(
+def long_sent(visit: Visit, world: World) -> tuple[str, list[int]]:
+    """Somebody's page begins to send the long file: their account, and where the parts begin that the page
+    sends from now on."""
+    sold(world, "pivot")
+    account = signed_up(visit.page, visit, world)
+    offsets: list[int] = []
+    visit.page.on(
         "request",
-        lambda sent: found.append(int(sent.headers["upload-offset"])) if sent.method == "PATCH" else None,
+        lambda sent: offsets.append(int(sent.headers["upload-offset"])) if sent.method == "PATCH" else None,
     )
-    return found
+    visit.open("/bundles/pivot/run")
+    chosen(visit.page, LONG)
+    return account, offsets
 
 
 @pytest.mark.parametrize("broken", [{"times": 1, "stays": True}], indirect=True, ids=["away"])
 def test_an_upload_that_was_cut_goes_on_when_the_file_is_chosen_again(
     visit: Visit, world: World, broken: BreakingLine
 ) -> None:
-    sold(world, "pivot")
     page = visit.page
-    account = signed_up(page, visit, world)
-    offsets = part_offsets(page)
-    visit.open("/bundles/pivot/run")
-    chosen(page, LONG)
+    account, offsets = long_sent(visit, world)
     expect(page.get_by_role("status")).to_contain_text("The connection was lost")
     visit.keep("run-lost")
     page.goto("about:blank")
@@ -359,13 +360,8 @@ def test_an_upload_that_was_cut_goes_on_when_the_file_is_chosen_again(
 def test_an_upload_goes_on_by_itself_over_a_line_that_breaks(
     visit: Visit, world: World, broken: BreakingLine
 ) -> None:
-    sold(world, "pivot")
-    page = visit.page
-    account = signed_up(page, visit, world)
-    offsets = part_offsets(page)
-    visit.open("/bundles/pivot/run")
-    chosen(page, LONG)
-    expect(page.get_by_role("status")).to_contain_text("180,000 rows, 3 columns")
+    account, offsets = long_sent(visit, world)
+    expect(visit.page.get_by_role("status")).to_contain_text("180,000 rows, 3 columns")
     assert broken.left == 0
     assert offsets[0] == 0 < offsets[-1]
     assert offsets == sorted(offsets)

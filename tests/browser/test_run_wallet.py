@@ -178,15 +178,21 @@ def test_a_file_becomes_an_order_that_the_wallet_signs(visit: Visit, world: Worl
     assert visit.faults() == []
 
 
-def test_what_came_meanwhile_is_not_deposited_again(visit: Visit, world: World) -> None:
+def priced(visit: Visit, world: World, node: Node) -> None:
+    """A wallet at this node asks what a run of its file costs."""
     world.publish(inputs=TABLES, parameters=PARAMETERS)
-    page, node = visit.page, Node(world)
+    page = visit.page
     Wallet(node).into(page.context)
     visit.open("/bundles/echo/run")
     page.get_by_role("button", name="Connect Test Wallet").click()
     expect(page.get_by_label("Choose a file")).to_be_visible()
     chosen(page, TABLE)
     page.get_by_role("button", name="See the price").click()
+
+
+def test_what_came_meanwhile_is_not_deposited_again(visit: Visit, world: World) -> None:
+    page, node = visit.page, Node(world)
+    priced(visit, world, node)
     for free, missing in ((1, 3), (2, 2)):
         deposit = page.get_by_role("button", name=f"Deposit ${missing}.00")
         expect(deposit).to_be_enabled()
@@ -197,18 +203,12 @@ def test_what_came_meanwhile_is_not_deposited_again(visit: Visit, world: World) 
 
 
 def test_a_wallet_that_was_left_says_and_sends_nothing_more(visit: Visit, world: World) -> None:
-    world.publish(inputs=TABLES, parameters=PARAMETERS)
     page, node = visit.page, Node(world)
-    Wallet(node).into(page.context)
-    visit.open("/bundles/echo/run")
     connect, field = (
         page.get_by_role("button", name="Connect Test Wallet"),
         page.get_by_label("Choose a file"),
     )
-    connect.click()
-    expect(field).to_be_visible()
-    chosen(page, TABLE)
-    page.get_by_role("button", name="See the price").click()
+    priced(visit, world, node)
     node.mined = False
     page.get_by_role("button", name="Deposit $3.00").click()
     expect(page.locator("#doing")).to_contain_text("Sent, waiting for the chain")
@@ -237,15 +237,9 @@ def test_a_wallet_that_was_left_says_and_sends_nothing_more(visit: Visit, world:
 
 
 def test_nothing_else_begins_while_an_order_is_sent(visit: Visit, world: World) -> None:
-    world.publish(inputs=TABLES, parameters=PARAMETERS)
-    page = visit.page
-    Wallet(Node(world)).into(page.context)
+    page, node = visit.page, Node(world)
     world.chain.accounts[CUSTOMER.address] = AccountView(5 * DOLLAR, 0, 3)
-    visit.open("/bundles/echo/run")
-    page.get_by_role("button", name="Connect Test Wallet").click()
-    expect(page.get_by_label("Choose a file")).to_be_visible()
-    chosen(page, TABLE)
-    page.get_by_role("button", name="See the price").click()
+    priced(visit, world, node)
     held: list[Route] = []
     page.route("**/v1/jobs", lambda route: held.append(route), times=1)
     with page.expect_request("**/v1/jobs"):

@@ -237,6 +237,17 @@ def test_a_newcomer_has_no_more_under_way_by_the_auction_than_its_cap(service: S
     assert replay(batch, service.client).honest
 
 
+def both_ways(service: Service) -> tuple[str, str]:
+    """A bid and a flat order of which a newcomer's cap lets through one only; the batch is to close."""
+    service.ready_worker(price=money("1.20"), slots=40)
+    bid = service.bid(price=money("1.20"), tasks=16, lot=1)
+    flat = service.order(tasks=10, lot=10, nonce=2)
+    service.indexer.run_once()
+    service.auctioneer.run_once()  # it gathers
+    hurry(service.store)
+    return bid, flat
+
+
 def between(service: Service, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
     """`act` happens once, after the next look at what is under way with newcomers."""
     look, acts = service.newcomers.under_way, [act]
@@ -253,12 +264,7 @@ def between(service: Service, monkeypatch: pytest.MonkeyPatch, act: Callable[[],
 def test_a_newcomer_keeps_its_cap_when_a_batch_closes_while_the_matcher_looks(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.ready_worker(price=money("1.20"), slots=40)
-    bid = service.bid(price=money("1.20"), tasks=16, lot=1)
-    flat = service.order(tasks=10, lot=10, nonce=2)
-    service.indexer.run_once()
-    service.auctioneer.run_once()  # it gathers
-    hurry(service.store)
+    bid, flat = both_ways(service)
     between(service, monkeypatch, service.auctioneer.run_once)
     service.matcher.run_once()
     assert [service.lot(bid, lot)["state"] for lot in range(16)] == ["matching"] * 16
@@ -270,12 +276,7 @@ def test_a_newcomer_keeps_its_cap_when_a_batch_closes_while_the_matcher_looks(
 def test_a_newcomer_keeps_its_cap_when_the_matcher_is_done_while_a_batch_closes(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.ready_worker(price=money("1.20"), slots=40)
-    bid = service.bid(price=money("1.20"), tasks=16, lot=1)
-    flat = service.order(tasks=10, lot=10, nonce=2)
-    service.indexer.run_once()
-    service.auctioneer.run_once()
-    hurry(service.store)
+    bid, flat = both_ways(service)
     between(service, monkeypatch, service.matcher.run_once)
     service.auctioneer.run_once()
     assert service.lot(flat)["state"] == "matching"

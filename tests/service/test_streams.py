@@ -88,13 +88,18 @@ def test_events_arrive_while_the_job_runs_and_the_stream_ends_with_it(world: Wor
     assert rest[-1][2] == {"state": "settled", "charged": "4000000", "reason": None}
 
 
-def test_a_follower_that_was_cut_off_resumes_where_it_was(world: World) -> None:
+def _over(world: World) -> tuple[str, dict[str, str], list[tuple[int, str, dict[str, Any]]]]:
+    """The stream of a job that was cancelled, who may follow it, and all of its events."""
     world.publish()
     job = world.placed()
     owner = world.sign_in(CUSTOMER)
     world.http.post(f"/v1/jobs/{job.id}/cancel", headers=owner)
     path = f"/v1/jobs/{job.id}/events"
-    whole = list(_events(iter(world.http.get(path, headers=owner).text.split("\n"))))
+    return path, owner, list(_events(iter(world.http.get(path, headers=owner).text.split("\n"))))
+
+
+def test_a_follower_that_was_cut_off_resumes_where_it_was(world: World) -> None:
+    path, owner, whole = _over(world)
     resumed = world.http.get(path, headers={**owner, "Last-Event-ID": "1"}).text.split("\n")
     assert list(_events(iter(resumed))) == whole[1:]
     over = world.http.get(path, headers={**owner, "Last-Event-ID": str(whole[-1][0])})
@@ -103,12 +108,7 @@ def test_a_follower_that_was_cut_off_resumes_where_it_was(world: World) -> None:
 
 
 def test_a_follower_begins_behind_the_event_that_it_names(world: World) -> None:
-    world.publish()
-    job = world.placed()
-    owner = world.sign_in(CUSTOMER)
-    world.http.post(f"/v1/jobs/{job.id}/cancel", headers=owner)
-    path = f"/v1/jobs/{job.id}/events"
-    whole = list(_events(iter(world.http.get(path, headers=owner).text.split("\n"))))
+    path, owner, whole = _over(world)
     begun = world.http.get(f"{path}?after=1", headers=owner).text.split("\n")
     assert list(_events(iter(begun))) == whole[1:]
     # A browser that comes back asks for the same address, and says in the header how far it is.

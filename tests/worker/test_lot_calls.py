@@ -187,7 +187,7 @@ def test_an_older_service_is_asked_for_one_lot_after_the_other(
 
 
 def test_a_service_that_is_taken_back_to_an_older_one_loses_no_start_or_report(
-    stage: tuple[World, Counting, Lots], monkeypatch: pytest.MonkeyPatch
+    stage: tuple[World, Counting, Lots],
 ) -> None:
     _, client, lots = stage
     given = lots.next(8, 0)
