@@ -87,8 +87,8 @@ class ServeOptions:
     """Where a service runs and on what. port: 0 takes a free one. deployment: manifest of the market, or
     contract: its address. key: spec of the operator's key. domains: HOST:PORT by which users reach it, the
     main one first. accounts: spec of the seed of managed accounts, play_money: what a new one is given.
-    inspectors: addresses of machines that
-    look at files. duties, api: what of the two runs in this process. metrics: HOST:PORT for Prometheus."""
+    inspectors: addresses of machines that look at files. duties, api: what of the two runs in this process.
+    metrics: HOST:PORT for Prometheus."""
 
     data: Path
     rpc: str
@@ -311,17 +311,14 @@ def _settings(options: ServeOptions, port: int) -> ServiceSettings:
         "database": options.database,
         "blobs": options.blobs,
         "accounts": options.accounts,
+        "play_money_units": None if options.play_money is None else options.play_money.units,
         "inspectors": options.inspectors or None,
+        "heartbeat_seconds": options.heartbeat_seconds,
+        "cool_down_seconds": options.cool_down_seconds,
     }
     if options.domains or "PRIXFIXE_SERVICE_DOMAIN" not in os.environ:
         domains = options.domains or (f"{shown}:{port}",)
         given |= {"domain": domains[0], "other_domains": tuple(domains[1:]) or None}
-    if options.play_money is not None:
-        given["play_money_units"] = options.play_money.units
-    if options.heartbeat_seconds is not None:
-        given["heartbeat_seconds"] = options.heartbeat_seconds
-    if options.cool_down_seconds is not None:
-        given["cool_down_seconds"] = options.cool_down_seconds
     return ServiceSettings.from_environment(os.environ, **given)
 
 
