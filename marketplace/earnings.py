@@ -92,7 +92,7 @@ class Income:
             fees = _fees(connection, [row for row in rows[:MOST_TRADES] if row["state"] == "guilty"])
         sums: dict[tuple[str, str, str, str | None], _Sum] = {}
         for row in rows[:MOST_TRADES]:
-            day = datetime.fromtimestamp(row["time"], UTC).strftime("%Y-%m-%d")
+            day = _date(row["time"])
             of = (day, row["product"], row["kind"], _name(row))
             self._add(sums.setdefault(of, _Sum()), row, now, fees)
         return Earnings(
@@ -156,8 +156,11 @@ class Income:
 
 def _day(number: int, lots: int, tasks: int, earned: int) -> Day:
     """number: days since 1970."""
-    day = datetime.fromtimestamp(int(number) * DAY_SECONDS, UTC).strftime("%Y-%m-%d")
-    return Day(day, lots, int(tasks), Money(int(earned)))
+    return Day(_date(int(number) * DAY_SECONDS), lots, int(tasks), Money(int(earned)))
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
 def worker_of(connection: Connection, key: str, asker: str) -> RowMapping:
