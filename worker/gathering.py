@@ -48,9 +48,9 @@ class Gathered(Generic[_G, _A]):
             answers = self._send([given for given, _ in now])
         except Exception as error:
             answers = [error] * len(now)
-        except BaseException as stopped:
+        except BaseException:
             self._answer(now, [RuntimeError("it was stopped before it was answered")] * len(now))
-            raise stopped
+            raise
         if len(answers) != len(now):
             answers = [RuntimeError(f"{len(now)} were sent and {len(answers)} answered")] * len(now)
         self._answer(now, answers)
