@@ -144,5 +144,4 @@ def test_a_publication_uploads_publishes_and_lists(
         client.retire_bundle("echo", "1.0.0")
         with pytest.raises(NotFound, match="for sale"):
             publishing.listed(client, "echo", None)
-    world.http.close()
-    world.store.close()
+    world.close()

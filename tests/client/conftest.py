@@ -29,8 +29,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(folder)
     made.publish()
     yield made
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 @pytest.fixture

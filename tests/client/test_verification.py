@@ -150,8 +150,7 @@ def receipt_of(folder: Path, end: Callable[[World, Any], None]) -> Receipt:
         job = client.buy(client.quote("echo", parameters={"word": "x"}, inputs=[table], units=50))
         end(world, job)
         receipt = client.receipt(job)
-    world.http.close()
-    world.store.close()
+    world.close()
     return receipt
 
 

@@ -54,8 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with made.store.write() as connection:
         connection.execute(insert(cursor).values(name="market", block=5, hash="0x" + "05" * 32))
     yield made
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 def rest(world: World, wanted: list[tuple[int, int]], offered: list[tuple[int, int]], purse: int) -> None:

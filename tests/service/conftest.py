@@ -19,5 +19,4 @@ def _database(database: str) -> None:
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    made.http.close()
-    made.store.close()
+    made.close()

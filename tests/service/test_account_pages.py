@@ -152,8 +152,7 @@ def test_a_new_account_of_a_local_market_is_given_play_money_once(tmp_path: Path
         assert len(browser.http.get("/v1/account/top-ups").json()["items"]) == 1
     finally:
         browser.http.close()
-        world.http.close()
-        world.store.close()
+        world.close()
 
 
 def test_no_play_money_is_given_where_tokens_are_worth_something(world: World) -> None:

@@ -160,8 +160,7 @@ def test_a_service_without_a_seed_keeps_no_accounts(tmp_path: Path) -> None:
     world = World(tmp_path, seed=None)
     answer = world.http.post("/v1/account", json={"email": "a@b.c", "password": PASSWORD})
     assert (answer.status_code, answer.json()["code"]) == (404, "no-managed-accounts")
-    world.http.close()
-    world.store.close()
+    world.close()
 
 
 def test_accounts_of_another_seed_stop_the_start(world: World, ada: Person) -> None:
@@ -299,8 +298,7 @@ def test_passwords_are_counted_by_person_and_by_network_address(tmp_path: Path) 
     assert [tried("ada@example.com", f"10.0.0.{at}") for at in range(4)] == [401, 401, 401, 429]
     assert [tried(f"p{at}@example.com", "10.1.0.1") for at in range(4)] == [401, 401, 401, 429]
     bob.close()
-    world.http.close()
-    world.store.close()
+    world.close()
 
 
 # ------------------------------------------------------------------------------------------------- keys

@@ -115,8 +115,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     }
     yield Town(world, people, real)
     ada.close()
-    world.http.close()
-    world.store.close()
+    world.close()
 
 
 def _asked(town: Town, case: Any, person: dict[str, str], real: bool) -> Any:

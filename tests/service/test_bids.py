@@ -266,8 +266,7 @@ def test_an_account_has_room_for_so_many_bids_and_tasks_and_another_is_untouched
     cancelled = world.http.post(f"/v1/jobs/{first.json()['id']}/cancel", headers=world.sign_in(CUSTOMER))
     assert cancelled.status_code == 200
     assert order(4, tasks=1).status_code == 201
-    world.http.close()
-    world.store.close()
+    world.close()
 
 
 def test_a_bid_for_another_chain_or_contract_is_refused_with_hash_and_signer_as_computed_here(

@@ -178,16 +178,14 @@ def test_orders_survive_a_restart(world: World, tmp_path: Path) -> None:
     before = book(world)
     again = World(tmp_path)
     assert book(again) == before
-    again.http.close()
-    again.store.close()
+    again.close()
 
 
 @pytest.fixture
 def strict(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path, cancels_per_minute=3)
     yield made
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 def test_many_cancels_of_one_account_are_limited_and_do_not_touch_another(strict: World) -> None:

@@ -47,8 +47,7 @@ def world(tmp_path: Path, database: str) -> Iterator[World]:
     made = World(tmp_path, inspectors=(STRANGER.address, OPERATOR.address))
     made.publish(inputs=TABLES)
     yield made
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 @pytest.fixture
@@ -135,8 +134,7 @@ def test_a_wallets_file_is_looked_at_too_and_is_nobody_elses(tmp_path: Path) -> 
     assert made.http.get(path, headers=own).json()["seen"]["rows"] == 1
     assert made.http.get(path, headers=made.sign_in(STRANGER)).status_code == 404
     assert made.http.get(path).status_code == 401
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 def test_who_has_many_wallets_has_one_share(tmp_path: Path) -> None:
@@ -147,8 +145,7 @@ def test_who_has_many_wallets_has_one_share(tmp_path: Path) -> None:
         for signer in (CUSTOMER, STRANGER, OPERATOR)
     ]
     assert answers == [404, 404, 429]  # there is no such bundle yet
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 def test_a_file_that_is_no_table_says_why(world: World, ada: Person) -> None:
@@ -375,5 +372,4 @@ def test_without_inspectors_no_file_is_taken(tmp_path: Path) -> None:
     sent(person)
     assert asked(person).json()["code"] == "no-inspectors"
     person.close()
-    made.http.close()
-    made.store.close()
+    made.close()

@@ -97,8 +97,7 @@ def test_money_allowance_and_share_count_as_for_single_orders(tmp_path: Path) ->
         *("new", "new", "insufficient-funds", "new", "too-many-open", "over-share", "over-share")
     ]
     assert world.post_order(orders[5]).status_code == 429
-    world.http.close()
-    world.store.close()
+    world.close()
 
 
 def test_each_order_may_bring_a_key_of_its_own(world: World) -> None:

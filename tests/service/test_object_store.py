@@ -34,8 +34,7 @@ ME = CUSTOMER.address
 def world(tmp_path: Path, bucket: Bucket) -> Iterator[World]:
     made = World(tmp_path, blobs=bucket.address, max_blob_bytes=2**24)
     yield made
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 @pytest.fixture

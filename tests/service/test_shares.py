@@ -31,8 +31,7 @@ def tight(tmp_path: Path) -> Iterator[World]:
         trusted_proxies=(f"{PROXY}/32",),
     )
     yield made
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 def nonce(world: World, address: str) -> httpx.Response:
@@ -192,5 +191,4 @@ def test_papers_count_by_account_and_the_same_as_json_does_not(tmp_path: Path) -
     told = [world.http.get(at, headers={**owner, **accept}).status_code for at, accept in asked]
     assert told == [200, 200, 429, 200]
     ada.close()
-    world.http.close()
-    world.store.close()
+    world.close()

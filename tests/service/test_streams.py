@@ -134,8 +134,7 @@ def test_what_a_page_shows_of_a_log_is_bounded_however_long_it_is(tmp_path: Path
     assert [event.data["text"][0] for event in shown] == ["i", "j", "k", "l"]
     with pytest.raises(NotFound):
         world.services.jobs.newest_log(job.id, PROVIDER.address)
-    world.http.close()
-    world.store.close()
+    world.close()
 
 
 def test_a_log_is_looked_for_among_the_newest_events_only(
@@ -292,8 +291,7 @@ def test_a_large_file_is_held_in_memory_neither_in_nor_out(tmp_path: Path) -> No
             for chunk in stream.iter_bytes():
                 found.update(chunk)
                 most = max(most, resident_kib())
-    world.http.close()
-    world.store.close()
+    world.close()
     assert found.hexdigest() == digest.hexdigest()
     assert most - before < 48 * 1024
 

@@ -307,8 +307,7 @@ def test_a_real_disk_that_is_full_is_said_in_time_and_the_upload_goes_on_later(t
             part.write(content[part.offset :])
             assert part.finish()
         assert world.services.blobs.open(sha256_hex(content), ME).read() == content
-        world.http.close()
-        world.store.close()
+        world.close()
     finally:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
@@ -332,8 +331,7 @@ def test_what_an_account_leaves_half_sent_is_bounded(tmp_path: Path) -> None:
     os.utime(world.services.settings.blob_folder / ".parts" / ME.lower() / names[1], (0, 0))
     assert patch(world, 0, b"x", name=names[3]).status_code == 204
     assert [state(world, name)[0] for name in names] == [6000, 0, 2000, 1, 0]
-    world.http.close()
-    world.store.close()
+    world.close()
 
 
 def test_what_nobody_goes_on_with_is_forgotten(world: World) -> None:

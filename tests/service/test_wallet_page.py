@@ -144,8 +144,7 @@ def test_a_wallet_shares_its_job_by_a_link_and_takes_it_back(tmp_path: Path) -> 
     back = made.http.post(f"{path}/unshare", headers=own)
     assert (back.status_code, "are good now" in back.text) == (200, False)
     assert made.http.get(found[1]).status_code == 404
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 def test_what_a_job_was_asked_to_do_is_told_to_its_wallet_only(world: World) -> None:
@@ -185,5 +184,4 @@ def test_a_wallet_has_the_page_on_which_a_file_is_run_with_no_account_and_no_coo
             away = made.http.get(run, headers=PERSON)
             assert (away.status_code, away.headers["location"][:9]) == (303, "/sign-in?")
             assert f'href="{run}?wallet=yes"' in made.http.get(away.headers["location"], headers=PERSON).text
-        made.http.close()
-        made.store.close()
+        made.close()

@@ -188,6 +188,10 @@ class World:
         self._tokens: dict[str, dict[str, str]] = {}
         self.in_hand: Callable[[], int] = lambda: 0  # requests that a port has taken and not ended
 
+    def close(self) -> None:
+        self.http.close()
+        self.store.close()
+
     def sign_in(self, signer: LocalSigner) -> dict[str, str]:
         """The header of a session."""
         if signer.address not in self._tokens:

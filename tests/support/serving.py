@@ -37,8 +37,7 @@ def served(folder: Path, **settings: Any) -> Iterator[tuple[World, str]]:
             server.should_exit = True
             thread.join(20)
             assert not thread.is_alive()
-    made.http.close()
-    made.store.close()
+    made.close()
 
 
 class BreakingLine:
