@@ -49,14 +49,14 @@
         element("td", { textContent: row[at] || "", className: numeric.has(at) ? "number" : "words" }))))),
     );
 
-  const chart = (place, names, rows, numeric, words) => {
+  const chart = (place, names, rows, numeric, say) => {
     const series = [...numeric].slice(0, SERIES);
     const labels = names.map((_, at) => at).filter((at) => !numeric.has(at));
     const drawn = rows.filter((row) => !/^\((total|others)\)$/.test(row[0])).slice(0, BARS);
     if (!series.length || !labels.length || drawn.length < 2) return;
     const text = drawn.map((row) => labels.map((at) => row[at]).join(" · ")).map((each) => (each.length > 16 ? `${each.slice(0, 15)}…` : each));
     const data = [drawn.map((_, at) => at), ...series.map((at) => drawn.map((row) => (row[at] ? Number(row[at]) : null)))];
-    const said = words.chart.replace("{columns}", series.map((at) => names[at]).join(", "));
+    const said = say("chart", { columns: series.map((at) => names[at]).join(", ") });
     const canvas = element("div", { className: "chart" });
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", said);
@@ -87,7 +87,7 @@
     place.replaceChildren();
     place.hidden = true;
     if (!link) return;
-    const words = JSON.parse(place.dataset.words);
+    const say = common.speaker(JSON.parse(place.dataset.words));
     const control = links.find((each) => /(^|\/)control\.json$/.test(each.dataset.path));
     const [found, told] = await Promise.all([head(link), control ? head(control) : null]);
     if (!found) return;
@@ -97,14 +97,14 @@
       const cells = rows.map((row) => row[at]).filter(Boolean);
       return cells.length && cells.every((cell) => NUMBER.test(cell) && !/^[+-]?0\d/.test(cell));
     }));
-    place.append(element("h2", { textContent: words.title }));
+    place.append(element("h2", { textContent: say("title") }));
     try {
       const sentences = told && told.whole ? JSON.parse(told.text).sentences : null;
       if (Array.isArray(sentences)) place.append(element("ul", {}, ...sentences.slice(0, 20).map((each) => element("li", { textContent: String(each) }))));
     } catch { /* no control totals that a page can show */ }
-    chart(place, names, rows, numeric, words);
-    place.append(element("h3", { textContent: words.rows.replace("{rows}", rows.length).replace("{file}", link.dataset.path) }));
-    place.append(region(words.title, table(names, rows, numeric)));
+    chart(place, names, rows, numeric, say);
+    place.append(element("h3", { textContent: say("rows", { rows: rows.length, file: link.dataset.path }) }));
+    place.append(region(say("title"), table(names, rows, numeric)));
     place.hidden = false;
   };
   document.addEventListener("DOMContentLoaded", show);
