@@ -17,6 +17,18 @@ const common = {
   // A page's texts by their keys, with {name} filled in.
   speaker: (words) => (key, values = {}) =>
     words[key].replace(/\{(\w+)\}/g, (all, name) => (name in values ? String(values[name]) : all)),
+  // act, once for all calls that come close together. seconds: for how long the first of them waits.
+  soon(act) {
+    let waiting = false;
+    return (seconds = 0.2) => {
+      if (waiting) return;
+      waiting = true;
+      setTimeout(() => {
+        waiting = false;
+        act();
+      }, seconds * 1000);
+    };
+  },
   // Calls of the service. given: headers that say who asks; lost, busy: what is said when there is no answer, or
   // when it is asked too often; ended: hears of a 401. Throws Refused or Lost.
   caller: ({ given, lost, busy, credentials = "same-origin", ended = () => {} }) =>

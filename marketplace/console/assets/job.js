@@ -9,10 +9,8 @@ document.addEventListener("DOMContentLoaded", () => {
     events.addEventListener("end", () => events.close()); // only the log was wanted
     return;
   }
-  let waiting = false;
   let drawn = shown.innerHTML;
   const renew = async () => {
-    waiting = false;
     const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } });
     const part = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("job");
     if (!part) return;
@@ -23,9 +21,8 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     if (part.dataset.over === "yes") events.close();
   };
-  // What comes close together is looked at once.
-  const soon = () => { if (!waiting) { waiting = true; setTimeout(renew, 200); } };
+  const soon = common.soon(renew);
   // Others' jobs end without an event of this one.
   setInterval(() => shown.querySelector("[data-ahead]") && soon(), 5000);
-  for (const kind of ["state", "progress", "end"]) events.addEventListener(kind, soon);
+  for (const kind of ["state", "progress", "end"]) events.addEventListener(kind, () => soon());
 });

@@ -2,7 +2,7 @@
 // is put in as text, and no more of it is held than is shown. Not read out by itself: it may be anything.
 "use strict";
 document.addEventListener("job-events", ({ detail: events }) => {
-  const LINES = 300, WIDTH = 1000, RAW = 4096, SOURCES = 50, REST_MS = 200;
+  const LINES = 300, WIDTH = 1000, RAW = 4096, SOURCES = 50;
   const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z^_])/g;
   const CONTROLS = /[\x00-\x08\x0a-\x1f]/g;
   // Some of these turn the direction of what follows, and so what a line seems to say.
@@ -14,7 +14,7 @@ document.addEventListener("job-events", ({ detail: events }) => {
   const choice = part.querySelector("select"), button = part.querySelector("button");
   const whole = part.querySelector("a"), note = part.querySelector("span"), text = part.querySelector("pre");
   const sources = new Map(); // by task and attempt: {name, task, lines, rest, cut, dropped}
-  let shown = null, chosen = false, following = true, missed = 0, drawing = false;
+  let shown = null, chosen = false, following = true, missed = 0;
 
   // A line as a terminal would leave it, with what cannot be seen made visible.
   const cleaned = (raw, cut) => {
@@ -36,7 +36,6 @@ document.addEventListener("job-events", ({ detail: events }) => {
   };
 
   const draw = () => {
-    drawing = false;
     if (!following) {
       note.textContent = say("waiting", { number: missed });
       return;
@@ -47,7 +46,7 @@ document.addEventListener("job-events", ({ detail: events }) => {
     note.textContent = source.dropped ? say("newest", { number: LINES }) : "";
     text.scrollTop = text.scrollHeight;
   };
-  const soon = () => { if (!drawing) { drawing = true; setTimeout(draw, REST_MS); } };
+  const soon = common.soon(draw);
 
   const follow = (is) => {
     following = is;

@@ -4,7 +4,7 @@
 const walletJob = ({ session, word, run, hasher }) => {
   const place = document.getElementById("ordered");
   const shown = document.getElementById("job");
-  let job = null, drawn = "", waiting = false, stream = new AbortController();
+  let job = null, drawn = "", stream = new AbortController();
 
   async function show(id) {
     hide();
@@ -38,15 +38,9 @@ const walletJob = ({ session, word, run, hasher }) => {
     }
     return answer;
   }
-  // What comes close together is looked at once.
-  const soon = (seconds = 0.2) => {
-    if (waiting || !job) return;
-    waiting = true;
-    setTimeout(() => {
-      waiting = false;
-      if (job && session.open) draw().catch(() => soon(5));
-    }, seconds * 1000);
-  };
+  const soon = common.soon(() => {
+    if (job && session.open) draw().catch(() => soon(5));
+  });
 
   // Others' jobs end without an event of this one.
   setInterval(() => shown.querySelector("[data-ahead]") && soon(), 5000);
