@@ -33,7 +33,7 @@ const walletJob = ({ session, word, run, hasher }) => {
     const part = answer.getElementById("job");
     if (job === wanted && part.innerHTML !== drawn) {
       drawn = part.innerHTML;
-      shown.replaceChildren(...part.cloneNode(true).childNodes);
+      shown.replaceChildren(...part.childNodes);
       document.dispatchEvent(new Event("job-changed"));
     }
     return answer;
