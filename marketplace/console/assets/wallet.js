@@ -56,10 +56,11 @@ document.addEventListener("DOMContentLoaded", () => {
   // --------------------------------------------------------------------------------------------- money, jobs
 
   async function refresh() {
-    const account = await session.read(market.contract, "account", session.address);
-    at("free").textContent = dollars(BigInt("0x" + account.slice(2, 66)));
-    at("earned").textContent = dollars(BigInt("0x" + account.slice(66, 130)) + BigInt("0x" + account.slice(130, 194)));
-    at("held").textContent = dollars(BigInt(await session.read(market.token, "balanceOf", session.address)));
+    const [free, current, previous] = await session.read(market.contract, "account", session.address);
+    at("free").textContent = dollars(free);
+    at("earned").textContent = dollars(current + previous);
+    const [held] = await session.read(market.token, "balanceOf", session.address);
+    at("held").textContent = dollars(held);
     await listed();
   }
 

@@ -36,9 +36,9 @@ const walletPayer = ({ hasher, words, step, stop, patiently, tell, tellFault, qu
 
   at("deposit").addEventListener("click", () => step(async (current) => {
     // What came meanwhile, by a transaction that the wallet sent once more with another fee, is not sent again.
-    const account = await session.read(market.contract, "account", session.address);
+    const [free] = await session.read(market.contract, "account", session.address);
     try {
-      if (total - BigInt(account.slice(0, 66)) === missing) await session.deposit(missing);
+      if (total - free === missing) await session.deposit(missing);
     } finally {
       if (current()) await quoted(current);
     }

@@ -126,16 +126,19 @@ const walletSession = ({ market, word, run, say, lost = word("lost"), busy = wor
     return asked("eth_signTypedData_v4", [address, JSON.stringify({ types, primaryType, domain, message })]);
   }
 
-  const word32 = (value) => BigInt(value).toString(16).padStart(64, "0");
-  const read = async (to, name, ...values) =>
-    asked("eth_call", [{ to, data: market.calls[name] + values.map(word32).join("") }, "latest"]);
+  const encoded = (name, values) =>
+    market.calls[name] + values.map((value) => BigInt(value).toString(16).padStart(64, "0")).join("");
+  /** The numbers that a call answers, each of one word. */
+  async function read(to, name, ...values) {
+    const answer = await asked("eth_call", [{ to, data: encoded(name, values) }, "latest"]);
+    return answer.match(/[0-9a-f]{64}/gi).map((digits) => BigInt("0x" + digits));
+  }
 
   /** A transaction of the wallet's own, until the chain has it. */
   async function transact(to, name, ...values) {
     const mine = token;
     await rightChain();
-    const data = market.calls[name] + values.map(word32).join("");
-    const hash = await asked("eth_sendTransaction", [{ from: address, to, data }]);
+    const hash = await asked("eth_sendTransaction", [{ from: address, to, data: encoded(name, values) }]);
     say(word("sent", { hash }));
     for (let tries = 0; tries < 150; tries += 1) {
       const receipt = await asked("eth_getTransactionReceipt", [hash]);
