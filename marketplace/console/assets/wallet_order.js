@@ -78,5 +78,5 @@ const walletOrder = ({ session, market, word, hasher, digests }) => {
     if (job !== made.hashes.digest) throw new Error(word("other_job", { job }));
   }
 
-  return { make, show, sign, require, short: ({ balance, total }) => (BigInt(total) > BigInt(balance) ? BigInt(total) - BigInt(balance) : 0n) };
+  return { make, show, sign, require };
 };

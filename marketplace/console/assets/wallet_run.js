@@ -32,13 +32,14 @@ const walletPayer = ({ hasher, words, step, stop, patiently, tell, tellFault, qu
     tellFault("");
     await act().catch((error) => tellFault(session.fault(error)));
   } });
-  let missing = 0n, total = 0n;
+  const missing = ({ balance, total }) => (BigInt(total) > BigInt(balance) ? BigInt(total) - BigInt(balance) : 0n);
+  let shown = null; // the quote
 
   at("deposit").addEventListener("click", () => step(async (current) => {
     // What came meanwhile, by a transaction that the wallet sent once more with another fee, is not sent again.
     const [free] = await session.read(market.contract, "account", session.address);
     try {
-      if (total - free === missing) await session.deposit(missing);
+      if (free === BigInt(shown.balance)) await session.deposit(missing(shown));
     } finally {
       if (current()) await quoted(current);
     }
@@ -51,12 +52,12 @@ const walletPayer = ({ hasher, words, step, stop, patiently, tell, tellFault, qu
       const made = await order.make(request, quote);
       if (!current()) return null;
       order.show(made);
-      missing = order.short(quote);
-      total = BigInt(quote.total);
+      shown = quote;
+      const more = missing(quote);
       at("spendable").textContent = word("spendable", { spendable: common.dollars(quote.balance) });
-      at("short").hidden = missing === 0n;
-      at("pay").hidden = missing > 0n;
-      at("deposit").textContent = word("deposit_missing", { missing: common.dollars(missing) });
+      at("short").hidden = more === 0n;
+      at("pay").hidden = more > 0n;
+      at("deposit").textContent = word("deposit_missing", { missing: common.dollars(more) });
       return made;
     },
     async pay({ quote, made }, current) {
