@@ -12,6 +12,9 @@ common.columns = (root, words) => {
   const $ = (id) => document.getElementById(id);
   const { element } = common;
   const say = common.speaker(words);
+  const sources = [...root.querySelectorAll("[data-source]")];
+  const declarable = new Set(sources.map((field) => field.dataset.source));
+  const read = (field) => (field.dataset.shape === "number" ? Number(field.value) : field.value);
   let seen = { columns: [], first: [], source: {}, guesses: [] };
 
   const shown = (value) => (value === "\t" ? "⇥" : value === " " ? "␣" : String(value));
@@ -99,14 +102,12 @@ common.columns = (root, words) => {
     $("preview-rows").replaceChildren(
       ...seen.first.slice(0, 10).map((row) => element("tr", {}, ...row.map((cell) => element("td", { textContent: cell })))),
     );
-    const fields = [...root.querySelectorAll("[data-source]")];
-    for (const field of fields) {
+    for (const field of sources) {
       const value = seen.source[field.dataset.source];
       if (value !== undefined) field.value = String(value);
     }
-    const taken = new Set(fields.map((field) => field.dataset.source));
     $("guesses").replaceChildren(
-      ...seen.guesses.filter((guess) => taken.has(guess.parameter)).map((guess) =>
+      ...seen.guesses.filter((guess) => declarable.has(guess.parameter)).map((guess) =>
         element("li", { textContent: `${words[`source_${guess.parameter}`] || guess.parameter}: ${shown(guess.value)} (${guess.reason})` })),
     );
     const names = seen.columns.map((column) => column.name);
@@ -119,9 +120,8 @@ common.columns = (root, words) => {
   // What was declared of the file's writing, where it differs from the bundle's own default.
   const declared = () => {
     const found = {};
-    for (const field of root.querySelectorAll("[data-source]")) {
-      const number = field.type === "number";
-      if (field.value !== field.dataset.default) found[field.dataset.source] = number ? Number(field.value) : field.value;
+    for (const field of sources) {
+      if (field.value !== field.dataset.default) found[field.dataset.source] = read(field);
     }
     return found;
   };
@@ -151,7 +151,7 @@ common.columns = (root, words) => {
         if (field.dataset.shape === "lines") {
           const lines = field.value.split("\n").map((line) => line.trim()).filter(Boolean);
           if (lines.length) found[name] = lines;
-        } else found[name] = field.dataset.shape === "number" ? Number(field.value) : field.value;
+        } else found[name] = read(field);
       }
     }
     return found;
@@ -167,13 +167,12 @@ common.columns = (root, words) => {
     }
   };
   remember(JSON.parse(root.dataset.again));
-  const sources = [...root.querySelectorAll("[data-source]")].map((field) => field.dataset.source);
   return {
     show,
     declared,
     parameters,
     remember,
     // How an order before this one had its file read.
-    earlier: () => Object.fromEntries(Object.entries(again).filter(([name]) => sources.includes(name))),
+    earlier: () => Object.fromEntries(Object.entries(again).filter(([name]) => declarable.has(name))),
   };
 };
