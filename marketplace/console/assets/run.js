@@ -20,7 +20,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const { dollars } = common;
   const say = common.speaker(words);
   const columns = common.columns(root, words);
-  const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+  const rest = ({ seconds = 0 }, tries) => new Promise((done) => setTimeout(done, Math.max(seconds, PAUSES[tries]) * 1000));
 
   // A call that may be repeated, while the line or the service is away.
   const patiently = async (work) => {
@@ -30,7 +30,7 @@ document.addEventListener("DOMContentLoaded", () => {
       } catch (error) {
         if (!(error instanceof Lost) || tries >= PAUSES.length) throw error;
         tell(error.message);
-        await pause(Math.max(error.seconds || 0, PAUSES[tries]));
+        await rest(error, tries);
       }
     }
   };
@@ -145,7 +145,7 @@ document.addEventListener("DOMContentLoaded", () => {
         const ahead = error.code === "mismatching-upload-offset";
         if ((!(error instanceof Lost) && !ahead) || stuck >= PAUSES.length) throw error;
         tell(ahead ? words.lost : error.message);
-        await pause(Math.max(error.seconds || 0, PAUSES[stuck]));
+        await rest(error, stuck);
         const before = offset;
         ({ offset, complete } = await patiently(where));
         stuck = offset > before ? 0 : stuck + 1;
