@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, FileChooser, Page, Request, expect, sync_playwright
 
 from tests.support.accounts import PASSWORD
 from tests.support.missing import absent
@@ -149,6 +149,17 @@ class Visit:
         if folder := os.environ.get("PRIXFIXE_SCREENSHOTS"):
             width = self.page.evaluate("window.innerWidth")
             self.page.screenshot(path=str(Path(folder) / f"{width}-{name}.png"), full_page=True)
+
+
+def chosen_by(page: Page, press: Callable[[], None]) -> FileChooser:
+    """What the browser asks once `press` wants a file."""
+    # The driver begins to stand in for the system's dialogue when somebody listens, and does not wait for the
+    # page to have heard of it: a key that is pressed at once can be the faster one.
+    page.on("filechooser", lambda _: None)
+    page.evaluate("0")
+    with page.expect_file_chooser() as asked:
+        press()
+    return asked.value
 
 
 def counting_clicks(page: Page) -> Callable[[], int]:

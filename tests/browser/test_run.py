@@ -18,7 +18,7 @@ from prixfixe.protocol.bundle import load
 from prixfixe.protocol.hashing import sha256_hex
 from prixfixe.protocol.wire import Job
 from prixfixe.testing.determinism import VARIATIONS, same_bytes
-from tests.browser.conftest import EMAIL, ROOT, Visit, counting_clicks, visited
+from tests.browser.conftest import EMAIL, ROOT, Visit, chosen_by, counting_clicks, visited
 from tests.support.accounts import PASSWORD
 from tests.support.finished import hand_in
 from tests.support.looking import inspecting
@@ -162,9 +162,7 @@ def test_from_nothing_to_a_result_are_six_clicks_and_four_of_them_on_the_bundles
 
     table = tmp_path / "sales.csv"
     table.write_text("region,amount\nNorth,1.50\nSouth,2.25\n")
-    with page.expect_file_chooser() as asked:
-        field.click()
-    asked.value.set_files(table)
+    chosen_by(page, field.click).set_files(table)
     page.get_by_role("button", name="See the price").click()
     pay = page.get_by_role("button", name="Pay $2.00 and run")
     expect(page.locator("#spendable")).to_have_text("You can spend $100.00.")

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from prixfixe.protocol.hashing import sha256_hex
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, chosen_by
 from tests.browser.test_run import EVIL, PARAMETERS, RESULT, TABLE, TABLES, chosen, ordered, place, signed_up
 from tests.support.finished import hand_in
 from tests.support.service import World
@@ -67,9 +67,8 @@ def tab_to(page: Page, wanted: Locator) -> None:
 def test_a_workbook_is_run_by_keys_alone(page: Page, visit: Visit, world: World) -> None:
     content = workbook()
     tab_to(page, page.get_by_label("Choose a file"))
-    with page.expect_file_chooser() as asked:
-        page.keyboard.press("Enter")
-    asked.value.set_files({"name": "sales.xlsx", "mimeType": "application/octet-stream", "buffer": content})
+    asked = chosen_by(page, lambda: page.keyboard.press("Enter"))
+    asked.set_files({"name": "sales.xlsx", "mimeType": "application/octet-stream", "buffer": content})
     expect(page.get_by_role("status")).to_contain_text("2 rows, 3 columns")
     expect(page.locator("#columns-title")).to_be_focused()
     use = page.get_by_label("Use of account")

@@ -13,7 +13,7 @@ from playwright.sync_api import Download, Page, expect
 from prixfixe.devnet.settings import PLAY_MONEY
 from prixfixe.protocol.bundle import load
 from prixfixe.protocol.money import Money
-from tests.browser.conftest import Visit, counting_clicks, running_chromium
+from tests.browser.conftest import Visit, chosen_by, counting_clicks, running_chromium
 from tests.support.accounts import PASSWORD
 from tests.support.devnet import PIVOT, Devnet
 from tests.support.wallets import Wallet, node_at
@@ -64,9 +64,7 @@ def test_a_person_signs_up_and_takes_a_workbook_home(devnet: Devnet, page: Page,
     field = page.get_by_label("Choose a file")
     expect(field).to_be_enabled()  # its script listens now
     devnet.was_given(page.locator("#run").get_attribute("data-address") or "", PLAY_MONEY)
-    with page.expect_file_chooser() as asked:
-        field.click()
-    asked.value.set_files(table(tmp_path))
+    chosen_by(page, field.click).set_files(table(tmp_path))
     expect(page.get_by_role("status")).to_contain_text(f"{ROWS:,} rows, 4 columns", timeout=240_000)
     expect(page.get_by_label("Use of region")).to_have_value("rows")
     expect(page.get_by_label("Use of amount")).to_have_value("sum")
