@@ -21,6 +21,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import batches, disputes, openings, rewind
 from marketplace.store import deals as deal_events
 from marketplace.store.database import Store
+from marketplace.store.many import execute_each
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import attempts, chain_events, cursor, deals
 from marketplace.store.terms import terms_of
@@ -196,7 +197,7 @@ class Indexer(Duty):
                 self._prepare(connection, several)
                 before = _move(connection, kind, several)
                 rows = [_row(each, undo) for each, undo in zip(several, before, strict=True)]
-                connection.execute(_STORE, rows)
+                execute_each(connection, _STORE, rows)
 
     def _prepare(self, connection: Connection, read: Sequence[Read]) -> None:
         """Called before what events of one kind say is done."""

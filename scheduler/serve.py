@@ -408,5 +408,5 @@ def _announce(
 def configure_logging(level: str, form: LogFormat = "text") -> None:
     """Lines on standard error. uvicorn's own chatter only from warnings on."""
     configure(level, form)
-    for noisy in ("httpx", "httpcore", "uvicorn", "alembic"):
+    for noisy in ("httpx", "httpcore", "urllib3", "uvicorn", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

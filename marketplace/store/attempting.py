@@ -15,6 +15,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
 from marketplace.store.database import notify
+from marketplace.store.many import execute_each
 from marketplace.store.moves import move, move_each, moving
 from marketplace.store.pauses import worker_failed
 from marketplace.store.tables import attempts, jobs, tasks, workers
@@ -74,8 +75,10 @@ def attempts_started(
     now = {"started_at": int(time.time())}
     move_each(connection, states.ATTEMPT_STARTED, [{"id": row.id} for row in going], [now] * len(going))
     firsts = [(row.job, row.lot * row.lot_tasks, row.lot_tasks) for row in going]
-    connection.execute(
-        _START_TASKS, [{"of": job, "first": first, "after": first + tasks} for job, first, tasks in firsts]
+    execute_each(
+        connection,
+        _START_TASKS,
+        [{"of": job, "first": first, "after": first + tasks} for job, first, tasks in firsts],
     )
     running = {
         row.job: [row.name or row.worker]

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 from sqlalchemy import Connection, bindparam, func, insert, select
 
 from marketplace.store.database import notify, tell
+from marketplace.store.many import execute_each
 from marketplace.store.tables import job_events
 from marketplace.store.webhooks import jobs_told
 
@@ -43,7 +44,7 @@ def add_events(connection: Connection, told: Sequence[tuple[str, Kind, dict[str,
     for job, kind, data in told:
         number = numbers[job] = numbers.get(job, 0) + 1
         rows.append({"job": job, "sequence": number, "kind": kind, "data": data, "created_at": now})
-    connection.execute(_INSERT, rows)
+    execute_each(connection, _INSERT, rows)
     jobs_told(connection, told)
     for job in of:
         notify(connection, f"job:{job}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, Update, and_, bindparam, literal, select, update
 
+from marketplace.store.many import execute_each
 from marketplace.store.states import Transition
 from marketplace.store.tables import metadata
 from prixfixe.errors import Conflict
@@ -45,7 +46,7 @@ def move_each(
         {**{f"of_{name}": part for name, part in key.items()}, **given}
         for key, given in zip(keys, values, strict=True)
     ]
-    if connection.execute(statement, rows).rowcount != len(rows):
+    if execute_each(connection, statement, rows) != len(rows):
         table = metadata.tables[transition.machine.table]
         so = f"it cannot be {transition.name}"
         raise _stale(connection, table, keys, transition.sources, so, transition.target)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 
 from marketplace.store import attempting, rounds, states, transitions
 from marketplace.store.database import notify, tell
+from marketplace.store.many import execute_each
 from marketplace.store.moves import move_each, moving
 from marketplace.store.settling import settle_when_signed
 from marketplace.store.tables import attempts, deals, jobs
@@ -97,7 +98,7 @@ def deals_opened(connection: Connection, opened: Sequence[Opened]) -> None:
         )
     if not rows:
         return
-    connection.execute(_OPEN, rows)
+    execute_each(connection, _OPEN, rows)
     going = _lots_opened(connection, openings)
     queued = dict.fromkeys(one.job for one in going if job_states[one.job] == "queued")
     move_each(
@@ -160,8 +161,7 @@ def _assign(connection: Connection, going: Sequence[_Opening]) -> set[str]:
     known = {row.id: row for row in connection.execute(_ATTEMPTS, {"attempts": list(legs)})} if legs else {}
     now = int(time.time())
     fresh = [_assigned(attempt, *of, now) for attempt, of in legs.items() if attempt not in known]
-    if fresh:
-        connection.execute(_ASSIGN, fresh)
+    execute_each(connection, _ASSIGN, fresh)
     for attempt, row in known.items():
         if row.state != "succeeded" and row.commitment is None:
             again = moving(states.ATTEMPT_ASSIGNED_AGAIN).where(attempts.c.id == attempt)

@@ -18,6 +18,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
 from marketplace.store.database import notify, tell
+from marketplace.store.many import execute_each
 from marketplace.store.moves import move, move_each
 from marketplace.store.tables import deals, transactions
 from prixfixe.protocol.disputes import Claim
@@ -262,7 +263,7 @@ def _queue_each(
         )
     if not rows:
         return []
-    connection.execute(_INSERT, rows)
+    execute_each(connection, _INSERT, rows)
     notify(connection, "transactions")
     for named in _named(connection, put_in):
         tell(connection, f"{call} goes to the relayer", **named)

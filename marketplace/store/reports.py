@@ -14,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import rounds, states
 from marketplace.store.attempting import attempt_row, worker_name
 from marketplace.store.events import add_event
+from marketplace.store.many import execute_each
 from marketplace.store.moves import move_each
 from marketplace.store.pauses import workers_did_well
 from marketplace.store.settling import PAID_STATES, Standing, settle_when_said, standing_of
@@ -218,4 +219,4 @@ def lots_ended(connection: Connection, told: Mapping[tuple[str, int], Sequence[d
             ended = (states.TASK_FAILED if status else states.TASK_SUCCEEDED).target
             row = {"of": job, "first": first, "after": at, "ended": ended, "as": status, "with": outputs}
             rows.append({**row, "number": len(outputs["files"])})
-    connection.execute(_END_TASKS, rows)
+    execute_each(connection, _END_TASKS, rows)

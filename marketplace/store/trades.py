@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.store.many import execute_each
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import chain_events, deals, jobs, trades
 from marketplace.store.terms import terms_of
@@ -74,8 +75,7 @@ def lots_traded(connection: Connection, paid: Sequence[Paid]) -> None:
             for at, leg in enumerate(deal.legs)
             if settled.signed >> at & 1
         ]
-    if rows:
-        connection.execute(_TRADE, rows)
+    execute_each(connection, _TRADE, rows)
 
 
 def lot_untraded(connection: Connection, deal: str, opening: int) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, se
 from marketplace.store import outbox, states
 from marketplace.store.database import notify
 from marketplace.store.events import Kind, add_events
+from marketplace.store.many import execute_each
 from marketplace.store.moves import move, move_each, moving
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks
 from marketplace.store.terms import terms_of
@@ -137,8 +138,10 @@ def jobs_placed(connection: Connection, placed: Sequence[Placement]) -> None:
     if not placed:
         return
     newest, now = int(connection.execute(_NEWEST_JOB).scalar_one()), int(time.time())
-    connection.execute(_PLACE, [_job_row(each, newest + at, now) for at, each in enumerate(placed, start=1)])
-    connection.execute(
+    rows = [_job_row(each, newest + at, now) for at, each in enumerate(placed, start=1)]
+    execute_each(connection, _PLACE, rows)
+    execute_each(
+        connection,
         _PLACE_LOTS,
         [
             {"job": each.job, "lot": index, "count": each.order.lot_size(index)}
@@ -146,7 +149,8 @@ def jobs_placed(connection: Connection, placed: Sequence[Placement]) -> None:
             for index in range(each.order.lots)
         ],
     )
-    connection.execute(
+    execute_each(
+        connection,
         _PLACE_TASKS,
         [{"job": each.job, "size": each.order.lot, "number": each.order.tasks} for each in placed],
     )
@@ -260,7 +264,7 @@ def stages_said(connection: Connection, stages: Mapping[str, str]) -> None:
         if row.state in ("queued", "running") and row.stage != stages[row.id][:200]
     ]
     if news:
-        connection.execute(_SAY, [{"of": job, "said": stage} for job, _, stage in news])
+        execute_each(connection, _SAY, [{"of": job, "said": stage} for job, _, stage in news])
         add_events(
             connection, [(job, "state", {"state": state, "stage": stage}) for job, state, stage in news]
         )
@@ -318,7 +322,7 @@ def lots_wait(connection: Connection, whys: Mapping[tuple[str, int], str]) -> No
     if not said:
         return
     rows = [{"of": job, "at": lot, "why": why} for (job, lot), why in said.items()]
-    connection.execute(_SAY_WHY, rows)
+    execute_each(connection, _SAY_WHY, rows)
     stages_said(connection, {job: f"waiting for a worker: {why}" for (job, _), why in said.items()})
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import from_json, to_json
 
-from prixfixe.connections import connection_options
+from prixfixe.connections import connection_pool
 from prixfixe.errors import ConfigurationError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ _LOOK_TIMEOUT_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 60.0  # before a node that did not answer is looked at again, while another is asked
 MOST_LAG_SECONDS: Final = 30  # of chain time behind the newest head
 _HINT: Final = "is the node running, and is this its address?"
+_CONNECTIONS: Final = 32  # kept open; more are made when more ask at once
 _JSON: Final = {"content-type": "application/json"}
 _STANDING: Final = (
     ("eth_chainId", ()),
@@ -56,7 +57,7 @@ class Endpoint:
     """One node."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
-        import httpx  # late: half a second on a slow machine, and `--help` must not pay it
+        from urllib3.exceptions import HTTPError  # late: `--help` must not pay for it
 
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -67,14 +68,21 @@ class Endpoint:
         self.url: Final = url
         self.shown_url: Final = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._timeout: Final = timeout_seconds
-        self._transport_error = httpx.HTTPError
-        self._http = httpx.Client(timeout=timeout_seconds, **connection_options(url))
+        self._transport_error = HTTPError
+        self._pool, headers = connection_pool(url, connections=_CONNECTIONS)
+        self._headers: Final = {**headers, **_JSON}
 
     def post(self, body: Any, timeout_seconds: float | None = None) -> Any:
         """The JSON that it answers; Unavailable when it does not."""
         try:
-            response = self._http.post(
-                self.url, content=to_json(body), headers=_JSON, timeout=timeout_seconds or self._timeout
+            response = self._pool.urlopen(
+                "POST",
+                self.url,
+                body=to_json(body),
+                headers=self._headers,
+                timeout=timeout_seconds or self._timeout,
+                retries=False,
+                redirect=False,
             )
         except self._transport_error as error:
             # From None: the library's message repeats the whole address.
@@ -83,12 +91,12 @@ class Endpoint:
                 code="chain-unavailable",
                 hint=_HINT,
             ) from None
-        if response.status_code in (429, 500, 502, 503, 504):
+        if response.status in (429, 500, 502, 503, 504):
             raise Unavailable(
-                f"the chain at {self.shown_url} answered {response.status_code}", code="chain-unavailable"
+                f"the chain at {self.shown_url} answered {response.status}", code="chain-unavailable"
             )
         try:
-            return from_json(response.content)
+            return from_json(response.data)
         except ValueError:
             raise nonsense(self.shown_url) from None
 
@@ -111,7 +119,7 @@ class Endpoint:
             raise nonsense(self.shown_url) from None
 
     def close(self) -> None:
-        self._http.close()
+        self._pool.clear()
 
 
 class Endpoints:
