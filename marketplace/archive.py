@@ -100,6 +100,8 @@ class Archive:
         """Each with its path. When it returns all are on the disk; each is as it was, or whole, at any
         moment."""
         drafts: list[tuple[str, str]] = []
+        # Names of their own: two processes may have the folder while a duty changes hands.
+        mine = secrets.token_hex(8)
         with clear_when_full():
             try:
                 for path, document in documents:
@@ -107,12 +109,9 @@ class Archive:
                     with suppress(FileNotFoundError), open(path, "rb") as known:
                         if known.read() == content:
                             continue
-                    folder = os.path.dirname(path)
-                    os.makedirs(folder, exist_ok=True)
-                    # A name of its own: two processes may have the folder while a duty changes hands.
-                    drafts.append((f"{folder}/.{secrets.token_hex(8)}", path))
-                    with open(drafts[-1][0], "xb") as file:
-                        file.write(content)
+                    draft = f"{os.path.dirname(path)}/.{mine}-{len(drafts)}"
+                    drafts.append((draft, path))
+                    _write_new(draft, content)
                 flush_each([draft for draft, _ in drafts])
                 for draft, path in drafts:
                     os.replace(draft, path)
@@ -202,6 +201,21 @@ def _written(document: dict[str, Any]) -> bytes:
         return to_json(document)
     except ValueError:  # half of a surrogate pair
         return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def _write_new(path: str, content: bytes) -> None:
+    """A file that is not there yet, in a folder that is made when it is not."""
+    for make_folder in (True, False):
+        try:
+            with open(path, "xb", buffering=0) as file:
+                left = memoryview(content)
+                while left:
+                    left = left[file.write(left) :]
+            return
+        except FileNotFoundError:
+            if not make_folder:
+                raise
+            os.makedirs(os.path.dirname(path), exist_ok=True)
 
 
 def _load(path: str | Path) -> dict[str, Any] | None:

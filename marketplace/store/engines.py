@@ -9,7 +9,7 @@ import json
 import sqlite3
 from typing import Any, Final
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 
@@ -50,6 +50,14 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
 
 
+def write_json(value: Any) -> str:
+    """As `json.dumps` with no spaces, in half of its time."""
+    try:
+        return to_json(value, ensure_ascii=True, inf_nan_mode="constants").decode("ascii")
+    except ValueError:  # half of a surrogate pair, or what is nested deeper than it writes
+        return json.dumps(value, separators=(",", ":"))
+
+
 def parse(address: str) -> URL:
     """The address of a database, checked. ConfigurationError for one that no service can use."""
     url = make_url(address)
@@ -80,6 +88,7 @@ def _sqlite(url: URL) -> Engine:
         max_overflow=60,
         # Each connection keeps pages of its own: those that were used last are used again.
         pool_use_lifo=True,
+        json_serializer=write_json,
         json_deserializer=read_json,
         connect_args={"timeout": float(_PATIENCE_SECONDS), "check_same_thread": False},
     )
