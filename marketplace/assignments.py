@@ -14,6 +14,7 @@ from marketplace.logs import Logs
 from marketplace.retention import Keeping
 from marketplace.store.attempting import attempt_unknown, attempts_started
 from marketplace.store.database import Store
+from marketplace.store.listed import among
 from marketplace.store.progress import log_appended, log_bytes, progress_reported, task_ended
 from marketplace.store.reports import attempts_reported
 from marketplace.store.tables import attempts, bundles, deals, jobs, offers, tasks
@@ -46,7 +47,7 @@ _NEXT: Final = (
         attempts.c.worker == bindparam("worker"),
         deals.c.state == "open",
         (attempts.c.state == "assigned")
-        | ((attempts.c.state == "running") & attempts.c.id.in_(bindparam("forgotten", expanding=True))),
+        | ((attempts.c.state == "running") & among(attempts.c.id, "forgotten")),
     )
     .order_by(attempts.c.created_at, attempts.c.id)
     .limit(bindparam("most"))
@@ -63,7 +64,7 @@ _REPORTED: Final = (
     )
     .join(jobs, jobs.c.id == attempts.c.job)
     .outerjoin(deals, _OF_DEAL)
-    .where(attempts.c.id.in_(bindparam("attempts", expanding=True)), attempts.c.worker == bindparam("worker"))
+    .where(among(attempts.c.id, "attempts"), attempts.c.worker == bindparam("worker"))
 )
 _SOLD: Final = (
     select(bundles.c.definition, offers.c.up_to)

@@ -26,6 +26,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from marketplace.blob_stores import BlobStore, FolderStore, Stored, not_there
 from marketplace.store.database import Store
+from marketplace.store.listed import among
 from marketplace.store.tables import attempts, blob_owners, blobs, bundles, jobs, workers
 from marketplace.store.upsert import insert_missing, parts
 from prixfixe.errors import InvalidInput, NotFound, StorageFull, TooLarge
@@ -37,12 +38,10 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESERVE_BYTES: Final = 64 * 2**20
 
 # Made once: making a statement takes longer than running it.
-_SIZES: Final = select(blobs.c.sha256, blobs.c.size).where(
-    blobs.c.sha256.in_(bindparam("digests", expanding=True))
-)
+_SIZES: Final = select(blobs.c.sha256, blobs.c.size).where(among(blobs.c.sha256, "digests"))
 _OWNED: Final = select(blob_owners.c.sha256).where(
     blob_owners.c.address == bindparam("reader"),
-    blob_owners.c.sha256.in_(bindparam("digests", expanding=True)),
+    among(blob_owners.c.sha256, "digests"),
 )
 
 

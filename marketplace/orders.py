@@ -19,6 +19,7 @@ from marketplace.replacing import make_way
 from marketplace.retention import Keeping
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Raised, Store
+from marketplace.store.listed import among
 from marketplace.store.tables import bundles, jobs, quotes
 from marketplace.store.transitions import OrderTerms, Placement, jobs_placed
 from prixfixe.errors import (
@@ -41,8 +42,8 @@ from prixfixe.protocol.signatures import parse_signature, require_signer
 from prixfixe.protocol.typed_data import Domain, format_bytes32, parse_bytes32
 
 # Made once: making a statement takes longer than running it.
-_HERE: Final = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
-_QUOTES: Final = select(quotes.c.id, quotes.c.quote).where(quotes.c.id.in_(bindparam("ids", expanding=True)))
+_HERE: Final = select(jobs.c.id).where(among(jobs.c.id, "ids"))
+_QUOTES: Final = select(quotes.c.id, quotes.c.quote).where(among(quotes.c.id, "ids"))
 _ARCHIVE: Final = select(bundles.c.image_archive).where(
     bundles.c.id == bindparam("bundle"), bundles.c.version == bindparam("version")
 )

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from marketplace.store.listed import among
 from marketplace.store.tables import attempts, deals, jobs
 from prixfixe.protocol import wire
 
@@ -15,7 +16,7 @@ _SAMPLE: Final = 200  # newest runs of an image that tell how long it takes
 _FIRST_DEADLINE: Final = (
     select(func.min(deals.c.deadline))
     .join(attempts, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-    .where(deals.c.state == "open", attempts.c.worker.in_(bindparam("keys", expanding=True)))
+    .where(deals.c.state == "open", among(attempts.c.worker, "keys"))
 )
 _NEWEST_RUNS: Final = (
     select(attempts.c.seconds)

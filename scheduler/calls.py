@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.store.listed import among
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import deals, jobs, lots, offers
 from marketplace.store.terms import parsed
@@ -29,10 +30,10 @@ _ENDS: Final = ("settle", "expire", "hasten")
 _ORDERS: Final = (
     select(jobs.c.id, jobs.c.order, jobs.c.signature, offers.c.offer)
     .join(offers, offers.c.offer_id == jobs.c.offer_id, isouter=True)
-    .where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
+    .where(among(jobs.c.id, "jobs"))
 )
 _DEALS: Final = select(deals.c.id, deals.c.opening, deals.c.deal, deals.c.due, deals.c.state).where(
-    deals.c.id.in_(bindparam("deals", expanding=True))
+    among(deals.c.id, "deals")
 )
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import batches, disputes, openings, rewind
 from marketplace.store import deals as deal_events
 from marketplace.store.database import Store
+from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import attempts, chain_events, cursor, deals
@@ -48,11 +49,11 @@ _STORED: Final = select(chain_events.c.block, chain_events.c.log_index).where(
 _STORE: Final = insert(chain_events)
 _POSITION: Final = select(cursor).where(cursor.c.name == CURSOR)
 _OPEN_DEALS: Final = select(deals.c.id, deals.c.deal, deals.c.opening).where(
-    deals.c.id.in_(bindparam("deals", expanding=True)), deals.c.state == "open"
+    among(deals.c.id, "deals"), deals.c.state == "open"
 )
 _REPORTED: Final = select(
     *(attempts.c[name] for name in ("deal", "opening", "worker", "signature", "result"))
-).where(attempts.c.deal.in_(bindparam("deals", expanding=True)), attempts.c.signature.is_not(None))
+).where(among(attempts.c.deal, "deals"), attempts.c.signature.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)

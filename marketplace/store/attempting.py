@@ -15,6 +15,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
 from marketplace.store.database import notify
+from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.moves import move, move_each, moving
 from marketplace.store.pauses import worker_failed
@@ -26,9 +27,7 @@ from prixfixe.protocol.wire import Reason
 Fault: TypeAlias = Literal["none", "customer", "provider", "platform"]
 ALIVE: Final = states.ATTEMPT_LOST.sources  # attempts whose worker is at it
 # Made once: making a statement takes longer than running it.
-_NAMES: Final = select(workers.c.key, workers.c.name).where(
-    workers.c.key.in_(bindparam("keys", expanding=True))
-)
+_NAMES: Final = select(workers.c.key, workers.c.name).where(among(workers.c.key, "keys"))
 _ATTEMPT: Final = select(attempts).where(attempts.c.id == bindparam("attempt"))
 _STARTING: Final = (
     select(
@@ -40,7 +39,7 @@ _STARTING: Final = (
     )
     .join(jobs, jobs.c.id == attempts.c.job)
     .outerjoin(workers, workers.c.key == attempts.c.worker)
-    .where(attempts.c.id.in_(bindparam("attempts", expanding=True)))
+    .where(among(attempts.c.id, "attempts"))
 )
 # By position: no index knows a lot's tasks, and a job may have many.
 _START_TASKS: Final = moving(states.TASK_STARTED).where(

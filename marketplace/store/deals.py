@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, distinct, func, select, update
+from sqlalchemy import Connection, delete, distinct, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import attempting, pauses, rounds, states, trades, transitions
 from marketplace.store.database import notify, tell
+from marketplace.store.listed import among
 from marketplace.store.moves import move_each
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
@@ -29,9 +30,7 @@ from prixfixe.protocol.wire import Reason
 log = logging.getLogger(__name__)
 
 # Made once: making a statement takes longer than running it.
-_OPEN: Final = select(deals).where(
-    deals.c.id.in_(bindparam("deals", expanding=True)), deals.c.state == "open"
-)
+_OPEN: Final = select(deals).where(among(deals.c.id, "deals"), deals.c.state == "open")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from marketplace.store.database import notify, tell
+from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.tables import job_events
 from marketplace.store.webhooks import jobs_told
@@ -18,7 +19,7 @@ Kind: TypeAlias = Literal["state", "progress", "log", "end"]
 # Made once: making a statement takes longer than running it.
 _NEWEST: Final = (
     select(job_events.c.job, func.max(job_events.c.sequence).label("newest"))
-    .where(job_events.c.job.in_(bindparam("jobs", expanding=True)))
+    .where(among(job_events.c.job, "jobs"))
     .group_by(job_events.c.job)
 )
 _INSERT: Final = insert(job_events)

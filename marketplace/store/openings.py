@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from marketplace.store import attempting, rounds, states, transitions
 from marketplace.store.database import notify, tell
+from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.moves import move_each, moving
 from marketplace.store.settling import settle_when_signed
@@ -28,14 +29,14 @@ from prixfixe.protocol.typed_data import format_bytes32
 log = logging.getLogger(__name__)
 
 # Made once: making a statement takes longer than running it.
-_JOBS: Final = select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
+_JOBS: Final = select(jobs.c.id, jobs.c.state).where(among(jobs.c.id, "jobs"))
 _NEWEST: Final = (
     select(deals.c.id, func.max(deals.c.opening).label("newest"))
-    .where(deals.c.id.in_(bindparam("deals", expanding=True)))
+    .where(among(deals.c.id, "deals"))
     .group_by(deals.c.id)
 )
 _ATTEMPTS: Final = select(attempts.c.id, attempts.c.state, attempts.c.commitment, attempts.c.signature).where(
-    attempts.c.id.in_(bindparam("attempts", expanding=True))
+    among(attempts.c.id, "attempts")
 )
 _OPEN: Final = insert(deals)
 _ASSIGN: Final = insert(attempts)

@@ -18,6 +18,7 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.store import states
 from marketplace.store.database import notify, tell
+from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.moves import move, move_each
 from marketplace.store.tables import deals, transactions
@@ -39,17 +40,15 @@ _LAST: Final = (
     .where(transactions.c.purpose >= bindparam("first"), transactions.c.purpose < bindparam("after"))
     .scalar_subquery()
 )
-_NAMED: Final = transactions.c.purpose.in_(bindparam("purposes", expanding=True))
+_NAMED: Final = among(transactions.c.purpose, "purposes")
 _HEAD: Final = select(*(transactions.c[name] for name in ("purpose", "state", "hash", "updated_at")))
 _CONTENT: Final = select(transactions.c.purpose, cast(transactions.c.arguments, Text).label("arguments"))
 _HEADS: Final = (_HEAD.where(_NAMED), _HEAD.where(_LAST))
 _CONTENTS: Final = (_CONTENT.where(_NAMED), _CONTENT.where(_LAST))
-_JOBS_OF: Final = select(deals.c.id, deals.c.opening, deals.c.job).where(
-    deals.c.id.in_(bindparam("deals", expanding=True))
-)
+_JOBS_OF: Final = select(deals.c.id, deals.c.opening, deals.c.job).where(among(deals.c.id, "deals"))
 _LEAVING: Final = select(
     *(transactions.c[name] for name in ("id", "hashes", "call", "arguments", "sends"))
-).where(transactions.c.id.in_(bindparam("rows", expanding=True)))
+).where(among(transactions.c.id, "rows"))
 _INSERT: Final = insert(transactions)
 
 

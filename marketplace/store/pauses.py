@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, case, select, update
+from sqlalchemy import Connection, case, select, update
 
 from marketplace.store.database import first_cool_down
+from marketplace.store.listed import among
 from marketplace.store.tables import workers
 from prixfixe.protocol.outputs import TaskStatus
 from prixfixe.protocol.wire import Reason
@@ -21,9 +22,7 @@ LONGEST_COOL_DOWN_SECONDS: Final = 3600.0
 _COOL_DOWN_GROWTH: Final = 3.0  # of the pause, with each failure in a row
 # Made once: making a statement takes longer than running it.
 _DID_WELL: Final = (
-    update(workers)
-    .where(workers.c.key.in_(bindparam("keys", expanding=True)), workers.c.failures > 0)
-    .values(failures=0)
+    update(workers).where(among(workers.c.key, "keys"), workers.c.failures > 0).values(failures=0)
 )
 
 

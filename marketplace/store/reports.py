@@ -14,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 from marketplace.store import rounds, states
 from marketplace.store.attempting import attempt_row, worker_name
 from marketplace.store.events import add_event
+from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.moves import move_each
 from marketplace.store.pauses import workers_did_well
@@ -26,10 +27,10 @@ from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
 
 # Made once: making a statement takes longer than running it.
-_ATTEMPTS: Final = select(attempts).where(attempts.c.id.in_(bindparam("attempts", expanding=True)))
-_DEALS: Final = select(deals).where(deals.c.id.in_(bindparam("deals", expanding=True)))
+_ATTEMPTS: Final = select(attempts).where(among(attempts.c.id, "attempts"))
+_DEALS: Final = select(deals).where(among(deals.c.id, "deals"))
 _LOT_TASKS: Final = select(jobs.c.id, jobs.c.order["lot"].as_integer().label("tasks")).where(
-    jobs.c.id.in_(bindparam("jobs", expanding=True))
+    among(jobs.c.id, "jobs")
 )
 _END_TASKS: Final = (
     update(tasks)

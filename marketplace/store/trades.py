@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select
 from sqlalchemy.engine import RowMapping
 
+from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import chain_events, deals, jobs, trades
@@ -22,10 +23,10 @@ from prixfixe.protocol.deals import NO_BUNDLE, Fact
 from prixfixe.protocol.typed_data import format_bytes32
 
 # Made once: making a statement takes longer than running it.
-_PRODUCTS: Final = select(jobs.c.id, jobs.c.product).where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
+_PRODUCTS: Final = select(jobs.c.id, jobs.c.product).where(among(jobs.c.id, "jobs"))
 _CLEARED: Final = (
     select(chain_events.c.transaction, chain_events.c.log_index, chain_events.c.data)
-    .where(chain_events.c.block.in_(bindparam("blocks", expanding=True)), chain_events.c.name == "Cleared")
+    .where(among(chain_events.c.block, "blocks"), chain_events.c.name == "Cleared")
     .order_by(chain_events.c.block, chain_events.c.log_index.desc())
 )
 _TRADE: Final = insert(trades)

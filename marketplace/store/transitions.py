@@ -15,11 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, select, tuple_, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, select, update
 
 from marketplace.store import outbox, states
 from marketplace.store.database import notify
 from marketplace.store.events import Kind, add_events
+from marketplace.store.listed import among, pair_among
 from marketplace.store.many import execute_each
 from marketplace.store.moves import move, move_each, moving
 from marketplace.store.tables import attempts, deals, jobs, lots, tasks
@@ -35,23 +36,19 @@ _CANCELLED: Final = Reason(
     code="cancelled", message="cancelled while no worker had it; nothing was charged", fault="customer"
 )
 # Made once: making a statement takes longer than running it.
-_STAGES: Final = select(jobs.c.id, jobs.c.state, jobs.c.stage).where(
-    jobs.c.id.in_(bindparam("jobs", expanding=True))
-)
+_STAGES: Final = select(jobs.c.id, jobs.c.state, jobs.c.stage).where(among(jobs.c.id, "jobs"))
 _SAY: Final = update(jobs).where(jobs.c.id == bindparam("of")).values(stage=bindparam("said"))
 _LOTS: Final = select(lots.c.job, lots.c.lot, lots.c.state, lots.c.tries).where(
-    tuple_(lots.c.job, lots.c.lot).in_(bindparam("lots", expanding=True))
+    pair_among(lots.c.job, lots.c.lot, "lots")
 )
 _SAY_WHY: Final = (
     update(lots)
     .where(lots.c.job == bindparam("of"), lots.c.lot == bindparam("at"), lots.c.state == "free")
     .values(waiting_reason=bindparam("why"))
 )
-_ENDS: Final = (
-    select(lots.c.job, lots.c.state).where(lots.c.job.in_(bindparam("jobs", expanding=True))).distinct()
-)
+_ENDS: Final = select(lots.c.job, lots.c.state).where(among(lots.c.job, "jobs")).distinct()
 _KEPT: Final = select(deals.c.job, deals.c.id, deals.c.deal, deals.c.returned).where(
-    deals.c.job.in_(bindparam("jobs", expanding=True)), deals.c.state.in_(("settled", "disputed"))
+    among(deals.c.job, "jobs"), deals.c.state.in_(("settled", "disputed"))
 )
 _UNDONE: Final = (
     select(
@@ -60,10 +57,10 @@ _UNDONE: Final = (
         func.count().filter(tasks.c.state == "failed").label("failed"),
         func.min(tasks.c.position).filter(tasks.c.state == "failed").label("first"),
     )
-    .where(tasks.c.job.in_(bindparam("jobs", expanding=True)))
+    .where(among(tasks.c.job, "jobs"))
     .group_by(tasks.c.job)
 )
-_REASONS: Final = select(jobs.c.id, jobs.c.reason).where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
+_REASONS: Final = select(jobs.c.id, jobs.c.reason).where(among(jobs.c.id, "jobs"))
 UNSTARTED: Final = ("assigned", "lost")  # attempts that do not keep their customer from taking a lot back
 
 

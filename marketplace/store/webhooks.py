@@ -16,6 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from marketplace.store.database import notify
+from marketplace.store.listed import among
 from marketplace.store.tables import jobs
 from marketplace.store.upsert import insert_missing
 from marketplace.store.webhook_tables import webhook_deliveries, webhook_endpoints, webhook_messages
@@ -26,7 +27,7 @@ TOPIC: Final = "webhooks"
 _WATCHED: Final = (
     select(webhook_endpoints.c.id, webhook_endpoints.c.events, jobs.c.customer, jobs.c.id.label("job"))
     .join(jobs, jobs.c.customer == webhook_endpoints.c.account)
-    .where(jobs.c.id.in_(bindparam("jobs", expanding=True)))
+    .where(among(jobs.c.id, "jobs"))
 )
 _ANY: Final = select(webhook_endpoints.c.id).limit(1)
 _OF: Final = select(webhook_endpoints.c.id, webhook_endpoints.c.events).where(
