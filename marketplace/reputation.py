@@ -7,7 +7,9 @@ took the newest of them back, all is read again.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, tuple_
@@ -23,7 +25,18 @@ from prixfixe.protocol.reputation import ProviderRecord, Reputation
 
 _NAMES: Final = tuple(each.__name__ for each in OF_CONDUCT)
 _FRESH_SECONDS: Final = 600  # a record whose deals are the same is not computed anew before
+_SHARE: Final = 20  # one that was only paid since is computed anew for a twentieth of the time at most
 _FORGET_SECONDS: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A record as it was computed. now: the chain's time. until: it stands, though paid deals came (clock of
+    this process): a provider's record is made of all its deals of thirty days, which may be very many."""
+
+    now: int
+    record: Record
+    until: float
 
 
 class Reputations:
@@ -39,11 +52,13 @@ class Reputations:
         self._conduct = Conduct()
         self._last: tuple[int, int, str] | None = None  # block, log index and hash of the last event read
         self._forgot = 0
-        self._kept: dict[str, tuple[int, Record]] = {}  # with the chain's time of it
+        self._kept: dict[str, _Kept] = {}
+        self._paid: set[str] = set()  # of those who are kept: deals of theirs were paid since
 
     def grades(self, providers: Collection[str], now: int) -> dict[str, Grade]:
         """Of each of these providers at the chain's time `now`; ten minutes old at most where nothing
-        happened since."""
+        happened since, and where all that happened was paid, as old as twenty times what a look at all of its
+        deals takes."""
         with self._lock:
             with self._store.read() as connection:
                 self._read(connection, now)
@@ -67,10 +82,15 @@ class Reputations:
             return self._conduct.record(provider, now).told()
 
     def _recent(self, provider: str, now: int) -> Record:
-        kept = self._kept.get(provider)
-        if kept is None or not 0 <= now - kept[0] < _FRESH_SECONDS:
-            kept = self._kept[provider] = now, self._conduct.record(provider, now)
-        return kept[1]
+        kept, began = self._kept.get(provider), time.monotonic()
+        is_young = kept is not None and 0 <= now - kept.now < _FRESH_SECONDS
+        if kept is not None and is_young and (began < kept.until or provider not in self._paid):
+            return kept.record
+        found = self._conduct.record(provider, now)
+        ended = time.monotonic()
+        self._kept[provider] = _Kept(now, found, ended + _SHARE * (ended - began))
+        self._paid.discard(provider)
+        return found
 
     def _read(self, connection: Connection, now: int) -> None:
         """Everything up to the newest stored event."""
@@ -86,8 +106,12 @@ class Reputations:
         else:
             query = query.where(tuple_(chain_events.c.block, chain_events.c.log_index) > self._last[:2])
         for row in connection.execute(query).mappings():
-            for provider in _happened(self._conduct, row):
-                self._kept.pop(provider, None)
+            providers, paid = _happened(self._conduct, row)
+            if paid:
+                self._paid.update(providers)
+            else:
+                for provider in providers:
+                    self._kept.pop(provider, None)
             self._last = row["block"], row["log_index"], row["block_hash"]
         if now - self._forgot >= _FORGET_SECONDS:
             self._conduct.forget(now - MEMORY)
@@ -101,8 +125,9 @@ def _is_stored(connection: Connection, last: tuple[int, int, str]) -> bool:
     return connection.execute(query).scalar_one_or_none() == last[2]
 
 
-def _happened(conduct: Conduct, row: RowMapping) -> tuple[str, ...]:
-    """An event as it is stored; the providers whose record is another then."""
+def _happened(conduct: Conduct, row: RowMapping) -> tuple[tuple[str, ...], bool]:
+    """An event as it is stored; the providers whose record is another then, and whether they were paid, all
+    of them."""
     data: dict[str, Any] = row["data"]
     deal = bytes.fromhex(data["deal"][2:])
     match row["name"]:
@@ -110,11 +135,13 @@ def _happened(conduct: Conduct, row: RowMapping) -> tuple[str, ...]:
             legs = data["data"]["legs"]
             conduct.opened(deal, row["time"], data["data"]["customer"], [leg["provider"] for leg in legs])
         case "Settled":
-            return conduct.settled(deal, Fact.unpack(int(data["fact"])).signed)
+            signed = Fact.unpack(int(data["fact"])).signed
+            providers = conduct.settled(deal, signed)
+            return providers, signed == (1 << len(providers)) - 1
         case "Refused":
-            return conduct.refused(deal)
+            return conduct.refused(deal), False
         case "Expired":
-            return conduct.expired(deal)
+            return conduct.expired(deal), False
         case "Judged" if data["guilty"]:
-            return conduct.found_guilty(deal)
-    return ()
+            return conduct.found_guilty(deal), False
+    return (), False
