@@ -1,4 +1,5 @@
-"""The archive: documents of what the chain knows only the hashes of, in files beside the blobs.
+"""The archive: documents of what the chain knows only the hashes of, in files beside the blobs: orders and
+results many in one (`marketplace.packs`), each published bundle in its own.
 
 An order's document has the signed order, whose digest is its id on the chain, and the job, whose digest the
 order names. A result's has the leaves under the root that the contract paid. So nobody has to be believed
@@ -8,25 +9,26 @@ service's own word; that is why documents do not lie among the blobs, where cust
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic_core import to_json
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.blob_stores import flush_each
+from marketplace.blob_stores import flush
 from marketplace.blobs import clear_when_full
+from marketplace.packs import Packs, parsed, written
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import attempts, blobs, bundles, deals, jobs, offers, quotes
 from marketplace.store.upsert import parts
 
+# Not position.json, which told of an archive with a file for each order: that one is written anew.
+_POSITION: Final = "written.json"
 _RESULTS_AT_ONCE: Final = 20  # each may name the outputs of thousands of tasks
 _JOB: Final = (
     *("id", "number", "customer", "quote", "kind", "order", "signature", "manifest", "image"),
@@ -43,14 +45,16 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self._folder: Final = folder
+        self._orders: Final = Packs(folder / "orders")
+        self._results: Final = Packs(folder / "results")
 
     def order(self, job: str) -> dict[str, Any] | None:
         """The document of an order; None when there is none, or not a whole one."""
-        return _load(self._order(job))
+        return self._orders.get(job)
 
     def result(self, deal: str, opening: int) -> dict[str, Any] | None:
         """Of a deal that ended."""
-        return _load(self._result(deal, opening))
+        return self._results.get(f"{deal}-{opening}")
 
     def bundles(self) -> Iterator[dict[str, Any]]:
         """Of all published versions."""
@@ -59,7 +63,7 @@ class Archive:
                 yield found
 
     def put_orders(self, connection: Connection, of: Sequence[str]) -> None:
-        self._put((self._order(job), each) for job, each in order_documents(connection, of).items())
+        self._orders.put(order_documents(connection, of).items())
 
     def put_results(self, connection: Connection, of: Sequence[str]) -> set[str]:
         """Of these deals what each opening that ended brought; the deals of which somebody was paid who has
@@ -73,54 +77,41 @@ class Archive:
                         held.add(deal)
                     if found.told:
                         document = {"deal": deal, "opening": opening, "attempts": found.attempts}
-                        yield self._result(deal, opening), document
+                        yield f"{deal}-{opening}", document
 
-        self._put(told())
+        self._results.put(told())
         return held
 
     def put_bundle(self, connection: Connection, bundle: str, version: str) -> None:
-        path = f"{self._folder}/bundles/{bundle}-{version}.json"
-        self._put([(path, bundle_document(connection, bundle, version))])
+        path = self._folder / "bundles" / f"{bundle}-{version}.json"
+        _put(path, bundle_document(connection, bundle, version))
 
     def position(self) -> dict[str, int]:
         """Up to where the tables are in it, as `moved` said last."""
-        return _load(self._folder / "position.json") or {}
+        return _load(self._folder / _POSITION) or {}
 
     def moved(self, position: Mapping[str, int]) -> None:
-        self._put([(f"{self._folder}/position.json", dict(position))])
+        _put(self._folder / _POSITION, dict(position))
 
-    # Texts and not paths, of which each order would make a dozen.
-    def _order(self, job: str) -> str:
-        return f"{self._folder}/orders/{job[2:4]}/{job[2:]}.json"
 
-    def _result(self, deal: str, opening: int) -> str:
-        return f"{self._folder}/results/{deal[2:4]}/{deal[2:]}-{opening}.json"
-
-    def _put(self, documents: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Each with its path. When it returns all are on the disk; each is as it was, or whole, at any
-        moment."""
-        drafts: list[tuple[str, str]] = []
-        # Names of their own: two processes may have the folder while a duty changes hands.
-        mine = secrets.token_hex(8)
-        with clear_when_full():
-            try:
-                for path, document in documents:
-                    content = _written(document)
-                    with suppress(FileNotFoundError), open(path, "rb") as known:
-                        if known.read() == content:
-                            continue
-                    draft = f"{os.path.dirname(path)}/.{mine}-{len(drafts)}"
-                    drafts.append((draft, path))
-                    _write_new(draft, content)
-                flush_each([draft for draft, _ in drafts])
-                for draft, path in drafts:
-                    os.replace(draft, path)
-            except BaseException:
-                for draft, _ in drafts:
-                    with suppress(FileNotFoundError):
-                        os.unlink(draft)
-                raise
-            flush_each({os.path.dirname(path) for _, path in drafts})
+def _put(path: Path, document: dict[str, Any]) -> None:
+    """When it returns it is on the disk; it is as it was, or whole, at any moment."""
+    content = written(document)
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == content:
+            return
+    # A name of its own: two processes may have the folder while a duty changes hands.
+    draft = path.with_name(f".{secrets.token_hex(8)}")
+    with clear_when_full():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(content)
+            flush(draft)
+            os.replace(draft, path)
+            flush(path.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(draft)
 
 
 def order_documents(connection: Connection, of: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -196,35 +187,10 @@ def _says(attempt: RowMapping, deal: RowMapping) -> bool:
     return attempt["result"] is not None and attempt["result"]["root"] == deal["root"]
 
 
-def _written(document: dict[str, Any]) -> bytes:
-    try:
-        return to_json(document)
-    except ValueError:  # half of a surrogate pair
-        return json.dumps(document, separators=(",", ":")).encode("ascii")
-
-
-def _write_new(path: str, content: bytes) -> None:
-    """A file that is not there yet, in a folder that is made when it is not."""
-    for make_folder in (True, False):
-        try:
-            with open(path, "xb", buffering=0) as file:
-                left = memoryview(content)
-                while left:
-                    left = left[file.write(left) :]
-            return
-        except FileNotFoundError:
-            if not make_folder:
-                raise
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-
-
-def _load(path: str | Path) -> dict[str, Any] | None:
-    try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read())
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+def _load(path: Path) -> dict[str, Any] | None:
+    with suppress(FileNotFoundError):
+        return parsed(path.read_bytes())
+    return None
 
 
 def _image(connection: Connection, sha256: str | None) -> dict[str, Any] | None:

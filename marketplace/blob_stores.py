@@ -6,7 +6,6 @@ not at all. Names, rights and what is still coming in are `marketplace.blobs`' a
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ class FolderStore:
         target = self.path(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
-        flush_each([target.parent])  # so that the rename itself survives a power cut
+        flush(target.parent)  # so that the rename itself survives a power cut
 
     def size(self, sha256: str) -> int | None:
         path = self.path(sha256)
@@ -118,19 +117,10 @@ def not_there(sha256: str) -> NotFound:
     return NotFound(f"the blob {sha256} is not there", hint="it was deleted meanwhile, or is lost")
 
 
-def flush_each(paths: Collection[str | Path]) -> None:
-    """Files and folders, of one file system. Many by a call for all of it (man 2 syncfs), where there is one:
-    to flush each makes the file system write its journal as often."""
-    together = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(paths) > 2 else None
-    for path in paths:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            if together is None:
-                os.fsync(handle)
-            elif together(handle) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code))
-            else:
-                return
-        finally:
-            os.close(handle)
+def flush(path: str | Path) -> None:
+    """A file, or a folder with the names in it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

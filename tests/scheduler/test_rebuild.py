@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,8 +42,24 @@ def proven(service: Service, blobs: str | None = None) -> Rebuilt:
     return prove(service.store, service.client, service.market.deployment.block, service.data, blobs)
 
 
-def documents(service: Service, kind: str) -> list[Path]:
-    return sorted((service.data / "archive" / kind).rglob("*.json"))
+def documents(service: Service, kind: str) -> dict[str, dict[str, Any]]:
+    """Of the archive, by key."""
+    found = {}
+    for path in sorted((service.data / "archive" / kind).glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            key, _, document = line.partition(" ")
+            found[key] = json.loads(document)
+    return found
+
+
+def keep_only(service: Service, kind: str, kept: dict[str, dict[str, Any]]) -> None:
+    """What of a kind is in the archive, and nothing else."""
+    folder = service.data / "archive" / kind
+    for path in folder.glob("*.jsonl"):
+        path.unlink()
+    (folder / "000000000001.jsonl").write_text(
+        "".join(f"{key} {json.dumps(document)}\n" for key, document in kept.items())
+    )
 
 
 def files_are_there(service: Service) -> None:
@@ -201,18 +216,14 @@ def test_a_lost_store_is_filled_from_chain_and_archive_and_its_service_goes_on(r
 def test_a_document_that_is_gone_or_another_ones_is_said_and_not_invented(run: Service) -> None:
     market = run.market
     settled = run.row(deals, job=run.rows(jobs, jobs.c.number)[0]["id"], lot=1)
-    archive = Archive(run.data / "archive")
-    orders = {path.stem: path for path in documents(run, "orders")}
+    orders, results = documents(run, "orders"), documents(run, "results")
     gone, forged = (row["id"] for row in run.rows(jobs, jobs.c.number)[1:3])
-    orders[gone[2:]].unlink()
-    changed = json.loads(orders[forged[2:]].read_text())
-    changed["job"]["manifest"]["image"] = "sha256:" + "9" * 64
-    orders[forged[2:]].write_text(json.dumps(changed))
-    leaves = archive.result(settled["id"], 1)
-    assert leaves is not None
+    del orders[gone]
+    orders[forged]["job"]["manifest"]["image"] = "sha256:" + "9" * 64
+    keep_only(run, "orders", orders)
+    leaves = results[f"{settled['id']}-1"]
     leaves["attempts"][0]["tasks"][0]["outputs"]["files"][0]["size"] = 11
-    path = next(path for path in documents(run, "results") if path.stem.startswith(settled["id"][2:]))
-    path.write_text(json.dumps(leaves))
+    keep_only(run, "results", results)
     (run.data / "blobs" / "ab" / ("ab" * 31)).unlink()
 
     empty = migrated_store(run.data / "other.db")
@@ -246,7 +257,7 @@ def test_a_result_is_archived_once_its_worker_has_reported_though_it_was_paid_be
         service.market.chain.rpc.call("evm_mine")
     archived(service)
     archived(service)
-    assert documents(service, "results") == []
+    assert documents(service, "results") == {}
     service.report(worker)
     archived(service)
     assert len(documents(service, "results")) == 1

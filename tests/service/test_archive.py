@@ -2,42 +2,108 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from marketplace import blob_stores
-from marketplace.archive import Archive
+from marketplace import packs
+from marketplace.packs import Packs
+from prixfixe.errors import StorageFull
+
+SAID: list[Any] = ["plain", "\U0001f600 é\nand\u2028lines", "half a pair \ud800", 2**70, None]
 
 
-@pytest.mark.parametrize("with_syncfs", [True, False])
-def test_many_documents_are_written_and_read_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_syncfs: bool
-) -> None:
-    if not with_syncfs:
-        monkeypatch.setattr(blob_stores, "ctypes", SimpleNamespace(CDLL=lambda *_, **__: SimpleNamespace()))
-    archive = Archive(tmp_path)
-    said: list[Any] = ["plain", "\U0001f600 é", "half a pair \ud800", 2**70, None]
-    jobs = {f"0x{at:064x}": {"said": each} for at, each in enumerate(said)}
-    archive._put((archive._order(job), each) for job, each in jobs.items())
-    assert {job: archive.order(job) for job in jobs} == jobs
-    assert [file for file in tmp_path.rglob("*") if file.name.startswith(".")] == []
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_many_documents_are_written_together_and_read_as_they_are(tmp_path: Path) -> None:
+    kept = Packs(tmp_path / "orders")
+    documents = {f"0x{at:064x}": {"said": each} for at, each in enumerate(SAID)}
+    kept.put(documents.items())
+    kept.put([("0xlater", {"said": "later"})])
+    for reader in (kept, Packs(tmp_path / "orders")):
+        assert {key: reader.get(key) for key in documents} == documents
+        assert reader.get("0xlater") == {"said": "later"}
+        assert reader.get("0xnobody") is None
+    assert names(tmp_path / "orders") == ["000000000001.jsonl", "000000000002.jsonl"]
+
+
+def test_nothing_to_write_is_no_file_and_nothing_to_read_no_error(tmp_path: Path) -> None:
+    kept = Packs(tmp_path / "orders")
+    kept.put([])
+    assert kept.get("0x1") is None
+    assert not (tmp_path / "orders").exists()
+
+
+def test_what_is_written_again_counts_as_it_was_written_last(tmp_path: Path) -> None:
+    kept, reader = Packs(tmp_path), Packs(tmp_path)
+    kept.put([("one", {"at": 1}), ("two", {"at": 1}), ("one", {"at": 2})])
+    assert (kept.get("one"), reader.get("two")) == ({"at": 2}, {"at": 1})
+    kept.put([("two", {"at": 3})])
+    assert [kept.get(key) for key in ("one", "two")] == [{"at": 2}, {"at": 3}]
+    assert [Packs(tmp_path).get(key) for key in ("one", "two")] == [{"at": 2}, {"at": 3}]
 
 
 def test_what_fails_on_the_way_leaves_every_document_as_it_was(tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
-    known, new = f"0x{1:064x}", f"0x{2:064x}"
-    archive._put([(archive._order(known), {"said": "before"})])
+    kept = Packs(tmp_path)
+    kept.put([("known", {"said": "before"})])
 
     def documents() -> Iterator[tuple[str, dict[str, Any]]]:
-        yield archive._order(known), {"said": "after"}
-        yield archive._order(new), {"said": "new"}
+        yield "known", {"said": "after"}
+        yield "new", {"said": "new"}
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        archive._put(documents())
-    assert (archive.order(known), archive.order(new)) == ({"said": "before"}, None)
-    assert [file for file in tmp_path.rglob("*") if file.name.startswith(".")] == []
+        kept.put(documents())
+    assert (kept.get("known"), kept.get("new")) == ({"said": "before"}, None)
+    assert names(tmp_path) == ["000000000001.jsonl"]
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    kept = Packs(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(packs, "flush", full)
+        with pytest.raises(StorageFull):
+            kept.put([("one", {"at": 1})])
+    assert names(tmp_path) == []
+    kept.put([("one", {"at": 1})])
+    assert kept.get("one") == {"at": 1}
+
+
+def test_two_who_write_at_once_take_nothing_from_each_other(tmp_path: Path) -> None:
+    """While the duty changes hands."""
+    one, other = Packs(tmp_path), Packs(tmp_path)
+    for at in range(3):
+        one.put([(f"one-{at}", {"at": at})])
+        other.put([(f"other-{at}", {"at": at})])
+    reader = Packs(tmp_path)
+    for at in range(3):
+        assert reader.get(f"one-{at}") == reader.get(f"other-{at}") == {"at": at}
+    assert len(names(tmp_path)) == 6
+
+
+def test_a_line_that_is_damaged_is_no_document_and_the_others_are(tmp_path: Path) -> None:
+    Packs(tmp_path).put([("one", {"at": 1}), ("two", {"at": 2}), ("three", {"at": 3})])
+    file = tmp_path / "000000000001.jsonl"
+    file.write_bytes(file.read_bytes().replace(b'two {"at":2}', b"two \xff\x00[[[[[["))
+    (tmp_path / "notes.txt").write_text("one {}\n")
+    (tmp_path / "9").mkdir()
+    assert [Packs(tmp_path).get(key) for key in ("one", "two", "three")] == [{"at": 1}, None, {"at": 3}]
+
+
+def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
+    for name, age in ((".old", 7200), (".young", 10)):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    Packs(tmp_path).put([("one", {})])
+    assert names(tmp_path) == [".young", "000000000001.jsonl"]
