@@ -41,11 +41,14 @@ def move_each(
     one of them is in no state that the transition leaves: then none of it may stay."""
     if not keys:
         return
-    statement = _moving(transition, tuple(keys[0]))
-    rows = [
-        {**{f"of_{name}": part for name, part in key.items()}, **given}
-        for key, given in zip(keys, values, strict=True)
-    ]
+    names = tuple(keys[0])
+    statement, own = _moving(transition, names)
+    rows = []
+    for key, given in zip(keys, values, strict=True):
+        row = dict(given)
+        for name, of in zip(names, own, strict=True):
+            row[of] = key[name]
+        rows.append(row)
     if execute_each(connection, statement, rows) != len(rows):
         table = metadata.tables[transition.machine.table]
         so = f"it cannot be {transition.name}"
@@ -60,10 +63,12 @@ def amend(connection: Connection, table: Table, key: dict[str, Any], state: str,
 
 
 @lru_cache(maxsize=256)
-def _moving(transition: Transition, key: tuple[str, ...]) -> Update:
-    """As `moving`, for the rows of `of_<column>` of the key."""
+def _moving(transition: Transition, key: tuple[str, ...]) -> tuple[Update, tuple[str, ...]]:
+    """As `moving`, for the rows of a key; its parameters of the key's parts."""
     table = metadata.tables[transition.machine.table]
-    return moving(transition).where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
+    own = tuple(f"of_{name}" for name in key)
+    where = (table.c[name] == bindparam(of) for name, of in zip(key, own, strict=True))
+    return moving(transition).where(*where), own
 
 
 def _stale(

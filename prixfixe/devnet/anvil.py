@@ -21,6 +21,7 @@ from prixfixe.errors import ChainError, ConfigurationError, Unavailable
 
 ANVIL_VARIABLE: Final = "PRIXFIXE_ANVIL"
 CHAIN_ID: Final = 31337
+_DRAINED: Final = 65_536  # characters at once of what nobody reads
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 10.0
 _LISTENING: Final = "Listening on "
@@ -187,7 +188,7 @@ def _drain(output: IO[str]) -> threading.Thread:
     """Reads on until the program ends, because a full pipe would stop the chain."""
 
     def read() -> None:
-        for _ in output:
+        while output.read(_DRAINED):
             pass
 
     thread = threading.Thread(target=read, name="anvil-output", daemon=True)
