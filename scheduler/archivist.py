@@ -79,7 +79,7 @@ class Archivist(Duty):
             block = 0
         ended = (
             select(chain_events.c.block, chain_events.c.block_hash, chain_events.c.log_index)
-            .add_columns(chain_events.c.time, chain_events.c.data)
+            .add_columns(chain_events.c.time, chain_events.c.data["deal"].as_string().label("deal"))
             .where(chain_events.c.block > block, chain_events.c.name.in_(_ENDS))
             .order_by(chain_events.c.block, chain_events.c.log_index)
         )
@@ -92,9 +92,9 @@ class Archivist(Duty):
                 return block
             some = new[at : at + _AT_ONCE]
             with self.store.read() as connection:
-                missing = self._archive.put_results(connection, [row.data["deal"] for row in some])
+                missing = self._archive.put_results(connection, [row.deal for row in some])
             for row in some:
-                if row.data["deal"] not in missing or time.time() - row.time > _PATIENCE_SECONDS:
+                if row.deal not in missing or time.time() - row.time > _PATIENCE_SECONDS:
                     self._done.add((row.block_hash, row.log_index))
                 elif held is None:
                     held = int(row.block) - 1
