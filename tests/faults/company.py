@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -61,6 +62,18 @@ class Company:
             if process is not None:
                 process.kill()
                 self.killed += process.wait() == -signal.SIGKILL
+
+    @contextmanager
+    def held(self, names: Iterable[str]) -> Iterator[None]:
+        """These do nothing for the length of a block, and go on after it."""
+        held = [process for name in names if (process := self._members[name].process) is not None]
+        for process in held:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in held:
+                process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End all, for good; whoever does not end in time is killed."""

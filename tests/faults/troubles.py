@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prixfixe.devnet.anvil import LocalChain
@@ -23,7 +23,7 @@ _PIECE = bytes(1 << 16)
 @dataclass(frozen=True)
 class Place:
     """What there is to hurt. data: the service's folder. disk: its file system, None when it is not a small
-    one of the test's own."""
+    one of the test's own. undone: of each re-organisation how many of the market's events it took back."""
 
     company: Company
     chain: LocalChain
@@ -31,6 +31,7 @@ class Place:
     postgres: PostgresServer
     data: Path
     disk: Path | None
+    undone: list[int] = field(default_factory=list)
 
 
 Trouble = Callable[[Place], None]
@@ -73,7 +74,12 @@ def disk_full(place: Place) -> None:
 
 def reorganised(place: Place) -> None:
     """The last two blocks never were, nor what was in them."""
+    head = int(place.chain.rpc.call("eth_blockNumber"), 16)
+    last_two = {"fromBlock": hex(head - 1), "toBlock": hex(head)}
+    before = place.chain.rpc.call("eth_getLogs", last_two)
     place.chain.rpc.call("anvil_reorg", 2, [])
+    after = {each["transactionHash"] for each in place.chain.rpc.call("eth_getLogs", last_two)}
+    place.undone.append(sum(each["transactionHash"] not in after for each in before))
 
 
 TROUBLES: tuple[Trouble, ...] = (chain_paused, rpc_refused, database_restarted, disk_full, reorganised)
