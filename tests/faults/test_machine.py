@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from itertools import chain, repeat
 from pathlib import Path
 from unittest import mock
 
@@ -20,10 +21,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import select
 
+from marketplace.store import engines
 from marketplace.store.attempting import attempt_started
 from marketplace.store.tables import asks, attempts, deals, jobs, lots
 from marketplace.store.transitions import job_cancelled
-from prixfixe.errors import Conflict, Unavailable
+from prixfixe.errors import Conflict, StorageFull, Unavailable
 from prixfixe.keys import LocalSigner
 from prixfixe.protocol.ledger import Open
 from prixfixe.protocol.wire import Reason
@@ -33,6 +35,7 @@ from tests.faults.accounting import check_money, stuck, unfinished
 from tests.support.market import memory_market
 from tests.support.scheduling import Service
 
+DUTIES = ["matcher", "relayer", "indexer", "reaper"]
 FULL = os.environ.get("PRIXFIXE_TEST_SIZE") == "full"
 START = 1_900_000_000
 LONG = 8_000  # seconds after which every order has ended
@@ -137,7 +140,7 @@ class Machine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------------------------------ duties
 
-    @rule(which=st.sampled_from(["matcher", "relayer", "indexer", "reaper"]))
+    @rule(which=st.sampled_from(DUTIES))
     def does(self, which: str) -> None:
         self.attempt(getattr(self.service, which))
 
@@ -146,9 +149,16 @@ class Machine(RuleBasedStateMachine):
         for duty in (self.service.matcher, self.service.relayer, self.service.indexer, self.service.reaper):
             self.attempt(duty)
 
+    @rule(which=st.sampled_from(DUTIES), before=st.integers(0, 3))
+    def does_until_the_disk_is_full(self, which: str, before: int) -> None:
+        """One of its writes, after some that went well, fails at its very end: nothing of that one stays."""
+        commits = chain([None] * before, [StorageFull("there is no room left")], repeat(None))
+        with mock.patch.object(engines, "require_whole", side_effect=commits):
+            self.attempt(getattr(self.service, which))
+
     @staticmethod
     def attempt(duty: Duty) -> None:
-        """As its thread does: what is out of reach is tried again later."""
+        """As its thread does: what is out of reach, or has no room, is tried again later."""
         with contextlib.suppress(Unavailable):
             duty.run_once()
 
