@@ -86,8 +86,9 @@ class Reaper(Duty):
         with self.store.read() as connection:
             noteworthy = connection.execute(_noteworthy(now)).mappings().all()
             settling = outbox.newest(connection, "settle", map(_subject, noteworthy))
+            read = outbox.block_read(connection)
         for row in noteworthy:
-            if not _is_settling(settling.get(_subject(row)), clock):
+            if not outbox.is_under_way(settling.get(_subject(row)), read):
                 with apart:
                     self._look_at_deal(row, now)
         for row in waiting:
@@ -160,7 +161,8 @@ class Reaper(Duty):
         due = Due.unpack(row["due"])
         key = row["id"], row["opening"]
         with self.store.read() as connection:
-            if outbox.is_under_way(connection, "settle", *key):
+            read = outbox.block_read(connection)
+            if outbox.is_under_way(outbox.last_of(connection, "settle", *key), read):
                 return
             standing = standing_of(connection, *key)
         if _must_close(standing, due, now, self._settings.grace):
@@ -172,6 +174,8 @@ class Reaper(Duty):
             if call is None:
                 return
             last = outbox.last_of(connection, call, *key)
+        if outbox.is_under_way(last, read):
+            return
         if last is not None and time.time() - last["updated_at"] < _AGAIN_SECONDS:
             return
         with self.store.write() as connection:
@@ -224,14 +228,6 @@ def _noteworthy(now: int) -> Select[tuple[object, ...]]:
 
 def _subject(row: RowMapping) -> str:
     return f"{row['id']}:{row['opening']}"
-
-
-def _is_settling(last: RowMapping | None, clock: float) -> bool:
-    """Whether a deal's `settle` is under way, or was mined so lately that its event may not be read yet."""
-    if last is None:
-        return False
-    lately = last["state"] == "confirmed" and clock - last["updated_at"] < _AGAIN_SECONDS
-    return lately or last["state"] in outbox.IN_FLIGHT
 
 
 def _must_close(standing: Standing, due: Due, now: int, grace: int) -> bool:

@@ -9,6 +9,7 @@ read elsewhere; what may change until it is sent (a deal's `due`) is read from t
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias
@@ -21,7 +22,7 @@ from marketplace.store.database import notify, tell
 from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.moves import move, move_each
-from marketplace.store.tables import deals, transactions
+from marketplace.store.tables import cursor, deals, transactions
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.orders import Withdraw
 from prixfixe.protocol.typed_data import format_bytes32
@@ -41,7 +42,7 @@ _LAST: Final = (
     .scalar_subquery()
 )
 _NAMED: Final = among(transactions.c.purpose, "purposes")
-_HEAD: Final = select(*(transactions.c[name] for name in ("purpose", "state", "hash", "updated_at")))
+_HEAD: Final = select(*(transactions.c[name] for name in ("purpose", "state", "hash", "block", "updated_at")))
 _CONTENT: Final = select(transactions.c.purpose, cast(transactions.c.arguments, Text).label("arguments"))
 _HEADS: Final = (_HEAD.where(_NAMED), _HEAD.where(_LAST))
 _CONTENTS: Final = (_CONTENT.where(_NAMED), _CONTENT.where(_LAST))
@@ -50,6 +51,8 @@ _LEAVING: Final = select(
     *(transactions.c[name] for name in ("id", "hashes", "call", "arguments", "sends"))
 ).where(among(transactions.c.id, "rows"))
 _INSERT: Final = insert(transactions)
+_READ: Final = select(cursor.c.block).limit(1)
+_ENDS: Final = ("settle", "expire", "hasten")  # of what is in the tables once it is read: a deal's state
 
 
 def queue_matches(connection: Connection, wishes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -126,10 +129,17 @@ def job_of(connection: Connection, deal: str, opening: int) -> str | None:
     return connection.execute(job).scalar_one_or_none()
 
 
-def is_under_way(connection: Connection, call: Call, deal: str, opening: int) -> bool:
-    """Whether a deal's wish is pending or sent."""
-    last = last_of(connection, call, deal, opening)
-    return last is not None and last["state"] in IN_FLIGHT
+def block_read(connection: Connection) -> int:
+    """The last block whose events are in the tables."""
+    return connection.execute(_READ).scalar_one_or_none() or 0
+
+
+def is_under_way(last: RowMapping | None, read: int) -> bool:
+    """Whether the newest row of a deal's wish is pending or sent, or mined and what it did not in the tables
+    yet: that takes as many blocks as the indexer wants on top. read: `block_read`."""
+    if last is None:
+        return False
+    return last["block"] > read if last["state"] == "confirmed" else last["state"] in IN_FLIGHT
 
 
 def last_matches(connection: Connection, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
@@ -141,8 +151,8 @@ def last_matches(connection: Connection, wanted: Iterable[tuple[str, int]]) -> d
 
 
 def newest(connection: Connection, call: Call, subjects: Iterable[str]) -> dict[str, RowMapping]:
-    """By subject, the newest row of its wish, of those that have one: `purpose`, `state`, `hash` and
-    `updated_at`."""
+    """By subject, the newest row of its wish, of those that have one: `purpose`, `state`, `hash`,
+    `block` and `updated_at`."""
     return _newest(connection, call, subjects, _HEADS)
 
 
@@ -241,10 +251,12 @@ def _queue_each(
         return []
     known = newest(connection, call, [subject for subject, _ in wishes])
     now = time.time()
+    mined = call in _ENDS and any(last["state"] == "confirmed" for last in known.values())
+    read = block_read(connection) if mined else sys.maxsize
     rows, put_in = [], []
     for subject, arguments in wishes:
         last = known.get(subject)
-        if last is not None and last["state"] in IN_FLIGHT:
+        if is_under_way(last, read):
             continue
         number = 1 if last is None else int(last["purpose"].rpartition(":")[2]) + 1
         put_in.append(arguments)

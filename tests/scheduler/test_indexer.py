@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from marketplace.store.settling import NO_SIGNATURE
@@ -10,12 +13,27 @@ from prixfixe.devnet.anvil import running_anvil
 from prixfixe.errors import ConfigurationError, Unavailable
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Reason
-from tests.support.market import OFFER, PRICE, deploy_local_market
+from scheduler import reaper
+from tests.support.market import OFFER, PRICE, LocalMarket, deploy_local_market
 from tests.support.scheduling import Service, until
 
 pytestmark = pytest.mark.chain
 
 BROKEN = Reason(code="engine", message="no engine", fault="provider")
+
+
+@pytest.fixture
+def careful(market: LocalMarket, tmp_path: Path) -> Iterator[Service]:
+    """A service that reads a block when two others are on top of it, as off local chains."""
+    made = Service(market, tmp_path, confirmations=2)
+    made.list_offer()
+    yield made
+    made.close()
+
+
+def mine(service: Service, blocks: int = 1) -> None:
+    for _ in range(blocks):
+        service.market.chain.rpc.call("evm_mine")
 
 
 def everything(service: Service) -> dict[str, list[dict[str, object]]]:
@@ -211,6 +229,90 @@ def test_a_deal_that_the_chain_takes_back_is_matched_again_and_its_result_still_
 
     assert service.job(job)["state"] == "settled"
     assert service.rows(deals)[0]["id"] == first, "the same deal: its id holds no time"
+
+
+def test_a_deal_in_the_head_is_read_when_two_blocks_are_on_top_of_it(careful: Service) -> None:
+    worker = careful.ready_worker()
+    job = careful.order()
+    careful.matcher.run_once()
+    careful.relay()
+    opened = careful.outbox()[0]["block"]
+    for confirmations in (0, 1):
+        careful.indexer.run_once()
+        assert careful.row(cursor, name="market")["block"] == opened - 2 + confirmations
+        assert (careful.rows(deals), careful.lot(job)["state"]) == ([], "matching")
+        mine(careful)
+    careful.indexer.run_once()
+    assert careful.lot(job)["state"] == "open"
+    assert careful.attempt_of(worker)["state"] == "assigned"
+
+
+@pytest.mark.parametrize("taken_back", ["match", "settle"])
+def test_what_is_taken_back_before_it_is_read_is_sent_again_and_nothing_is_undone(
+    careful: Service, taken_back: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = careful.ready_worker()
+    job = careful.order()
+    careful.step()
+    if taken_back == "settle":
+        mine(careful, 2)
+        careful.step()
+        careful.report(worker)
+        careful.step()
+    assert careful.outbox()[-1]["call"] == taken_back
+    mine(careful)
+    careful.indexer.run_once()
+    before = everything(careful)
+
+    careful.market.chain.rpc.call("anvil_reorg", 2, [])
+    careful.indexer.run_once()
+    assert everything(careful) == before
+    assert "re-organised" not in caplog.text
+
+    def settled() -> bool:
+        careful.step()
+        mine(careful)
+        attempt = careful.attempt_of(worker)
+        if attempt is not None and attempt["signature"] is None:
+            careful.report(worker)
+        return bool(careful.job(job)["state"] == "settled")
+
+    until(settled, "the job to settle")
+    assert "re-organised" not in caplog.text
+    assert careful.job(job)["charged"] == PRICE.units
+    assert [row["state"] for row in careful.rows(deals)] == ["settled"]
+    assert len(careful.rows(trades)) == 1
+    assert [row["call"] for row in careful.outbox()] == ["match", "settle"]
+
+
+@pytest.mark.parametrize("end", ["settle", "expire"])
+def test_what_ended_a_deal_and_is_not_read_yet_is_not_sent_again(
+    careful: Service, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the chain takes for the blocks on top of it."""
+    monkeypatch.setattr(reaper, "_AGAIN_SECONDS", 0.0)
+    worker = careful.ready_worker()
+    job = careful.order()
+    careful.step()
+    mine(careful, 2)
+    careful.indexer.run_once()
+    if end == "settle":
+        careful.report(worker)
+    else:
+        careful.market.chain.move_to(careful.rows(deals)[0]["deadline"] + 1)
+        careful.reaper.run_once()
+    careful.relay()
+    sent = [(row["call"], row["state"]) for row in careful.outbox()]
+    assert sent == [("match", "confirmed"), (end, "confirmed")]
+
+    for _ in range(3):
+        careful.step()
+    assert careful.rows(deals)[0]["state"] == "open"
+    assert [(row["call"], row["state"]) for row in careful.outbox()] == sent
+    mine(careful, 2)
+    careful.step()
+    assert careful.rows(deals)[0]["state"] != "open"
+    assert not str(careful.job(job)["stage"]).startswith("settling: ")
 
 
 def test_another_chain_is_refused_and_nothing_is_lost(service: Service) -> None:

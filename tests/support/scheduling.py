@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,7 @@ class Service:
     relayer_settings: RelayerSettings = field(default_factory=lambda: RelayerSettings(poll_seconds=0.02))
     signer: LocalSigner | None = None
     heard_seconds: float = HEARD_SECONDS  # how far ahead a heartbeat lies; 0 where the test has the clock
+    confirmations: int = 0  # of the indexer
 
     def __post_init__(self) -> None:
         self.store = migrated_store(self.data / "prixfixe.db")
@@ -105,9 +106,9 @@ class Service:
         self.relayer = Relayer(
             self.store, client, self.signer or self.market.scheduler, self.relayer_settings
         )
-        self.indexer = Indexer(
-            self.store, client, IndexerSettings(self.market.deployment.block, poll_seconds=0.05)
-        )
+        first = self.market.deployment.block
+        reading = IndexerSettings(first, poll_seconds=0.05, confirmations=self.confirmations)
+        self.indexer = Indexer(self.store, client, reading)
         terms = MarketTerms(
             contract=client.contract,
             operator=self.market.scheduler.address,
@@ -153,7 +154,7 @@ class Service:
     def restarted(self) -> Service:
         """This one is gone without a word (nothing of its memory is kept); another starts on its files."""
         self.close()
-        return Service(self.market, self.data, self.relayer_settings, self.signer, self.heard_seconds)
+        return replace(self)
 
     def close(self) -> None:
         for duty in self.duties:
