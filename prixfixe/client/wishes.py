@@ -75,8 +75,9 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What became of one task. succeeded: it was done and paid. status: as in the leaf, None when it never
-    ran to a result. folder: where its outputs are. reason: why it failed, in its worker's words."""
+    """What became of one task. succeeded: it was done and paid, and not judged wrong. status: as in the leaf,
+    None when it never ran to a result. folder: where its outputs are. reason: why it failed, in its worker's
+    words."""
 
     index: int
     succeeded: bool
@@ -134,7 +135,8 @@ def task_results(receipt: Receipt, folder: Path) -> tuple[TaskResult, ...]:
         paid = lot.outcome == "settled"
         for task in lot.tasks:
             if paid or task.index not in done:
-                done[task.index] = (paid and task.status == TaskStatus.SUCCEEDED, task)
+                kept = paid and not lot.overturned
+                done[task.index] = (kept and task.status == TaskStatus.SUCCEEDED, task)
     return tuple(
         TaskResult(
             index=index,

@@ -342,7 +342,8 @@ class JobDispute(Message):
 
 
 class JobEnd(Message):
-    """Tasks of a job that ended in the same way: why, whose fault it was, how many, and what they cost."""
+    """Tasks of a job that ended in the same way: why, whose fault it was, how many, and what they cost. Those
+    of a lot whose result the arbiter found wrong are `judged-wrong`, and cost nothing any more."""
 
     code: str
     message: str

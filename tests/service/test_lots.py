@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Text, cast, func, select
 
 from marketplace.store.tables import jobs, tasks, transactions
+from prixfixe.cli.jobview import job_rows
 from prixfixe.client.checks import Verification
 from prixfixe.client.verification import parse_receipt, verify
+from prixfixe.client.wishes import task_results
 from prixfixe.errors import InvalidInput
 from prixfixe.protocol import wire
 from prixfixe.protocol.canonical import sha256_hex
@@ -20,8 +23,10 @@ from prixfixe.protocol.receipt import Receipt
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
 from tests.service.test_bids import ARCHIVE, offering, quote, signed
+from tests.support.finished import challenge, end_case
 from tests.support.service import (
     CHAIN_ID,
+    CHAIN_TIME,
     CONTRACT,
     CUSTOMER,
     OPERATOR,
@@ -30,6 +35,7 @@ from tests.support.service import (
     lot_report,
     manifest_of,
     refusal,
+    refuse_on_chain,
     settle_on_chain,
 )
 
@@ -133,6 +139,47 @@ def test_what_failed_is_named_and_not_charged(world: World, job: str) -> None:
     first, *others = receipt.lots
     lot = first.model_copy(update={"tasks": (first.tasks[0], lie, first.tasks[2])})
     assert not checked(receipt.model_copy(update={"lots": (lot, *others)})).valid
+
+
+def test_of_what_was_judged_wrong_nothing_is_told_as_paid(world: World, job: str, tmp_path: Path) -> None:
+    finish(world, job, [[0, 1, 0], [0, 0, 0], [0]])
+    bought = wire.Job.model_validate(seen(world, job).json())
+    price = bought.quoted.units // 7
+    challenge(world, bought, lot=1)
+    assert ends(world, job) == [
+        ("done", "none", 6, 6 * price),
+        ("exited-non-zero", "customer", 1, 0),
+    ]
+    end_case(world, bought, "guilty", lot=1)
+    assert ends(world, job) == [
+        ("done", "none", 3, 3 * price),
+        ("exited-non-zero", "customer", 1, 0),
+        ("judged-wrong", "provider", 3, 0),
+    ]
+    wrong = "the arbiter found the result wrong; what it had cost came back"
+    rows = job_rows(wire.Job.model_validate(seen(world, job).json()))
+    assert ("3 tasks", f"{wrong} (the provider's fault), nothing charged") in rows
+    page = world.http.get(f"/wallet/jobs/{job}", headers=world.sign_in(CUSTOMER)).text
+    assert f"{wrong}, $0.00" in page
+    receipt = Receipt.model_validate(seen(world, f"{job}/receipt").json())
+    assert [each.index for each in task_results(receipt, tmp_path) if each.succeeded] == [0, 2, 6]
+
+
+def test_a_lot_that_was_settled_and_one_that_was_refused_are_told_apart(world: World) -> None:
+    job = ordered(world, 2, 1)
+    finish(world, job, [[0]])
+    attempt, deal = begin(world, job, 1)
+    report = refusal(deal, CHAIN_TIME + 124)
+    assert send(world, attempt, report).json()["accepted"]
+    refuse_on_chain(world, deal, report)
+    price = int(seen(world, job).json()["quoted"]) // 2
+    assert ends(world, job) == [("done", "none", 1, price), ("no-column", "customer", 1, 0)]
+
+
+def ends(world: World, job: str) -> list[tuple[str, str, int, int]]:
+    """Code, fault, number and cost of a job's tasks, as its customer is told them, in the order of codes."""
+    told = wire.Job.model_validate(seen(world, job).json()).ends
+    return sorted((each.code, each.fault, each.tasks, each.charged.units) for each in told)
 
 
 def test_outputs_come_in_pages_of_whole_tasks_each_in_its_folder(world: World, job: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import Select, select
 
 from marketplace.store import disputes
 from marketplace.store.tables import deals, tasks
@@ -51,11 +53,12 @@ def hand_in(world: World, assignment: wire.Assignment, **outputs: bytes) -> LotR
     return report
 
 
-def challenge(world: World, job: wire.Job) -> None:
-    """Its customer says that the result is wrong: what the indexer does at `Challenged`."""
+def challenge(world: World, job: wire.Job, lot: int = 0) -> None:
+    """Its customer says that a lot's first result is wrong: what the indexer does at `Challenged`."""
     with world.store.write() as connection:
-        deal = connection.execute(select(deals).where(deals.c.job == job.id)).mappings().one()
-        outputs = connection.execute(select(tasks.c.outputs).where(tasks.c.job == job.id)).scalar_one()
+        deal = connection.execute(_deal(job, lot)).mappings().one()
+        first = select(tasks.c.outputs).where(tasks.c.job == job.id, tasks.c.lot == lot)
+        outputs = connection.execute(first.order_by(tasks.c.position).limit(1)).scalar_one()
         claim = Claim(Ground.WRONG, 0, 0, OutputManifest.from_json(outputs).digest)
         disputes.case_opened(
             connection,
@@ -69,10 +72,10 @@ def challenge(world: World, job: wire.Job) -> None:
         )
 
 
-def end_case(world: World, job: wire.Job, outcome: str) -> None:
+def end_case(world: World, job: wire.Job, outcome: str, lot: int = 0) -> None:
     """What the indexer does at `Judged` and `Lapsed`. outcome: guilty, acquitted or lapsed."""
     with world.store.write() as connection:
-        deal = connection.execute(select(deals).where(deals.c.job == job.id)).mappings().one()
+        deal = connection.execute(_deal(job, lot)).mappings().one()
         fact = Fact.unpack(int(deal["fact"]))
         if outcome == "guilty":
             disputes.case_judged(connection, deal["id"], guilty=True, fee=1_000_000, fact=0, where=where(4))
@@ -85,6 +88,10 @@ def end_case(world: World, job: wire.Job, outcome: str) -> None:
             )
         else:
             disputes.case_lapsed(connection, deal["id"], fact=after, where=where(4))
+
+
+def _deal(job: wire.Job, lot: int) -> Select[Any]:
+    return select(deals).where(deals.c.job == job.id, deals.c.lot == lot)
 
 
 def refuse(world: World, job: wire.Job) -> None:
