@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, func, select
 
 from marketplace.store.checks import counted
 from marketplace.store.states import CHECK
@@ -105,9 +105,8 @@ def _latencies(connection: Connection, now: float) -> Iterator[Family]:
             of_jobs.c.state == "settled", of_jobs.c.ended_at > now - _HOUR
         )
     )
-    yield _quantiles(
-        "job_seconds", "From the order to the settlement, of the last hour's", settled.scalars().all()
-    )
+    said = f"From the order to the settlement: of the newest {_NEWEST} orders, those settled within the hour."
+    yield _quantiles("job_seconds", said, settled.scalars().all())
     last = select(transactions.c.created_at, transactions.c.updated_at, transactions.c.state)
     of_outbox = last.order_by(transactions.c.id.desc()).limit(_NEWEST).subquery()
     mined = connection.execute(
@@ -115,7 +114,7 @@ def _latencies(connection: Connection, now: float) -> Iterator[Family]:
             of_outbox.c.state == "confirmed", of_outbox.c.updated_at > now - _HOUR
         )
     )
-    said = "From the wish to its receipt, of the last hour's"
+    said = f"From the wish to its receipt: of the newest {_NEWEST} wishes, those mined within the hour."
     yield _quantiles("transaction_seconds", said, mined.scalars().all())
 
 
@@ -126,20 +125,26 @@ def _quantiles(name: str, said: str, found: Sequence[float]) -> Family:
         for part in _QUANTILES
         if values
     )
-    return Family(name, f"{said} newest {_NEWEST} at most.", samples)
+    return Family(name, said, samples)
 
 
 def _money(connection: Connection, now: float) -> Iterator[Family]:
-    """Customers' money by where it is: promised to lots, held by deals, kept."""
-    rows = connection.execute(
+    """Customers' money by where it is: what lots may cost, what deals hold or took, what was kept."""
+    waits = (
         select(lots.c.state, func.sum(lots.c["count"] * jobs.c.price))
         .join(jobs, jobs.c.id == lots.c.job)
-        .where(lots.c.state.in_(("free", "matching", "open")))
+        .where(lots.c.state.in_(("free", "matching")))
         .group_by(lots.c.state)
     )
-    found = {str(state): int(units) for state, units in rows.all()}
-    disputed = select(func.coalesce(func.sum(deals.c.paid), 0)).where(deals.c.state == "disputed")
-    found["disputed"] = int(connection.execute(disputed).scalar_one())
+    # What the contract took when it opened the deal: a batch may have cleared below the order's limit.
+    took = cast(deals.c.deal["price"].as_string(), BigInteger) * deals.c.deal["count"].as_integer()
+    of_deals = (
+        select(deals.c.state, func.sum(took - func.coalesce(deals.c.returned, 0)))
+        .where(deals.c.state.in_(("open", "disputed")))
+        .group_by(deals.c.state)
+    )
+    rows = [*connection.execute(waits).all(), *connection.execute(of_deals).all()]
+    found = {str(state): int(units) for state, units in rows}
     found["charged"] = int(
         connection.execute(select(func.coalesce(func.sum(jobs.c.charged), 0))).scalar_one()
     )

@@ -154,3 +154,16 @@ def _require_alerts_fit(text: str) -> None:
     alerts = re.findall(r"- alert: (\w+)", rules)
     assert len(alerts) == len(set(alerts)) > 10
     assert [alert for alert in alerts if f"`{alert}`" not in runbook] == []
+    _require_told(shown, set(re.findall(r'(\w+)="([^"]*)"', text)), runbook)
+
+
+def _require_told(shown: set[str], labels: set[tuple[str, str]], page: str) -> None:
+    """The page's expressions name figures that are shown; its table has all of them, and what else stands
+    there as code is a label or one of its values."""
+    assert set(re.findall(r"\((prixfixe_\w+)", page)) <= shown
+    (table,) = re.findall(r"\| about \| figures \|\n((?:\|.*\n)+)", page)
+    named = {word for code in re.findall(r"`([^`]+)`", table) for word in re.findall(r"\w+", code)}
+    figures = {name.removeprefix("prixfixe_") for name in shown}
+    assert figures - named == set(), "the table lacks them"
+    others = named - figures - {word for label in labels for word in label}
+    assert others == {"quantile"}, "of latencies, of which an empty service has none"
