@@ -27,8 +27,7 @@ from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import attempts, blobs, bundles, deals, jobs, offers, quotes
 from marketplace.store.upsert import parts
 
-# Not position.json, which told of an archive with a file for each order: that one is written anew.
-_POSITION: Final = "written.json"
+POSITION: Final = "position.json"
 _RESULTS_AT_ONCE: Final = 20  # each may name the outputs of thousands of tasks
 _JOB: Final = (
     *("id", "number", "customer", "quote", "kind", "order", "signature", "manifest", "image"),
@@ -50,11 +49,12 @@ class Archive:
 
     def order(self, job: str) -> dict[str, Any] | None:
         """The document of an order; None when there is none, or not a whole one."""
-        return self._orders.get(job)
+        return self._orders.get(job) or _alone(self._folder / "orders", job)
 
     def result(self, deal: str, opening: int) -> dict[str, Any] | None:
         """Of a deal that ended."""
-        return self._results.get(f"{deal}-{opening}")
+        key = f"{deal}-{opening}"
+        return self._results.get(key) or _alone(self._folder / "results", key)
 
     def bundles(self) -> Iterator[dict[str, Any]]:
         """Of all published versions."""
@@ -88,10 +88,10 @@ class Archive:
 
     def position(self) -> dict[str, int]:
         """Up to where the tables are in it, as `moved` said last."""
-        return _load(self._folder / _POSITION) or {}
+        return _load(self._folder / POSITION) or {}
 
     def moved(self, position: Mapping[str, int]) -> None:
-        _put(self._folder / _POSITION, dict(position))
+        _put(self._folder / POSITION, dict(position))
 
 
 def _put(path: Path, document: dict[str, Any]) -> None:
@@ -185,6 +185,11 @@ def _row(connection: Connection, table: Table, **key: Any) -> dict[str, Any]:
 
 def _says(attempt: RowMapping, deal: RowMapping) -> bool:
     return attempt["result"] is not None and attempt["result"]["root"] == deal["root"]
+
+
+def _alone(folder: Path, key: str) -> dict[str, Any] | None:
+    """A document as it was written before there were packs: alone in its file."""
+    return _load(folder / key[2:4] / f"{key[2:]}.json")
 
 
 def _load(path: Path) -> dict[str, Any] | None:

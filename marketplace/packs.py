@@ -1,16 +1,19 @@
 """Documents in files of many: what is written together is one file, whole or not there, and never changed.
 
-A line has a document's key, a space, and the document as JSON. A document that is written again is in a later
+A line has a document's key, a space, and the document as JSON. A document that is written anew is in a later
 file; the latest counts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,12 +25,14 @@ from marketplace.blobs import clear_when_full
 
 _DIGITS: Final = 12
 _DEAD_SECONDS: Final = 3600.0
+_DRAFT: Final = re.compile(r"\.[0-9a-f]{16}")
+_REMEMBERED: Final = 10_000
 
 
 class _Place(NamedTuple):
-    """Of a document's line in its file."""
+    """Of a document's line: the number of its file, and bytes in it."""
 
-    name: str
+    file: int
     start: int
     size: int
 
@@ -37,9 +42,11 @@ class Packs:
 
     def __init__(self, folder: Path) -> None:
         self._folder: Final = folder
-        self._read: set[str] = set()
+        self._read: set[int] = set()
         self._known: dict[str, _Place] = {}
+        self._looked: int | None = None  # when the folder had changed last, as of the last look
         self._last: int | None = None  # number of a file that is there; later ones may be, too
+        self._newest: OrderedDict[str, bytes] = OrderedDict()  # digests of what this process wrote
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The document of this key; None when there is none, or not a whole one."""
@@ -48,86 +55,105 @@ class Packs:
         place = self._known.get(key)
         if place is None:
             return None
-        with suppress(FileNotFoundError), open(self._folder / place.name, "rb") as file:
+        with suppress(FileNotFoundError), open(self._path(place.file), "rb") as file:
             file.seek(place.start)
             return parsed(file.read(place.size).partition(b" ")[2])
         return None
 
     def put(self, documents: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Write documents, each with its key, which has no space: all of them or, when something fails, none.
-        When it returns they are on the disk."""
+        When it returns they are on the disk. Of what it wrote lately, what is the same is not written
+        again."""
         draft = self._folder / f".{secrets.token_hex(8)}"
         with clear_when_full():
             try:
-                if self._draw(draft, documents):
+                drawn = self._draw(draft, documents)
+                if drawn:
                     flush(draft)
                     self._publish(draft)
                     flush(self._folder)
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(draft)
+        self._newest.update(drawn)
+        while len(self._newest) > _REMEMBERED:
+            self._newest.popitem(last=False)
         # Who writes does not read, and shall not remember all that it ever wrote.
         self._known.clear()
         self._read.clear()
+        self._looked = None
 
-    def _draw(self, draft: Path, documents: Iterable[tuple[str, dict[str, Any]]]) -> bool:
-        """Whether there are any."""
+    def _draw(self, draft: Path, documents: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, bytes]:
+        """Digests of what is in it; there is no draft when nothing is."""
+        drawn: dict[str, bytes] = {}
         file = None
         try:
             for key, document in documents:
+                content = written(document)
+                digest = hashlib.sha256(content).digest()
+                if drawn.get(key, self._newest.get(key)) == digest:
+                    continue
                 if file is None:
                     self._folder.mkdir(parents=True, exist_ok=True)
                     file = open(draft, "xb")  # noqa: SIM115
-                file.write(b"%b %b\n" % (key.encode("ascii"), written(document)))
+                file.write(b"%b %b\n" % (key.encode("ascii"), content))
+                drawn[key] = digest
         finally:
             if file is not None:
                 file.close()
-        return file is not None
+        return drawn
 
     def _publish(self, draft: Path) -> None:
         if self._last is None:
-            self._last = max(map(_number, self._names()), default=0)
+            self._last = max(self._numbers(), default=0)
             self._remove_what_died()
         while True:
             self._last += 1
-            try:
-                # Not a rename, which would replace what another process has published meanwhile.
-                os.link(draft, self._folder / f"{self._last:0{_DIGITS}d}.jsonl")
+            with suppress(FileExistsError):
+                # The number is taken first: a rename would replace what another process has published.
+                os.close(os.open(self._path(self._last), os.O_CREAT | os.O_EXCL, 0o666))
+                os.replace(draft, self._path(self._last))
                 return
-            except FileExistsError:
-                pass
 
     def _remove_what_died(self) -> None:
         """Drafts of processes that were killed; one that is young may be another's at work."""
         for each in os.scandir(self._folder):
-            if each.name.startswith(".") and time.time() - each.stat().st_mtime > _DEAD_SECONDS:
-                with suppress(FileNotFoundError):
+            with suppress(OSError):
+                is_draft = _DRAFT.fullmatch(each.name) and each.is_file(follow_symlinks=False)
+                if is_draft and time.time() - each.stat().st_mtime > _DEAD_SECONDS:
                     os.unlink(each)
 
     def _look(self) -> None:
         """Find out what is in files that were not read yet."""
-        for name in self._names():
-            if name in self._read:
+        try:
+            changed = os.stat(self._folder).st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed == self._looked:
+            return
+        for number in sorted(self._numbers()):
+            if number in self._read:
                 continue
             start = 0
-            with open(self._folder / name, "rb") as file:
+            with open(self._path(number), "rb") as file:
                 for line in file:
                     key = line.partition(b" ")[0].decode("ascii", "replace")
-                    self._known[key] = _Place(name, start, len(line))
+                    self._known[key] = _Place(number, start, len(line))
                     start += len(line)
-            self._read.add(name)
+            if start > 0:  # else its number is taken, and its content on the way
+                self._read.add(number)
+        self._looked = changed
 
-    def _names(self) -> list[str]:
-        """Of its files, the oldest first."""
+    def _numbers(self) -> Iterator[int]:
+        """Of its files."""
         with suppress(FileNotFoundError):
-            return sorted(name for name in os.listdir(self._folder) if _number(name))
-        return []
+            for name in os.listdir(self._folder):
+                digits, _, rest = name.partition(".")
+                if rest == "jsonl" and digits.isdecimal() and digits.isascii():
+                    yield int(digits)
 
-
-def _number(name: str) -> int:
-    """Of a file; 0 for what is none."""
-    digits, _, rest = name.partition(".")
-    return int(digits) if rest == "jsonl" and digits.isdecimal() and digits.isascii() else 0
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:0{_DIGITS}d}.jsonl"
 
 
 def written(document: dict[str, Any]) -> bytes:

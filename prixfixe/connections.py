@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from prixfixe.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import urllib3
 
+_IDLE_SECONDS: Final = 5.0
 _THIS_MACHINE: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -29,7 +34,8 @@ def connection_options(url: str) -> dict[str, Any]:
 
 def connection_pool(url: str, *, connections: int) -> tuple[urllib3.PoolManager, dict[str, str]]:
     """The same for urllib3, which takes a quarter of httpx's time for a short call: connections to be kept,
-    so many, and the headers that the address itself asks for (its name and password)."""
+    so many, and the headers that the address itself asks for (its name and password, which need not be in
+    what is requested). ConfigurationError for a proxy that it cannot use."""
     import urllib3
 
     parts = urlsplit(url)
@@ -41,9 +47,35 @@ def connection_pool(url: str, *, connections: int) -> tuple[urllib3.PoolManager,
         options["ssl_context"] = create_ssl_context()
     proxy = _proxy(parts)
     if proxy is None:
-        return urllib3.PoolManager(**options), headers
-    proxy_headers = urllib3.make_headers(proxy_basic_auth=_named(urlsplit(proxy)))
-    return urllib3.ProxyManager(proxy, proxy_headers=proxy_headers, **options), headers
+        pool = urllib3.PoolManager(**options)
+    else:
+        named = urllib3.make_headers(proxy_basic_auth=_named(urlsplit(proxy)))
+        pool = urllib3.ProxyManager(proxy, proxy_headers=named, **options)
+    pool.pool_classes_by_scheme = _fresh_pools()
+    return pool, headers
+
+
+def _fresh_pools() -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Pools whose connections are made anew once they lay idle: what is between may have forgotten them, or
+    the other side may be closing one just as it is used. httpx does the same."""
+    import urllib3
+
+    def fresh(pool: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
+        class Fresh(pool):  # type: ignore[misc, valid-type]
+            def _put_conn(self, conn: Any) -> None:
+                if conn is not None:
+                    conn.idle_since = time.monotonic()
+                super()._put_conn(conn)
+
+            def _get_conn(self, timeout: float | None = None) -> Any:
+                conn = super()._get_conn(timeout)
+                if time.monotonic() - getattr(conn, "idle_since", math.inf) > _IDLE_SECONDS:
+                    conn.close()  # it connects anew by itself
+                return conn
+
+        return Fresh
+
+    return {"http": fresh(urllib3.HTTPConnectionPool), "https": fresh(urllib3.HTTPSConnectionPool)}
 
 
 def _named(parts: SplitResult) -> str | None:
@@ -54,9 +86,21 @@ def _named(parts: SplitResult) -> str | None:
 
 
 def _proxy(parts: SplitResult) -> str | None:
+    """That the environment names for an address."""
     from urllib.request import getproxies, proxy_bypass
 
-    if parts.hostname is None or parts.hostname in _THIS_MACHINE or proxy_bypass(parts.hostname):
+    if parts.hostname is None or parts.hostname in _THIS_MACHINE:
+        return None
+    if proxy_bypass(parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"):
         return None
     named = getproxies()
-    return named.get(parts.scheme) or named.get("all")
+    proxy = named.get(parts.scheme) or named.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(proxy).scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"the environment's proxy for {parts.scheme} is {urlsplit(proxy).scheme}://, not http",
+            hint="set an http proxy, or name the node's host in NO_PROXY",
+        )
+    return proxy

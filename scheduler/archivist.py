@@ -43,11 +43,9 @@ class Archivist(Duty):
     def run_once(self) -> float:
         position = self._archive.position()
         self._bundles()
-        order = self._orders(position.get("order", 0))
-        block = self._results(position.get("block", 0))
-        now = {"order": order, "block": block}
-        if now != position:
-            self._archive.moved(now)
+        block = position.get("block", 0)
+        order = self._orders(position.get("order", 0), block)
+        self._archive.moved({"order": order, "block": self._results(block)})
         return _PAUSE_SECONDS
 
     def _bundles(self) -> None:
@@ -55,8 +53,8 @@ class Archivist(Duty):
             for row in connection.execute(select(bundles.c.id, bundles.c.version)).all():
                 self._archive.put_bundle(connection, row.id, row.version)
 
-    def _orders(self, last: int) -> int:
-        """Archive the orders after number `last`; the last number."""
+    def _orders(self, last: int, block: int) -> int:
+        """Archive the orders after number `last`; the last number. block: up to which the results are."""
         with self.store.read() as connection:
             newest = connection.execute(select(func.max(jobs.c.number))).scalar_one()
         if last > (newest or 0):
@@ -69,6 +67,7 @@ class Archivist(Duty):
             if not found:
                 break
             last = int(found[-1].number)
+            self._archive.moved({"order": last, "block": block})  # whatever comes of the results
         return last
 
     def _results(self, block: int) -> int:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from marketplace.archive import POSITION
 from marketplace.blob_stores import BlobStore, open_blob_store
 from marketplace.logs import log_name
 from prixfixe import __version__
@@ -68,8 +69,13 @@ def back_up(data: Path, to: Path, blobs: str | None = None) -> Backup:
         closing(sqlite3.connect(fresh)) as copy,
     ):
         live.backup(copy)
+    # Before what it speaks of: a document that is archived twice does no harm, one that is not is missed.
+    if (position := data / "archive" / POSITION).exists():
+        _copy(position, to / "archive" / POSITION, again=True)
     for folder in _FOLDERS if blobs is None else _OWN_FOLDERS:
         for file in _files(data / folder):
+            if file == position:
+                continue
             _copy(file, to / folder / file.relative_to(data / folder), again=folder != "blobs")
     os.replace(fresh, to / DATABASE)
     facts = _facts(to, blobs)

@@ -408,5 +408,6 @@ def _announce(
 def configure_logging(level: str, form: LogFormat = "text") -> None:
     """Lines on standard error. uvicorn's own chatter only from warnings on."""
     configure(level, form)
-    for noisy in ("httpx", "httpcore", "urllib3", "uvicorn", "alembic"):
+    for noisy in ("httpx", "httpcore", "uvicorn", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings name whole addresses

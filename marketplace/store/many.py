@@ -60,7 +60,9 @@ def _make(statement: Insert | Update, dialect: Dialect, names: tuple[str, ...]) 
     compiled = statement.compile(dialect=dialect, column_keys=list(names), for_executemany=True)
     if compiled.post_compile_params:
         raise TypeError(f"a parameter of this statement is not a single value: {compiled.string}")
-    defaults = {column.key: column for column in (*compiled.insert_prefetch, *compiled.update_prefetch)}
+    if compiled.update_prefetch:
+        raise TypeError(f"a column of this statement is set with every update: {compiled.string}")
+    defaults = {column.key: column for column in compiled.insert_prefetch}
     order = compiled.positiontup if compiled.positional else list(compiled.binds)
     binds = []
     for name in order or ():
@@ -78,5 +80,6 @@ def _make(statement: Insert | Update, dialect: Dialect, names: tuple[str, ...]) 
 
 
 def _default(column: Column[Any]) -> Callable[[], Any]:
+    """The same in every row: nothing that counts, or tells the time."""
     default: Any = column.default
     return (lambda: default.arg(None)) if default.is_callable else (lambda: default.arg)

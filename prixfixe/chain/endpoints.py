@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic_core import from_json, to_json
 
@@ -60,13 +60,16 @@ class Endpoint:
         from urllib3.exceptions import HTTPError  # late: `--help` must not pay for it
 
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _has_sound_port(parts):
             raise ConfigurationError(
                 "the chain's address must be http:// or https:// with a host",
                 hint="such as http://127.0.0.1:8545; several are separated by spaces",
             )
         self.url: Final = url
-        self.shown_url: Final = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        where = parts.netloc.rpartition("@")[2]
+        self.shown_url: Final = f"{parts.scheme}://{where}"
+        # Name and password go in a header: a proxy would write down what is requested.
+        self._asked: Final = urlunsplit(parts._replace(netloc=where, fragment=""))
         self._timeout: Final = timeout_seconds
         self._transport_error = HTTPError
         self._pool, headers = connection_pool(url, connections=_CONNECTIONS)
@@ -77,7 +80,7 @@ class Endpoint:
         try:
             response = self._pool.urlopen(
                 "POST",
-                self.url,
+                self._asked,
                 body=to_json(body),
                 headers=self._headers,
                 timeout=timeout_seconds or self._timeout,
@@ -120,6 +123,13 @@ class Endpoint:
 
     def close(self) -> None:
         self._pool.clear()
+
+
+def _has_sound_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 class Endpoints:

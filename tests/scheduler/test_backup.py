@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import delete
 
+from marketplace.archive import Archive
 from marketplace.logs import Logs
 from marketplace.store.tables import blob_owners, blobs, sessions, task_logs
 from marketplace.store.upsert import put
 from prixfixe.errors import Conflict, InvalidInput
 from prixfixe.protocol.hashing import sha256_hex
+from scheduler import backup
+from scheduler.archivist import Archivist
 from scheduler.backup import back_up, restore
 from scheduler.commands import admin
 from scheduler.comparing import facts
@@ -159,6 +163,31 @@ def test_an_altered_backup_and_a_folder_in_use_are_refused(service: Service, tmp
     with pytest.raises(InvalidInput, match="is not what its name says"):
         restore(tmp_path / "b", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_archived_while_a_backup_is_taken_is_not_missing_in_it(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its position speaks of no document that it has not."""
+    if chosen() is not None:
+        pytest.skip("on PostgreSQL it is pg_dump's to do")
+    archivist = Archivist(service.store, Archive(service.data / "archive"))
+    service.order(nonce=1)
+    archivist.run_once()
+    files = backup._files
+
+    def listed(folder: Path) -> Iterator[Path]:
+        found = list(files(folder))
+        if folder.name == "archive":
+            archivist.run_once()  # just after it was listed
+        yield from found
+
+    monkeypatch.setattr(backup, "_files", listed)
+    job = service.order(nonce=2)
+    back_up(service.data, tmp_path / "b")
+    restore(tmp_path / "b", tmp_path / "new")
+    kept = Archive(tmp_path / "new" / "archive")
+    assert (kept.position()["order"], kept.order(job)) == (1, None)
 
 
 def test_blobs_in_a_bucket_stay_there_and_each_that_is_named_is_checked(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from marketplace import packs
+from marketplace.archive import Archive
 from marketplace.packs import Packs
 from prixfixe.errors import StorageFull
 
@@ -92,6 +93,39 @@ def test_two_who_write_at_once_take_nothing_from_each_other(tmp_path: Path) -> N
     assert len(names(tmp_path)) == 6
 
 
+def test_what_is_the_same_as_lately_is_not_written_again(tmp_path: Path) -> None:
+    """A deal that waits for a report is looked at every two seconds."""
+    kept = Packs(tmp_path)
+    for _ in range(3):
+        kept.put([("held", {"reports": 1}), ("held", {"reports": 1})])
+    kept.put([("held", {"reports": 2})])
+    kept.put([("held", {"reports": 1})])
+    assert len(names(tmp_path)) == 3
+    assert kept.get("held") == {"reports": 1}
+
+
+def test_an_archive_of_before_is_read_too(tmp_path: Path) -> None:
+    order, result = "0x" + "ab" * 32, "0x" + "cd" * 32
+    for folder, key in (("orders", order), ("results", f"{result}-1")):
+        path = tmp_path / folder / key[2:4] / f"{key[2:]}.json"
+        path.parent.mkdir(parents=True)
+        path.write_text('{"said": "before"}')
+    archive = Archive(tmp_path)
+    assert archive.order(order) == archive.result(result, 1) == {"said": "before"}
+    Packs(tmp_path / "orders").put([(order, {"said": "now"})])
+    assert (archive.order(order), archive.order("0x" + "ef" * 32)) == ({"said": "now"}, None)
+
+
+def test_a_number_that_is_only_taken_yet_is_read_later(tmp_path: Path) -> None:
+    (tmp_path / "000000000001.jsonl").touch()
+    reader = Packs(tmp_path)
+    assert reader.get("one") is None
+    (tmp_path / ".draft").write_text('one {"at":1}\n')
+    os.utime(tmp_path, ns=(0, 0))
+    os.replace(tmp_path / ".draft", tmp_path / "000000000001.jsonl")
+    assert reader.get("one") == {"at": 1}
+
+
 def test_a_line_that_is_damaged_is_no_document_and_the_others_are(tmp_path: Path) -> None:
     Packs(tmp_path).put([("one", {"at": 1}), ("two", {"at": 2}), ("three", {"at": 3})])
     file = tmp_path / "000000000001.jsonl"
@@ -102,8 +136,9 @@ def test_a_line_that_is_damaged_is_no_document_and_the_others_are(tmp_path: Path
 
 
 def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path: Path) -> None:
-    for name, age in ((".old", 7200), (".young", 10)):
+    (tmp_path / ".snapshot").mkdir()
+    for name, age in ((f".{7:016x}", 7200), (f".{8:016x}", 10), (".theirs", 7200)):
         (tmp_path / name).write_text("half")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     Packs(tmp_path).put([("one", {})])
-    assert names(tmp_path) == [".young", "000000000001.jsonl"]
+    assert names(tmp_path) == [f".{8:016x}", ".snapshot", ".theirs", "000000000001.jsonl"]
