@@ -29,6 +29,7 @@ COLUMNS: Final[tuple[ColumnElement[Any], ...]] = (
     jobs.c.providers,
     jobs.c.image,
     jobs.c.manifest["inputs"].label("inputs"),
+    jobs.c.manifest["matrix"]["sha256"].as_string().label("matrix"),
     jobs.c.manifest["isolation"].as_string().label("isolation"),
     jobs.c.manifest["network"].as_string().label("network"),
     jobs.c.manifest["secrets"].as_string().label("secrets"),
@@ -47,6 +48,7 @@ def wanted_of(
 ) -> Wanted:
     """The lot of a row of `COLUMNS`. tried: how its earlier attempts ended, by worker. providers: whose."""
     offer = row["offer"]
+    inputs = [each["sha256"] for each in row["inputs"] or ()]
     # Flat, the legs share the price as they ask; in an auction each leg is paid the same.
     legs = row["replicas"] if row["kind"] == "auction" else 1
     return Wanted(
@@ -62,7 +64,7 @@ def wanted_of(
         failed_on=frozenset(worker for worker, state in tried.items() if state == "failed"),
         lost_on=frozenset(worker for worker, state in tried.items() if state == "lost"),
         tried=providers,
-        uses=frozenset((row["image"], *(each["sha256"] for each in row["inputs"] or ()))),
+        uses=frozenset((row["image"], *inputs, *([] if row["matrix"] is None else [row["matrix"]]))),
         replicas=row["replicas"],
         kind=KIND_BIDS if offer is None else KIND_BUNDLES,
         providers=None if row["providers"] is None else frozenset(row["providers"]),

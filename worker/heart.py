@@ -51,7 +51,7 @@ class Heart:
         self._quiet_beats = 0
         self._heard: float | None = None
         self._lease: float | None = None
-        self._cached: tuple[str, ...] = ()
+        self._cached: tuple[str, ...] | None = None  # as the market was told; None: it was not
         self._pricing = Pricing(room.settings, room.client.index, room.pool)
         self._wake = threading.Event()
         self._over = threading.Event()
@@ -138,7 +138,7 @@ class Heart:
                 draining=draining,
                 trouble=rest,
                 stops_at=self._stops_at,
-                cached=None if cached == self._cached and self._heard is not None else cached,
+                cached=None if cached == self._cached else cached,
             )
         )
         self._heard, self._lease, self._cached = time.monotonic(), answer.lease_seconds, cached
@@ -235,6 +235,7 @@ class Heart:
 
     def _register_again(self) -> None:
         self._resting.clear()
+        self._cached = None
         room = self._room
         introduction = registration(room.settings, room.capabilities, room.secrets.statement(room.signer))
         with suppress(PrixfixeError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
@@ -54,7 +55,8 @@ class ImageStore:
         self._cache = cache
         self._shelf = shelf
         self._in_use = in_use
-        self._ready: set[str] = set()
+        self._ready: set[str] = set()  # seen at the engine
+        self._used: dict[str, float] = {}  # when, by the monotonic clock
         self._lock = threading.Lock()
 
     def ensure(self, image: str, archive: str | None) -> None:
@@ -76,6 +78,7 @@ class ImageStore:
                     )
                 self._ready.add(image)
                 self._make_room({image})
+        self._used[image] = time.monotonic()
         if self._shelf is not None:
             self._shelf.used(image)
 
@@ -83,8 +86,10 @@ class ImageStore:
         return image in self._ready or self._engine.image_config(image) is not None
 
     def newest(self) -> list[str]:
-        """The images that it brought, used last first."""
-        return [] if self._shelf is None else self._shelf.newest
+        """The images that the engine has as far as it knows, used last first: those that it saw there,
+        whoever brought them, then what it brought before it was started."""
+        seen = sorted(self._ready, key=lambda image: -self._used.get(image, 0.0))
+        return list(dict.fromkeys([*seen, *([] if self._shelf is None else self._shelf.newest)]))
 
     def fits(self, size: int) -> bool:
         """Whether so many bytes more fit without removing anything."""

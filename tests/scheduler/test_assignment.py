@@ -13,7 +13,7 @@ from marketplace.store import attempting, pauses, transitions
 from marketplace.store.tables import attempts, deals, lots, workers
 from prixfixe.errors import Conflict
 from prixfixe.protocol.wire import Reason
-from tests.support.market import PRICE
+from tests.support.market import PRICE, manifest_of
 from tests.support.scheduling import Service
 
 pytestmark = pytest.mark.chain
@@ -29,6 +29,25 @@ def _cancel(service: Service, job: str) -> None:
 def _start(service: Service, attempt: str) -> None:
     with service.store.write() as connection:
         attempting.attempt_started(connection, attempt)
+
+
+@pytest.mark.parametrize("held", ["image", "input", "matrix"])
+def test_of_two_alike_the_one_that_says_it_has_the_image_or_an_input_gets_each_order(
+    service: Service, held: str
+) -> None:
+    """However the hash would have drawn: who has it changes with every second order."""
+    two = [service.ready_worker(number, name=f"w{number}", slots=8) for number in (0, 1)]
+    files = [{"name": f"{digit}.csv", "sha256": digit * 64, "size": 1} for digit in "abc"]
+    manifest = manifest_of(1) | {"inputs": files[:2], "matrix": files[2]}
+    digest = {"image": manifest["image"], "input": "b" * 64, "matrix": "c" * 64}[held]
+    for nonce in range(1, 9):
+        has, other = two[:: 1 if nonce % 4 < 2 else -1]
+        service.beat(has, cached=["sha256:" + "f" * 64, digest])
+        service.beat(other, cached=["sha256:" + "e" * 64, "d" * 64])
+        service.order(nonce=nonce, manifest=manifest)
+        service.matcher.run_once()
+        assert [leg["worker"] for leg in service.outbox()[-1]["arguments"]["asks"]] == [has.address]
+    assert len(service.outbox()) == 8
 
 
 def test_cancelling_frees_at_once_what_no_worker_has_and_what_is_started_stays_sold(service: Service) -> None:

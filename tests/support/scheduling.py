@@ -214,9 +214,11 @@ class Service:
         order: Order | None = None,
         terms: transitions.OrderTerms | None = None,
         signer: LocalSigner | None = None,
+        manifest: dict[str, Any] | None = None,
         **fields: Any,
     ) -> str:
-        """A customer's order, stored as the API does; the job's id."""
+        """A customer's order, stored as the API does; the job's id. manifest: whose digest nobody looks
+        at here."""
         purchase = order or self.market.purchase(**fields)
         job = "0x" + purchase.digest(self.market.client.domain).hex()
         with self.store.write() as connection:
@@ -232,7 +234,7 @@ class Service:
                 quote="q",
                 order=purchase,
                 signature="0x" + self.market.sign(purchase, signer).hex(),
-                manifest=manifest_of(purchase.tasks),
+                manifest=manifest or manifest_of(purchase.tasks),
                 terms=terms or transitions.OrderTerms("bundle", OFFER.product),
             )
         return job
@@ -271,13 +273,12 @@ class Service:
             )
             self.store.notify(connection, "asks")
 
-    def beat(self, signer: LocalSigner, age: float = 0.0) -> None:
-        """A heartbeat, `age` seconds ago; one that is 0 lasts."""
+    def beat(self, signer: LocalSigner, age: float = 0.0, **said: Any) -> None:
+        """A heartbeat, `age` seconds ago; one that is 0 lasts. said: more of the worker's columns."""
         at = time.time() - age if age else time.time() + self.heard_seconds
+        values = {"heartbeat_at": at, "cool_until": 0.0, **said}
         with self.store.write() as connection:
-            connection.execute(
-                update(workers).where(workers.c.key == signer.address).values(heartbeat_at=at, cool_until=0.0)
-            )
+            connection.execute(update(workers).where(workers.c.key == signer.address).values(values))
 
     def ready_worker(
         self, number: int = 0, *, price: Money = PAY, name: str = "w1", slots: int = 1
