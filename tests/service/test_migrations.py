@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import JSON, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from marketplace.store import migrations, tables
+from marketplace.store import account_tables, migrations, tables
 from marketplace.store.database import Store
 from tests.support.postgres import PostgresServer
+from tests.support.rows import least
 
 pytestmark = pytest.mark.both_databases
 
@@ -65,7 +68,9 @@ def _schema(store: Store) -> dict[str, str]:
             return {row[0]: row[1] for row in found if not row[0].startswith("alembic_version")}
         rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         return {
-            name: "".join(sorted("".join(sql.replace('"', "").split()).split(",")))
+            name: ",".join(
+                sorted(part.rstrip(")") for part in "".join(sql.replace('"', "").split()).split(","))
+            )
             for name, sql in rows
             if name != "alembic_version"
         }
@@ -101,21 +106,166 @@ def test_migrating_twice_changes_nothing(store: Store) -> None:
     assert _schema(store) == before
 
 
-def test_every_step_can_be_taken_back(store: Store) -> None:
-    store.migrate()
+FILES = sorted((Path(migrations.__file__).parent / "versions").glob("[0-9]*_*.py"))
+STEPS = [file.name.partition("_")[0] for file in FILES]
+
+# What some rows have beside the least of their table, so that steps which rewrite rows meet one of theirs.
+_PAID = {"fact": str(1 << 16 | 1)}  # one task done, one signature
+_LEG = {"provider": "x", "key": "x", "pay": "1"}
+_OUTPUTS = {"files": [{"path": "a", "sha256": "00", "size": 1}], "version": 1}
+_REPORT = {"status": 0, "exit_code": 0, "seconds": 1.5, "outputs": _OUTPUTS, "reason": None}
+MORE: dict[str, dict[str, Any]] = {
+    "jobs": {"kind": "bundle", "offer_id": "x", "image_archive": "x"},
+    "deals": {
+        "state": "disputed",
+        "deal": {"customer": "x", "bundle": "x", "legs": [_LEG]},
+        "ended": {"block": 1, "log_index": 1, "time": 1},
+        **_PAID,
+    },
+    "attempts": {"state": "committed", "commitment": "x", "status": 0, "seconds": 1.5, "tasks": [_REPORT]},
+    "tasks": {"outputs": _OUTPUTS, "files": 1, "progress": 0.0},
+    "task_logs": {"task": 0, "bytes": 7},
+    "trades": {"leg": 0, "kind": "bundle", "bundle": "x"},
+    "chain_events": {"name": "Settled", "data": {"deal": "x", **_PAID}},
+    "price_notes": {"act": "published", "override": ""},
+    "rounds": {"state": "agreed", "root": "x", "agreed_at": 1.0, "done": 1},
+}
+# Of a bid, which the first steps did not know, and an offer with several replicas.
+OTHERS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("offers", {"offer_id": "y", "replicas": 3}),
+    ("jobs", {"id": "bid", "number": 2}),
+    *((name, {"job": "bid"}) for name in ("lots", "tasks", "job_events")),
+    ("deals", {"id": "bid", "job": "bid"}),
+    ("attempts", {"id": "bid", "deal": "bid", "job": "bid"}),
+    ("cases", {"deal": "bid", "job": "bid"}),
+)
+
+
+def _fill(store: Store) -> None:
+    """A row in each table of the head, or two."""
+    with store.write() as connection:
+        for table in tables.metadata.sorted_tables:
+            if table.name != "worker_changes":  # written by triggers
+                connection.execute(table.insert().values(least(table) | MORE.get(table.name, {})))
+        for name, values in OTHERS:
+            table = tables.metadata.tables[name]
+            connection.execute(table.insert().values(least(table) | values))
+
+
+def _rows(store: Store, name: str) -> list[dict[str, Any]]:
+    with store.read() as connection:
+        table = tables.metadata.tables[name]
+        return [dict(row) for row in connection.execute(table.select()).mappings()]
+
+
+def _shape(store: Store) -> dict[str, str]:
+    """The schema without defaults: a column that comes back has one for the rows that are there."""
+    default = re.compile(r"DEFAULT'[^']*'|^'[^']*'::[a-z ]+(?=NO$)")
+    return {name: default.sub("", statement) for name, statement in _schema(store).items()}
+
+
+def test_every_step_is_taken_back_and_made_again_around_the_rows_that_it_touches(store: Store) -> None:
+    shapes = {}
+    for step in STEPS:
+        migrations.upgrade(store, step)
+        shapes[step] = _shape(store)
+    _fill(store)
+    before = {table.name: _rows(store, table.name) for table in tables.metadata.sorted_tables}
+    assert [name for name, rows in before.items() if not rows] == []
+    for step in reversed(STEPS[:-1]):
+        migrations.downgrade(store, step)
+        assert _shape(store) == shapes[step], f"back at {step}"
+    with store.read() as connection:
+        first = set(inspect(connection).get_table_names()) & set(before)
+    for step in STEPS[1:]:
+        migrations.upgrade(store, step)
+        assert _shape(store) == shapes[step], f"again at {step}"
+
+    bids = {name for name, values in OTHERS if "bid" in values.values()}
+    for name in first:
+        assert len(_rows(store, name)) == len(before[name]) - (name in bids), name
+    # What is worked out from other rows is as it was, and what an older version could not say is what it saw.
+    for name in ("trades", "price_notes", "tasks"):
+        assert _rows(store, name) == [row for row in before[name] if row.get("job") != "bid"], name
+    (job,), (deal,), (attempt,) = (_rows(store, name) for name in ("jobs", "deals", "attempts"))
+    assert job == next(row for row in before["jobs"] if row["id"] == "x")
+    assert (deal["state"], deal["fact"]) == ("settled", _PAID["fact"])
+    assert (attempt["state"], attempt["tasks"]) == ("lost", [_REPORT])
+    assert _rows(store, "task_logs") == before["task_logs"]
+    assert sorted(row["tier"] for row in _rows(store, "offers")) == ["x", "x x3"]
+
     migrations.downgrade(store, "base")
     with store.read() as connection:
         assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
+
+
+def test_the_retention_step_keeps_every_file_that_is_there_for_ninety_days(store: Store) -> None:
+    migrations.upgrade(store, "0017")
+    with store.write() as connection:
+        connection.execute(
+            tables.blobs.insert(), [{"sha256": each, "size": 1, "created_at": 0} for each in "ab"]
+        )
+    began = int(time.time())
+    migrations.upgrade(store, "0018")
+    kept = {row["sha256"]: row["until"] for row in _rows(store, "kept_files")}
+    assert set(kept) == {"a", "b"}
+    assert all(began <= until - 90 * 86_400 <= time.time() for until in kept.values())
+
+
+def test_the_step_before_canaries_has_no_checks_and_findings_of_theirs(store: Store) -> None:
+    """A canary's finding names the deal that was bought for it, a re-run's that and the deal it checked."""
     store.migrate()
-    assert _differences(store) == []
+    of_canary, of_rerun = ("canary", 1), ("paid", None)
+    with store.write() as connection:
+
+        def put(name: str, **values: Any) -> None:
+            table = tables.metadata.tables[name]
+            connection.execute(table.insert().values(least(table) | values))
+
+        put("quotes")
+        for number, (deal, canary) in enumerate((of_canary, of_rerun), 1):
+            bought = f"bought for {deal}"
+            put("jobs", id=bought, number=number)
+            put("deals", id=bought, job=bought)
+            put("checks", deal=deal, canary=canary)
+            put("reruns", deal=deal, job=bought)
+            put("findings", number=number, deal=bought)
+        put("findings", number=3, deal="paid")
+    migrations.downgrade(store, "0020")
+    with store.read() as connection:
+        assert connection.execute(text("SELECT deal FROM checks")).scalars().all() == ["paid"]
+    assert {row["deal"] for row in _rows(store, "findings")} == {"bought for paid", "paid"}
+
+
+def test_the_sessions_step_names_those_that_are_open_and_keeps_them_when_it_is_taken_back(
+    store: Store,
+) -> None:
+    migrations.upgrade(store, "0025")
+    open_now = ("a" * 31 + "b" * 33, "c" * 64)
+    of_before = ["token_digest", "person", "account", "created_at", "expires_at"]
+    kept = select(*(account_tables.person_sessions.c[name] for name in of_before)).order_by("token_digest")
+    with store.write() as connection:
+        connection.exec_driver_sql("INSERT INTO people VALUES ('p', 'p@example.org', 'hash', 0)")
+        connection.exec_driver_sql(
+            "INSERT INTO accounts (number, address, name, channel, created_at, warn_below)"
+            " VALUES (1, '0x1', '', '', 0, 0)"
+        )
+        for digest in open_now:
+            connection.exec_driver_sql(f"INSERT INTO person_sessions VALUES ('{digest}', 'p', 1, 5, 9)")
+        before = connection.execute(kept).all()
+    migrations.upgrade(store, "0026")
+    named = {row["token_digest"]: row for row in _rows(store, "person_sessions")}
+    assert {digest: row["id"] for digest, row in named.items()} == {each: each[:32] for each in open_now}
+    assert {(row["browser"], row["used_at"]) for row in named.values()} == {("", 5)}
+    migrations.downgrade(store, "0025")
+    with store.read() as connection:
+        assert connection.execute(kept).all() == before
 
 
 def test_a_migrations_revision_is_its_files_number() -> None:
     """So that a start can tell whether there is anything to do without importing Alembic."""
-    folder = Path(migrations.__file__).parent / "versions"
-    files = sorted(folder.glob("[0-9]*_*.py"))
-    assert files
-    for file in files:
+    assert FILES
+    for file in FILES:
         assert f'revision = "{file.name.partition("_")[0]}"' in file.read_text(encoding="utf-8")
 
 

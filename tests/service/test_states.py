@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import JSON, Boolean, Column, Connection, String, insert, update
+from sqlalchemy import Connection, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from marketplace.store import states, tables
 from marketplace.store.database import Store
 from marketplace.store.states import MACHINES, TRANSITIONS, Machine
+from tests.support.rows import least
 from tests.support.stores import migrated_store
 
 pytestmark = pytest.mark.both_databases
@@ -24,7 +25,7 @@ def store(tmp_path: Path, database: str) -> Iterator[Store]:
     """A store with the quote and the job that other rows name."""
     store = migrated_store(tmp_path / "prixfixe.db")
     with store.write() as connection:
-        connection.execute(insert(tables.quotes).values(_least(tables.quotes.columns)))
+        connection.execute(insert(tables.quotes).values(least(tables.quotes)))
         connection.execute(insert(tables.jobs).values(_row(states.JOB, "queued")))
     yield store
     store.close()
@@ -82,7 +83,7 @@ def _own(machine: Machine) -> list[Any]:
 
 def _row(machine: Machine, state: str) -> dict[str, Any]:
     """The least that a row of the machine needs to be in this state."""
-    return _least(tables.metadata.tables[machine.table].columns) | _with(machine, state)
+    return least(tables.metadata.tables[machine.table]) | _with(machine, state)
 
 
 def _with(machine: Machine, state: str) -> dict[str, Any]:
@@ -97,17 +98,3 @@ def _with(machine: Machine, state: str) -> dict[str, Any]:
     if machine is states.ATTEMPT:
         return {"state": state, "commitment": "0x", "signature": "0x"}
     return {"state": state}
-
-
-def _least(columns: Any) -> dict[str, Any]:
-    return {each.name: _anything(each) for each in columns if not each.nullable and each.name != "state"}
-
-
-def _anything(column: Column[Any]) -> Any:
-    if column.name == "kind":
-        return "auction"
-    if isinstance(column.type, JSON):
-        return {}
-    if isinstance(column.type, Boolean):
-        return False
-    return "x" if isinstance(column.type, String) else 1
