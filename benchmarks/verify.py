@@ -3,13 +3,14 @@
 A hundred providers sell 10,000 tasks, each a lot of its own, to a customer of a disputable bundle; every ask,
 order and result is signed, and every match, settlement, challenge and judgement is a call of the compiled
 contract in an EVM of this process. A fifth of the providers lie: *always*; *turned* after 20 honest results;
-*rarely*, one in twenty; *together*, which is always too, but members of the group give each other's lies when
-they are given the re-run. Which results are run again, and what the answers say, is
+*rarely*, one in twenty; *together*, after 20 results too, but members of the group give each other's lies
+when they are given the re-run. Which results are run again, and what the answers say, is
 `prixfixe.market.verification`; a re-run is a purchase of another account from another provider, so its runner
 lies as it always does. Its verdict comes half an hour after the result. A provider that was found guilty gets
 no more orders, and what else it settled in its window is run again.
 
-*Unseen* are wrong results that the customer keeps. *Overhead* is the re-runs of all kinds, over the tasks.
+*Unseen* are wrong results that the customer keeps: the goal is for each kind of liars by itself, their mean a
+provider that lied, and the worst kind is judged. *Overhead* is the re-runs of all kinds, over the tasks.
 *Worth of lying* is what a liar has more than an honest provider would have for the same tasks, when a run
 costs as much as it pays, so that a lie saves all of it: the worst case.
 """
@@ -22,7 +23,6 @@ import json
 import random
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -322,12 +322,12 @@ class Market:
 
     def worth(self, way: str) -> float:
         """Of lying, dollars a provider of this kind."""
-        kind = [person for person in self.people if person.way == way]
+        people = [person for person in self.people if person.way == way]
         gained = 0
-        for person in kind:
+        for person in people:
             honest = sum(one.digest == truth(one.work) for one in person.paid_for)
             gained += self.town.money(person) - self.begun[person.name] - PAY * honest
-        return gained / len(kind) / DOLLAR
+        return gained / len(people) / DOLLAR
 
 
 def truth(work: bytes) -> bytes:
@@ -350,28 +350,50 @@ def _require(held: bool, otherwise: str) -> None:
         raise SystemExit(otherwise)
 
 
+def kind(people: Sequence[Person], worth: float) -> dict[str, Any]:
+    """What the liars of one kind came to. `lied`: who gave a customer a wrong result at all; the mean is of
+    these alone. worth: of lying, dollars, a provider."""
+    lied = [person for person in people if person.lies]
+    unseen = sum(person.unseen for person in people)
+    return {
+        "providers": len(people),
+        "lied": len(lied),
+        "lies": sum(person.lies for person in people),
+        "unseen": unseen,
+        "unseen_mean": unseen / max(1, len(lied)),
+        "unseen_most": max(person.unseen for person in people),
+        "found": sum(person.guilty for person in people),
+        "worth": round(worth, 2),
+    }
+
+
+def judged(told: dict[str, Any]) -> dict[str, Any]:
+    """Value, goal and ok. The value is of the worst kind: the mean of all would let those who were caught at
+    their first lie make up for those who were not."""
+    kinds = told["kinds"].values()
+    value = max(each["unseen_mean"] for each in kinds)
+    worth = max(each["worth"] for each in kinds)
+    return {
+        "value": value,
+        "goal": GOAL_UNSEEN,
+        "ok": value <= GOAL_UNSEEN and told["overhead"] <= GOAL_OVERHEAD and worth <= 0,
+        "overhead_goal": GOAL_OVERHEAD,
+        "worth": worth,
+        "worth_goal": 0,
+    }
+
+
 def measured(market: Market) -> dict[str, Any]:
     began = time.monotonic()
     found = market.run()
-    ways: dict[str, Any] = {}
-    for way in WAYS:
-        kind = [person for person in market.people if person.way == way]
-        turned = [person for person in kind if person.lies]
-        ways[way] = {
-            "providers": len(kind),
-            "turned": len(turned),
-            "lies": sum(person.lies for person in kind),
-            "unseen": sum(person.unseen for person in kind),
-            "most_unseen": max(person.unseen for person in kind),
-            "found": sum(person.guilty for person in kind),
-            "worth": round(market.worth(way), 2),
-        }
-    everyone = Counter[str]()
-    for counted in ways.values():
-        everyone.update({name: counted[name] for name in ("turned", "lies", "unseen", "found")})
+    kinds = {
+        way: kind([person for person in market.people if person.way == way], market.worth(way))
+        for way in WAYS
+    }
+    lied = sum(each["lied"] for each in kinds.values())
     return {
-        "ways": ways,
-        "unseen_per_turned": everyone["unseen"] / max(1, everyone["turned"]),
+        "kinds": kinds,
+        "unseen_mean_of_all_kinds": sum(each["unseen"] for each in kinds.values()) / max(1, lied),
         "overhead": found.reruns / market.tasks,
         "swept": found.swept / market.tasks,
         "challenges": found.challenges,
@@ -381,49 +403,75 @@ def measured(market: Market) -> dict[str, Any]:
     }
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--tasks", type=int, default=TASKS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--more", type=int, default=0, help="further seeds, to see what chance does")
     parser.add_argument("--least", type=int, default=Rule().least, help="lowest rate, millionths")
     parser.add_argument("--grid", action="store_true", help="also other sureties and windows")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     rule = Rule(options.least)
-    told = measured(Market(5 * DOLLAR, 86_400, rule, options.tasks, options.seed))
-    grid = []
-    if options.grid:
-        for fee, window in GRID:
-            market = Market(fee * DOLLAR, window, rule, options.tasks, options.seed)
-            grid.append({"surety": fee, "window": window} | measured(market))
-    worth = max(each["worth"] for each in told["ways"].values())
-    ok = told["unseen_per_turned"] <= GOAL_UNSEEN and told["overhead"] <= GOAL_OVERHEAD and worth <= 0
+
+    def days(seed: int, surety: int = 5, window: int = 86_400) -> dict[str, Any]:
+        return measured(Market(surety * DOLLAR, window, rule, options.tasks, seed))
+
+    told = days(options.seed)
+    seeds = [told, *(days(options.seed + further) for further in range(1, options.more + 1))]
+    grid = [
+        {"surety": surety, "window": window} | days(options.seed, surety, window)
+        for surety, window in (GRID if options.grid else ())
+    ]
+    said = {"name": "verify"} | judged(told)
     print(_text(told, grid), file=sys.stderr)
-    goal = {"unseen_per_turned": GOAL_UNSEEN, "overhead": GOAL_OVERHEAD, "worth": 0}
-    print(json.dumps({"name": "verify", "value": told, "grid": grid, "goal": goal, "ok": ok}))
-    return 0 if ok else 1
+    if options.more:
+        print(_chance(seeds), file=sys.stderr)
+    print(json.dumps(said | told | {"grid": grid, "more": seeds[1:]}))
+    return 0 if said["ok"] else 1
 
 
 def _text(told: dict[str, Any], grid: Sequence[dict[str, Any]]) -> str:
     lines = [
-        f"{'liars':<10}{'turned':>8}{'lies':>7}{'unseen':>8}{'most':>6}{'found':>7}{'worth of lying':>16}"
+        f"{'liars':<10}{'lied':>6}{'lies':>7}{'unseen':>8}{'mean':>7}{'most':>6}{'found':>7}"
+        f"{'worth of lying':>16}"
     ]
-    for way, each in told["ways"].items():
+    for way, each in told["kinds"].items():
         lines.append(
-            f"{way:<10}{each['turned']:>8}{each['lies']:>7}{each['unseen']:>8}{each['most_unseen']:>6}"
-            f"{each['found']:>7}{each['worth']:>14.2f} $"
+            f"{way:<10}{each['lied']:>6}{each['lies']:>7}{each['unseen']:>8}{each['unseen_mean']:>7.1f}"
+            f"{each['unseen_most']:>6}{each['found']:>7}{each['worth']:>14.2f} $"
         )
+    said = judged(told)
     lines.append(
-        f"unseen per turned provider {told['unseen_per_turned']:.1f} (goal {GOAL_UNSEEN}); overhead "
-        f"{told['overhead']:.2%} (goal {GOAL_OVERHEAD:.0%}), of which {told['swept']:.2%} swept windows; "
-        f"{told['challenges']} challenges, {told['acquitted']} lost; {told['honest_found']} honest providers "
-        f"found guilty; {told['seconds']:.0f} s"
+        f"unseen, a provider that lied, of the worst kind {said['value']:.1f} (goal {GOAL_UNSEEN}), of all "
+        f"kinds together {told['unseen_mean_of_all_kinds']:.1f}; overhead {told['overhead']:.2%} (goal "
+        f"{GOAL_OVERHEAD:.0%}), of which {told['swept']:.2%} swept windows; {told['challenges']} challenges, "
+        f"{told['acquitted']} lost; {told['honest_found']} honest providers found guilty; "
+        f"{'held' if said['ok'] else 'MISSED'}; {told['seconds']:.0f} s"
     )
     for each in grid:
-        worth = ", ".join(f"{way} {found['worth']:.2f}" for way, found in each["ways"].items())
+        worth = ", ".join(f"{way} {found['worth']:.2f}" for way, found in each["kinds"].items())
         lines.append(
-            f"surety {each['surety']:>2} $, window {each['window'] // 3600:>2} h: worth "
-            f"{worth}; unseen {each['unseen_per_turned']:.1f}, overhead {each['overhead']:.2%}"
+            f"surety {each['surety']:>2} $, window {each['window'] // 3600:>2} h: worth {worth}; unseen of "
+            f"the worst kind {judged(each)['value']:.1f}, overhead {each['overhead']:.2%}"
         )
+    return "\n".join(lines)
+
+
+def _chance(seeds: Sequence[dict[str, Any]]) -> str:
+    """What differs between seeds alone."""
+    lines = [f"{len(seeds)} seeds: {sum(judged(each)['ok'] for each in seeds)} held the goal"]
+    for way in WAYS:
+        kinds = [each["kinds"][way] for each in seeds]
+        mean = sum(each["unseen"] for each in kinds) / max(1, sum(each["lied"] for each in kinds))
+        lines.append(
+            f"{way:<10} unseen {mean:.1f} a provider that lied, in the worst seed "
+            f"{max(each['unseen_mean'] for each in kinds):.1f}, of one provider at most "
+            f"{max(each['unseen_most'] for each in kinds)}; worth "
+            f"{sum(each['worth'] for each in kinds) / len(kinds):.2f} $, at best "
+            f"{max(each['worth'] for each in kinds):.2f} $"
+        )
+    spent = [each["overhead"] for each in seeds]
+    lines.append(f"overhead {sum(spent) / len(spent):.2%}, at most {max(spent):.2%}")
     return "\n".join(lines)
 
 
