@@ -30,6 +30,7 @@ _JUDGED: Final[_Key] = (
     "the arbiter found the result wrong; what it had cost came back",
     "provider",
 )
+TOLD: Final = (*_OF_STATUS.values(), _JUDGED)  # beside the reasons of lots that ended
 
 
 def ends_of(connection: Connection, job: RowMapping) -> tuple[JobEnd, ...]:

@@ -17,11 +17,12 @@ from typing import Final
 @dataclass(frozen=True, slots=True, eq=False)
 class Machine:
     """What goes through states. noun: one row of `table`, whose column `state` says where it is. states: with
-    what each means, in the order in which they come; the first is where a row begins."""
+    what each means, in the order in which they come; the first is where a row begins, or any of `begins`."""
 
     noun: str
     table: str
     states: dict[str, str]
+    begins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +141,7 @@ CHECK: Final = Machine(
         "wrong": "over: it is challenged, or the canary's answer was another",
         "unclear": "over: nobody can tell",
     },
+    begins=("spared", "wanted"),
 )
 MACHINES: Final = (JOB, LOT, DEAL, CASE, TASK, ATTEMPT, ROUND, CHECK, TRANSACTION)
 

@@ -70,15 +70,25 @@ def page() -> str:
     reasons = _by_code(site for site in sites if site.kind == REASON)
     if reasons:
         parts.append(
-            "## Why a job ended\n\nThe `reason` of a job without a result. Nothing was charged for it.\n"
+            "## Why a job ended\n\n"
+            "The `reason` of a job without a result, for which nothing was charged; and of\n"
+            "a lot, deal, attempt or task that ended without one ([states](states.md#reasons)).\n"
         )
         parts.append(_code_table(reasons, "", ""))
+    parts.append("## How tasks ended\n\nIn the `ends` of a job, beside the codes above.\n")
+    parts.append(_ends_table())
     parts.append(
         "## What the contract refuses\n\nA `chain-error` names the contract's own error as `revert`; "
         "contracts/src/interfaces/IMarket.sol says when each comes.\n"
     )
     parts.append(_revert_table())
     return "\n".join(parts)
+
+
+def _ends_table() -> str:
+    from marketplace.ends import TOLD
+
+    return _table(("code", "says", "fault"), [(f"`{code}`", says, fault) for code, says, fault in TOLD])
 
 
 def _revert_table() -> str:

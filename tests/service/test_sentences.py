@@ -79,7 +79,7 @@ def test_why_an_order_waits_is_told_ask_by_ask() -> None:
 
 def test_every_sentence_of_ours_has_words() -> None:
     known = [*(rule.reason for rule in rules.RULES), rules.UNPAID]
-    known += [message for _, message, _ in (*ends._OF_STATUS.values(), ends._JUDGED)]
+    known += [message for _, message, _ in ends.TOLD]
     known += [sentence for sentence in spoken() if sentence not in PIECES]
     assert len(known) > 60
     assert [each for each in known if said(CHINESE, each) == each] == []
