@@ -21,7 +21,7 @@ FLUSH: Final = "prixfixe_flush"
 _PATIENCE_SECONDS: Final = 15  # for a turn, and for a row that another transaction holds
 _TURN: Final = 0x7072697866697865  # "prixfixe": of the database's advisory locks, the one that writers hold
 # A process that vanished with its machine, or hangs within a transaction, must not keep the turn, nor a
-# duty: the server finds out within about ten seconds and a minute.
+# duty: the server finds out after eight seconds of silence, and after a minute.
 _POSTGRES_SESSION: Final = f"""
 SET lock_timeout = '{_PATIENCE_SECONDS}s';
 SET idle_in_transaction_session_timeout = '60s';

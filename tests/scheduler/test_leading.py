@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,17 +13,19 @@ import pytest
 from sqlalchemy import insert, text
 
 from marketplace.store.database import Store
-from marketplace.store.tables import deals, nonces
+from marketplace.store.tables import nonces
 from prixfixe.errors import Unavailable
+from prixfixe.protocol.manifest import JobManifest
 from scheduler.duty import Duty, stop_all
 from tests.scheduler.test_serve import Start, facts, start
-from tests.support.market import LocalMarket
+from tests.support.market import LocalMarket, manifest_of
 from tests.support.postgres import PostgresServer, choosing
 from tests.support.scheduling import Service, until
+from worker.client import ServiceClient
 
 __all__ = ["start"]  # the fixture
 
-FAIL_OVER_SECONDS = 10.0
+FAIL_OVER_SECONDS = 10.0  # from kill -9 until a worker has its next assignment
 
 
 class Counting(Duty):
@@ -112,13 +115,21 @@ def _fail_over(start: Start, tables: Service) -> None:
     leader = start(*database, "--no-api")
     assert facts(leader)["url"] is None
     other = start(*database)
-    health = httpx.get(facts(other)["url"] + "/v1/health", timeout=20).json()
+    url = facts(other)["url"]
+    health = httpx.get(url + "/v1/health", timeout=20).json()
     assert health["status"] == "ok"
     assert [duty["name"] for duty in health["duties"] if duty["leads"]] == []
 
     tables.beat(worker)
-    os.kill(leader.pid, signal.SIGKILL)
-    tables.order()
-    until(lambda: tables.rows(deals), "the deal", FAIL_OVER_SECONDS)
+    manifest = JobManifest.model_validate(manifest_of(1) | {"command": ["true"], "determinism": "exact"})
+    with closing(ServiceClient(url)) as service:
+        service.sign_in(worker)
+        os.kill(leader.pid, signal.SIGKILL)
+        killed = time.monotonic()
+        job = tables.order(manifest=manifest.model_dump(mode="json"))
+        given = service.assignment(FAIL_OVER_SECONDS)
+        print(f"{time.monotonic() - killed:.1f} s from kill -9 to the assignment")
+    assert given is not None, f"nothing came within {FAIL_OVER_SECONDS:.0f} s"
+    assert "0x" + given.order.digest(tables.market.client.domain).hex() == job
     other.send_signal(signal.SIGTERM)
     assert other.wait(60) == 0
