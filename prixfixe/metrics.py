@@ -6,6 +6,7 @@ money stays exact (a float would round it).
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import threading
@@ -16,14 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from prixfixe.errors import ConfigurationError, Fault, PrixfixeError
 from prixfixe.protocol.money import UNITS_PER_DOLLAR, Money
 
 log = logging.getLogger(__name__)
 
+# What a page beside the figures answers: its HTTP status, and a value that is written as JSON.
+Page = Callable[[], tuple[int, dict[str, Any]]]
+
 _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_NO_PAGES: Final[Mapping[str, Page]] = {}
 FRESH_SECONDS: Final = 15.0  # what costs a call to the service or the engine is asked no oftener
 
 
@@ -154,27 +159,38 @@ def parse_place(text: str, fault: Fault = "provider") -> tuple[str, int]:
 
 @contextmanager
 def serving(
-    place: str | None, families: Callable[[], Iterable[Family]], prefix: str, fault: Fault = "provider"
+    place: str | None,
+    families: Callable[[], Iterable[Family]],
+    prefix: str,
+    fault: Fault = "provider",
+    pages: Mapping[str, Page] = _NO_PAGES,
 ) -> Iterator[str | None]:
     """Answer GET /metrics at HOST:PORT while the block lasts; gives the URL. Nothing when place is None.
-    ConfigurationError when the place is taken. prefix: as in `render`. fault: whose option the place is."""
+    ConfigurationError when the place is taken. prefix: as in `render`. fault: whose option the place is.
+    pages: more of them, by path."""
     if place is None:
         yield None
         return
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path.partition("?")[0] != "/metrics":
+            path = self.path.partition("?")[0]
+            if path != "/metrics" and path not in pages:
                 self.send_error(404)
                 return
             try:
-                content = render(families(), prefix).encode()
+                if path in pages:
+                    (status, answer), kind = pages[path](), "application/json"
+                    content = json.dumps(answer).encode()
+                else:
+                    status, kind = 200, _CONTENT_TYPE
+                    content = render(families(), prefix).encode()
             except Exception:
-                log.exception("metrics")
+                log.exception("%s", path)
                 self.send_error(500)
                 return
-            self.send_response(200)
-            self.send_header("Content-Type", _CONTENT_TYPE)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

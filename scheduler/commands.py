@@ -128,7 +128,8 @@ _RPC = click.option(
     "--metrics",
     metavar="HOST:PORT",
     default=None,
-    help="Serve figures for Prometheus there, at /metrics: to whoever can reach it.",
+    help="Serve figures for Prometheus there, at /metrics, and with --no-api also /v1/health and /v1/ready: "
+    "to whoever can reach it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the start line as one JSON object.")
 def serve(

@@ -24,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
+from marketplace import wellness
 from marketplace.accounts.balances import Balances
 from marketplace.accounts.limits import Spending
 from marketplace.api import create_app
@@ -44,7 +45,7 @@ from prixfixe.development_keys import is_local_chain
 from prixfixe.errors import ConfigurationError
 from prixfixe.keys import Signer, load_signer
 from prixfixe.logs import LogFormat, configure, hide, hide_address
-from prixfixe.metrics import serving
+from prixfixe.metrics import Page, serving
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Market, PolicyNumbers
 from prixfixe.seeds import load_seed
@@ -163,7 +164,9 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     closing.callback(logging.getLogger().removeHandler, counts)
     more = [counts.family] if app is None else [counts.family, app.state.times.family]
     gauges = Gauges(services, client, duties, duty_names(settings), more)
-    metrics = closing.enter_context(serving(options.metrics, gauges.families, PREFIX, "platform"))
+    # Who serves no API is asked there how it is.
+    pages = _health_pages(services, duties) if app is None else {}
+    metrics = closing.enter_context(serving(options.metrics, gauges.families, PREFIX, "platform", pages))
     closing.enter_context(heap.settled())
     for duty in duties:
         duty.start()
@@ -190,9 +193,21 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
 def application(services: Services, duties: Sequence[Duty]) -> FastAPI:
     """The API, which tells of these duties."""
     app = create_app(services)
-    app.state.duties = lambda: [asdict(duty.health()) for duty in duties]
+    app.state.duties = lambda: _told(duties)
     app.state.duty_names = duty_names(services.settings)
     return app
+
+
+def _health_pages(services: Services, duties: Sequence[Duty]) -> dict[str, Page]:
+    """What the API answers there, by path."""
+    return {
+        "/v1/health": lambda: wellness.health(services, _told(duties)),
+        "/v1/ready": lambda: wellness.readiness(services, duty_names(services.settings)),
+    }
+
+
+def _told(duties: Sequence[Duty]) -> list[dict[str, Any]]:
+    return [asdict(duty.health()) for duty in duties]
 
 
 def duty_names(settings: ServiceSettings) -> tuple[str, ...]:

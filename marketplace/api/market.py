@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import func, select
 
+from marketplace import wellness
 from marketplace.api.access import ServicesDep
-from marketplace.store.tables import lots, transactions
-from prixfixe.errors import PrixfixeError
 from prixfixe.protocol import wire
 from prixfixe.protocol.description import Description, describe
 from prixfixe.protocol.typed_data import Domain
@@ -24,30 +22,9 @@ def health(services: ServicesDep, request: Request, response: Response) -> dict[
 
     A duty that fails and tries again is alive; its `error` says why it fails.
     """
-    answer: dict[str, Any] = {"status": "ok", "version": services.market.version}
-    try:
-        view = services.chain.look()
-        answer |= {"chain_block": view.block, "chain_time": view.time}
-    except PrixfixeError as error:
-        answer |= {"status": "unwell", "chain": error.message}
-    try:
-        with services.store.read() as connection:
-            waiting = select(func.count()).select_from(lots).where(lots.c.state == "free")
-            unsent = select(func.count()).select_from(transactions).where(transactions.c.state == "pending")
-            answer |= {
-                "waiting_lots": connection.execute(waiting).scalar_one(),
-                "pending_transactions": connection.execute(unsent).scalar_one(),
-            }
-    except Exception as error:
-        answer |= {"status": "unwell", "store": type(error).__name__}
     # Whoever composed the process says how its duties are; an API alone has none.
     probe = getattr(request.app.state, "duties", None)
-    if probe is not None:
-        answer["duties"] = probe()
-        if not all(duty["running"] for duty in answer["duties"]):
-            answer["status"] = "unwell"
-    if answer["status"] != "ok":
-        response.status_code = 503
+    response.status_code, answer = wellness.health(services, None if probe is None else probe())
     return answer
 
 
@@ -56,32 +33,10 @@ def ready(services: ServicesDep, request: Request, response: Response) -> dict[s
     """Whether this process should be sent requests: the tables are its version's, chain and blobs answer,
     somebody leads each duty, and it is not stopping. 503 with what is missing otherwise; health is about the
     process itself, and whether it should be started anew."""
-    missing: list[str] = []
-    led: dict[str, bool] = {}
     # Whoever composed the process says which duties a service has.
     duties: Sequence[str] = getattr(request.app.state, "duty_names", ())
-    try:
-        if not services.store.is_current():
-            missing.append("tables: of another version; the newest process brings them up to date")
-        with services.store.read() as connection:
-            found = services.store.leading.led(connection, duties)
-        led = {duty: duty in found for duty in duties}
-    except PrixfixeError as error:
-        missing.append(f"store: {error.message}")
-    missing += [f"leader: nobody does the {duty}" for duty, known in led.items() if not known]
-    try:
-        services.chain.look()
-    except PrixfixeError as error:
-        missing.append(f"chain: {error.message}")
-    try:
-        services.blobs.kept.check()
-    except PrixfixeError as error:
-        missing.append(f"blobs: {error.message}")
-    if services.closing.is_set():
-        missing.append("process: it is stopping")
-    if missing:
-        response.status_code = 503
-    return {"ready": not missing, "missing": missing, "led": led}
+    response.status_code, answer = wellness.readiness(services, duties)
+    return answer
 
 
 @router.get("/protocol")

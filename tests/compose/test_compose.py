@@ -92,6 +92,13 @@ def _ready(port: int) -> bool:
         return False
 
 
+def _is_healthy(composed: Composed, name: str) -> bool:
+    """As the engine finds by the container's own check."""
+    container = composed.compose("ps", "--quiet", name).stdout.strip()
+    asked = ["docker", "inspect", "--format", "{{.State.Health.Status}}", container]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() == "healthy"
+
+
 def _leads_the_relayer(composed: Composed, name: str) -> bool:
     return "this process leads the relayer" in composed.compose("logs", "--no-color", name).stdout
 
@@ -109,6 +116,7 @@ def test_the_main_job_runs_through_a_composed_market_of_which_a_leader_was_kille
         "the leader's line in the log",
     )
     other = schedulers[1 - schedulers.index(leader)]
+    wait_for(lambda: _is_healthy(composed, other), 60, "the health of a scheduler that stands by")
     composed.compose("kill", "-s", "KILL", leader)
     wait_for(lambda: _leads_the_relayer(composed, other), 60, "the other scheduler to take over")
 

@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from marketplace.store.tables import deals
 from prixfixe.development_keys import development_key
+from prixfixe.devnet.anvil import running_anvil
 from prixfixe.errors import ConfigurationError, DevelopmentKeyRefused
 from prixfixe.keys import load_signer
 from scheduler.commands import admin
-from tests.support.market import PRICE, LocalMarket
+from tests.support.market import PRICE, LocalMarket, deploy_local_market
 from tests.support.scheduling import Service, until
 
 pytestmark = [pytest.mark.chain, pytest.mark.network_ports]
@@ -70,6 +72,44 @@ def test_duties_alone_stop_in_order_as_soon_as_they_say_that_they_run(start: Sta
     process.send_signal(signal.SIGTERM)
     # A duty that misses the signal sleeps on for half a minute.
     assert process.wait(25) == 0
+
+
+def test_duties_alone_tell_how_they_are_where_their_figures_are(start: Start, market: LocalMarket) -> None:
+    """As the API does of a process that has one, until they end or the chain is gone."""
+    process = start("--no-api", "--metrics", "127.0.0.1:0")
+    told = facts(process)
+    base = told["metrics"].removesuffix("/metrics")
+
+    def page(path: str) -> tuple[int, dict[str, Any]]:
+        answer = httpx.get(base + path, timeout=20, trust_env=False)
+        assert answer.headers["Content-Type"] == "application/json"
+        return answer.status_code, answer.json()
+
+    def ready() -> tuple[int, dict[str, Any]] | None:
+        answer = page("/v1/ready")
+        return answer if answer[0] == 200 else None
+
+    status, answer = until(ready, "each duty to be led")
+    assert (answer["ready"], answer["missing"], set(answer["led"].values())) == (True, [], {True})
+    status, answer = page("/v1/health")
+    assert (status, answer["status"], answer["waiting_lots"]) == (200, "ok", 0)
+    assert {duty["name"] for duty in answer["duties"]} == set(page("/v1/ready")[1]["led"])
+    assert all(duty["running"] and duty["leads"] for duty in answer["duties"])
+    assert httpx.get(base + "/v1/market", timeout=20, trust_env=False).status_code == 404
+    assert "prixfixe_duty_" in httpx.get(base + "/metrics", timeout=20, trust_env=False).text
+
+
+def test_without_the_chain_duties_alone_are_unwell_and_not_ready(start: Start, market: LocalMarket) -> None:
+    with running_anvil() as chain:
+        other = deploy_local_market(chain)
+        process = start(
+            "--no-api", "--metrics", "127.0.0.1:0", "--rpc", chain.url, "--contract", other.deployment.market
+        )
+        base = facts(process)["metrics"].removesuffix("/metrics")
+    for path, told in (("/v1/health", "chain"), ("/v1/ready", "missing")):
+        answer = httpx.get(base + path, timeout=60, trust_env=False)
+        assert answer.status_code == 503
+        assert "out of reach" in str(answer.json()[told])
 
 
 def test_a_second_service_on_the_same_folder_is_refused(start: Start) -> None:
