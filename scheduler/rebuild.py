@@ -22,7 +22,7 @@ from marketplace.blobs import Blobs
 from marketplace.store import states, transitions
 from marketplace.store.database import Store
 from marketplace.store.openings import attempt_id
-from marketplace.store.reports import lots_ended
+from marketplace.store.reports import UNTOLD, lots_ended
 from marketplace.store.tables import (
     attempts,
     batches,
@@ -211,7 +211,10 @@ class Rebuilder(Indexer):
             if root is not None and each not in paid and each["state"] == "succeeded":
                 continue  # says something else than the chain paid for
             key = attempt_id(deal, row["opening"], each["worker"])
-            connection.execute(update(attempts).where(attempts.c.id == key).values(**each))
+            values = dict(each)
+            if each["state"] in states.ATTEMPT.reasoned and each["reason"] is None:  # before each had one
+                values["reason"] = UNTOLD.model_dump(mode="json")
+            connection.execute(update(attempts).where(attempts.c.id == key).values(**values))
         if told:
             lots_ended(connection, {(row["job"], row["lot"]): (paid or told)[-1]["tasks"]})
         customer = connection.execute(select(jobs.c.customer).where(jobs.c.id == row["job"])).scalar_one()

@@ -20,6 +20,7 @@ from marketplace.store import attempting, pauses, rounds, states, trades, transi
 from marketplace.store.database import notify, tell
 from marketplace.store.listed import among
 from marketplace.store.moves import move_each
+from marketplace.store.reports import UNTOLD
 from marketplace.store.settling import settle_when_signed, standing_of
 from marketplace.store.tables import asks, attempts, deals, jobs, lots, offers
 from marketplace.store.terms import terms_of
@@ -29,6 +30,13 @@ from prixfixe.protocol.wire import Reason
 
 log = logging.getLogger(__name__)
 
+_REFUSED: Final = Reason(code="refused", message="the worker refused the job", fault="provider")
+_PASSED: Final = Reason(
+    code="deadline-passed",
+    message="no result was paid before the deadline",
+    hint="the whole price came back; order again",
+    fault="provider",
+)
 # Made once: making a statement takes longer than running it.
 _OPEN: Final = select(deals).where(among(deals.c.id, "deals"), deals.c.state == "open")
 
@@ -109,9 +117,7 @@ def deal_refused(
 ) -> None:
     """open -> refused. The lot ends with the worker's reason, or is free again when the provider is at
     fault."""
-    row = _end(
-        connection, deal_id, states.DEAL_REFUSED, where, done=0, returned=returned, signatures=signatures
-    )
+    row = _open(connection, deal_id)
     if row is None:
         return
     failed = connection.execute(
@@ -119,46 +125,36 @@ def deal_refused(
             attempts.c.deal == deal_id, attempts.c.opening == row["opening"], attempts.c.state == "failed"
         )
     ).all()
-    _lose_attempts(connection, row, "the deal was refused before its worker reported", fault="none")
-    if not failed:
-        reason = Reason(code="refused", message="the worker refused the job", fault="provider")
-        _retry_or_end(connection, row, reason, retry=True)
-        return
-    reasons = [
-        Reason(code="failed", message="the job failed") if each.reason is None else Reason(**each.reason)
-        for each in failed
-    ]
+    reasons = [UNTOLD if each.reason is None else Reason(**each.reason) for each in failed]
     theirs = [
         pauses.fault_is_the_providers(each.status, reason)
         for each, reason in zip(failed, reasons, strict=True)
     ]
+    # Of several that refused, one whose machine was not at fault says what is wrong with the job.
+    told = theirs.index(False) if False in theirs else 0
+    reason, retry = (reasons[told], theirs[told]) if failed else (_REFUSED, True)
+    _end(
+        connection, row, states.DEAL_REFUSED, where, reason, done=0, returned=returned, signatures=signatures
+    )
+    _lose_attempts(connection, row, "the deal was refused before its worker reported", fault="none")
     cancelled = is_cancelled(connection, row["job"])
     for each, fault in zip(failed, theirs, strict=True):
         if fault and not cancelled:  # it refuses what it was told to refuse
             pauses.worker_failed(connection, each.worker)
-    # Of several that refused, one whose machine was not at fault says what is wrong with the job.
-    told = theirs.index(False) if False in theirs else 0
-    _retry_or_end(connection, row, reasons[told], retry=theirs[told])
+    _retry_or_end(connection, row, reason, retry=retry)
 
 
 def deal_expired(connection: Connection, deal_id: str, *, returned: int, where: dict[str, Any]) -> None:
     """open -> expired. The lot is free again for another worker while the order lives."""
-    row = _end(connection, deal_id, states.DEAL_EXPIRED, where, returned=returned)
+    row = _open(connection, deal_id)
     if row is None:
         return
     round_ = standing_of(connection, deal_id, row["opening"]).round
     split = round_ is not None and round_["state"] == "split"
+    reason = rounds.NO_CONSENSUS if split else _PASSED
+    _end(connection, row, states.DEAL_EXPIRED, where, reason, returned=returned)
     _lose_attempts(connection, row, "no result arrived before the deadline")
-    if split:
-        _retry_or_end(connection, row, rounds.NO_CONSENSUS, retry=_others_may_agree(connection, row))
-        return
-    reason = Reason(
-        code="deadline-passed",
-        message="no result was paid before the deadline",
-        hint="the whole price came back; order again",
-        fault="provider",
-    )
-    _retry_or_end(connection, row, reason, retry=True)
+    _retry_or_end(connection, row, reason, retry=not split or _others_may_agree(connection, row))
 
 
 def lot_cancelled(connection: Connection, job: str, lot: int) -> None:
@@ -205,9 +201,6 @@ def offer_until(connection: Connection, offer_id: str, until: int) -> int | None
 def _retry_or_end(connection: Connection, row: RowMapping, reason: Reason, *, retry: bool) -> None:
     """The lot of an ended deal: free for another worker, or ended with the reason."""
     job, lot = row["job"], row["lot"]
-    told = reason.model_dump(mode="json")
-    of_deal = (deals.c.id == row["id"], deals.c.opening == row["opening"])
-    connection.execute(update(deals).where(*of_deal).values(reason=told))
     if not _lot_is_open(connection, row):
         return
     if is_cancelled(connection, job):
@@ -253,12 +246,15 @@ def _open(connection: Connection, deal: str) -> RowMapping | None:
 
 
 def _end(
-    connection: Connection, deal: str, how: states.Transition, where: dict[str, Any], **values: Any
-) -> RowMapping | None:
-    row = _open(connection, deal)
-    if row is not None:
-        _end_each(connection, how, [row], [{"ended": where, **values}])
-    return row
+    connection: Connection,
+    row: RowMapping,
+    how: states.Transition,
+    where: dict[str, Any],
+    reason: Reason,
+    **values: Any,
+) -> None:
+    told = reason.model_dump(mode="json")
+    _end_each(connection, how, [row], [{"ended": where, "reason": told, **values}])
 
 
 def _end_each(

@@ -25,7 +25,9 @@ from marketplace.store.transitions import stage_said, stages_said
 from prixfixe.errors import Conflict
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.typed_data import format_bytes32
+from prixfixe.protocol.wire import Reason
 
+UNTOLD: Final = Reason(code="failed", message="the job failed")  # of an attempt whose worker does not say why
 # Made once: making a statement takes longer than running it.
 _ATTEMPTS: Final = select(attempts).where(among(attempts.c.id, "attempts"))
 _DEALS: Final = select(deals).where(among(deals.c.id, "deals"))
@@ -142,8 +144,8 @@ def _end_attempts(connection: Connection, told: Sequence[_Told]) -> None:
                 "result": each.report.result.to_json(),
                 "signature": each.report.signature,
                 "reason": None
-                if each.report.result.done or each.report.reason is None
-                else each.report.reason.model_dump(mode="json"),
+                if each.report.result.done
+                else (each.report.reason or UNTOLD).model_dump(mode="json"),
                 "cage": each.report.cage,
                 "started_at": now if each.row["started_at"] is None else each.row["started_at"],
                 "ended_at": now,

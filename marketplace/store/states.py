@@ -4,7 +4,7 @@ The one place where they are written. `tables` makes the CHECKs and the triggers
 itself refuses a change that is no transition here, whoever asks for it; the functions of the same names in
 `transitions`, `openings`, `deals`, `disputes`, `rounds`, `reports`, `rewind` and `outbox` take their states
 from it; docs/states.md is drawn from it. A new or changed transition needs a migration that makes its
-table's trigger anew (`refusals` gives the statements), and so does a step that has SQLite copy the table.
+table's triggers anew (`refusals` gives the statements), and so does a step that has SQLite copy the table.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import Final
 @dataclass(frozen=True, slots=True, eq=False)
 class Machine:
     """What goes through states. noun: one row of `table`, whose column `state` says where it is. states: with
-    what each means, in the order in which they come; the first is where a row begins, or any of `begins`."""
+    what each means, in the order in which they come; the first is where a row begins, or any of `begins`.
+    reasoned: states into which no row comes without a reason."""
 
     noun: str
     table: str
     states: dict[str, str]
     begins: tuple[str, ...] = ()
+    reasoned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +66,7 @@ LOT: Final = Machine(
         "settled": "over: paid once",
         "ended": "over: nothing paid",
     },
+    reasoned=("ended",),
 )
 DEAL: Final = Machine(
     "deal",
@@ -76,6 +79,7 @@ DEAL: Final = Machine(
         "refused": "over: its workers signed done = 0, the money went back",
         "expired": "over: the deadline passed, the money went back",
     },
+    reasoned=("refused", "expired"),
 )
 CASE: Final = Machine(
     "case",
@@ -109,6 +113,7 @@ ATTEMPT: Final = Machine(
         "failed": "over: reported as not done, or outvoted",
         "lost": "its worker was given up; it may still come back while the deal is open",
     },
+    reasoned=("failed", "lost"),
 )
 ROUND: Final = Machine(
     "round",
@@ -435,21 +440,37 @@ TRANSACTION_REVIVED: Final = Transition(
 TRANSITIONS: Final = tuple(each for each in list(globals().values()) if isinstance(each, Transition))
 
 
-def refusals(machine: Machine, dialect: str) -> str:
-    """The statement that makes the trigger which refuses every change of state that is no transition. On
-    PostgreSQL it calls the function of `REFUSE`."""
+def refusals(machine: Machine, dialect: str) -> tuple[str, ...]:
+    """The statements that make the triggers which refuse every change of state that is no transition, and one
+    into a state that wants a reason without any. On PostgreSQL they call the functions of `REFUSE`."""
     pairs = sorted({pair for each in TRANSITIONS if each.machine is machine for pair in each.pairs})
-    listed = ", ".join(f"'{source}>{target}'" for source, target in pairs)
-    condition = f"OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN ({listed})"
-    create = f"CREATE TRIGGER tr_{machine.table}_state BEFORE UPDATE OF state ON {machine.table} FOR EACH ROW"
+    moves = ", ".join(f"'{source}>{target}'" for source, target in pairs)
+    unnamed = f"OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN ({moves})"
+    made = [_trigger(machine, "state", unnamed, "transition", "no such transition of", dialect)]
+    if machine.reasoned:
+        bad = ", ".join(f"'{state}'" for state in machine.reasoned)
+        untold = f"OLD.state <> NEW.state AND NEW.state IN ({bad}) AND NEW.reason IS NULL"
+        made.append(_trigger(machine, "reason", untold, "unreasoned", "no reason for", dialect))
+    return tuple(made)
+
+
+def _trigger(machine: Machine, name: str, refused: str, function: str, says: str, dialect: str) -> str:
+    table = machine.table
+    create = f"CREATE TRIGGER tr_{table}_{name} BEFORE UPDATE OF state ON {table} FOR EACH ROW WHEN"
     if dialect == "postgresql":
-        return f"{create} WHEN ({condition}) EXECUTE FUNCTION refuse_transition()"
-    refuse = f"SELECT RAISE(ABORT, 'no such transition of {machine.table}.state')"
-    return f"{create} WHEN {condition} BEGIN {refuse}; END"
+        return f"{create} ({refused}) EXECUTE FUNCTION refuse_{function}()"
+    return f"{create} {refused} BEGIN SELECT RAISE(ABORT, '{says} {table}.state'); END"
 
 
-REFUSE: Final = """CREATE FUNCTION refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
+REFUSE: Final = (
+    """CREATE FUNCTION refuse_transition() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE check_violation USING
     MESSAGE = 'no such transition of ' || TG_TABLE_NAME || '.state: ' || OLD.state || ' to ' || NEW.state;
-END $$"""
+END $$""",
+    """CREATE FUNCTION refuse_unreasoned() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE check_violation USING
+    MESSAGE = 'no reason for ' || TG_TABLE_NAME || '.state: ' || OLD.state || ' to ' || NEW.state;
+END $$""",
+)

@@ -668,10 +668,11 @@ findings = Table(  # what checks said of results, in the order in which they sai
     Index("ix_findings_deal", "deal", "opening"),
 )
 
-# A state moves by the transitions of `states` only, whoever asks for it.
-for _machine in states.MACHINES:
-    _trigger = DDL(states.refusals(_machine, "sqlite"))  # type: ignore[no-untyped-call]
-    event.listen(metadata, "after_create", _trigger.execute_if(dialect="sqlite"))
-for _statement in (states.REFUSE, *(states.refusals(each, "postgresql") for each in states.MACHINES)):
-    _trigger = DDL(_statement)  # type: ignore[no-untyped-call]
-    event.listen(metadata, "after_create", _trigger.execute_if(dialect="postgresql"))
+# A state moves by the transitions of `states` only, and says why where it must, whoever asks for it.
+for _dialect, _functions in (("sqlite", ()), ("postgresql", states.REFUSE)):
+    for _statement in (
+        *_functions,
+        *(one for each in states.MACHINES for one in states.refusals(each, _dialect)),
+    ):
+        _trigger = DDL(_statement)  # type: ignore[no-untyped-call]
+        event.listen(metadata, "after_create", _trigger.execute_if(dialect=_dialect))

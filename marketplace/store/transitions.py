@@ -188,8 +188,9 @@ def _job_row(placed: Placement, number: int, now: int) -> dict[str, Any]:
 def job_cancelled(connection: Connection, job: str, reason: Reason = _CANCELLED) -> None:
     """queued or running -> refunded by its customer. Conflict once any lot is settled, matched or being
     matched: one that came back from a worker is not."""
+    told = reason.model_dump(mode="json")
     free = moving(states.LOT_CANCELLED).where(lots.c.job == job)
-    moved = connection.execute(free).rowcount
+    moved = connection.execute(free.values(reason=told)).rowcount
     total = connection.execute(select(func.count()).where(lots.c.job == job)).scalar_one()
     if moved != total:
         raise Conflict(
@@ -197,8 +198,6 @@ def job_cancelled(connection: Connection, job: str, reason: Reason = _CANCELLED)
             code="already-matched",
             hint="if no result arrives by its deadline the whole price comes back by itself",
         )
-    told = reason.model_dump(mode="json")
-    connection.execute(update(lots).where(lots.c.job == job).values(reason=told))
     connection.execute(update(jobs).where(jobs.c.id == job).values(reason=told))
     _end_jobs(connection, [job])
     notify(connection, "lots")

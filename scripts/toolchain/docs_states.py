@@ -25,6 +25,10 @@ Whatever ends without being paid says why by a `code`, a sentence, and whose `fa
 `customer`, `provider` or `platform`. The codes are in [errors](errors.md#why-a-job-ended), those of tasks
 that ran [below them](errors.md#how-tasks-ended).
 
+The database insists on it: a second trigger refuses the change of a lot to `ended`, of a deal to `refused` or
+`expired`, and of an attempt to `failed` or `lost` when no reason comes with it. What ended before it
+did may have none.
+
 - A **job**: `reason` in the API, in the `end` of its events, in its webhook and receipt; it cost `charged`.
   Of one that was paid for and has tasks that failed it is `tasks-failed`.
 - A **task**: `ends` of its job, where those that ended alike are told together: how many, why, whose fault,

@@ -241,6 +241,16 @@ def test_a_document_that_is_gone_or_another_ones_is_said_and_not_invented(run: S
     assert kept[settled["id"]] == "settled", "the money is the chain's word"
 
 
+def test_an_archived_failure_of_before_each_had_a_reason_is_rebuilt(run: Service) -> None:
+    results = documents(run, "results")
+    told = [each for result in results.values() for each in result["attempts"]]
+    (failed,) = [each for each in told if each["reason"] and each["reason"]["fault"] == "customer"]
+    failed["reason"] = None
+    keep_only(run, "results", results)
+    found = proven(run)
+    assert (found.differences, found.missing) == ((), ())
+
+
 def test_a_result_is_archived_once_its_worker_has_reported_though_it_was_paid_before(
     service: Service,
 ) -> None:

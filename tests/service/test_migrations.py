@@ -398,3 +398,36 @@ def test_the_transitions_step_keeps_every_row_and_holds_it_to_its_transitions(st
     migrations.downgrade(store, "0014")
     with store.write() as connection:
         assert connection.execute(unsettle).rowcount == 1
+
+
+def test_the_reasons_step_keeps_what_ended_without_one_and_wants_one_of_what_ends_now(store: Store) -> None:
+    migrations.upgrade(store, "0026")
+    end = "UPDATE lots SET state = 'ended', reason = {} WHERE lot = {}"
+    with store.write() as connection:
+        for statement in (
+            "INSERT INTO quotes VALUES ('q', 'c', '{}', 0, 0)",
+            'INSERT INTO jobs (id, number, customer, quote, "order", signature, manifest, state, stage,'
+            " charged, expiry, deliver_by, created_at, kind, product, price, replicas, whole, image)"
+            " VALUES ('j', 1, 'c', 'q', '{}', 's', '{}', 'running', '', 0, 0, 0, 0, 'auction', '0x2', 7, 1,"
+            " false, 'i')",
+            *(
+                "INSERT INTO lots (job, lot, count, state, tries, not_before)"
+                f" VALUES ('j', {lot}, 1, 'open', 1, 0)"
+                for lot in range(3)
+            ),
+            end.format("NULL", 0),
+        ):
+            connection.exec_driver_sql(statement)
+    store.migrate()
+    with pytest.raises(IntegrityError, match=r"no reason for lots\.state"), store.write() as connection:
+        connection.exec_driver_sql(end.format("NULL", 1))
+    states = select(tables.lots.c.state).order_by(tables.lots.c.lot)
+    with store.write() as connection:
+        connection.exec_driver_sql(end.format('\'{"code": "why"}\'', 1))
+        connection.exec_driver_sql("UPDATE lots SET state = 'open' WHERE lot = 0")  # a re-organisation
+    with store.read() as connection:
+        assert connection.execute(states).scalars().all() == ["open", "ended", "open"]
+    migrations.downgrade(store, "0026")
+    with store.write() as connection:
+        connection.exec_driver_sql(end.format("NULL", 2))
+        assert connection.execute(states).scalars().all() == ["open", "ended", "ended"]

@@ -19,6 +19,8 @@ from tests.support.stores import migrated_store
 
 pytestmark = pytest.mark.both_databases
 
+REASON = {"code": "because"}
+
 
 @pytest.fixture
 def store(tmp_path: Path, database: str) -> Iterator[Store]:
@@ -57,6 +59,26 @@ def test_what_is_refused_is_named_by_table(store: Store) -> None:
         assert connection.execute(tables.jobs.select()).mappings().one()["state"] == "queued"
 
 
+@pytest.mark.parametrize("machine", [each for each in MACHINES if each.reasoned], ids=lambda each: each.noun)
+def test_nothing_ends_badly_without_a_reason(store: Store, machine: Machine) -> None:
+    table = tables.metadata.tables[machine.table]
+    named = {pair for each in TRANSITIONS if each.machine is machine for pair in each.pairs}
+    bad = sorted(pair for pair in named if pair[1] in machine.reasoned)
+    assert {target for _, target in bad} == set(machine.reasoned)
+    for source, target in bad:
+        with store.write() as connection:
+            place = connection.begin_nested()
+            connection.execute(insert(table).values(_row(machine, source) | {"reason": None}))
+            change = update(table).values(_with(machine, target))
+            with (
+                pytest.raises(IntegrityError, match=rf"no reason for {table.name}\.state"),
+                connection.begin_nested(),
+            ):
+                connection.execute(change.values(reason=None))
+            assert connection.execute(change).rowcount == 1
+            place.rollback()
+
+
 def test_every_state_can_be_reached_and_every_name_is_the_only_one_of_its_machine() -> None:
     for machine in MACHINES:
         own = [each for each in TRANSITIONS if each.machine is machine]
@@ -89,14 +111,15 @@ def _row(machine: Machine, state: str) -> dict[str, Any]:
 
 
 def _with(machine: Machine, state: str) -> dict[str, Any]:
-    """A state with what the CHECKs want beside it."""
+    """A state with what the CHECKs and the triggers want beside it."""
+    why = {"reason": REASON if state in machine.reasoned else None} if machine.reasoned else {}
     if machine is states.JOB:
         return {"state": state, "ended_at": None if state in ("queued", "running") else 1}
     if machine in (states.DEAL, states.CASE):
-        return {"state": state, "ended": None if state == "open" else {}}
+        return {"state": state, "ended": None if state == "open" else {}} | why
     if machine is states.ROUND:
         agreed = state in ("agreed", "delivered")
         return {"state": state, "root": "0x" if agreed else None, "agreed_at": 1.0 if agreed else None}
     if machine is states.ATTEMPT:
-        return {"state": state, "commitment": "0x", "signature": "0x"}
-    return {"state": state}
+        return {"state": state, "commitment": "0x", "signature": "0x"} | why
+    return {"state": state} | why

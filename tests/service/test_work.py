@@ -13,7 +13,7 @@ from sqlalchemy import select
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
 from marketplace.store.attempting import attempt_lost
-from marketplace.store.tables import asks, attempts, job_events, transactions, workers
+from marketplace.store.tables import asks, attempts, deals, job_events, lots, transactions, workers
 from prixfixe.errors import StorageFull
 from prixfixe.protocol import wire
 from prixfixe.protocol.addresses import ZERO_ADDRESS
@@ -33,6 +33,7 @@ from tests.support.service import (
     World,
     manifest_of,
     refusal,
+    refuse_on_chain,
     settle_on_chain,
     success,
     where,
@@ -255,6 +256,19 @@ def test_a_refusal_gives_the_reason_to_the_customer(world: World) -> None:
     assert _report(world, assignment.attempt, report).json()["accepted"] is True
     (settle,) = _settles(world)
     assert (settle["done"], int(settle["root"], 16)) == (0, assignment.due)
+
+
+@pytest.mark.both_databases
+def test_a_refusal_without_a_reason_has_one_all_the_same(world: World) -> None:
+    world.publish()
+    job = world.placed()
+    assignment = world.running(job)
+    report = told(refusal(assignment.deal, assignment.due), reason=None)
+    assert _report(world, assignment.attempt, report).json()["accepted"] is True
+    refuse_on_chain(world, assignment.deal, report)
+    with world.store.read() as connection:
+        kept = [connection.execute(select(table.c.reason)).scalar_one() for table in (attempts, deals, lots)]
+    assert [each["code"] for each in kept] == ["failed"] * 3
 
 
 def test_outputs_must_be_here_before_the_money_moves(world: World) -> None:
