@@ -105,9 +105,10 @@ class Relayer(Duty):
         waiting = self._sent()
         if not waiting:
             self._sender.watch_funds(self._settings.funds_seconds)
-            if not self._has_lost_any():
+            if self._has_lost_any():
+                self._recover(self._sender.mined())
+            elif not self._doubts_any():
                 return _IDLE_SECONDS
-            self._recover(self._sender.mined())
             return self._settings.poll_seconds
         # A local chain mines in milliseconds, a public one in seconds: look often at first, then less.
         age = time.time() - max(float(row["updated_at"]) for row in waiting)
@@ -322,6 +323,18 @@ class Relayer(Duty):
         """Whether the chain took back what was mined last, while nothing is to be sent that would show it."""
         after = self._after_last()
         return after is not None and self._sender.mined() < after
+
+    def _doubts_any(self) -> bool:
+        """Whether a match was mined otherwise than its row says; its receipt is looked for again."""
+        with self.store.read() as connection:
+            rows = outbox.astray(connection)
+        if not rows:
+            return False
+        log.warning("%d matches are not where they were mined: looking for their receipts again", len(rows))
+        with self.store.write() as connection:
+            for row in rows:
+                outbox.transaction_revived(connection, row)
+        return True
 
     def _after_last(self) -> int | None:
         """The nonce after those that were mined as the tables say; None before the first."""

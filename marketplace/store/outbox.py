@@ -22,7 +22,7 @@ from marketplace.store.database import notify, tell
 from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.moves import move, move_each
-from marketplace.store.tables import cursor, deals, transactions
+from marketplace.store.tables import cursor, deals, lots, transactions
 from prixfixe.protocol.disputes import Claim
 from prixfixe.protocol.orders import Withdraw
 from prixfixe.protocol.typed_data import format_bytes32
@@ -42,7 +42,9 @@ _LAST: Final = (
     .scalar_subquery()
 )
 _NAMED: Final = among(transactions.c.purpose, "purposes")
-_HEAD: Final = select(*(transactions.c[name] for name in ("purpose", "state", "hash", "block", "updated_at")))
+_HEAD: Final = select(
+    *(transactions.c[name] for name in ("id", "purpose", "state", "hash", "block", "updated_at"))
+)
 _CONTENT: Final = select(transactions.c.purpose, cast(transactions.c.arguments, Text).label("arguments"))
 _HEADS: Final = (_HEAD.where(_NAMED), _HEAD.where(_LAST))
 _CONTENTS: Final = (_CONTENT.where(_NAMED), _CONTENT.where(_LAST))
@@ -51,6 +53,7 @@ _LEAVING: Final = select(
     *(transactions.c[name] for name in ("id", "hashes", "call", "arguments", "sends"))
 ).where(among(transactions.c.id, "rows"))
 _INSERT: Final = insert(transactions)
+_MATCHING: Final = select(lots.c.job, lots.c.lot).where(lots.c.state == "matching")
 _READ: Final = select(cursor.c.block).limit(1)
 _ENDS: Final = ("settle", "expire", "hasten")  # of what is in the tables once it is read: a deal's state
 
@@ -142,6 +145,17 @@ def is_under_way(last: RowMapping | None, read: int) -> bool:
     return last["block"] > read if last["state"] == "confirmed" else last["state"] in IN_FLIGHT
 
 
+def astray(connection: Connection) -> list[int]:
+    """Rows of matches whose block, as they say, was read, and whose lot still waits for its deal: the chain
+    took that block back before it was read, and has them in another one, perhaps with another end."""
+    waiting = [_lot_subject(row.job, row.lot) for row in connection.execute(_MATCHING)]
+    if not waiting:
+        return []
+    read = block_read(connection)
+    found = newest(connection, "match", waiting).values()
+    return [row["id"] for row in found if row["state"] == "confirmed" and row["block"] <= read]
+
+
 def last_matches(connection: Connection, wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
     """The arguments, as JSON, of the newest `match` of each of these lots (job and index), whatever its
     state; none for a lot that never had one."""
@@ -151,8 +165,8 @@ def last_matches(connection: Connection, wanted: Iterable[tuple[str, int]]) -> d
 
 
 def newest(connection: Connection, call: Call, subjects: Iterable[str]) -> dict[str, RowMapping]:
-    """By subject, the newest row of its wish, of those that have one: `purpose`, `state`, `hash`,
-    `block` and `updated_at`."""
+    """By subject, the newest row of its wish, of those that have one: `id`, `purpose`, `state`,
+    `hash`, `block` and `updated_at`."""
     return _newest(connection, call, subjects, _HEADS)
 
 

@@ -327,3 +327,27 @@ def test_another_chain_is_refused_and_nothing_is_lost(service: Service) -> None:
             misled.indexer.run_once()
         assert everything(misled) == before
         misled.close()
+
+
+def test_a_match_that_fails_when_it_is_mined_again_before_it_was_read_frees_its_lot(
+    careful: Service,
+) -> None:
+    """The chain's other blocks have it behind a withdrawal of what it was to be paid with."""
+    market, rpc = careful.market, careful.market.chain.rpc
+    careful.ready_worker()
+    job = careful.order()
+    careful.matcher.run_once()
+    careful.relay()
+    sent = rpc.call("eth_getRawTransactionByHash", careful.outbox()[0]["hash"])
+    mine(careful)
+    rpc.call("anvil_reorg", 2, [])
+    everything = market.client.account(market.customer.address).free
+    market.client.withdraw(market.customer, market.customer.address, everything)
+    rpc.call("eth_sendRawTransaction", sent)
+    mine(careful, 3)
+
+    careful.indexer.run_once()
+    careful.relayer.run_once()
+    careful.relayer.run_once()
+    assert [row["state"] for row in careful.outbox()] == ["failed"]
+    assert careful.lot(job)["state"] == "free"
