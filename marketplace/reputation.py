@@ -25,7 +25,7 @@ from prixfixe.protocol.reputation import ProviderRecord, Reputation
 
 _NAMES: Final = tuple(each.__name__ for each in OF_CONDUCT)
 _FRESH_SECONDS: Final = 600  # a record whose deals are the same is not computed anew before
-_SHARE: Final = 20  # one that was only paid since is computed anew for a twentieth of the time at most
+_SHARE: Final = 50  # one that was only paid since is computed anew for a fiftieth of the time at most
 _FORGET_SECONDS: Final = 3600
 
 
@@ -57,7 +57,7 @@ class Reputations:
 
     def grades(self, providers: Collection[str], now: int) -> dict[str, Grade]:
         """Of each of these providers at the chain's time `now`; ten minutes old at most where nothing
-        happened since, and where all that happened was paid, as old as twenty times what a look at all of its
+        happened since, and where all that happened was paid, as old as fifty times what a look at all of its
         deals takes."""
         with self._lock:
             with self._store.read() as connection:

@@ -53,7 +53,7 @@ def read_json(text: str | bytes) -> Any:
 def write_json(value: Any) -> str:
     """As `json.dumps` with no spaces, in half of its time."""
     try:
-        return to_json(value, ensure_ascii=True, inf_nan_mode="constants").decode("ascii")
+        return to_json(value, inf_nan_mode="constants").decode("utf-8")
     except ValueError:  # half of a surrogate pair, or what is nested deeper than it writes
         return json.dumps(value, separators=(",", ":"))
 

@@ -80,7 +80,7 @@ def test_many_deals_do_not_make_every_look_slow(store: Store, monkeypatch: pytes
     assert grade() is Grade.NEW
     story.deals("Settled", 20, fact=str(Fact(done=1, signed=1, time=NOW).pack()))
     assert grade() is Grade.NEW
-    clock.now += 19.0
+    clock.now += 49.0
     assert (grade(), clock.looks) == (Grade.NEW, 1)
     clock.now += 1.0
     assert (grade(), clock.looks) == (Grade.PROVEN, 2)
