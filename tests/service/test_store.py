@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from marketplace.store import tables
 from marketplace.store.database import Store
-from marketplace.store.engines import read_json
+from marketplace.store.engines import read_json, write_json
 from marketplace.store.topics import Topics
 from prixfixe.errors import ConfigurationError, Conflict, InvalidInput
 from tests.support.stores import migrated_store
@@ -305,4 +305,4 @@ def test_a_value_that_no_column_holds_names_no_value(store: Store) -> None:
     [None, 2**200, -0.5, "\ud800", "\u0000 and \U0001f600", {"deep": json.loads("[" * 500 + "]" * 500)}],
 )
 def test_json_comes_out_of_the_tables_as_it_went_in(value: object) -> None:
-    assert read_json(json.dumps(value)) == value
+    assert read_json(write_json(value)) == read_json(json.dumps(value)) == value
