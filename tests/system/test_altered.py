@@ -13,6 +13,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from marketplace.packs import Packs
 from prixfixe.client.wishes import Wish
 from prixfixe.protocol.canonical import sha256_hex
 from prixfixe.protocol.wire import Job
@@ -82,12 +83,13 @@ def altered_command(devnet: Devnet) -> Iterator[None]:
 
 def put_right(devnet: Devnet, job: str) -> None:
     """The command as it was ordered, in the tables and in the archive: others look at both."""
-    archived = devnet.folder.service / "archive" / "orders" / job[2:4] / f"{job[2:]}.json"
+    orders = devnet.folder.service / "archive" / "orders"
     with closing(sqlite3.connect(devnet.folder.service / "prixfixe.db", timeout=15)) as store, store:
         right = "UPDATE jobs SET manifest = replace(manifest, ?, ?) WHERE id = ?"
         store.execute(right, (OTHER, COPY[-1], job))
-    until(archived.exists, "the order is archived", 60)
-    archived.write_text(archived.read_text().replace(OTHER, COPY[-1]))
+    until(lambda: Packs(orders).get(job), "the order is archived", 60)
+    for file in orders.iterdir():
+        file.write_text(file.read_text().replace(OTHER, COPY[-1]))
 
 
 def test_what_differs_from_its_digest_is_not_run_and_not_paid(
