@@ -6,8 +6,9 @@ import base64
 import os
 import ssl
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -42,15 +43,16 @@ def test_proxies_are_not_for_this_machine(url: str, proxies: bool) -> None:
     httpx.Client(**connection_options(url)).close()
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, str]]]]:
-    """What the environment's proxy was asked: the path of each request, and its headers."""
-    seen: list[tuple[str, dict[str, str]]] = []
+@contextmanager
+def answering(see: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[int]:
+    """A loopback server that answers all with an empty object; its port. see: is shown each request."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            see(self)
             self.send_response(200)
             self.send_header("Content-Length", "2")
             self.end_headers()
@@ -59,16 +61,28 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str,
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        monkeypatch.setenv("http_proxy", f"http://office:p%40ss@127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("no_proxy", "inside.example,door.example:1")
         try:
-            yield seen
+            yield server.server_port
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, str]]]]:
+    """What the environment's proxy was asked: the path of each request, and its headers."""
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    def see(each: BaseHTTPRequestHandler) -> None:
+        seen.append((each.path, {name.lower(): value for name, value in each.headers.items()}))
+
+    with answering(see) as port:
+        monkeypatch.setenv("http_proxy", f"http://office:p%40ss@127.0.0.1:{port}")
+        monkeypatch.setenv("no_proxy", "inside.example,door.example:1")
+        yield seen
 
 
 def post(url: str) -> None:
@@ -143,31 +157,12 @@ def test_a_port_that_is_none_is_said() -> None:
 def test_a_connection_that_lay_idle_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is between may have forgotten it, and would answer nothing."""
     came_from: list[int] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            came_from.append(self.client_address[1])
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        node = Endpoint(f"http://127.0.0.1:{server.server_port}", timeout_seconds=5)
+    with answering(lambda each: came_from.append(each.client_address[1])) as port:
+        node = Endpoint(f"http://127.0.0.1:{port}", timeout_seconds=5)
         node.post({})
         node.post({})
         monkeypatch.setattr(connections, "_IDLE_SECONDS", 0.0)
         node.post({})
         node.close()
-        server.shutdown()
-        thread.join()
     first, second, third = came_from
     assert first == second != third
