@@ -40,7 +40,7 @@ from scheduler.duty import Duty
 log = logging.getLogger(__name__)
 
 CURSOR: Final = "market"
-_TOGETHER: Final = 500  # events: a statement has only so many parameters
+_TOGETHER: Final = 500  # events, whose deals are held in memory at once
 _Signed: TypeAlias = events.Settled | events.Refused
 # Made once: making a statement takes longer than running it.
 _STORED: Final = select(chain_events.c.block, chain_events.c.log_index).where(

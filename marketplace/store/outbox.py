@@ -32,7 +32,6 @@ Call: TypeAlias = Literal["match", "clear", "settle", "expire", "hasten", "chall
 IN_FLIGHT = ("pending", "sent")
 # Why a deposit failed whose authorisation the token had taken; the owner's address is among the arguments.
 DEPOSITED: Final = "deposited-already"
-_TOGETHER: Final = 1000  # names asked for at once: a statement has only so many parameters
 # Made once: making a statement takes longer than running it. A range instead of LIKE uses the unique index on
 # every database.
 _LAST: Final = (
@@ -179,11 +178,7 @@ def _newest(
     prefixes = {f"{call}:{subject}": subject for subject in subjects}
     found: dict[str, RowMapping] = {}
     purposes = [f"{prefix}:{number}" for prefix in prefixes for number in (1, 2)]
-    rows: list[RowMapping] = []
-    for at in range(0, len(purposes), _TOGETHER):
-        some = {"purposes": purposes[at : at + _TOGETHER]}
-        rows += connection.execute(named, some).mappings().all()
-    for row in rows:
+    for row in connection.execute(named, {"purposes": purposes}).mappings().all():
         prefix, _, number = row["purpose"].rpartition(":")
         if number == "2":
             # ';' follows ':' in ASCII.
