@@ -22,7 +22,8 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.blob_stores import flush
 from marketplace.blobs import clear_when_full
-from marketplace.packs import Packs, parsed, written
+from marketplace.packs import Packs, parsed
+from marketplace.store.engines import json_bytes
 from marketplace.store.settling import PAID_STATES
 from marketplace.store.tables import attempts, blobs, bundles, deals, jobs, offers, quotes
 from marketplace.store.upsert import parts
@@ -96,7 +97,7 @@ class Archive:
 
 def _put(path: Path, document: dict[str, Any]) -> None:
     """When it returns it is on the disk; it is as it was, or whole, at any moment."""
-    content = written(document)
+    content = json_bytes(document)
     with suppress(FileNotFoundError):
         if path.read_bytes() == content:
             return

@@ -7,7 +7,6 @@ file; the latest counts.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -18,10 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pydantic_core import to_json
-
 from marketplace.blob_stores import flush
 from marketplace.blobs import clear_when_full
+from marketplace.store.engines import json_bytes, read_json
 
 _DIGITS: Final = 12
 _DEAD_SECONDS: Final = 3600.0
@@ -89,7 +87,7 @@ class Packs:
         file = None
         try:
             for key, document in documents:
-                content = written(document)
+                content = json_bytes(document)
                 digest = hashlib.sha256(content).digest()
                 if drawn.get(key, self._newest.get(key)) == digest:
                     continue
@@ -156,18 +154,10 @@ class Packs:
         return self._folder / f"{number:0{_DIGITS}d}.jsonl"
 
 
-def written(document: dict[str, Any]) -> bytes:
-    """As JSON, on one line."""
-    try:
-        return to_json(document)
-    except ValueError:  # half of a surrogate pair
-        return json.dumps(document, separators=(",", ":")).encode("ascii")
-
-
 def parsed(text: bytes) -> dict[str, Any] | None:
     """A document; None for what is not a whole one."""
     try:
-        found = json.loads(text)
+        found = read_json(text)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

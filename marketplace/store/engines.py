@@ -52,10 +52,15 @@ def read_json(text: str | bytes) -> Any:
 
 def write_json(value: Any) -> str:
     """As `json.dumps` with no spaces, in half of its time."""
+    return json_bytes(value).decode("utf-8")
+
+
+def json_bytes(value: Any) -> bytes:
+    """As `write_json`, in UTF-8."""
     try:
-        return to_json(value, inf_nan_mode="constants").decode("utf-8")
+        return to_json(value)
     except ValueError:  # half of a surrogate pair, or what is nested deeper than it writes
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 def parse(address: str) -> URL:
