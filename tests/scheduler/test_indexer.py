@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import attempts, chain_events, cursor, deals, jobs, lots, offers, trades
-from prixfixe.devnet.anvil import running_anvil
+from prixfixe.devnet.anvil import LocalChain, running_anvil
 from prixfixe.errors import ConfigurationError, Unavailable
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.wire import Reason
@@ -20,6 +21,16 @@ from tests.support.scheduling import Service, until
 pytestmark = pytest.mark.chain
 
 BROKEN = Reason(code="engine", message="no engine", fault="provider")
+_strangers = count(1 << 100)
+
+
+@pytest.fixture(autouse=True)
+def block_of_its_own(chain: LocalChain) -> None:
+    """A block that no other test makes, to go back to. anvil keeps states by their block's hash, the newest
+    ten in memory. Of a block that many tests made it puts the newest state on disk when the oldest is due,
+    and whoever goes back to that (`anvil_reorg`) finds no contract's code any more: every call answers 0x."""
+    chain.rpc.call("anvil_setCoinbase", f"0x{next(_strangers):040x}")
+    mine_on(chain)
 
 
 @pytest.fixture
@@ -32,8 +43,12 @@ def careful(market: LocalMarket, tmp_path: Path) -> Iterator[Service]:
 
 
 def mine(service: Service, blocks: int = 1) -> None:
+    mine_on(service.market.chain, blocks)
+
+
+def mine_on(chain: LocalChain, blocks: int = 1) -> None:
     for _ in range(blocks):
-        service.market.chain.rpc.call("evm_mine")
+        chain.rpc.call("evm_mine")
 
 
 def everything(service: Service) -> dict[str, list[dict[str, object]]]:
