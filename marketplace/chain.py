@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from prixfixe.errors import ChainError
+from prixfixe.errors import ChainError, Unavailable
 from prixfixe.protocol.hashing import keccak256
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 PRICING_ROLE: Final = keccak256(b"PRICING_ROLE")
 _TRIES: Final = 4
 _PAUSE_SECONDS: Final = 0.05
+# A question by its name: a method of the node, or a view of the contract.
+_Asked: TypeAlias = tuple[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +95,9 @@ class MarketReader:
         ]
         # On a quiet chain the latest block may be old, and a local chain's clock can be moved: what counts is
         # the block that is to come.
-        latest, pending, *answers = self._answers(
-            [
-                ("eth_getBlockByNumber", ("latest", False)),
-                ("eth_getBlockByNumber", ("pending", False)),
-                *(self._call(name, arguments) for name, arguments in questions),
-            ]
-        )
-        results = iter(
-            self._market.function(name).decode_result(bytes.fromhex(answer[2:]))
-            for (name, _), answer in zip(questions, answers, strict=True)
-        )
+        blocks = [("eth_getBlockByNumber", (tag, False)) for tag in ("latest", "pending")]
+        (latest, pending), found = self._answers(blocks, questions)
+        results = iter(found)
         return ChainView(
             block=int(latest["number"], 16),
             time=max(int(block["timestamp"], 16) for block in (latest, pending) if block),
@@ -114,21 +107,33 @@ class MarketReader:
             fee_bps=tuple(next(results).values())[1] if fee else 0,
         )
 
-    def _answers(self, asked: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
-        """None of these views reverts. A local chain that takes in a block just then may join its accounts
-        with the time of the block before, in which no account can be so new: it is asked again."""
-        for _ in range(_TRIES - 1):
-            with suppress(ChainError):
-                return self._rpc.batch(asked)
-            time.sleep(_PAUSE_SECONDS)
-        return self._rpc.batch(asked)
-
     def may_price(self, address: str) -> bool:
-        method, parameters = self._call("hasRole", (PRICING_ROLE, address))
-        answer = self._rpc.call(method, *parameters)
-        return bool(self._market.function("hasRole").decode_result(bytes.fromhex(answer[2:])))
+        _, [answer] = self._answers([], [("hasRole", (PRICING_ROLE, address))])
+        return bool(answer)
 
-    def _call(self, name: str, arguments: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+    def _answers(self, plain: Sequence[_Asked], views: Sequence[_Asked]) -> tuple[list[Any], list[Any]]:
+        """What the node answers to `plain`, and what the contract's views say. None of them reverts or is
+        silent. A local chain that takes in a block just then may join its accounts with the time of the block
+        before, in which no account can be so new, and one that goes back to a block has no contract for a
+        moment: it is asked again."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._asked_once(plain, views)
+            except (ChainError, Unavailable) as error:
+                if isinstance(error, Unavailable) and error.code != "empty-answer":
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+        return self._asked_once(plain, views)
+
+    def _asked_once(self, plain: Sequence[_Asked], views: Sequence[_Asked]) -> tuple[list[Any], list[Any]]:
+        calls = [self._call(name, arguments) for name, arguments in views]
+        answers = self._rpc.batch([*plain, *calls])
+        said = zip(views, answers[len(plain) :], strict=True)
+        return answers[: len(plain)], [
+            self._market.function(name).decode_answer(answer) for (name, _), answer in said
+        ]
+
+    def _call(self, name: str, arguments: Sequence[Any]) -> _Asked:
         data = self._market.function(name).encode_call(list(arguments))
         return "eth_call", ({"to": self._contract, "data": "0x" + data.hex()}, "latest")
 

@@ -365,8 +365,7 @@ def describe(settings: ServiceSettings, client: MarketClient, policy: Policy, si
 def _token_symbol(client: MarketClient) -> str:
     function = artefacts.load("DevDollar").function("symbol")  # a plain ERC-20's interface
     call = {"to": client.token, "data": "0x" + function.encode_call([]).hex()}
-    answer = client.rpc.call("eth_call", call, "latest")
-    return str(function.decode_result(bytes.fromhex(answer[2:])))
+    return str(function.decode_answer(client.rpc.call("eth_call", call, "latest")))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, NoReturn, Protocol
 
-from prixfixe.errors import InvalidInput
+from prixfixe.errors import InvalidInput, Unavailable
 from prixfixe.protocol.addresses import address_bytes, format_address, parse_address
 from prixfixe.protocol.hashing import keccak256
 
@@ -168,6 +168,18 @@ class Function:
         """The one value, or a dictionary by name when the function returns several."""
         values = self.outputs.decode(data, 0)
         return next(iter(values.values())) if len(values) == 1 else values
+
+    def decode_answer(self, answer: str) -> Any:
+        """The result that a node gave, in 0x-hex. Unavailable when it is empty and the function has results:
+        in the state that the node looked into there is no contract. It is behind, or just puts other blocks
+        in the place of its last; at a wrong address it stays so."""
+        if answer == "0x" and self.outputs.items:
+            raise Unavailable(
+                f"the chain's node answers nothing to {self.name}, as if the contract were not there",
+                code="empty-answer",
+                hint="a node that is behind or re-organises finds it soon; else check contract and chain",
+            )
+        return self.decode_result(bytes.fromhex(answer[2:]))
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,6 @@ class Block:
 class MarketReads:
     """What can be asked of one market on one chain. Safe to share between threads."""
 
-    """One market on one chain. Safe to share between threads."""
-
     def __init__(self, rpc: Rpc | str, contract: str, *, chain_id: int | None = None) -> None:
         """chain_id: refused with ConfigurationError when the node serves another; asked of the node when
         None."""
@@ -170,7 +168,7 @@ class MarketReads:
     def is_deployed(self) -> bool:
         """Whether there is any contract at the address; `Deployment.check` says whether it is the right
         one."""
-        return str(self.rpc.call("eth_getCode", self.contract, "latest")) != "0x"
+        return self._has_code(self.contract)
 
     def events(
         self,
@@ -205,15 +203,16 @@ class MarketReads:
     def read(self, name: str, *arguments: Any, block: BlockRef = "latest") -> Any:
         """A view by its Solidity name: one value, or a dictionary."""
         function = self._artefact.function(name)
-        return function.decode_result(
+        return function.decode_answer(
             self._call(self.contract, function.encode_call(arguments), block, context=name)
         )
 
     def simulate(self, sender: str, name: str, *arguments: Any, block: BlockRef = "latest") -> Any:
         """The result that a call by `sender` would have; ChainError with the reason when it would revert."""
         function = self._artefact.function(name)
-        data = self._call(self.contract, function.encode_call(arguments), block, context=name, sender=sender)
-        return function.decode_result(data) if function.outputs.items else None
+        data = function.encode_call(arguments)
+        answer = self._call(self.contract, data, block, context=name, sender=sender)
+        return function.decode_answer(answer) if function.outputs.items else None
 
     def web3_contract(self) -> Any:
         """The contract as web3.py's, for what is not wrapped here. Importing web3 takes more than a
@@ -224,16 +223,17 @@ class MarketReads:
         web3 = Web3(HTTPProvider(self.rpc.url.split()[0]))
         return web3.eth.contract(Web3.to_checksum_address(self.contract), abi=list(self._artefact.abi))
 
-    def _call(
-        self, to: str, data: bytes, block: BlockRef, *, context: str, sender: str | None = None
-    ) -> bytes:
+    def _has_code(self, address: str) -> bool:
+        return str(self.rpc.call("eth_getCode", address, "latest")) != "0x"
+
+    def _call(self, to: str, data: bytes, block: BlockRef, *, context: str, sender: str | None = None) -> str:
+        """What the node answers to a call, in 0x-hex."""
         call = {"to": to, "data": "0x" + data.hex(), **({"from": sender} if sender else {})}
         by_hash = isinstance(block, str) and len(block) == 66
         try:
-            answer = self.rpc.call("eth_call", call, {"blockHash": block} if by_hash else _tag(block))
+            return str(self.rpc.call("eth_call", call, {"blockHash": block} if by_hash else _tag(block)))
         except ChainError as error:
             raise transactions.decoded(error, context) from error
-        return bytes.fromhex(answer[2:])
 
 
 def _tag(ref: BlockRef) -> str:

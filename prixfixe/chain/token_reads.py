@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from prixfixe.chain.abi import parse_function
 from prixfixe.chain.sending import MarketSender
-from prixfixe.errors import ChainError, InvalidInput
+from prixfixe.errors import ChainError, InvalidInput, Unavailable
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.typed_data import Domain
 
@@ -47,32 +47,21 @@ class TokenReads(MarketSender):
     def token_domain(self) -> Domain | None:
         """Where signatures for the token count; None when it does not say, or says it in a way that cannot
         be checked against its own separator, so that nobody signs for the wrong one."""
-        try:
-            separator = self._ask_token("DOMAIN_SEPARATOR")
-            name = self._ask_token("name")
-        except (ChainError, InvalidInput):
+        separator, name = self._ask_if_there("DOMAIN_SEPARATOR"), self._ask_if_there("name")
+        if separator is None or name is None:
             return None
-        try:
-            version = self._ask_token("version")
-        except (ChainError, InvalidInput):
-            version = _USUAL_VERSION
-        domain = Domain(self.chain_id, self.token, name, version)
+        version = self._ask_if_there("version")
+        domain = Domain(self.chain_id, self.token, name, _USUAL_VERSION if version is None else version)
         return domain if domain.separator == separator else None
 
     def permit_nonce(self, owner: str) -> int | None:
         """The nonce of the owner's next EIP-2612 permit; None when the token takes none."""
-        try:
-            return int(self._ask_token("nonces", owner))
-        except (ChainError, InvalidInput):
-            return None
+        nonce = self._ask_if_there("nonces", owner)
+        return None if nonce is None else int(nonce)
 
     def takes_authorisations(self) -> bool:
         """Whether the token has EIP-3009."""
-        try:
-            self._ask_token("authorizationState", self.contract, bytes(32))
-        except (ChainError, InvalidInput):
-            return False
-        return True
+        return self._ask_if_there("authorizationState", self.contract, bytes(32)) is not None
 
     def is_authorisation_used(self, owner: str, nonce: bytes) -> bool:
         """Whether the token has taken an authorisation (EIP-3009), or its owner took it back."""
@@ -80,9 +69,23 @@ class TokenReads(MarketSender):
 
     def _ask_token(self, name: str, *arguments: Any, block: int | str = "latest") -> Any:
         function = _FUNCTIONS[name]
-        return function.decode_result(
+        return function.decode_answer(
             self._call(self.token, function.encode_call(arguments), block, context=name)
         )
+
+    def _ask_if_there(self, name: str, *arguments: Any) -> Any:
+        """As `_ask_token`, of what a token need not have: None when it has it not. One that takes any call
+        says nothing to it, as a node does that is behind; it is the token when its code is there and it says
+        nothing again."""
+        for _ in range(2):
+            try:
+                return self._ask_token(name, *arguments)
+            except (ChainError, InvalidInput):
+                return None
+            except Unavailable as error:
+                if error.code != "empty-answer" or not self._has_code(self.token):
+                    raise
+        return None
 
     def _token_call(self, name: str, *arguments: Any) -> bytes:
         return _FUNCTIONS[name].encode_call(arguments)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from prixfixe.chain import events
-from prixfixe.chain.client import ADMIN_ROLE, PRICING_ROLE, Account
-from prixfixe.errors import ChainError, InvalidInput, NotFound
+from prixfixe.chain.client import ADMIN_ROLE, PRICING_ROLE, Account, MarketClient
+from prixfixe.errors import ChainError, InvalidInput, NotFound, Unavailable
 from prixfixe.keys import sign_typed
 from prixfixe.protocol.deals import LOT_CANCELLED, LOT_FREE, Due, Fact, open_word, refusal_root, settled_word
 from prixfixe.protocol.money import Money
@@ -231,6 +231,35 @@ def test_an_unknown_block_or_transaction_is_not_found(market: LocalMarket) -> No
         market.client.block(10**9)
     with pytest.raises(NotFound):
         market.client.transaction_events("0x" + "ab" * 32)
+
+
+def test_a_node_that_has_no_contract_there_is_asked_again_later(market: LocalMarket) -> None:
+    """So has one that is behind, or that is just putting other blocks in the place of its last."""
+    nowhere = MarketClient(market.chain.rpc, market.stranger.address)
+    assert not nowhere.is_deployed()
+    for read in (nowhere.config, lambda: nowhere.account(market.customer.address)):
+        with pytest.raises(Unavailable, match="answers nothing to") as empty:
+            read()
+        assert (empty.value.code, empty.value.retryable) == ("empty-answer", True)
+
+
+def test_what_a_token_need_not_have_is_missing_when_it_says_nothing_and_not_when_its_node_knows_it_not(
+    market: LocalMarket,
+) -> None:
+    client = MarketClient(market.chain.rpc, market.client.contract)
+    client.token = market.stranger.address  # where there is no code
+    optional = (
+        client.takes_authorisations,
+        client.token_domain,
+        lambda: client.permit_nonce(market.customer.address),
+    )
+    for ask in optional:
+        with pytest.raises(Unavailable, match="answers nothing to"):
+            ask()
+    market.chain.rpc.call("anvil_setCode", client.token, "0x00")  # which takes any call
+    assert [ask() for ask in optional] == [False, None, None]
+    with pytest.raises(Unavailable):
+        client.token_balance(market.customer.address)
 
 
 def test_arguments_that_do_not_fit_are_refused_before_they_are_sent(market: LocalMarket) -> None:

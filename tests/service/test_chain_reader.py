@@ -68,6 +68,30 @@ def test_a_node_that_answers_of_two_blocks_at_once_is_asked_again(
         reader.look()
 
 
+def test_a_node_that_has_no_contract_for_a_moment_is_asked_again(
+    market: LocalMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that goes back to an earlier block empties its state first, and fills it after."""
+    batch, left = Rpc.batch, 1
+
+    def emptied(rpc: Rpc, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        nonlocal left
+        if left == 0:
+            return batch(rpc, calls)
+        left -= 1
+        return ["0x" if each[0] == "eth_call" else batch(rpc, [each])[0] for each in calls]
+
+    monkeypatch.setattr(Rpc, "batch", emptied)
+    reader, customer = MarketReader(market.chain.rpc, market.deployment.market), market.customer.address
+    assert reader.look(accounts=(customer,)).accounts[customer].free == Money.parse("100").units
+    left = 1
+    assert reader.may_price(market.pricing.address) is True
+    left = 9
+    with pytest.raises(Unavailable, match="answers nothing to account") as empty:
+        reader.look(accounts=(customer,))
+    assert (empty.value.code, empty.value.retryable) == ("empty-answer", True)
+
+
 def test_a_node_that_is_away_is_unavailable() -> None:
     with Rpc("http://127.0.0.1:1") as rpc, pytest.raises(Unavailable):
         MarketReader(rpc, "0x5FbDB2315678afecb367f032d93F642f64180aa3").look()
