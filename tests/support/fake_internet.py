@@ -196,7 +196,7 @@ def machine() -> dict[str, object]:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
     assert other.stdin is not None
     assert other.stdout is not None
-    ours, deadline = os.readlink("/proc/self/ns/net"), time.monotonic() + 10
+    ours, deadline = os.readlink("/proc/self/ns/net"), time.monotonic() + 60
     while os.readlink(f"/proc/{other.pid}/ns/net") == ours and time.monotonic() < deadline:
         time.sleep(0.01)
     run("ip", "link", "set", "lo", "up")

@@ -72,7 +72,7 @@ def test_a_wrong_cell_found_in_the_cage_is_named_by_row_column_and_value(devnet:
 
 def test_what_the_job_prints_reaches_the_customer_while_it_runs(devnet: Devnet) -> None:
     with devnet.client() as client:
-        job = devnet.buy(client, "chatter", 20)
+        job = devnet.buy(client, "chatter", 80)
         seen_while_running = False
         text = ""
         for event in client.events(job.id):
@@ -80,8 +80,8 @@ def test_what_the_job_prints_reaches_the_customer_while_it_runs(devnet: Devnet) 
                 text += event.data["text"]
                 seen_while_running = seen_while_running or client.job(job.id).state == "running"
         assert seen_while_running
-        assert all(f"line {number}\n" in text for number in range(20))
-        assert client.logs(job.id).count("line 19") == 1
+        assert all(f"line {number}\n" in text for number in range(80))
+        assert client.logs(job.id).count("line 79") == 1
 
 
 def test_the_same_order_posted_twice_is_one_job_and_one_charge(devnet: Devnet) -> None:

@@ -35,7 +35,7 @@ from prixfixe.protocol.signatures import message_digest, parse_signature, recove
 @dataclass
 class FakeService:
     """State and doors. `down`: answer 503 to everything. `answers`: what heartbeats are told. `old`: it knows
-    no calls for several lots. `calls`: of a worker, as they came."""
+    no calls for several lots. `calls`: of a worker, as they came. `missed`: paths of those that came while it was down."""
 
     market: wire.Market
     products: tuple[Any, ...] = ()
@@ -49,6 +49,7 @@ class FakeService:
     asks: dict[bytes, wire.SignedAsk] = field(default_factory=dict)
     assignments: deque[wire.Assignment] = field(default_factory=deque)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
     stop: set[str] = field(default_factory=set)
     logs: dict[str, bytes] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class FakeService:
 
     def handle(self, method: str, path: str, query: str, token: str | None, body: bytes) -> tuple[int, bytes]:
         if self.down:
+            self.missed.append(path)
             raise Unavailable("the service is down for a test")
         match method, path.strip("/").split("/")[1:]:
             case "GET", ["market"]:

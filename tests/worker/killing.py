@@ -35,10 +35,10 @@ def killed_while_running(
     given = stage.assign(script, max_seconds=60, slots=slots, **options)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
-    watchdog = threading.Timer(40, process.kill)
+    watchdog = threading.Timer(150, process.kill)
     watchdog.start()
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             state = engine.state(container_name(given.attempt, task))
             if state is not None and state.status != "created":

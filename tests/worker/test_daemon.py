@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from prixfixe.errors import ConfigurationError, Conflict, Forbidden
+from prixfixe.errors import ConfigurationError, Conflict, Forbidden, Unavailable
 from prixfixe.protocol.deals import Due, refusal_root
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.outputs import leaf, merkle_root
 from prixfixe.protocol.reports import LotReport
 from prixfixe.protocol.signatures import parse_signature, recover
 from prixfixe.protocol.wire import Assignment, Reason
+from tests.support.devnet import wait_for
 from tests.worker.conftest import Stage
 from tests.worker.killing import killed_while_running
 from tests.worker.orders import WORKER, assignment, open_deal
@@ -264,11 +265,13 @@ class TestAnAssignmentThatIsNotReal:
 class TestBadLuck:
     def test_a_service_that_restarts_gets_the_result_once_it_is_back(self, stage: Stage) -> None:
         with stage.worker():
-            given = stage.assign("sleep 1; echo x > /job/outputs/x")
+            stage.service.refuse_report = lambda report: Unavailable("down, and the test does not know yet")
+            given = stage.assign("echo x > /job/outputs/x")
             stage.service.until(lambda: given.attempt in stage.service.started)
             stage.service.down = True
-            time.sleep(1.5)  # long enough for the job to end and its report to fail
+            wait_for(lambda: any("/blobs/" in path for path in stage.service.missed), what="a lost upload")
             assert given.attempt not in stage.service.reports
+            stage.service.refuse_report = lambda report: None
             stage.service.down = False
             stage.service.forget_sessions = True
             assert stage.report_of(given).status == 0
@@ -286,6 +289,7 @@ class TestBadLuck:
             given = stage.assign("sleep 1; echo x > /job/outputs/x")
             stage.service.until(lambda: given.attempt in stage.service.started)
             daemon.stop()
+            stage.service.until(lambda: stage.service.beats[-1].stops_at is not None)
             assert stage.report_of(given).status == 0
             stops_at = stage.service.beats[-1].stops_at
             assert stops_at is not None

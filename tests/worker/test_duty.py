@@ -42,8 +42,8 @@ def test_a_worker_pauses_resumes_is_read_and_drains_without_losing_what_runs(sta
         given = stage.assign("echo begun; sleep 2; echo over")  # matched before the market heard of the pause
         service.until(lambda: "begun" in service.logs.get(given.attempt, b"").decode())
         assert "begun" in run("logs", given.attempt[:8], *data)
-        run("resume", *data)
         service.asks.clear()
+        run("resume", *data)
         service.until(lambda: service.asks)
         drained = threading.Thread(target=run, args=("drain", *data))
         drained.start()
