@@ -35,7 +35,8 @@ from prixfixe.protocol.signatures import message_digest, parse_signature, recove
 @dataclass
 class FakeService:
     """State and doors. `down`: answer 503 to everything. `answers`: what heartbeats are told. `old`: it knows
-    no calls for several lots. `calls`: of a worker, as they came. `missed`: paths of those that came while it was down."""
+    no calls for several lots. `calls`: of a worker, as they came. `missed`: paths of those that came
+    while it was down."""
 
     market: wire.Market
     products: tuple[Any, ...] = ()
