@@ -310,7 +310,8 @@ def outcome(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Outcome
         installations = [(devnet.folder.worker(number) / "installation").read_text() for number in (1, 2, 3)]
         with suppress(AssertionError):
             wait_for(
-                lambda: not any(engine.labelled(LABEL_WORKER, each) for each in installations), 20, "cleaning"
+                lambda: not any(engine.labelled(LABEL_WORKER, each) for each in installations),
+                *(120, "cleaning"),
             )
         outcome.left += [each for name in installations for each in engine.labelled(LABEL_WORKER, name)]
         kept = (devnet.folder.service / "logs").iterdir()

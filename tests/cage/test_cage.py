@@ -163,7 +163,7 @@ class TestHowMuchAJobGets:
                 bench.run("i=0; while [ $i -lt 20 ]; do i=$((i+1)); done; echo fine").run.seconds
             )
 
-        bomb = bench.job("bomb() { bomb | bomb & }; bomb; sleep 30", seconds=3.0, processes=32)
+        bomb = bench.job("bomb() { bomb | bomb & }; bomb; sleep 200", seconds=3.0, processes=32)
         runner = Runner(bench.engine)
         container = runner.create(bomb.cage)
         thread = threading.Thread(target=live_on)
@@ -171,13 +171,13 @@ class TestHowMuchAJobGets:
         run = runner.run(container, bomb, Stopper())
         thread.join()
         bench.engine.remove(container)
-        assert run.seconds < 25
+        assert run.seconds < 150
         assert run.stopped_for == "time" or run.exit_code != 0
         assert len(neighbour) == 1
 
     def test_more_processes_than_bought_are_refused(self, bench: Bench) -> None:
         ended = bench.run(
-            "i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; echo all", processes=16, seconds=15
+            "i=0; while [ $i -lt 100 ]; do sleep 5 & i=$((i+1)); done; echo all", processes=16, seconds=60
         )
         assert "all" not in ended.log
         if bench.runtime == GVISOR:  # its kernel dies of its own lack of threads, and the task with it
@@ -186,20 +186,21 @@ class TestHowMuchAJobGets:
             assert "can't fork" in ended.log
 
     def test_processor_time_is_the_share_that_was_bought(self, bench: Bench, engine: Engine) -> None:
-        job = bench.job("while :; do :; done & while :; do :; done", seconds=30, milli_vcpu=500)
+        job = bench.job("while :; do :; done & while :; do :; done", seconds=200, milli_vcpu=500)
         runner, stopper = Runner(engine), Stopper()
         container = runner.create(job.cage)
         thread = threading.Thread(target=runner.run, args=(container, job, stopper))
         thread.start()
         try:
-            # Two samples a second apart, by the engine: what a job reads inside is gVisor's word.
-            told = max(
-                wait_for(lambda: _cpu_share(engine, container), 20, "the engine's two samples")
-                for _ in range(2)
+            # Two samples a second apart, by the engine: what a job reads inside is gVisor's word. Of three
+            # such the middle one: a machine with much to do may read its counters late.
+            _, told, _ = sorted(
+                wait_for(lambda: _cpu_share(engine, container), 60, "the engine's two samples")
+                for _ in range(3)
             )
         finally:
             stopper.stop("given up")
-            thread.join(10)
+            thread.join(60)
         assert told < 0.7, f"{told:.2f} processors of the half that was bought"
 
     def test_a_spin_that_ignores_signals_is_killed_at_its_time(self, bench: Bench) -> None:
@@ -297,17 +298,17 @@ class TestItsOutputs:
 class TestItsLog:
     def test_text_arrives_while_the_job_runs(self, bench: Bench) -> None:
         said: list[str] = []
-        job = bench.job("echo first; sleep 30", said=said)
+        job = bench.job("echo first; sleep 90", seconds=120, said=said)
         runner, stopper = Runner(bench.engine), Stopper()
         container = runner.create(job.cage)
         thread = threading.Thread(target=runner.run, args=(container, job, stopper))
         thread.start()
-        until = time.monotonic() + 15
+        until = time.monotonic() + 60
         while "first\n" not in said and time.monotonic() < until:
             time.sleep(0.01)
         assert "".join(said) == "first\n"
         stopper.stop("given up")
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
         bench.engine.remove(container)
 
