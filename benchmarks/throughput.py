@@ -1,5 +1,6 @@
 """No-op tasks from order to paid on the chain, with an in-process runner: the service's real code on a real
-chain and no container.
+chain and no container. The service is two processes on one SQLite file: the API's, which is this one, and
+`prixfixe serve --no-api`.
 
 One order of 10,000 tasks in lots of 100 beside Celery's `chunks(100)` on Redis, and 1,000 orders of one task
 beside Celery's `delay`, in turns; Celery moves neither money nor proofs. Here every order is signed by its
@@ -34,6 +35,7 @@ from marketplace.chain import MarketReader
 from marketplace.placing import Placing
 from marketplace.services import Services
 from marketplace.settings import ServiceSettings
+from marketplace.store.database import Store
 from marketplace.store.tables import jobs
 from marketplace.store.tables import tasks as tasks_table
 from prixfixe.devnet.anvil import running_anvil
@@ -49,9 +51,7 @@ from prixfixe.protocol.quotes import order_of
 from prixfixe.protocol.reports import LotReport, TaskReport
 from prixfixe.protocol.typed_data import Domain
 from scheduler import heap, serve
-from scheduler.duty import stop_all
 from tests.support.market import LocalMarket, deploy_local_market
-from tests.support.stores import migrated_store
 
 GOAL: Final = 0.5
 LOT: Final = 100
@@ -117,7 +117,8 @@ class Runner(threading.Thread):
 
 
 class Alone:
-    """A service in this process on a market of its own; duties and workers are threads."""
+    """A service on a market of its own. Its workers, and what a process with the API does, are in this
+    process; its duties in another, as `prixfixe serve --no-api` runs them."""
 
     def __init__(self, folder: Path, market: LocalMarket, workers: int) -> None:
         self.market = market
@@ -125,15 +126,12 @@ class Alone:
         settings = ServiceSettings(
             data=folder, domain="127.0.0.1:8600", heartbeat_seconds=PATIENCE, max_open_bids=10**6
         )
-        self.store = migrated_store(folder / "prixfixe.db")
+        self.store = Store(settings.database_url, shared=True)
+        self.store.migrate()
         reader = MarketReader(client.rpc, client.contract)
         policy = market.deployment.policy
         described = serve.describe(settings, client, policy, market.scheduler)
         self.services = Services.build(settings, described, self.store, reader, market.scheduler)
-        options = serve.ServeOptions(data=folder, rpc="", key="")
-        self.duties = serve.build_duties(
-            options, self.services, client, reader, market.scheduler, policy, market.deployment
-        )
         self.runners = [self._worker(development_signer(10 + number)) for number in range(workers)]
         self.nonce = 0
 
@@ -163,9 +161,7 @@ class Alone:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        with heap.settled():  # as `serve` does
-            for duty in self.duties:
-                duty.start()
+        with heap.settled(), self._duties():  # as `serve` does
             for runner in self.runners:
                 runner.start()
             try:
@@ -173,9 +169,42 @@ class Alone:
             finally:
                 for runner in self.runners:
                     runner.stop()
-                late = stop_all(self.duties, 30.0)
                 self.store.close()
-                assert not late, late
+
+    @contextmanager
+    def _duties(self) -> Iterator[None]:
+        data = self.services.settings.data
+        manifest = data / "deployment.json"
+        self.market.deployment.save(manifest)
+        command = [
+            sys.executable,
+            "-m",
+            "prixfixe",
+            "serve",
+            "--no-api",
+            "--data",
+            str(data),
+            "--key",
+            "dev:2",
+        ]
+        command += [
+            "--rpc",
+            self.market.chain.url,
+            "--deployment",
+            str(manifest),
+            "--heartbeat",
+            str(PATIENCE),
+        ]
+        with subprocess.Popen(
+            [*command, "--log-level", "warning", "--json"], stdout=subprocess.PIPE
+        ) as process:
+            try:
+                assert process.stdout is not None
+                if not process.stdout.readline():  # it tells where it is, once it is there
+                    raise RuntimeError("the duties did not start")
+                yield
+            finally:
+                process.terminate()
 
     def orders(self, count: int, tasks: int, lot: int) -> list[Placing]:
         """Signed orders of the customer, as its client would send them."""

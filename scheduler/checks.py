@@ -123,7 +123,8 @@ def first_block(client: MarketClient, deployment: Deployment | None) -> int:
 def lock_folder(data: Path, *, shared: bool = False) -> IO[str]:
     """The folder's lock, held while the process lives: two services on one SQLite file would send twice.
 
-    shared: beside others that share it too, which is right when the tables are on PostgreSQL.
+    shared: beside others that share it too, which is right when they know of one another: when the tables are
+    on PostgreSQL, and of processes that do only a part of what a service does.
     ConfigurationError when another process has it in a way that bars this one.
     """
     data.mkdir(parents=True, exist_ok=True)
@@ -135,6 +136,6 @@ def lock_folder(data: Path, *, shared: bool = False) -> IO[str]:
         raise ConfigurationError(
             f"another service runs on {data}",
             code="already-running",
-            hint="stop it first, or give this one its own --data",
+            hint="stop it first, or give this one its own --data; only --no-api and --no-duties share",
         ) from None
     return handle

@@ -120,7 +120,7 @@ _RPC = click.option(
 @click.option(
     "--duties/--no-duties",
     default=True,
-    help="Whether this process takes part in the duties; several on one PostgreSQL share them.",
+    help="Whether this process takes part in the duties; several on one database share them.",
 )
 @click.option("--api/--no-api", default=True, help="Whether this process serves the API.")
 @log_format_option
@@ -157,7 +157,8 @@ def serve(
     metrics: str | None,
     as_json: bool,
 ) -> None:
-    """Run the service: the API and the scheduler in one process, or several on one PostgreSQL.
+    """Run the service: the API and the scheduler in one process, or each in its own, which do more on several
+    cores; on PostgreSQL in as many as you like.
 
     It stops in order on SIGTERM or Ctrl-C, and goes on where it was when it is started again, however it
     ended.

@@ -129,7 +129,9 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
         raise ConfigurationError("without API and without duties there is nothing to do")
     closing.enter_context(heap.trimmed())
     # The port is not known yet, and no matter here.
-    shared = _settings(options, options.port).is_shared
+    # What is whole needs no other on a database in a file.
+    partly = not (options.duties and options.api)
+    shared = _settings(options, options.port).is_shared or partly
     closing.enter_context(checks.lock_folder(options.data, shared=shared))
     hide_address(options.rpc)
     client, deployment = checks.open_market(
@@ -140,7 +142,7 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     listening = closing.enter_context(_listen(options.host, options.port)) if options.api else None
     port = int(listening.getsockname()[1]) if listening is not None else options.port
     settings = _settings(options, port)
-    store = Store(settings.database_url, settings.cool_down_seconds)
+    store = Store(settings.database_url, settings.cool_down_seconds, shared=partly)
     hide(make_url(settings.database_url).password)
     closing.callback(store.close)
     store.migrate()

@@ -20,6 +20,7 @@ from tests.support import postgres, s3
 from tests.support.market import LocalMarket, deploy_local_market
 from tests.support.postgres import PostgresServer
 from tests.support.s3 import Bucket, S3Server
+from tests.support.stores import migrated_store
 
 # How long one example takes, or is made, is the machine's matter, which other programs share. Everybody's run
 # has the same examples as the one before; new ones are looked for when an area is asked for by name.
@@ -94,8 +95,19 @@ def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 @pytest.fixture
-def pair(postgres_server: PostgresServer) -> Iterator[tuple[Store, Store]]:
-    """Two processes' views of one database."""
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """On which kind of database the test's stores are."""
+    kind: str = getattr(request, "param", "sqlite")
+    if kind == "sqlite":
+        yield kind
+        return
+    with postgres.choosing(request.getfixturevalue("postgres_server")):
+        yield kind
+
+
+@pytest.fixture
+def postgres_pair(postgres_server: PostgresServer) -> Iterator[tuple[Store, Store]]:
+    """As `pair`, on PostgreSQL."""
     url = postgres_server.database("pair")
     stores = Store(url), Store(url)
     yield stores
@@ -105,14 +117,12 @@ def pair(postgres_server: PostgresServer) -> Iterator[tuple[Store, Store]]:
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """On which kind of database the test's stores are."""
-    kind: str = getattr(request, "param", "sqlite")
-    if kind == "sqlite":
-        yield kind
-        return
-    with postgres.choosing(request.getfixturevalue("postgres_server")):
-        yield kind
+def pair(database: str, tmp_path: Path) -> Iterator[tuple[Store, Store]]:
+    """Two processes' views of one database."""
+    stores = tuple(migrated_store(tmp_path / "prixfixe.db", shared=True) for _ in range(2))
+    yield stores[0], stores[1]
+    for store in stores:
+        store.close()
 
 
 @pytest.fixture(scope="session")

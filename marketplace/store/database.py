@@ -1,11 +1,12 @@
 """The database: short transactions, and notifications that leave with their commit.
 
 SQLite by default, in write-ahead mode with every commit flushed that says nothing else, so that what the
-service acknowledged is there after a power cut; PostgreSQL by address, for several processes. On both readers
-never wait for the writer, and writers take turns: inside this process by a lock (SQLite's own way of waiting
-is to sleep and try again), between processes by the database. So what a writer read stays true until it
-commits, and no transaction fails half-way for what another one did. A flush to the disk takes longer than
-what most writers do: those that wait for the same one can share it (`Store.together`).
+service acknowledged is there after a power cut; PostgreSQL by address, for processes on several machines. On
+both readers never wait for the writer, and writers take turns: inside this process by a lock (SQLite's own
+way of waiting is to sleep and try again), between processes by the database, or by a lock beside the file. So
+what a writer read stays true until it commits, and no transaction fails half-way for what another one did. A
+flush to the disk takes longer than what most writers do: those that wait for the same one can share it
+(`Store.together`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -23,7 +24,7 @@ from typing import Any, Final, TypeVar, cast
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
-from marketplace.store import engines, faults, leading, listening
+from marketplace.store import beside, engines, faults, leading, listening
 from marketplace.store.topics import Topics
 from prixfixe.logs import ids
 
@@ -121,10 +122,13 @@ class Store:
     url: an SQLAlchemy address: `sqlite:////var/lib/prixfixe/prixfixe.db` for a file (a database in memory is
     refused: each of its connections would see another one), `postgresql+psycopg://USER@HOST/DATABASE` for
     PostgreSQL. ConfigurationError for any other. cool_down_seconds: without a new deal, for a worker that
-    just failed one.
+    just failed one. shared: with other processes of this machine that say so too, when it is a file; what is
+    on PostgreSQL always is.
     """
 
-    def __init__(self, url: str, cool_down_seconds: float = COOL_DOWN_SECONDS) -> None:
+    def __init__(
+        self, url: str, cool_down_seconds: float = COOL_DOWN_SECONDS, *, shared: bool = False
+    ) -> None:
         parsed = engines.parse(url)
         self.url: Final = url
         self.engine: Final[Engine] = engines.connect(parsed)
@@ -133,13 +137,17 @@ class Store:
         self._writer: int | None = None
         self._wishes: deque[_Wish] = deque()
         self._topics = Topics()
-        self._name = secrets.token_hex(8)
         self._fences = threading.local()
         self.leading: leading.Leading = leading.Alone()
-        self._listener: listening.Listener | None = None
+        self._neighbours: listening.Neighbours | None = None
+        name = secrets.token_hex(8)
         if parsed.get_backend_name() == "postgresql":
-            self._listener = listening.Listener(self.engine, self._topics, self._name)
+            self._neighbours = listening.Listener(self.engine, self._topics, name)
             self.leading = leading.Elected(self.engine)
+        elif shared:
+            folder = beside.meeting(Path(str(parsed.database)))
+            self._neighbours = beside.Pipes(folder, self._topics, name)
+            self.leading = beside.Locked(folder)
 
     @staticmethod
     def at(path: Path) -> Store:
@@ -191,6 +199,8 @@ class Store:
         """After the commit."""
         if leaving.topics:
             self._topics.deliver(leaving.topics)
+            if self._neighbours is not None:
+                self._neighbours.after_commit(leaving.topics)
         for line, named in leaving.lines:
             journal.info(line, extra=ids(**named))
 
@@ -241,15 +251,19 @@ class Store:
             writing = connection.execution_options(**{engines.WRITE: True, engines.FLUSH: flush})
             writing.info[_LEAVING] = leaving
             try:
-                with writing.begin():
+                with self._turn_of_all(), writing.begin():
                     if (duty := getattr(self._fences, "duty", None)) is not None:
                         self.leading.require(writing, duty)
                     yield writing
                     engines.require_whole(writing)
-                    if leaving.topics and self._listener is not None:
-                        listening.tell(writing, self._name, leaving.topics)
+                    if leaving.topics and self._neighbours is not None:
+                        self._neighbours.before_commit(writing, leaving.topics)
             finally:
                 writing.info.pop(_LEAVING, None)
+
+    def _turn_of_all(self) -> AbstractContextManager[None]:
+        """The right to write, among the processes."""
+        return nullcontext() if self._neighbours is None else self._neighbours.turn()
 
     @contextmanager
     def led(self, duty: str) -> Iterator[None]:
@@ -313,15 +327,15 @@ class Store:
 
     def close(self) -> None:
         """Give the connections back. The store cannot be used afterwards."""
-        if self._listener is not None:
-            self._listener.close()
+        if self._neighbours is not None:
+            self._neighbours.close()
         self.leading.close()
         self.engine.dispose()
 
     def _listen(self) -> None:
         """Whoever waits hears other processes, too. Those who never wait need no connection for it."""
-        if self._listener is not None:
-            self._listener.start()
+        if self._neighbours is not None:
+            self._neighbours.start()
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:

@@ -15,15 +15,15 @@ from sqlalchemy.engine import make_url
 
 from prixfixe.errors import ConfigurationError
 
+PATIENCE_SECONDS: Final = 15  # for a turn, and for a row that another transaction holds
 # Execution options of a transaction: whether it may write, and whether its commit waits for the disk.
 WRITE: Final = "prixfixe_write"
 FLUSH: Final = "prixfixe_flush"
-_PATIENCE_SECONDS: Final = 15  # for a turn, and for a row that another transaction holds
 _TURN: Final = 0x7072697866697865  # "prixfixe": of the database's advisory locks, the one that writers hold
 # A process that vanished with its machine, or hangs within a transaction, must not keep the turn, nor a
 # duty: the server finds out after eight seconds of silence, and after a minute.
 _POSTGRES_SESSION: Final = f"""
-SET lock_timeout = '{_PATIENCE_SECONDS}s';
+SET lock_timeout = '{PATIENCE_SECONDS}s';
 SET idle_in_transaction_session_timeout = '60s';
 SET tcp_keepalives_idle = 4;
 SET tcp_keepalives_interval = 2;
@@ -95,7 +95,7 @@ def _sqlite(url: URL) -> Engine:
         pool_use_lifo=True,
         json_serializer=write_json,
         json_deserializer=read_json,
-        connect_args={"timeout": float(_PATIENCE_SECONDS), "check_same_thread": False},
+        connect_args={"timeout": float(PATIENCE_SECONDS), "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")

@@ -1,4 +1,5 @@
-"""Wake-ups between processes on PostgreSQL: each hears what the others' commits notify.
+"""Wake-ups between processes: what a store asks of the others, and how it is on PostgreSQL, where each hears
+what the others' commits notify (`marketplace.store.beside` has it for SQLite).
 
 A notification is part of the transaction (`pg_notify`), so it leaves with the commit and never without it. A
 process hears its own at once, without the database. Whenever the listening connection was away, something may
@@ -13,7 +14,8 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Engine, text
 
@@ -28,11 +30,23 @@ _FIRST_PAUSE_SECONDS: Final = 0.1
 _LAST_PAUSE_SECONDS: Final = 2.0
 
 
-def tell(connection: Connection, sender: str, topics: Iterable[str]) -> None:
-    """Notify every other process of the topics when this transaction commits. sender: this process's name,
-    by which it knows its own."""
-    for part in _parts(dict.fromkeys(topics)):
-        connection.execute(_NOTIFY, {"told": json.dumps([sender, *part])})
+class Neighbours(Protocol):
+    """The other processes on a database."""
+
+    def start(self) -> None:
+        """Hear of what they write, from now on."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """While it lasts none of them writes. Unavailable when one of them does for too long."""
+
+    def before_commit(self, connection: Connection, topics: Iterable[str]) -> None:
+        """Within a write that is about to be committed."""
+
+    def after_commit(self, topics: Iterable[str]) -> None:
+        """They have heard of the topics once both were called."""
+
+    def close(self) -> None:
+        """Have nothing to do with them any more."""
 
 
 def _parts(topics: Iterable[str]) -> Iterator[list[str]]:
@@ -50,7 +64,8 @@ def _parts(topics: Iterable[str]) -> Iterator[list[str]]:
 
 
 class Listener:
-    """One thread and one connection that bring what other processes notify to this process's topics."""
+    """One thread and one connection that bring what other processes notify to this process's topics. name: of
+    this process, by which it knows its own notifications."""
 
     def __init__(self, engine: Engine, topics: Topics, name: str) -> None:
         self._engine = engine
@@ -70,6 +85,16 @@ class Listener:
                     target=self._loop, args=(stopped,), name="listener", daemon=True
                 )
                 self._thread.start()
+
+    def turn(self) -> AbstractContextManager[None]:
+        return nullcontext()  # each transaction that writes begins with the database's lock
+
+    def before_commit(self, connection: Connection, topics: Iterable[str]) -> None:
+        for part in _parts(dict.fromkeys(topics)):
+            connection.execute(_NOTIFY, {"told": json.dumps([self._name, *part])})
+
+    def after_commit(self, topics: Iterable[str]) -> None:
+        pass
 
     def close(self) -> None:
         """Stop listening."""

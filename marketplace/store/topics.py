@@ -1,5 +1,5 @@
 """Wake-ups inside one process: who changed something says so, who waits for it sleeps until then. What other
-processes change comes in by `marketplace.store.listening`.
+processes change comes in by `marketplace.store.listening` and `beside`.
 
 Every notification has a number, from one counter for all topics. A waiter first takes the number
 (`sequence`), then looks at the store, then waits for anything after that number: nothing that happens

@@ -1,4 +1,4 @@
-"""Of several processes on one PostgreSQL one leads each duty; when it is gone another goes on in seconds."""
+"""Of several processes on one database one leads each duty; when it is gone another goes on in seconds."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Counting(Duty):
         return 0.05
 
 
+@pytest.mark.both_databases
 def test_one_of_two_does_a_duty_and_the_other_when_it_has_stopped(pair: tuple[Store, Store]) -> None:
     first, second = (Counting(store) for store in pair)
     first.start()
@@ -54,9 +55,11 @@ def test_one_of_two_does_a_duty_and_the_other_when_it_has_stopped(pair: tuple[St
     assert stop_all([second], 60.0) == []
 
 
-def test_a_leader_that_lost_its_lock_without_knowing_writes_nothing(pair: tuple[Store, Store]) -> None:
+def test_a_leader_that_lost_its_lock_without_knowing_writes_nothing(
+    postgres_pair: tuple[Store, Store],
+) -> None:
     """The lock's connection is cut from the other side, as a server does when a machine falls silent."""
-    first, second = pair
+    first, second = postgres_pair
     assert first.leading.leads("counting")
     assert not second.leading.leads("counting")
     with second.write() as connection:
@@ -77,9 +80,9 @@ def test_a_leader_that_lost_its_lock_without_knowing_writes_nothing(pair: tuple[
 
 
 def test_after_a_crash_of_the_server_the_duty_goes_on_in_one_process(
-    pair: tuple[Store, Store], postgres_server: PostgresServer
+    postgres_pair: tuple[Store, Store], postgres_server: PostgresServer
 ) -> None:
-    duties = [Counting(store) for store in pair]
+    duties = [Counting(store) for store in postgres_pair]
     for duty in duties:
         duty.start()
     until(lambda: any(duty.runs > 1 for duty in duties), "one to lead")
@@ -105,7 +108,17 @@ def test_when_the_leader_is_killed_another_process_assigns(
         _fail_over(start, tables)
 
 
-def _fail_over(start: Start, tables: Service) -> None:
+@pytest.mark.chain
+@pytest.mark.network_ports
+def test_on_a_file_duties_alone_take_over_from_duties_alone(
+    start: Start, market: LocalMarket, tmp_path: Path
+) -> None:
+    with closing(Service(market, tmp_path, shared=True)) as tables:
+        _fail_over(start, tables, ["--no-api"], ["--no-duties"])
+
+
+def _fail_over(start: Start, tables: Service, *others: list[str]) -> None:
+    """others: the processes beside the leader, the one with the API last; a whole one when None are given."""
     tables.list_offer()
     worker = tables.ready_worker()
     database = ("--database", tables.store.url)
@@ -114,7 +127,8 @@ def _fail_over(start: Start, tables: Service) -> None:
     assert told["url"] is None
     ready = told["metrics"].removesuffix("/metrics") + "/v1/ready"
     until(lambda: httpx.get(ready, timeout=20, trust_env=False).status_code == 200, "it to lead all duties")
-    other = start(*database)
+    *standing_by, other = (start(*database, *options) for options in others or ([],))
+    assert [facts(each)["url"] for each in standing_by] == [None] * len(standing_by)
     url = facts(other)["url"]
     health = httpx.get(url + "/v1/health", timeout=20, trust_env=False).json()
     assert health["status"] == "ok"

@@ -120,6 +120,22 @@ def test_a_second_service_on_the_same_folder_is_refused(start: Start) -> None:
     assert "another service runs on" in error
 
 
+def test_parts_of_a_service_share_a_folder_and_a_whole_one_does_not(start: Start) -> None:
+    parts = [start(part) for part in ("--no-api", "--no-duties", "--no-duties")]
+    urls = [facts(part)["url"] for part in parts]
+    for url in urls[1:]:
+        until(
+            lambda url=url: httpx.get(f"{url}/v1/ready", timeout=20, trust_env=False).status_code == 200,
+            "each duty to be led",
+        )
+    whole = start()
+    assert "only --no-api and --no-duties share" in whole.communicate(timeout=60)[1]
+    assert whole.returncode == 2
+    for part in parts:
+        part.send_signal(signal.SIGTERM)
+    assert [part.wait(25) for part in parts] == [0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "key", "said"),
     [

@@ -97,9 +97,10 @@ class Service:
     signer: LocalSigner | None = None
     heard_seconds: float = HEARD_SECONDS  # how far ahead a heartbeat lies; 0 where the test has the clock
     confirmations: int = 0  # of the indexer
+    shared: bool = False  # with other processes
 
     def __post_init__(self) -> None:
-        self.store = migrated_store(self.data / "prixfixe.db")
+        self.store = migrated_store(self.data / "prixfixe.db", shared=self.shared)
         client = self.client = MarketClient(self.market.node(), self.market.deployment.market)
         reader = MarketReader(client.rpc, client.contract)
         policy = self.market.deployment.policy

@@ -23,11 +23,11 @@ def _migrated_file() -> bytes:
         return path.read_bytes()
 
 
-def migrated_store(path: Path) -> Store:
+def migrated_store(path: Path, *, shared: bool = False) -> Store:
     """The store in `path`, made there if it is not; while a test runs on PostgreSQL, the database that stands
-    for this file."""
+    for this file. shared: with other processes."""
     if (server := postgres.chosen()) is not None:
         return Store(server.database(str(path.absolute())))
     if not path.exists():
         path.write_bytes(_migrated_file())
-    return Store.at(path)
+    return Store(f"sqlite:///{path.absolute()}", shared=shared)
