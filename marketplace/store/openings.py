@@ -21,6 +21,7 @@ from marketplace.store.database import notify, tell
 from marketplace.store.listed import among
 from marketplace.store.many import execute_each
 from marketplace.store.moves import move_each, moving
+from marketplace.store.reports import reports_count_again
 from marketplace.store.settling import settle_when_signed
 from marketplace.store.tables import attempts, deals, jobs
 from prixfixe.protocol.deals import Deal, Due, Leg
@@ -122,6 +123,7 @@ def deals_opened(connection: Connection, opened: Sequence[Opened]) -> None:
         tell(connection, "deal opened", **named, transaction=one.transaction)
         if one.id in again:
             # The chain took the deal back and gave it again: a result signed before still counts.
+            reports_count_again(connection, *one.lot, one.id, one.opening)
             settle_when_signed(connection, one.id, one.opening)
 
 

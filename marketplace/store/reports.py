@@ -16,7 +16,7 @@ from marketplace.store.attempting import attempt_row, worker_name
 from marketplace.store.events import add_event
 from marketplace.store.listed import among
 from marketplace.store.many import execute_each
-from marketplace.store.moves import move_each
+from marketplace.store.moves import move_each, moving
 from marketplace.store.pauses import workers_did_well
 from marketplace.store.settling import PAID_STATES, Standing, settle_when_said, standing_of
 from marketplace.store.tables import attempts, deals, jobs, tasks
@@ -204,6 +204,21 @@ def _require_agreed(standing: Standing, row: RowMapping, report: LotReport) -> N
             code="committed-already",
             fault="provider",
         )
+
+
+def reports_count_again(connection: Connection, job: str, lot: int, deal: str, opening: int) -> None:
+    """The tasks of a deal's lot are what its workers reported before the chain took something back; what was
+    tried meanwhile may have queued them again."""
+    reported = select(attempts.c.state, attempts.c.tasks).where(
+        attempts.c.deal == deal,
+        attempts.c.opening == opening,
+        attempts.c.state.in_(("failed", "succeeded")),
+        attempts.c.status.is_not(None),  # else it was outvoted and never reported
+    )
+    # Of several replicas the one that delivered says how the tasks ended, after all that failed.
+    for attempt in sorted(connection.execute(reported).all(), key=lambda each: str(each.state)):
+        connection.execute(moving(states.TASK_RESUMED).where(tasks.c.job == job, tasks.c.lot == lot))
+        lots_ended(connection, {(job, lot): attempt.tasks})
 
 
 def lots_ended(connection: Connection, told: Mapping[tuple[str, int], Sequence[dict[str, Any]]]) -> None:

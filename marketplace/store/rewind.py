@@ -16,9 +16,9 @@ from marketplace.store import attempting, batches, disputes, states, trades, tra
 from marketplace.store.database import notify
 from marketplace.store.events import add_event
 from marketplace.store.moves import moving
-from marketplace.store.reports import lots_ended
+from marketplace.store.reports import reports_count_again
 from marketplace.store.settling import settle_when_signed
-from marketplace.store.tables import attempts, deals, jobs, lots, offers, tasks
+from marketplace.store.tables import attempts, deals, jobs, lots, offers
 
 
 def undo(connection: Connection, name: str, data: dict[str, Any]) -> None:
@@ -78,14 +78,7 @@ def _reopen(connection: Connection, deal: str) -> None:
     )
     trades.lot_untraded(connection, deal, row["opening"])
     _revive(connection, row["job"], row["lot"], states.LOT_REOPENED)
-    # Of several replicas the one that delivered says how the tasks ended, after all that failed.
-    for attempt in _attempts(connection, row, ("failed",)) + _attempts(connection, row, ("succeeded",)):
-        if attempt["status"] is None:
-            continue  # outvoted: it never reported
-        connection.execute(
-            moving(states.TASK_RESUMED).where(tasks.c.job == row["job"], tasks.c.lot == row["lot"])
-        )
-        lots_ended(connection, {(row["job"], row["lot"]): attempt["tasks"]})
+    reports_count_again(connection, row["job"], row["lot"], deal, row["opening"])
     settle_when_signed(connection, deal, row["opening"])
 
 

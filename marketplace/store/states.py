@@ -307,7 +307,7 @@ TASK_RESUMED: Final = Transition(
     ("queued", "succeeded", "failed"),
     "running",
     "indexer",
-    "the chain took the end of its deal back: its report counts anew",
+    "the chain took the end of its deal back, or the deal, and gave it again: its report counts anew",
     rewinds=True,
 )
 

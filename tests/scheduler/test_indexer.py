@@ -9,14 +9,26 @@ from pathlib import Path
 import pytest
 
 from marketplace.store.settling import NO_SIGNATURE
-from marketplace.store.tables import attempts, chain_events, cursor, deals, jobs, lots, offers, trades
+from marketplace.store.tables import (
+    asks,
+    attempts,
+    chain_events,
+    cursor,
+    deals,
+    jobs,
+    lots,
+    offers,
+    tasks,
+    trades,
+)
 from prixfixe.devnet.anvil import LocalChain, running_anvil
 from prixfixe.errors import ConfigurationError, Unavailable
 from prixfixe.protocol.money import Money
+from prixfixe.protocol.orders import Ask, SignedAsk
 from prixfixe.protocol.wire import Reason
 from scheduler import reaper
 from tests.support.market import OFFER, PRICE, LocalMarket, deploy_local_market
-from tests.support.scheduling import Service, until
+from tests.support.scheduling import OUTPUTS, Service, until
 
 pytestmark = pytest.mark.chain
 
@@ -244,6 +256,43 @@ def test_a_deal_that_the_chain_takes_back_is_matched_again_and_its_result_still_
 
     assert service.job(job)["state"] == "settled"
     assert service.rows(deals)[0]["id"] == first, "the same deal: its id holds no time"
+
+
+def test_a_result_counts_again_though_another_worker_refused_the_lot_meanwhile(service: Service) -> None:
+    """The chain takes the first worker's deal back, and gives it again after the second's: its customer gets
+    the outputs that it pays for."""
+    market, chain = service.market, service.market.chain
+    first, second = service.ready_worker(), service.ready_worker(1, name="w2")
+    service.beat(second, age=100.0)
+    snapshot = chain.rpc.call("evm_snapshot")
+    purchase = market.purchase()
+    job = service.order(purchase)
+    service.step()
+    service.report(first)
+    chain.rpc.call("evm_revert", snapshot)
+    chain.rpc.call("evm_mine")
+    service.indexer.run_once()
+
+    service.beat(first, age=100.0)
+    service.beat(second)
+    stored = service.row(asks, worker=second.address)
+    ask = SignedAsk(Ask.from_json(stored["ask"]), bytes.fromhex(stored["signature"][2:]))
+    market.client.match_purchase(market.scheduler, purchase, market.sign(purchase), OFFER, 0, [ask])
+    service.step()
+    service.report(second, status=6, reason=BROKEN)
+    service.step()
+    assert service.lot(job)["state"] == "free"
+    assert [row["state"] for row in service.rows(tasks)] == ["queued"]
+
+    service.beat(second, age=100.0)
+    service.beat(first)
+    for _ in range(3):
+        service.step()
+    assert service.job(job)["state"] == "settled"
+    assert [row["state"] for row in service.rows(deals, deals.c.state)] == ["refused", "settled"]
+    (task,) = service.rows(tasks)
+    assert (task["state"], task["status"], task["files"]) == ("succeeded", 0, len(OUTPUTS.files))
+    assert task["outputs"] == OUTPUTS.to_json()
 
 
 def test_a_deal_in_the_head_is_read_when_two_blocks_are_on_top_of_it(careful: Service) -> None:
