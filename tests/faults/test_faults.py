@@ -62,11 +62,14 @@ def size() -> Size:
     return FULL if os.environ.get("PRIXFIXE_TEST_SIZE") == "full" else SMALL
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A server of the test's own, because it is killed."""
-    with running_postgres(require_programs()) as server:
-        yield server
+@pytest.fixture(params=["postgresql", "sqlite"] if size() is FULL else ["postgresql"])
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer | None]:
+    """A server of the test's own, because it is killed; None for a file."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with running_postgres(require_programs()) as started:
+        yield started
 
 
 @contextmanager
@@ -100,13 +103,13 @@ def fund(market: LocalMarket) -> None:
 
 @pytest.mark.timeout(1800)
 def test_whatever_dies_every_task_is_settled_or_refunded_once(
-    database: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: PostgresServer | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with capsys.disabled() if size() is FULL else nullcontext():  # who asked for it sees it go on
-        break_a_market(database, tmp_path)
+        break_a_market(server, tmp_path)
 
 
-def break_a_market(database: PostgresServer, tmp_path: Path) -> None:
+def break_a_market(server: PostgresServer | None, tmp_path: Path) -> None:
     drawn = random.SystemRandom().randrange(10**6) if size() is FULL else 5
     seed = int(os.environ.get("PRIXFIXE_FAULTS_SEED", drawn))
     print(f"seed {seed}: PRIXFIXE_FAULTS_SEED={seed} repeats the order of what breaks")
@@ -115,10 +118,11 @@ def break_a_market(database: PostgresServer, tmp_path: Path) -> None:
         company = Company(tmp_path)
         market = deploy_local_market(chain)
         fund(market)
-        store_url = database.database("faults")
+        file = f"sqlite:///{tmp_path / 'data' / 'prixfixe.db'}"
+        store_url = file if server is None else server.database("faults")
         try:
             fronts = hire(company, market, line, store_url, tmp_path)
-            place = Place(company, chain, line, database, tmp_path / "data", disk)
+            place = Place(company, chain, line, server, tmp_path / "data", disk)
             break_everything(place, market, fronts, store_url, seed)
         finally:
             company.stop()

@@ -22,13 +22,14 @@ _PIECE = bytes(1 << 16)
 
 @dataclass(frozen=True)
 class Place:
-    """What there is to hurt. data: the service's folder. disk: its file system, None when it is not a small
-    one of the test's own. undone: of each re-organisation how many of the market's events it took back."""
+    """What there is to hurt. postgres: None when the database is a file in the folder. data: the service's
+    folder. disk: its file system, None when it is not a small one of the test's own. undone: of each
+    re-organisation how many of the market's events it took back."""
 
     company: Company
     chain: LocalChain
     line: Line
-    postgres: PostgresServer
+    postgres: PostgresServer | None
     data: Path
     disk: Path | None
     undone: list[int] = field(default_factory=list)
@@ -55,7 +56,12 @@ def rpc_refused(place: Place) -> None:
 
 
 def database_restarted(place: Place) -> None:
-    """It crashes, and recovers."""
+    """It crashes, and recovers; a file does when nobody has it open any more."""
+    if place.postgres is None:
+        for name in place.company.names:
+            if not name.startswith("workers"):
+                place.company.kill(name)
+        return
     place.postgres.stop(signal.SIGQUIT)
     place.postgres.start()
 
