@@ -120,7 +120,7 @@ def first_block(client: MarketClient, deployment: Deployment | None) -> int:
     return low
 
 
-def lock_folder(data: Path, *, shared: bool = False) -> IO[str]:
+def lock_folder(data: Path, *, shared: bool = False, name: str = "service.lock") -> IO[str]:
     """The folder's lock, held while the process lives: two services on one SQLite file would send twice.
 
     shared: beside others that share it too, which is right when they know of one another: when the tables are
@@ -128,7 +128,7 @@ def lock_folder(data: Path, *, shared: bool = False) -> IO[str]:
     ConfigurationError when another process has it in a way that bars this one.
     """
     data.mkdir(parents=True, exist_ok=True)
-    handle = (data / "service.lock").open("w")
+    handle = (data / name).open("w")
     try:
         fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -90,7 +90,9 @@ def run(
         client, manifest = checks.open_market(rpc, contract, deployment, 0.0, closing)
         start = checks.first_block(client, manifest)
         if write:
-            closing.enter_context(checks.lock_folder(data, shared=database is not None))
+            closing.enter_context(
+                checks.lock_folder(data, shared=not (database or "sqlite").startswith("sqlite"))
+            )
         store = Store(database) if database is not None else Store.at(file)
         closing.callback(store.close)
         return (restore if write else prove)(store, client, start, data, blobs)

@@ -22,9 +22,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from marketplace.store.engines import PATIENCE_SECONDS
 from marketplace.store.topics import Topics
-from prixfixe.errors import Unavailable
+from prixfixe.errors import ConfigurationError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +32,31 @@ _EVERYTHING: Final = b"*"  # instead of a topic: look at everything again
 _MOST_BYTES: Final = 4096  # of a message: what a pipe takes whole or not at all (PIPE_BUF)
 _LOOK_SECONDS: Final = 0.0005  # between looks whether the turn is free; a write takes a few of them
 _READ_BYTES: Final = 65_536
+_CHECK_SECONDS: Final = 5.0  # between looks whether the own pipe is still there, while nobody says anything
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LAST_PAUSE_SECONDS: Final = 2.0
 
 
 def meeting(database: Path) -> Path:
-    """The folder where the processes on a database meet, made if it is not there."""
-    folder = database.with_name(database.name + ".processes")
-    folder.mkdir(parents=True, exist_ok=True)
+    """The folder where the processes on a database meet, by whatever links they come; made if it is not
+    there. ConfigurationError when it cannot be."""
+    found = database.resolve()
+    folder = found.with_name(found.name + ".processes")
+    with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"processes cannot meet in {folder}: {error.strerror}",
+            code="no-meeting",
+            hint="this user makes files, locks and named pipes there; a whole service does without",
+        ) from error
 
 
 class Locked:
@@ -52,7 +69,8 @@ class Locked:
 
     def leads(self, duty: str) -> bool:
         with self._lock:
-            if duty not in self._held:
+            if not self._holds(duty):
+                self._folder.mkdir(exist_ok=True)
                 file = _opened(self._path(duty))
                 if not _locked(file, fcntl.LOCK_EX):
                     os.close(file)
@@ -66,7 +84,9 @@ class Locked:
             return duty not in self._held
 
     def require(self, connection: Connection, duty: str) -> None:
-        pass  # the lock of a process that lives is taken by nobody
+        with self._lock:
+            if not self._holds(duty):
+                raise Unavailable(f"another process may lead the {duty} by now", code="not-leading")
 
     def led(self, connection: Connection, duties: Iterable[str]) -> set[str]:
         return {duty for duty in duties if self._is_led(duty)}
@@ -86,12 +106,23 @@ class Locked:
                 return True
         try:
             file = os.open(self._path(duty), os.O_RDONLY)
-        except FileNotFoundError:  # nobody ever did
+        except OSError:  # nobody ever did, or it is nobody's whom this user may know
             return False
         try:
             return not _locked(file, fcntl.LOCK_SH)  # beside others that look
         finally:
             os.close(file)
+
+    def _holds(self, duty: str) -> bool:
+        """Whether the lock is held, and of the file that others find: somebody may delete the folder."""
+        if (file := self._held.get(duty)) is None:
+            return False
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(self._path(duty))):
+                return True
+        os.close(self._held.pop(duty))
+        log.warning("this process leads the %s no more: the lock's file is gone", duty)
+        return False
 
     def _path(self, duty: str) -> Path:
         return self._folder / f"{duty}.duty"
@@ -109,20 +140,24 @@ class Pipes:
     def __init__(self, folder: Path, topics: Topics, name: str) -> None:
         self._folder = folder
         self._topics = topics
-        self._own = folder / (name + _PIPE)
-        self._turn = _opened(folder / "turn")
+        self._name = name
+        with _told(folder):
+            self._turn: int | None = _opened(folder / "turn")
+            os.close(self._made(folder / f"{name}.new"))
+            (folder / f"{name}.new").unlink()
+        self._untold = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._stop: socket.socket | None = None
 
     def start(self) -> None:
-        """Begin to listen, once."""
+        """Begin to listen, once. Until it listens nothing is missed: it wakes everybody when it does."""
         with self._lock:
             if self._thread is None and not self._stopping.is_set():
                 self._stop, stopped = socket.socketpair()
                 self._thread = threading.Thread(
-                    target=self._hear, args=(self._make(), stopped), name="listener", daemon=True
+                    target=self._loop, args=(stopped,), name="listener", daemon=True
                 )
                 self._thread.start()
 
@@ -130,96 +165,122 @@ class Pipes:
         """Stop listening, and write nothing any more."""
         with self._lock:
             self._stopping.set()
-            if self._thread is not None and self._stop is not None:
-                self._own.unlink(missing_ok=True)  # before it is closed, which would look like a death
+            if self._stop is not None and self._thread is not None:
                 self._stop.close()
                 self._thread.join()
-                self._own.unlink(missing_ok=True)  # it may just have made another
-                self._thread = None
-            if self._turn >= 0:
-                os.close(self._turn)
-                self._turn = -1
+            turn, self._turn = self._turn, None
+            if turn is not None:
+                os.close(turn)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, until: float) -> Iterator[None]:
         # SQLite's own way of waiting is to sleep for longer and longer.
-        until = time.monotonic() + PATIENCE_SECONDS
-        while not _locked(self._turn, fcntl.LOCK_EX):
+        if (file := self._turn) is None:
+            raise Unavailable("the store is closed", code="store-unavailable")
+        while not _locked(file, fcntl.LOCK_EX):
             if time.monotonic() > until:
-                log.warning("the store failed: another process has written for %d s", PATIENCE_SECONDS)
+                log.warning("the store failed: another process keeps writing")
                 raise Unavailable("the store does not answer", code="store-unavailable")
             time.sleep(_LOOK_SECONDS)
         try:
             yield
         finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
+            with suppress(OSError):  # closed meanwhile, which ended it
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     def before_commit(self, connection: Connection, topics: Iterable[str]) -> None:
         pass
 
     def after_commit(self, topics: Iterable[str]) -> None:
-        try:
-            self._tell(list(_parts(topic.encode() for topic in dict.fromkeys(topics))))
-        except OSError as error:  # what was written is written
-            log.warning("other processes are not told what was written: %s", error.strerror)
-
-    def _tell(self, messages: Sequence[bytes]) -> None:
-        for name in os.listdir(self._folder):
-            if name.endswith(_PIPE) and name != self._own.name:
-                self._say(self._folder / name, messages)
-
-    def _say(self, path: Path, messages: Sequence[bytes]) -> None:
-        try:
-            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # nobody has it open
-                raise
-            path.unlink(missing_ok=True)
+        told = list(_parts(topic.encode() for topic in dict.fromkeys(topics)))
+        if self._untold:
+            self._untold, told = False, [_EVERYTHING + b"\n"]
+        if self._tell(told):
             log.warning("a process on this database was killed: the others look at everything again")
             self._topics.deliver_all()
             self._tell([_EVERYTHING + b"\n"])
-            return
+
+    def _tell(self, messages: Sequence[bytes]) -> bool:
+        """Whether a process that is gone was found."""
+        dead = False
+        try:
+            for name in os.listdir(self._folder):
+                if name.endswith(_PIPE) and not name.startswith(self._name):
+                    dead |= self._say(self._folder / name, messages)
+        except OSError as error:  # what was written is written, and is made up for the next time
+            log.warning("other processes are not told what was written: %s", error.strerror)
+            self._untold = True
+        return dead
+
+    def _say(self, path: Path, messages: Sequence[bytes]) -> bool:
+        """Whether the pipe is that of a process that is gone."""
+        try:
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            with suppress(OSError):  # another user's, perhaps
+                if error.errno == errno.ENXIO:  # nobody has it open
+                    path.unlink()
+                    return True
+            return False
         try:
             for message in messages:
                 os.write(pipe, message)
         except BlockingIOError:
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # it may have read everything just before
+            with suppress(OSError):  # somebody else was quicker; or it has read everything just before
+                path.unlink()
                 os.write(pipe, b"\n")
         except BrokenPipeError:
             pass  # it ended just now
         finally:
             os.close(pipe)
+        return False
 
-    def _make(self) -> int:
-        """An empty pipe of one's own. It gets its name once it is open, as one that is not is what a killed
-        process left."""
-        fresh = self._own.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        os.mkfifo(fresh, 0o600)
-        pipe = os.open(fresh, os.O_RDWR)  # for writing too: so it never ends
-        fresh.rename(self._own)
-        return pipe
+    def _made(self, path: Path) -> int:
+        os.mkfifo(path, 0o600)
+        return os.open(path, os.O_RDWR)  # for writing too: so it never ends
 
-    def _hear(self, pipe: int, stopped: socket.socket) -> None:
-        heard = b""
-        while True:
+    def _loop(self, stopped: socket.socket) -> None:
+        pause, number = 0.0, 0
+        while not self._stopping.wait(pause):
+            # Never a name twice: whoever takes a pipe away may mean the one before.
+            own, number = self._folder / f"{self._name}-{number}{_PIPE}", number + 1
+            try:
+                self._hear_at(own, stopped)
+                pause = 0.0
+            except Exception as error:  # without this thread nobody would hear anything any more
+                if not pause:
+                    log.warning("other processes are not heard: %s; trying again", error)
+                pause = min(2 * pause + _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
+            finally:
+                with suppress(OSError):
+                    own.unlink(missing_ok=True)
+        stopped.close()
+
+    def _hear_at(self, own: Path, stopped: socket.socket) -> None:
+        """Until the pipe is gone, or it is to stop."""
+        # It gets its name once it is open, as one that is not is what a killed process left.
+        fresh = own.with_suffix(".new")
+        self._folder.mkdir(exist_ok=True)
+        pipe = self._made(fresh)
+        try:
+            fresh.rename(own)
+            self._topics.deliver_all()  # nobody knows what was said before
+            heard = b""
             with selectors.DefaultSelector() as ready:
                 ready.register(pipe, selectors.EVENT_READ)
                 ready.register(stopped, selectors.EVENT_READ)
-                while self._own.exists() and not self._stopping.is_set():
-                    ready.select()
-                    if not self._stopping.is_set():
+                while own.exists() and not self._stopping.is_set():
+                    if pipe in (key.fd for key, _ in ready.select(_CHECK_SECONDS)):
                         *lines, heard = (heard + os.read(pipe, _READ_BYTES)).split(b"\n")
                         self._deliver(lines)
-            os.close(pipe)
             if self._stopping.is_set():
-                break
-            pipe, heard = self._make(), b""
-            self._topics.deliver_all()
-        stopped.close()
+                own.unlink(missing_ok=True)  # before it is closed, which would look like a death
+        finally:
+            os.close(pipe)
 
     def _deliver(self, lines: Sequence[bytes]) -> None:
         if _EVERYTHING in lines:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,6 +27,7 @@ from sqlalchemy.exc import DatabaseError
 
 from marketplace.store import beside, engines, faults, leading, listening
 from marketplace.store.topics import Topics
+from prixfixe.errors import Unavailable
 from prixfixe.logs import ids
 
 T = TypeVar("T")
@@ -159,7 +161,11 @@ class Store:
         """A transaction that may write. Commits at the end, then delivers what `notify` queued; an exception
         rolls everything back, notifications included. Keep it short: writers take turns."""
         leaving = _Leaving()
-        with self._turn(), self._transaction(leaving) as connection:
+        with (
+            self._among_threads() as until,
+            self._among_processes(until),
+            self._transaction(leaving) as connection,
+        ):
             yield connection
         self._let_go(leaving)
 
@@ -186,12 +192,17 @@ class Store:
         wishes = [_Wish(work, flush) for work in works]
         self._wishes.extend(wishes)
         leaving = _Leaving()
-        with self._turn():
+        with self._among_threads() as until:
             if not all(wish.done for wish in wishes):
                 waiting = [self._wishes.popleft() for _ in range(len(self._wishes))]
                 there = set(waiting)  # without those whose taker was interrupted
                 waiting += [wish for wish in wishes if not wish.done and wish not in there]
-                leaving = self._fulfil(waiting)
+                try:
+                    with self._among_processes(until):
+                        leaving = self._fulfil(waiting)
+                except Unavailable as error:  # none of them is done, and nobody waits as long again
+                    for wish in waiting:
+                        wish.error, wish.done = error, True
         self._let_go(leaving)
         return [cast(T, wish.result) if wish.error is None else Raised(wish.error) for wish in wishes]
 
@@ -232,14 +243,16 @@ class Store:
         return leaving
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """The right to write, among the threads of this process."""
+    def _among_threads(self) -> Iterator[float]:
+        """The right to write, among the threads of this process; until when to wait for the other processes:
+        who waited for another thread's waiting has waited enough."""
+        until = time.monotonic() + engines.PATIENCE_SECONDS
         if self._writer == threading.get_ident():
             raise RuntimeError("a write inside a write of the same thread would wait for itself")
         with self._writing:
             self._writer = threading.get_ident()
             try:
-                yield
+                yield until
             finally:
                 self._writer = None
 
@@ -251,7 +264,7 @@ class Store:
             writing = connection.execution_options(**{engines.WRITE: True, engines.FLUSH: flush})
             writing.info[_LEAVING] = leaving
             try:
-                with self._turn_of_all(), writing.begin():
+                with writing.begin():
                     if (duty := getattr(self._fences, "duty", None)) is not None:
                         self.leading.require(writing, duty)
                     yield writing
@@ -261,9 +274,9 @@ class Store:
             finally:
                 writing.info.pop(_LEAVING, None)
 
-    def _turn_of_all(self) -> AbstractContextManager[None]:
-        """The right to write, among the processes."""
-        return nullcontext() if self._neighbours is None else self._neighbours.turn()
+    def _among_processes(self, until: float) -> AbstractContextManager[None]:
+        """The right to write, among the processes on the database."""
+        return nullcontext() if self._neighbours is None else self._neighbours.turn(until)
 
     @contextmanager
     def led(self, duty: str) -> Iterator[None]:

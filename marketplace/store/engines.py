@@ -72,6 +72,10 @@ def parse(address: str) -> URL:
             raise ConfigurationError(
                 "the store needs a file, not a database in memory", hint="use sqlite:////path/to/prixfixe.db"
             )
+        if "uri" in url.query:  # whose file has other names, under which it is locked
+            raise ConfigurationError(
+                "the store needs the path of its file, not a URI", hint="use sqlite:////path/to/prixfixe.db"
+            )
         return url
     if backend != "postgresql":
         raise ConfigurationError(

@@ -36,8 +36,9 @@ class Neighbours(Protocol):
     def start(self) -> None:
         """Hear of what they write, from now on."""
 
-    def turn(self) -> AbstractContextManager[None]:
-        """While it lasts none of them writes. Unavailable when one of them does for too long."""
+    def turn(self, until: float) -> AbstractContextManager[None]:
+        """While it lasts none of them writes. Unavailable when one of them does until then (by the monotonic
+        clock)."""
 
     def before_commit(self, connection: Connection, topics: Iterable[str]) -> None:
         """Within a write that is about to be committed."""
@@ -86,7 +87,7 @@ class Listener:
                 )
                 self._thread.start()
 
-    def turn(self) -> AbstractContextManager[None]:
+    def turn(self, until: float) -> AbstractContextManager[None]:
         return nullcontext()  # each transaction that writes begins with the database's lock
 
     def before_commit(self, connection: Connection, topics: Iterable[str]) -> None:

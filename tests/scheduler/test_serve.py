@@ -120,7 +120,7 @@ def test_a_second_service_on_the_same_folder_is_refused(start: Start) -> None:
     assert "another service runs on" in error
 
 
-def test_parts_of_a_service_share_a_folder_and_a_whole_one_does_not(start: Start) -> None:
+def test_parts_of_a_service_share_a_folder_and_a_whole_one_does_not(start: Start, tmp_path: Path) -> None:
     parts = [start(part) for part in ("--no-api", "--no-duties", "--no-duties")]
     urls = [facts(part)["url"] for part in parts]
     for url in urls[1:]:
@@ -131,6 +131,8 @@ def test_parts_of_a_service_share_a_folder_and_a_whole_one_does_not(start: Start
     whole = start()
     assert "only --no-api and --no-duties share" in whole.communicate(timeout=60)[1]
     assert whole.returncode == 2
+    elsewhere = start("--database", f"sqlite:///{tmp_path / 'prixfixe.db'}", data=tmp_path / "elsewhere")
+    assert f"another service runs on {tmp_path}" in elsewhere.communicate(timeout=60)[1]
     for part in parts:
         part.send_signal(signal.SIGTERM)
     assert [part.wait(25) for part in parts] == [0, 0, 0]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import select as selecting
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +16,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from marketplace.store import beside, tables
+from marketplace.store import beside, engines, tables
 from marketplace.store.database import Raised, Store
-from prixfixe.errors import Unavailable
+from prixfixe.errors import ConfigurationError, Unavailable
 from tests.support.neighbours import add, is_heard
 from tests.support.scheduling import until
 
-Neighbour = Callable[[str], "subprocess.Popen[str]"]
+Neighbour = Callable[..., "subprocess.Popen[str]"]
 
 _NEIGHBOUR = """
 import sys, time
@@ -35,15 +38,18 @@ store = Store(sys.argv[1], shared=True)
 
 @pytest.fixture
 def neighbour(pair: tuple[Store, Store]) -> Iterator[Neighbour]:
-    """Another process on the pair's database, once it said that it did as told; killed at the end."""
+    """Another process on the pair's database, once it said that it did as told; killed at the end. meanwhile:
+    what is done again and again until then."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(does: str) -> subprocess.Popen[str]:
+    def start(does: str, meanwhile: Callable[[], None] | None = None) -> subprocess.Popen[str]:
         script = f"{_NEIGHBOUR}{does}\n"
         command = [sys.executable, "-c", script, pair[0].url]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         running.append(process)
         assert process.stdout is not None
+        while meanwhile is not None and not selecting.select([process.stdout], [], [], 0.1)[0]:
+            meanwhile()
         assert process.stdout.readline() == "there\n"
         return process
 
@@ -85,9 +91,10 @@ def test_after_a_process_was_killed_the_others_look_at_everything(
 ) -> None:
     """It may have written something and not told it."""
     first, second = pair
-    marks = first.sequence(), second.sequence()
+    first.sequence(), second.sequence()
     dead = neighbour(_there("store.sequence()"))
-    assert len(_pipes(first)) == 3
+    until(lambda: len(_pipes(first)) == 3, "all three to listen")
+    marks = first.sequence(), second.sequence()
     _kill(dead)
     with caplog.at_level(logging.WARNING):
         add(first, "a", "nonces")
@@ -104,8 +111,9 @@ def test_who_does_not_read_holds_nobody_up_and_looks_at_everything_later(
 ) -> None:
     first = pair[0]
     busy = neighbour(
-        "mark = store.sequence(['nonces'])\nprint('there', flush=True)\n"
-        "print(store.wait(['untold'], 60, since=mark), flush=True)\ntime.sleep(600)"
+        "store.wait(['nonces'], 60)\nmark = store.sequence()\nprint('there', flush=True)\n"
+        "print(store.wait(['untold'], 60, since=mark), flush=True)\ntime.sleep(600)",
+        lambda: add(first, os.urandom(8).hex()),
     )
     (pipe,) = _pipes(first)
     busy.send_signal(signal.SIGSTOP)
@@ -115,7 +123,8 @@ def test_who_does_not_read_holds_nobody_up_and_looks_at_everything_later(
     busy.send_signal(signal.SIGCONT)
     assert busy.stdout is not None
     assert busy.stdout.readline() == "{'untold'}\n"
-    assert _pipes(first) == [pipe]
+    until(lambda: _pipes(first), "it to listen again")
+    assert _pipes(first) != [pipe], "who takes a pipe away late may mean the one before"
 
 
 def test_who_reads_everything_while_it_is_given_up_notices(
@@ -136,30 +145,94 @@ def test_who_reads_everything_while_it_is_given_up_notices(
     until(lambda: is_heard(first, second), "the other to listen again")
 
 
-def test_what_was_written_is_written_though_nobody_can_be_told(
+def test_what_nobody_could_be_told_is_written_and_made_up_for(
     pair: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = pair
-    second.sequence()
+    until(lambda: is_heard(first, second), "the other to listen")
+    mark = second.sequence()
 
-    def out_of_files(*_: object) -> int:
-        raise OSError(24, "Too many open files")
+    def out_of_files(*_: object) -> list[str]:
+        raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
         patched.setattr(beside.os, "listdir", out_of_files)
-        add(first, "a")
+        add(first, "a", "missed")
     assert "not told" in caplog.text
     with second.read() as connection:
         assert connection.execute(select(tables.nonces.c.nonce)).scalars().all() == ["a"]
+    add(first, "b", "nonces")
+    assert second.wait(["missed"], 20, since=mark) == {"missed"}
+
+
+def test_who_cannot_listen_now_does_later_and_its_duties_live(
+    pair: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = pair
+    make, refused = os.mkfifo, []
+
+    def full(path: Path, mode: int) -> None:
+        if len(refused) < 2:
+            refused.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        make(path, mode)
+
+    monkeypatch.setattr(beside.os, "mkfifo", full)
+    with caplog.at_level(logging.WARNING):
+        until(lambda: is_heard(first, second), "the other to listen")
+    assert caplog.text.count("No space left") == 1
+    assert len(refused) == 2
+
+
+def test_what_is_no_pipe_of_ours_and_many_of_the_dead_keep_nobody_from_hearing(
+    pair: tuple[Store, Store],
+) -> None:
+    first, second = pair
+    until(lambda: is_heard(first, second), "the other to listen")
+    folder = _folder(first)
+    (folder / "0-folder.wake").mkdir()
+    for number in range(1200):
+        os.mkfifo(folder / f"{number}-dead.wake")
+    add(first, "a")
+    assert len(_pipes(first)) == 2
     assert is_heard(first, second)
+
+
+def test_a_database_where_processes_cannot_meet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.db.processes").touch()
+    with pytest.raises(ConfigurationError) as refused:
+        Store(f"sqlite:///{tmp_path / 'a.db'}", shared=True)
+    assert refused.value.code == "no-meeting"
+
+
+def test_one_database_by_two_names_has_one_leader(pair: tuple[Store, Store], tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(_folder(pair[0]).with_suffix(""))
+    other = Store(f"sqlite:///{link}", shared=True)
+    assert pair[0].leading.leads("counting")
+    assert not other.leading.leads("counting")
+    other.close()
+
+
+def test_when_the_folder_is_deleted_who_led_leads_no_more(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    assert first.leading.leads("counting")
+    shutil.rmtree(_folder(first))
+    assert second.leading.leads("counting")
+    with pytest.raises(Unavailable) as refused, first.led("counting"), first.write():
+        pass
+    assert refused.value.code == "not-leading"
+    assert not first.leading.leads("counting")
+    with second.led("counting"), second.write():
+        pass
+    until(lambda: is_heard(first, second), "each other to be heard again")
 
 
 def test_who_ends_in_order_leaves_no_pipe_and_is_not_taken_for_dead(
     pair: tuple[Store, Store], caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = pair
-    first.sequence()
-    second.sequence()
+    until(lambda: is_heard(first, second) and is_heard(second, first), "both to listen")
     with caplog.at_level(logging.WARNING):
         second.close()
         second.close()
@@ -174,13 +247,14 @@ def test_who_does_not_get_its_turn_is_told_so_and_keeps_nothing(
     pair: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = pair
-    monkeypatch.setattr(beside, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(engines, "PATIENCE_SECONDS", 0.05)
     with first.write():
         with pytest.raises(Unavailable) as refused:
             add(second, "late")
-        (shared,) = second.each_together([lambda connection: None])
-    assert isinstance(shared, Raised)
-    assert {shared.error.code, refused.value.code} == {"store-unavailable"}  # type: ignore[attr-defined]
+        several = second.each_together([lambda connection: None] * 3)
+    told = {each.error for each in several if isinstance(each, Raised)}
+    assert len(told) == 1, "each waited by itself"
+    assert {each.code for each in (refused.value, *told)} == {"store-unavailable"}  # type: ignore[union-attr]
     add(second, "in time")
     with first.read() as connection:
         assert connection.execute(select(tables.nonces.c.nonce)).scalars().all() == ["in time"]
