@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -156,6 +157,8 @@ def running_anvil(*, state: Path | None = None, port: int = 0) -> Iterator[Local
         chain = LocalChain(f"http://{_await_listening(process, process.stdout)}", process.pid)
         reader = _drain(process.stdout)
         _await_answer(chain)
+        if state is not None:
+            _await_heed(process.pid)
         yield chain
     finally:
         if chain is not None:
@@ -207,6 +210,17 @@ def _await_answer(chain: LocalChain) -> None:
                 raise
             time.sleep(pause)
             pause = min(2 * pause, 0.2)
+
+
+def _await_heed(process: int) -> None:
+    """Until it has a handler of SIGTERM, where the system tells: it answers before that, and would end
+    without writing its state."""
+    status, heeded = Path(f"/proc/{process}/status"), 1 << (signal.SIGTERM - 1)
+    deadline = time.monotonic() + _START_SECONDS
+    while status.exists() and time.monotonic() < deadline:
+        if int(status.read_text().partition("SigCgt:")[2].split()[0], 16) & heeded:
+            return
+        time.sleep(0.005)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +25,41 @@ def test_a_stopped_chain_is_gone_and_a_chain_with_a_file_goes_on(tmp_path: Path)
         anvil.LocalChain(url).rpc.call("eth_chainId")
     with anvil.running_anvil(state=state) as chain:
         assert chain.time == advanced
+
+
+# Answers at once, and heeds SIGTERM a moment later, as anvil does on a machine with much to do.
+SLOW_TO_HEED = """#!{python}
+import pathlib, signal, sys, threading, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Node(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{{"id": 1, "result": "0x7a69"}}')
+
+server = HTTPServer(("127.0.0.1", 0), Node)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(f"Listening on 127.0.0.1:{{server.server_port}}", flush=True)
+time.sleep(0.5)
+state = pathlib.Path(sys.argv[sys.argv.index("--state") + 1])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(state.write_text("{{}}") and 0))
+while True:
+    signal.pause()
+"""
+
+
+def test_a_chain_that_is_stopped_as_soon_as_it_answers_has_written_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, state = tmp_path / "anvil", tmp_path / "state.json"
+    program.write_text(SLOW_TO_HEED.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv(anvil.ANVIL_VARIABLE, str(program))
+    with anvil.running_anvil(state=state):
+        pass
+    assert state.exists()
 
 
 def test_a_chain_whose_clock_was_moved_on_makes_no_block_before_its_last_when_it_goes_on(
