@@ -31,6 +31,7 @@ from prixfixe.errors import ChainError, ConfigurationError, Conflict, Unavailabl
 
 Say = Callable[[str], None]
 _HOST = "127.0.0.1"
+_START_SECONDS = 90.0  # for what takes three on an idle machine
 
 
 class Devnet:
@@ -79,7 +80,7 @@ class Devnet:
             self.folder.logs / "chain.log",
         )
         started.append(chain)
-        wait_ready(chain, lambda: _answers(rpc), 20)
+        wait_ready(chain, lambda: _answers(rpc), _START_SECONDS)
         self._step(f"chain at {rpc}")
 
         deployment, fresh = deploy_or_find(rpc, self.folder.manifest)
@@ -101,7 +102,7 @@ class Devnet:
         if fresh:  # money moves while the service starts
             fund(rpc, state.contract, self.settings.workers)
             self._step("accounts funded, worker keys authorised")
-        wait_ready(server, lambda: _answers_http(f"{service}/v1/health"), 30)
+        wait_ready(server, lambda: _answers_http(f"{service}/v1/health"), _START_SECONDS)
         self._step(f"service at {service}")
         judge = self._spawn_arbiter(state, deployment.block)
         started.append(judge)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 
 def lasting_port() -> int:
@@ -14,12 +14,15 @@ def lasting_port() -> int:
 
 
 def lasting_ports(count: int) -> list[int]:
-    """As `lasting_port`, so many that differ."""
+    """As `lasting_port`, so many that differ, also from those of other test processes: each keeps the same
+    number of UDP, which nothing else uses, to its end."""
     drawn = random.SystemRandom()
-    with ExitStack() as held:  # what was found is in use until the last is
-        found: list[int] = []
-        while len(found) < count:
-            with suppress(OSError):
-                place = ("127.0.0.1", drawn.randrange(20_000, 32_000))
-                found.append(held.enter_context(socket.create_server(place)).getsockname()[1])
-        return found
+    found: list[int] = []
+    while len(found) < count:
+        place = ("127.0.0.1", drawn.randrange(20_000, 32_000))
+        with socket.socket(type=socket.SOCK_DGRAM) as mark, suppress(OSError):
+            mark.bind(place)
+            socket.create_server(place).close()
+            found.append(place[1])
+            mark.detach()
+    return found
