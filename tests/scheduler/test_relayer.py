@@ -18,6 +18,7 @@ from scheduler import relayer as relayer_module
 from scheduler.relayer import RelayerSettings
 from scheduler.sender import Prepared, Sender
 from tests.support.market import PRICE, deploy_local_market
+from tests.support.ports import lasting_port
 from tests.support.scheduling import Service, mining_by_hand, until
 
 pytestmark = pytest.mark.chain
@@ -313,15 +314,14 @@ def test_a_deal_that_its_worker_settled_by_itself_is_settled_here_too(
 
 def test_while_the_chain_is_out_of_reach_rows_stay_and_go_out_when_it_is_back(tmp_path: Path) -> None:
     """The chain is stopped and started again with its state; so does a chain's container."""
-    state = tmp_path / "state.json"
-    with running_anvil(state=state) as chain:
+    state, port = tmp_path / "state.json", lasting_port()
+    with running_anvil(state=state, port=port) as chain:
         market = deploy_local_market(chain)
         service = Service(market, tmp_path)
         service.list_offer()
         worker = service.ready_worker()
         job = service.order()
         service.step()
-        port = int(chain.url.rpartition(":")[2])
     service.report(worker)
     with pytest.raises(Unavailable):
         service.relayer.run_once()
