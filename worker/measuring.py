@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import tempfile
@@ -39,10 +40,11 @@ def _floats() -> int:
 
 
 def _rate(work: Callable[[], int], seconds: float) -> float:
-    """Units of work a second, of this thread."""
-    done, began = 0, time.perf_counter()
-    while (taken := time.perf_counter() - began) < seconds:
+    """Units of work a second, of this thread: of one at least, however long the machine lets it wait."""
+    done, taken, began = 0, 0.0, time.perf_counter()
+    while not done or taken < seconds:
         done += work()
+        taken = time.perf_counter() - began
     return done / taken
 
 
@@ -69,7 +71,7 @@ def _disk(folder: Path, seconds: float) -> float:
     """Megabytes written and flushed a second; less than the whole when the disk is slow."""
     piece, written, began = os.urandom(_DISK_PIECE), 0, time.perf_counter()
     with tempfile.TemporaryFile(dir=folder) as stream:
-        while written < _DISK_BYTES and time.perf_counter() - began < 2 * seconds:
+        while not written or (written < _DISK_BYTES and time.perf_counter() - began < 2 * seconds):
             stream.write(piece)
             stream.flush()
             os.fsync(stream.fileno())
@@ -85,7 +87,7 @@ def measure(folder: Path, seconds: float) -> dict[str, int]:
         "float_one": int(_rate(_floats, seconds) / 1000),
         "float_all": int(_all(_floats, seconds) / 1000),
         "memory": int(_memory(seconds)),
-        "disk": int(_disk(folder, seconds)),
+        "disk": math.ceil(_disk(folder, seconds)),
     }
 
 

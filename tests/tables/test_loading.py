@@ -193,7 +193,7 @@ def test_memory_that_ran_out_before_the_measure_was_done_is_tried_again(
     real = archives.measure
 
     def measure(*args: Any) -> None:
-        started[0].wait(30)
+        started[0].wait(200)
         real(*args)
 
     monkeypatch.setattr(sheets, "measure", measure)
