@@ -37,7 +37,7 @@ def test_a_write_that_fails_wakes_nobody(pair: tuple[Store, Store]) -> None:
 
     with pytest.raises(KeyError):
         fail()
-    assert is_heard(first, second)
+    until(lambda: is_heard(first, second), "the other process to be heard")
     assert second.wait(["nonces"], 0, since=mark) == set()
 
 
