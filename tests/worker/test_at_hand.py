@@ -66,7 +66,8 @@ def test_a_market_that_forgot_the_worker_is_told_again(stage: Stage, monkeypatch
                 raise NotFound("no such worker")
             return take(beat)
 
-        monkeypatch.setattr(stage.service, "_beat", forgotten)
-        beats = len(stage.service.beats)
+        with stage.service.condition:  # between two heartbeats
+            monkeypatch.setattr(stage.service, "_beat", forgotten)
+            beats = len(stage.service.beats)
         stage.service.until(lambda: len(stage.service.beats) > beats)
         assert stage.service.beats[beats].cached == (given.manifest.image,)
