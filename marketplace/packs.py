@@ -104,7 +104,7 @@ class Packs:
     def _publish(self, draft: Path) -> None:
         if self._last is None:
             self._last = max(self._numbers(), default=0)
-            self._remove_what_died()
+            self._remove_what_died(draft)
         while True:
             self._last += 1
             with suppress(FileExistsError):
@@ -113,12 +113,13 @@ class Packs:
                 os.replace(draft, self._path(self._last))
                 return
 
-    def _remove_what_died(self) -> None:
-        """Drafts of processes that were killed; one that is young may be another's at work."""
+    def _remove_what_died(self, own: Path) -> None:
+        """Drafts of processes that were killed; one that is young may be another's at work. Its own draft is
+        old, too, where files are dated by a clock that is behind."""
         for each in os.scandir(self._folder):
             with suppress(OSError):
                 is_draft = _DRAFT.fullmatch(each.name) and each.is_file(follow_symlinks=False)
-                if is_draft and time.time() - each.stat().st_mtime > _DEAD_SECONDS:
+                if is_draft and each.name != own.name and time.time() - each.stat().st_mtime > _DEAD_SECONDS:
                     os.unlink(each)
 
     def _look(self) -> None:

@@ -142,3 +142,15 @@ def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path: Path) ->
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     Packs(tmp_path).put([("one", {})])
     assert names(tmp_path) == [f".{8:016x}", ".snapshot", ".theirs", "000000000001.jsonl"]
+
+
+def test_who_writes_first_keeps_its_own_draft_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are dated by another machine, whose clock is hours behind."""
+    ahead = time.time() + 10_000
+    monkeypatch.setattr(packs.time, "time", lambda: ahead)
+    kept = Packs(tmp_path)
+    kept.put([("one", {"at": 1})])
+    assert kept.get("one") == {"at": 1}
+    assert names(tmp_path) == ["000000000001.jsonl"]
