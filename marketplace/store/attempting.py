@@ -134,15 +134,20 @@ def attempt_lost(
         attempts.c.deal == row["deal"], attempts.c.opening == row["opening"], attempts.c.state.in_(ALIVE)
     )
     if connection.execute(replicas).first() is None:
-        connection.execute(
-            moving(states.TASK_QUEUED_AGAIN).where(
-                tasks.c.job == row["job"], tasks.c.lot == row["lot"], tasks.c.state == "running"
-            )
-        )
+        tasks_left(connection, row["job"], row["lot"])
     if fault == "provider":
         worker_failed(connection, row["worker"])
     stage_said(connection, row["job"], why)
     notify(connection, f"worker:{row['worker']}")
+
+
+def tasks_left(connection: Connection, job: str, lot: int) -> None:
+    """running -> queued: nobody is at this lot's tasks any more."""
+    connection.execute(
+        moving(states.TASK_QUEUED_AGAIN).where(
+            tasks.c.job == job, tasks.c.lot == lot, tasks.c.state == "running"
+        )
+    )
 
 
 def worker_name(connection: Connection, key: str) -> str:

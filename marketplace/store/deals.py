@@ -154,6 +154,8 @@ def deal_expired(connection: Connection, deal_id: str, *, returned: int, where: 
     reason = rounds.NO_CONSENSUS if split else _PASSED
     _end(connection, row, states.DEAL_EXPIRED, where, reason, returned=returned)
     _lose_attempts(connection, row, "no result arrived before the deadline")
+    # Of replicas that all ended, without a quorum, there was none to lose.
+    attempting.tasks_left(connection, row["job"], row["lot"])
     _retry_or_end(connection, row, reason, retry=not split or _others_may_agree(connection, row))
 
 

@@ -299,7 +299,7 @@ TASK_QUEUED_AGAIN: Final = Transition(
     ("running", "succeeded", "failed"),
     "queued",
     "reaper, indexer",
-    "its attempts were lost, or its lot is free again: for another worker",
+    "its attempts were lost or agreed on nothing, or its lot is free again",
 )
 TASK_RESUMED: Final = Transition(
     TASK,

@@ -14,10 +14,10 @@ from marketplace.archive import Archive
 from marketplace.chain import AccountView
 from marketplace.store import deals as chain_deals
 from marketplace.store import openings, rounds
-from marketplace.store.attempting import attempt_lost
+from marketplace.store.attempting import attempt_lost, attempt_started
 from marketplace.store.rewind import undo
 from marketplace.store.settling import settle_when_signed, standing_of
-from marketplace.store.tables import asks, attempts, deals, lots, transactions, workers
+from marketplace.store.tables import asks, attempts, deals, lots, tasks, transactions, workers
 from marketplace.store.tables import rounds as round_table
 from prixfixe.keys import LocalSigner, development_signer, sign_typed
 from prixfixe.protocol import wire
@@ -286,6 +286,9 @@ def test_a_liar_is_outvoted_told_so_and_cools_down_with_its_provider(
 
 
 def test_three_answers_are_no_consensus_and_the_job_ends_with_it(world: World, three: list[Replica]) -> None:
+    with world.store.write() as connection:
+        for each in three:
+            attempt_started(connection, each.row.id)
     for each, outputs in zip(three, (TRUTH, LIE, OTHER_LIE), strict=True):
         each.commit(outputs)
     for each, outputs in zip(three, (TRUTH, LIE, OTHER_LIE), strict=True):
@@ -299,6 +302,9 @@ def test_three_answers_are_no_consensus_and_the_job_ends_with_it(world: World, t
         f"/v1/jobs/{format_bytes32(three[0].deal.order)}", headers=world.sign_in(CUSTOMER)
     ).json()
     assert (job["state"], job["charged"], job["reason"]["code"]) == ("refunded", "0", "no-consensus")
+    with world.store.read() as connection:
+        left = connection.execute(select(tasks.c.state)).scalars().all()
+    assert left == ["queued"], "nobody is at it"
 
 
 def test_three_answers_are_asked_of_three_others_once_when_there_are_any(
