@@ -46,14 +46,16 @@ def undo(connection: Connection, name: str, data: dict[str, Any]) -> None:
 
 
 def _unopen(connection: Connection, deal: str) -> None:
-    """The newest opening of the deal never happened."""
+    """The newest opening of the deal never happened. What its workers reported counts again if the deal comes
+    again, and says nothing of another's."""
     row = _newest(connection, deal)
     if row is None:
         return
     for attempt in _attempts(connection, row, attempting.ALIVE):
         attempting.attempt_lost(connection, attempt["id"], "the chain took its deal back", fault="none")
     connection.execute(delete(deals).where(deals.c.id == deal, deals.c.opening == row["opening"]))
-    _revive(connection, row["job"], row["lot"], states.LOT_UNOPENED, tries=-1)
+    if _revive(connection, row["job"], row["lot"], states.LOT_UNOPENED, tries=-1):
+        transitions.tasks_queued_again(connection, row["job"], row["lot"])
     notify(connection, "lots")
 
 
@@ -82,15 +84,16 @@ def _reopen(connection: Connection, deal: str) -> None:
     settle_when_signed(connection, deal, row["opening"])
 
 
-def _revive(connection: Connection, job: str, lot: int, how: states.Transition, *, tries: int = 0) -> None:
-    """A lot and its job are alive again; nothing when the event had found the lot over, and moved nothing."""
+def _revive(connection: Connection, job: str, lot: int, how: states.Transition, *, tries: int = 0) -> bool:
+    """A lot and its job are alive again; whether they were not: the event may have found the lot over, and
+    moved nothing."""
     revived = connection.execute(
         moving(how)
         .where(lots.c.job == job, lots.c.lot == lot)
         .values(tries=lots.c.tries + tries, waiting_reason=None, reason=None, not_before=0.0)
     )
     if not revived.rowcount:
-        return
+        return False
     matched = connection.execute(select(deals.c.id).where(deals.c.job == job).limit(1)).first() is not None
     again = states.JOB_RESUMED if matched else states.JOB_UNSTARTED
     stage = "the chain was re-organised; going on"
@@ -101,6 +104,7 @@ def _revive(connection: Connection, job: str, lot: int, how: states.Transition, 
     add_event(connection, job, "state", {"state": again.target, "stage": stage})
     if how.target == "free":
         transitions.end_if_cancelled(connection, job, lot)
+    return True
 
 
 def _newest(connection: Connection, deal: str) -> RowMapping | None:

@@ -330,6 +330,16 @@ def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
     tries = connection.execute(tried).scalar_one()
     pause = _PAUSE_SECONDS * 2 ** (tries - 2) if tries > 1 else 0.0
     move(connection, states.LOT_FREED, key, waiting_reason=why, not_before=time.time() + pause)
+    tasks_queued_again(connection, job, lot)
+    several = connection.execute(select(func.count()).where(tasks.c.job == job)).scalar_one() > 1
+    if not several:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(progress=None))
+    stage_said(connection, job, f"looking for another worker: {why}")
+    notify(connection, "lots")
+
+
+def tasks_queued_again(connection: Connection, job: str, lot: int) -> None:
+    """running, succeeded or failed -> queued: what was said of a lot's tasks counts no more."""
     connection.execute(
         moving(states.TASK_QUEUED_AGAIN)
         .where(tasks.c.job == job, tasks.c.lot == lot)
@@ -337,11 +347,6 @@ def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
     )
     where = (lots.c.job == job, lots.c.lot == lot)
     connection.execute(update(lots).where(*where).values(progress=0.0, over=0))
-    several = connection.execute(select(func.count()).where(tasks.c.job == job)).scalar_one() > 1
-    if not several:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(progress=None))
-    stage_said(connection, job, f"looking for another worker: {why}")
-    notify(connection, "lots")
 
 
 def lot_ended(
