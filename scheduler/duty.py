@@ -70,6 +70,13 @@ class Duty:
         """Do what can be done now. Seconds until it should run again although nothing wakes it."""
         raise NotImplementedError
 
+    def turn(self) -> float | None:
+        """One run, if this process leads the duty; what `run_once` gives, None where another leads."""
+        if not self._is_leading():
+            return None
+        with self.store.led(self.name), about(duty=self.name):
+            return self.run_once()
+
     def took_over(self) -> None:
         """Forget what was remembered of the last time: this process begins to lead, maybe after another."""
 
@@ -122,12 +129,7 @@ class Duty:
                     break
                 began = time.perf_counter()
                 try:
-                    if not self._is_leading():
-                        failures = 0
-                        self.store.wait([self._stop_topic], _ELECTION_SECONDS, since=mark)
-                        continue
-                    with self.store.led(self.name), about(duty=self.name):
-                        pause = self.run_once()
+                    pause = self.turn()
                 except Exception as error:
                     failures += 1
                     RUN_TIMES.observe(time.perf_counter() - began, duty=self.name)
@@ -137,6 +139,9 @@ class Duty:
                     self.store.wait([self._stop_topic], pause, since=mark)
                 else:
                     failures = 0
+                    if pause is None:
+                        self.store.wait([self._stop_topic], _ELECTION_SECONDS, since=mark)
+                        continue
                     RUN_TIMES.observe(time.perf_counter() - began, duty=self.name)
                     self._went_well()
                     took = time.perf_counter() - began

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -21,21 +20,14 @@ from marketplace.services import Services
 from marketplace.settings import ServiceSettings
 from marketplace.store.database import Store
 from prixfixe.errors import PrixfixeError
-from prixfixe.keys import sign_typed
-from prixfixe.protocol import matrix, wire
-from prixfixe.protocol.addresses import ZERO_ADDRESS
+from prixfixe.protocol import wire
 from prixfixe.protocol.bundle import BundleDefinition
-from prixfixe.protocol.deals import refusal_root
 from prixfixe.protocol.hashing import sha256_hex
-from prixfixe.protocol.manifest import JobManifest
 from prixfixe.protocol.money import Money
-from prixfixe.protocol.orders import KIND_BOTH, Ask, Result
-from prixfixe.protocol.outputs import OutputFile, OutputManifest, TaskStatus, lot_root
 from prixfixe.protocol.product import Product
-from prixfixe.protocol.reports import LotReport, TaskReport
-from prixfixe.protocol.wire import Reason
 from prixfixe.testing.chain import MemoryChain
-from prixfixe.testing.market import OPERATOR, PROVIDER, WORKER, Run, Task, TaskFailed
+from prixfixe.testing.market import OPERATOR, PROVIDER, WORKER
+from prixfixe.testing.work import Hand, Run
 from scheduler.duty import stop_all
 from scheduler.serve import ServeOptions, application, build_duties, describe
 
@@ -44,7 +36,6 @@ _PAUSE_SECONDS: Final = 0.02
 _BEAT_SECONDS: Final = 0.5
 _ASK_SECONDS: Final = 30 * 86_400
 _SLOTS: Final = 64
-_WRONG: Final = (64, 65)  # exit codes of a program that cannot work with its parameters or data
 _ROOM: Final = {"milli_vcpu": 1 << 20, "memory_mib": 1 << 24, "disk_mib": 1 << 24, "slots": _SLOTS}
 
 
@@ -89,7 +80,7 @@ class Rehearsal:
 
     def publish(self, definition: BundleDefinition, publisher: str, archive: bytes) -> None:
         """Lists a bundle whose offers live on the chain."""
-        name = _put(self._services, archive, publisher)
+        name = put_file(self._services, archive, publisher)
         publication = wire.BundlePublication(definition=definition.to_json(), image_archive=name)
         self._services.bundles.publish(publisher, publication)
 
@@ -102,7 +93,7 @@ class _Worker:
 
     def __init__(self, services: Services, chain: MemoryChain, run: Run, price: Money) -> None:
         self._services, self._chain, self._run, self._price = services, chain, run, price
-        self._domain = chain.client().domain
+        self._hand = Hand(WORKER, PROVIDER.address, chain.client().domain)
         self._stopping = threading.Event()
         self._running: tuple[str, ...] = ()
         self._asked: set[Product] = set()
@@ -135,24 +126,11 @@ class _Worker:
     def _ask_for_more(self, told: wire.HeartbeatAnswer) -> None:
         new = [product for product in told.products if product not in self._asked]
         if new:
-            asks = tuple(self._ask(product) for product in new)
+            until = self._chain.time + _ASK_SECONDS
+            asks = tuple(self._hand.ask(product, self._price, _SLOTS, until) for product in new)
             refused = self._services.workers.beat(WORKER.address, _heartbeat(self._running, asks)).refused
             if not refused:
                 self._asked |= set(new)
-
-    def _ask(self, product: Product) -> wire.SignedAsk:
-        ask = Ask(
-            provider=PROVIDER.address,
-            product=product.to_bytes(),
-            price=self._price.units,
-            slots=_SLOTS,
-            kinds=KIND_BOTH,
-            customer=ZERO_ADDRESS,
-            matcher=self._domain.verifying_contract,
-            expiry=self._chain.time + _ASK_SECONDS,
-            era=0,
-        )
-        return wire.SignedAsk(ask=ask, signature="0x" + sign_typed(WORKER, ask, self._domain).hex())
 
     def _work(self) -> None:
         while not self._stopping.wait(_PAUSE_SECONDS):
@@ -167,72 +145,22 @@ class _Worker:
         self._running = (assignment.attempt,)
         try:
             self._services.assignments.start(assignment.attempt, WORKER.address)
-            report = self._report(assignment, [self._end(assignment, index) for index in assignment.tasks])
-            self._services.assignments.report(assignment.attempt, WORKER.address, report)
+            worked = self._hand.work(assignment, self._run, self._blob)
+            for content in worked.files.values():
+                put_file(self._services, content, WORKER.address)
+            self._services.assignments.report(assignment.attempt, WORKER.address, worked.report)
         finally:
             self._running = ()
 
-    def _end(self, assignment: wire.Assignment, index: int) -> TaskReport:
-        """How one task ends."""
-        began = time.monotonic()
-        try:
-            files = self._run(self._task(assignment, index))
-        except TaskFailed as failure:
-            refused = failure.exit_code in _WRONG
-            status = TaskStatus.INPUT_REFUSED if refused else TaskStatus.EXITED_NON_ZERO
-            reason = Reason(code=failure.code, message=str(failure), fault="customer")
-            return _ended(status, failure.exit_code, began, OutputManifest(()), reason)
-        except Exception as error:
-            reason = Reason(code="raised", message=f"{type(error).__name__}: {error}"[:500], fault="customer")
-            return _ended(TaskStatus.EXITED_NON_ZERO, 1, began, OutputManifest(()), reason)
-        outputs = OutputManifest.of(
-            OutputFile(name, _put(self._services, content, WORKER.address), len(content))
-            for name, content in files.items()
-        )
-        return _ended(TaskStatus.SUCCEEDED, 0, began, outputs, None)
-
-    def _task(self, assignment: wire.Assignment, index: int) -> Task:
-        manifest = self._of_task(assignment.manifest, index)
-        return Task(
-            job="0x" + assignment.deal.order.hex(),
-            index=index,
-            image=manifest.image,
-            command=manifest.command,
-            environment=manifest.environment,
-            parameters=manifest.parameters,
-            inputs={each.name: self._blob(each.sha256) for each in manifest.inputs},
-        )
-
-    def _of_task(self, manifest: JobManifest, index: int) -> JobManifest:
-        if manifest.matrix is None:
-            return manifest
-        rows = matrix.from_lines(self._blob(manifest.matrix.sha256), manifest.tasks)
-        return matrix.for_task(manifest, rows[index])
-
     def _blob(self, sha256: str) -> bytes:
         return self._services.blobs.open(sha256, WORKER.address).read()
-
-    def _report(self, assignment: wire.Assignment, tasks: list[TaskReport]) -> LotReport:
-        deal = assignment.deal
-        done = sum(deal.pays_for(task.status) for task in tasks)
-        root = lot_root((task.status, task.outputs.digest) for task in tasks)
-        result = Result(deal.id, root if done else refusal_root(assignment.due), done)
-        signature = "0x" + sign_typed(WORKER, result, self._domain).hex()
-        return LotReport(tasks=tuple(tasks), result=result, signature=signature, cage={})
-
-
-def _ended(
-    status: int, exit_code: int, began: float, outputs: OutputManifest, reason: Reason | None
-) -> TaskReport:
-    seconds = time.monotonic() - began
-    return TaskReport(status=status, exit_code=exit_code, seconds=seconds, outputs=outputs, reason=reason)
 
 
 def _heartbeat(running: tuple[str, ...], asks: tuple[wire.SignedAsk, ...] = ()) -> wire.Heartbeat:
     return wire.Heartbeat(asks=asks, running=running)
 
 
-def _put(services: Services, content: bytes, owner: str) -> str:
+def put_file(services: Services, content: bytes, owner: str) -> str:
     """A blob of somebody's; its name."""
     name = sha256_hex(content)
     with services.blobs.upload(name, owner, len(content)) as upload:

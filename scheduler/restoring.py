@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +100,15 @@ def run(
 
 
 def prove(
-    store: Store, market: MarketClient, start_block: int, data: Path, blobs: str | None = None
+    store: Store,
+    market: MarketClient,
+    start_block: int,
+    data: Path,
+    blobs: str | None = None,
+    fresh_at: Callable[[Path], Store] = Store.at,
 ) -> Rebuilt:
     """Make all that can be made from chain and archive in a store of its own, and compare it with this one,
-    as of the block that this one has read. NotFound when it has read none."""
+    as of the block that this one has read. NotFound when it has read none. fresh_at: makes that store."""
     with store.read() as connection:
         position = connection.execute(
             select(cursor.c.block).where(cursor.c.name == CURSOR)
@@ -115,7 +121,7 @@ def prove(
             hint="fill a store that was lost with --write",
         )
     with tempfile.TemporaryDirectory(prefix="prixfixe-rebuild-") as folder:
-        fresh = Store.at(Path(folder) / "rebuilt.db")
+        fresh = fresh_at(Path(folder) / "rebuilt.db")
         try:
             fresh.migrate()
             rebuilder = _rebuilder(fresh, market, start_block, data, blobs, position)

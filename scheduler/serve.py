@@ -238,8 +238,9 @@ def build_duties(
     signer: Signer,
     policy: Policy,
     deployment: Deployment | None,
+    clock: Callable[[], float] = time.time,
 ) -> Sequence[Duty]:
-    """The duties of one service, not started."""
+    """The duties of one service, not started. clock: by which batches close."""
     settings, store = services.settings, services.store
     local = is_local_chain(client.chain_id)
     poll = _LOCAL_POLL_SECONDS if local else _PUBLIC_POLL_SECONDS
@@ -265,7 +266,7 @@ def build_duties(
             ),
         ),
         Matcher(store, reader, services.terms, services.reputations, services.newcomers),
-        Auctioneer(store, reader, services.blobs, services.terms, client.domain, services.newcomers),
+        Auctioneer(store, reader, services.blobs, services.terms, client.domain, services.newcomers, clock),
         Reaper(store, reader, ReaperSettings(policy.grace, settings.silence_seconds)),
         Archivist(store, Archive(settings.data / "archive")),
         Cleaner(store, services.uploads, services.seals, services.inspections, services.retention),

@@ -18,11 +18,10 @@ from __future__ import annotations
 import importlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeAlias
+from typing import Any, Final, Protocol, Self
 
 from prixfixe.chain.client import MarketClient
 from prixfixe.chain.parameters import Policy, Roles
@@ -33,6 +32,7 @@ from prixfixe.keys import LocalSigner, development_signer
 from prixfixe.protocol.bundle import BundleDefinition
 from prixfixe.protocol.money import Money
 from prixfixe.testing.chain import CHAIN_ID, MARKET, MemoryChain
+from prixfixe.testing.work import Run, echo
 
 ADMIN, PRICING, OPERATOR, CUSTOMER, PROVIDER, WORKER = (development_signer(at) for at in (0, 1, 2, 3, 4, 10))
 IMAGE: Final = "registry.test/any@sha256:" + "1" * 64
@@ -40,37 +40,6 @@ IMAGE: Final = "registry.test/any@sha256:" + "1" * 64
 
 _SERVICE: Final = "scheduler.rehearsal"
 _YEAR: Final = 365 * 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What a container would have been started with. inputs: by name. index: in its job."""
-
-    job: str
-    index: int
-    image: str
-    command: tuple[str, ...]
-    environment: Mapping[str, str]
-    parameters: Mapping[str, Any]
-    inputs: Mapping[str, bytes]
-
-
-class TaskFailed(Exception):
-    """Raised by a test's function: the task ends with this exit code, as a program's does. 64 and 65 say that
-    parameters or data are wrong: the order is refused and its money goes back."""
-
-    def __init__(self, message: str, *, exit_code: int = 1, code: str = "failed") -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-        self.code = code
-
-
-Run: TypeAlias = Callable[[Task], Mapping[str, bytes]]
-
-
-def echo(task: Task) -> Mapping[str, bytes]:
-    """Gives back the inputs."""
-    return task.inputs
 
 
 class Rehearsal(Protocol):
@@ -96,7 +65,7 @@ class Market:
         """money: the customer's, $1000 by default. seconds: how long a wait may take before it fails."""
         self._run = run
         self._ask = ask or Money.parse("0.10")
-        self.chain = MemoryChain(_POLICY, _ROLES, time=int(time.time()))
+        self.chain = MemoryChain(POLICY, ROLES, time=int(time.time()))
         self.contract: MarketClient = self.chain.client()
         self._fund(CUSTOMER, money or Money.parse("1000"))
         self._fund(PROVIDER, Money.parse("100"))
@@ -141,7 +110,7 @@ class Market:
         self.contract.deposit(signer, amount)
 
 
-_POLICY: Final = Policy(
+POLICY: Final = Policy(
     window=600,
     grace=30,
     notice=60,
@@ -152,21 +121,24 @@ _POLICY: Final = Policy(
     arbiter=ADMIN.address,
     deposit_cap=Money.parse("1000000").units,
 )
-_ROLES: Final = Roles(
+ROLES: Final = Roles(
     admin=ADMIN.address, pricing=PRICING.address, scheduler=OPERATOR.address, pauser=ADMIN.address
 )
 
 
 def _rehearsal(chain: MemoryChain, data: Path, run: Run, ask: Money) -> Rehearsal:
-    """The service in this process. It rests on this package and not the other way round, so it is found by
-    its name."""
+    rehearsal: Rehearsal = service_module(_SERVICE).Rehearsal(chain, data, run, ask)
+    return rehearsal
+
+
+def service_module(name: str) -> Any:
+    """A module of the service in this process. It rests on this package and not the other way round, so it is
+    found by its name. ConfigurationError when it is not installed."""
     try:
-        module = importlib.import_module(_SERVICE)
+        return importlib.import_module(name)
     except ImportError as error:
         raise ConfigurationError(
             f"a market in memory needs the service, which is not installed ({error.name} is missing)",
             code="no-service",
             hint="install prixfixe[service]",
         ) from error
-    rehearsal: Rehearsal = module.Rehearsal(chain, data, run, ask)
-    return rehearsal

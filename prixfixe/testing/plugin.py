@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from prixfixe.testing.market import Market, Run, echo
+from prixfixe.testing.market import Market
+from prixfixe.testing.work import Run, echo
 
 
 @pytest.fixture

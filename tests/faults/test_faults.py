@@ -21,9 +21,9 @@ from marketplace.store.tables import cursor, jobs
 from prixfixe.devnet.anvil import running_anvil
 from prixfixe.keys import development_signer
 from prixfixe.protocol.money import Money
+from scheduler.accounting import check_money, stuck, unfinished
 from scheduler.restoring import run as rebuild
 from tests.faults import sellers
-from tests.faults.accounting import check_money, stuck, unfinished
 from tests.faults.company import Company
 from tests.faults.customers import Customer, Front, publish
 from tests.faults.line import Line
