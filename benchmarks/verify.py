@@ -4,15 +4,17 @@ A hundred providers sell 10,000 tasks, each a lot of its own, to a customer of a
 order and result is signed, and every match, settlement, challenge and judgement is a call of the compiled
 contract in an EVM of this process. A fifth of the providers lie: *always*; *turned* after 20 honest results;
 *rarely*, one in twenty; *together*, after 20 results too, but members of the group give each other's lies
-when they are given the re-run. Which results are run again, and what the answers say, is
-`prixfixe.market.verification`; a re-run is a purchase of another account from another provider, so its runner
-lies as it always does. Its verdict comes half an hour after the result. A provider that was found guilty gets
-no more orders, and what else it settled in its window is run again.
+when they are given the re-run. A customer's task goes to anyone, by chance, whatever it asks.
+Which results are run again, who is admitted to that, and what the answers say, is
+`prixfixe.market.verification`; a re-run is a purchase of another account from another provider, the cheapest
+of those admitted, and its runner lies as it always does. Its verdict comes half an hour after the result. A
+provider that was found guilty gets no more orders, and what else it settled in its window is run again.
 
 *Unseen* are wrong results that the customer keeps: the goal is for each kind of liars by itself, their mean a
 provider that lied, and the worst kind is judged. *Overhead* is the re-runs of all kinds, over the tasks.
 *Worth of lying* is what a liar has more than an honest provider would have for the same tasks, when a run
-costs as much as it pays, so that a lie saves all of it: the worst case.
+costs as much as it pays, so that a lie saves all of it: the worst case. *Paid above the cheapest* is what the
+runners of re-runs asked more than the cheapest who could have had them, over what all tasks were paid.
 """
 
 from __future__ import annotations
@@ -30,7 +32,18 @@ from typing import Any, Final
 
 from prixfixe.chain import artefacts, events
 from prixfixe.chain.parameters import default_policy
-from prixfixe.market.verification import Rule, is_drawn, liars, rate, verdict
+from prixfixe.market.verification import (
+    Rule,
+    admitted,
+    among,
+    is_confirmed,
+    is_drawn,
+    liars,
+    rate,
+    record,
+    verdict,
+)
+from prixfixe.market.verification import truth as held
 from prixfixe.protocol.addresses import ZERO_ADDRESS
 from prixfixe.protocol.deals import Deal, Offer
 from prixfixe.protocol.disputes import Case, Claim, Ground
@@ -52,6 +65,7 @@ BUYERS: Final = 5
 PRODUCT: Final = Product.parse("cpu-2x4/10m").to_bytes()
 UNTIL: Final = START + 400 * 86_400
 WAYS: Final = ("always", "turned", "rarely", "together")
+RERUNS: Final = ("lie", "honest", "absent")  # what a liar does with one
 # What a case takes of the signer's surety, dollars, and the window, seconds, beside the default of both.
 GRID: Final = ((1, 86_400), (20, 86_400), (5, 21_600), (5, 259_200))
 GOAL_UNSEEN, GOAL_OVERHEAD = 20, 0.06
@@ -59,11 +73,15 @@ GOAL_UNSEEN, GOAL_OVERHEAD = 20, 0.06
 
 @dataclass
 class Person:
-    """Somebody with a key. way: how it lies; "" for honest."""
+    """Somebody with a key. way: how it lies; "" for honest. ask: token units. since: results for customers
+    since it was looked at; None: it never was. under_way: re-runs that it was given, without a verdict."""
 
     name: str
     way: str = ""
+    ask: int = PAY
     passed: int = 0
+    since: int | None = None
+    under_way: int = 0
     guilty: bool = False
     served: int = 0  # results, of re-runs too
     lies: int = 0
@@ -90,6 +108,7 @@ class Settled:
     checked: bool = False
     guilty: bool = False
     reruns: list[Settled] = field(default_factory=list)
+    unanswered: int = 0
 
 
 class Town:
@@ -161,7 +180,7 @@ class Town:
         ask = Ask(
             provider=provider.address,
             product=PRODUCT,
-            price=PAY,
+            price=provider.ask,
             slots=1,
             kinds=KIND_BOTH,
             customer=ZERO_ADDRESS,
@@ -214,6 +233,7 @@ class Found:
     swept: int = 0
     challenges: int = 0
     acquitted: int = 0
+    above: int = 0  # paid for re-runs above the cheapest ask, token units
 
 
 class Market:
@@ -226,12 +246,21 @@ class Market:
         rule: Rule,
         tasks: int,
         seed: int,
+        reruns: str = "lie",
+        by_price: bool = False,
+        spread: int = 0,
     ) -> None:
+        """reruns: of RERUNS. by_price: everybody is admitted to each re-run. spread: token units, within
+        which asks are above and below PAY."""
         self.random = random.Random(seed)
+        asks = [PAY - spread + 2 * spread * step // (PROVIDERS - 1) for step in range(PROVIDERS)]
+        random.Random(seed).shuffle(asks)
         self.people = [
-            Person(f"provider {number}", WAYS[number % 4] if number < PROVIDERS // 5 else "")
-            for number in range(PROVIDERS)
+            Person(f"provider {number}", WAYS[number % 4] if number < PROVIDERS // 5 else "", ask)
+            for number, ask in enumerate(asks)
         ]
+        self.by_name = {person.name: person for person in self.people}
+        self.reruns, self.by_price = reruns, by_price
         self.town = Town(fee, window, self.people)
         self.fee, self.window, self.rule, self.tasks = fee, window, rule, tasks
         self.found = Found()
@@ -244,9 +273,12 @@ class Market:
         for number in range(self.tasks):
             self.move(START + number * DAYS * 86_400 // self.tasks)
             work = keccak256(b"work %d" % number)
-            sold = self.serve(self.town.customer, self.candidates(()), work, own=True)
-            chance = rate(PAY, self.fee, sold.provider.passed, self.rule)
-            if is_drawn(secret, sold.opened.deal, 0, chance):
+            provider = self.random.choice(self.candidates(()))
+            sold = self.serve(self.town.customer, provider, work, own=True)
+            if provider.since is not None:
+                provider.since += 1
+            passed = record(provider.passed, provider.since or 0)
+            if is_drawn(secret, sold.opened.deal, 0, rate(provider.ask, self.fee, passed, self.rule)):
                 self.check(sold)
         self.move(START + (DAYS + 1) * 86_400 + self.window)
         for person in self.people:
@@ -264,9 +296,8 @@ class Market:
     def candidates(self, without: Sequence[Person]) -> list[Person]:
         return [person for person in self.people if not person.guilty and person not in without]
 
-    def serve(self, buyer: Person, candidates: Sequence[Person], work: bytes, own: bool) -> Settled:
-        provider = self.random.choice(candidates)
-        if lies(provider, self.random):
+    def serve(self, buyer: Person, provider: Person, work: bytes, own: bool) -> Settled:
+        if (own or self.reruns == "lie") and lies(provider, self.random):
             provider.lies += own
             who = "the group" if provider.way == "together" else provider.name
             digest = keccak256(b"lie of " + who.encode() + work)
@@ -279,46 +310,72 @@ class Market:
     def check(self, result: Settled, swept: bool = False) -> None:
         """Buy the work again now; what it says is known after the delay."""
         result.checked = True
-        known = [result.provider, *(each.provider for each in result.reruns)]
-        buyer = self.random.choice(self.town.buyers)
-        result.reruns.append(self.serve(buyer, self.candidates(known), result.work, own=False))
-        self.found.reruns += 1
-        self.found.swept += swept
+        able = self.candidates([result.provider, *(each.provider for each in result.reruns)])
+        known = [None] * result.unanswered + [each.root.hex() for each in result.reruns]
+        chosen = "all" if self.by_price else among(known, result.provider.guilty)
+        since = {each.name: 0 if each.under_way else each.since for each in able}
+        takers = [
+            self.by_name[name]
+            for name in admitted(since, self.random.randbytes(32), chosen)
+            if self.reruns != "absent" or not self.by_name[name].way
+        ]
         later = self.town.now + DELAY
+        if takers:
+            runner = min(takers, key=lambda each: (each.ask, self.random.random()))
+            runner.under_way += 1
+            buyer = self.random.choice(self.town.buyers)
+            result.reruns.append(self.serve(buyer, runner, result.work, own=False))
+            self.found.reruns += 1
+            self.found.swept += swept
+            self.found.above += runner.ask - min(each.ask for each in able)
+        else:
+            result.unanswered += 1
         heapq.heappush(self.due, (later, next(self.order), lambda: self.conclude(result, swept)))
 
     def conclude(self, result: Settled, swept: bool) -> None:
-        answers = [each.root.hex() for each in result.reruns]
-        said = verdict(result.root.hex(), answers, 1 if result.provider.guilty else 2)
+        claimed, answers = result.root.hex(), [each.root.hex() for each in result.reruns]
+        caught = result.provider.guilty
+        said = verdict(claimed, answers, 1 if caught else 2)
         if said == "again":
             self.check(result, swept)
             return
-        wrong = [result.reruns[place] for place in liars(result.root.hex(), answers, said)]
+        for each in result.reruns:
+            each.provider.under_way -= 1
+        true = held(claimed, answers, said)
+        wrong = [result.reruns[place] for place in liars(claimed, answers, said)]
         if said == "wrong":
             wrong.append(result)
-        for one in (result, *result.reruns):
-            if said != "unclear" and one not in wrong:
-                one.provider.passed += 1
+        right = [one for one in (result, *result.reruns) if one.root.hex() == true]
+        if true is not None and not is_confirmed(claimed, answers, true, caught):
+            right = [one for one in right if one is result]
+        for one in (*right, *wrong):
+            one.provider.passed += one in right
+            one.provider.since = 0
         for one in wrong:
-            self.challenge(one)
+            if self.challenge(one):  # then who gave another answer is proven wrong
+                for other in (result, *result.reruns):
+                    if other.root != one.root:
+                        self.challenge(other)
 
-    def challenge(self, one: Settled) -> None:
+    def challenge(self, one: Settled) -> bool:
+        """Whether the arbiter found nothing wrong."""
         if self.town.now > one.at + self.window or one.guilty:
-            return
+            return False
         guilty = one.digest != truth(one.work)
         self.found.challenges += 1
         self.found.acquitted += not guilty
         self.town.judged(one, guilty)
         if not guilty:
-            return
+            return True
         one.guilty = True
         provider, provider.passed = one.provider, 0
         if not provider.guilty:
             provider.guilty = True
-            since = self.town.now - self.window + 3 * DELAY  # later ones can still be challenged in time
+            since = self.town.now - self.window + self.window // 10  # later ones can be challenged in time
             for other in provider.paid_for:
                 if other.own and not other.checked and other.at >= since:
                     self.check(other, swept=True)
+        return False
 
     def worth(self, way: str) -> float:
         """Of lying, dollars a provider of this kind."""
@@ -326,7 +383,7 @@ class Market:
         gained = 0
         for person in people:
             honest = sum(one.digest == truth(one.work) for one in person.paid_for)
-            gained += self.town.money(person) - self.begun[person.name] - PAY * honest
+            gained += self.town.money(person) - self.begun[person.name] - person.ask * honest
         return gained / len(people) / DOLLAR
 
 
@@ -396,6 +453,7 @@ def measured(market: Market) -> dict[str, Any]:
         "unseen_mean_of_all_kinds": sum(each["unseen"] for each in kinds.values()) / max(1, lied),
         "overhead": found.reruns / market.tasks,
         "swept": found.swept / market.tasks,
+        "above": found.above / (market.tasks * PAY),
         "challenges": found.challenges,
         "acquitted": found.acquitted,
         "honest_found": sum(person.guilty for person in market.people if not person.way),
@@ -409,12 +467,25 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--more", type=int, default=0, help="further seeds, to see what chance does")
     parser.add_argument("--least", type=int, default=Rule().least, help="lowest rate, millionths")
+    parser.add_argument("--re-runs", choices=RERUNS, default="lie", help="what liars do with a re-run")
+    parser.add_argument("--spread", type=int, default=0, help="asks differ from ten cents by up to so many")
+    parser.add_argument("--by-price", action="store_true", help="re-runs are for all, so for the cheapest")
     parser.add_argument("--grid", action="store_true", help="also other sureties and windows")
     options = parser.parse_args(words)
     rule = Rule(options.least)
 
     def days(seed: int, surety: int = 5, window: int = 86_400) -> dict[str, Any]:
-        return measured(Market(surety * DOLLAR, window, rule, options.tasks, seed))
+        market = Market(
+            surety * DOLLAR,
+            window,
+            rule,
+            options.tasks,
+            seed,
+            options.re_runs,
+            options.by_price,
+            options.spread * DOLLAR // 100,
+        )
+        return measured(market)
 
     told = days(options.seed)
     seeds = [told, *(days(options.seed + further) for further in range(1, options.more + 1))]
@@ -444,7 +515,8 @@ def _text(told: dict[str, Any], grid: Sequence[dict[str, Any]]) -> str:
     lines.append(
         f"unseen, a provider that lied, of the worst kind {said['value']:.1f} (goal {GOAL_UNSEEN}), of all "
         f"kinds together {told['unseen_mean_of_all_kinds']:.1f}; overhead {told['overhead']:.2%} (goal "
-        f"{GOAL_OVERHEAD:.0%}), of which {told['swept']:.2%} swept windows; {told['challenges']} challenges, "
+        f"{GOAL_OVERHEAD:.0%}), of which {told['swept']:.2%} swept windows; {told['above']:.2%} of all pay "
+        f"above the cheapest; {told['challenges']} challenges, "
         f"{told['acquitted']} lost; {told['honest_found']} honest providers found guilty; "
         f"{'held' if said['ok'] else 'MISSED'}; {told['seconds']:.0f} s"
     )
@@ -471,7 +543,11 @@ def _chance(seeds: Sequence[dict[str, Any]]) -> str:
             f"{max(each['worth'] for each in kinds):.2f} $"
         )
     spent = [each["overhead"] for each in seeds]
-    lines.append(f"overhead {sum(spent) / len(spent):.2%}, at most {max(spent):.2%}")
+    above = sum(each["above"] for each in seeds) / len(seeds)
+    lines.append(
+        f"overhead {sum(spent) / len(spent):.2%}, at most {max(spent):.2%}; {above:.2%} of all pay above the "
+        "cheapest"
+    )
     return "\n".join(lines)
 
 

@@ -2,14 +2,16 @@
 
 A re-run is a job like any other: quoted, signed by one of the operator's buying accounts, paid, matched. Its
 manifest is that of the job which is checked, its nonce is random, and what only the service knows keeps it
-from the providers that answered already. Nothing that a worker is given tells it from a customer's order.
+from the providers that answered already, and admits a few of the others, whose answers shall be looked at.
+Nothing that a worker is given tells it from a customer's order.
 A canary is bought in the same way, for one provider.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,20 +20,27 @@ from sqlalchemy.engine import RowMapping
 
 from marketplace.blobs import grant
 from marketplace.bundles import find
+from marketplace.chain import ChainReader
 from marketplace.orders import Orders, quote_of
 from marketplace.placing import Placing
 from marketplace.quotes import Quotes
+from marketplace.resting import MarketTerms, resting_asks
 from marketplace.store.canaries import Canary
 from marketplace.store.database import Store
+from marketplace.store.looks import unseen
 from marketplace.store.tables import asks, deals, jobs, quotes
 from prixfixe.errors import Conflict, InsufficientFunds
 from prixfixe.keys import Signer, sign_typed
+from prixfixe.market.rules import Wanted, excluding, serves_when_idle
+from prixfixe.market.verification import Among, admitted
 from prixfixe.protocol import wire
+from prixfixe.protocol.deals import Offer
 from prixfixe.protocol.manifest import InputFile
 from prixfixe.protocol.quotes import order_of
 from prixfixe.protocol.typed_data import Domain, format_bytes32
 
 _NONCE_BITS: Final = 64
+_NEVER: Final = 2**40 - 1  # a time of the chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +58,29 @@ class Checking:
     """Buys re-runs with the operator's buying accounts, each time another by chance."""
 
     def __init__(
-        self, store: Store, domain: Domain, quotes: Quotes, orders: Orders, buyers: Sequence[Signer]
+        self,
+        store: Store,
+        chain: ChainReader,
+        terms: MarketTerms,
+        domain: Domain,
+        quotes: Quotes,
+        orders: Orders,
+        buyers: Sequence[Signer],
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """clock: the service's own, seconds since the epoch."""
         self._store = store
+        self._chain = chain
+        self._terms = terms
+        self._clock = clock
         self._domain = domain
         self._quotes = quotes
         self._orders = orders
         self._buyers = tuple(buyers)
 
-    def buy(self, deal: str, opening: int, without: Collection[str]) -> str:
-        """The job that runs a deal's work again. without: providers that shall not get it.
+    def buy(self, deal: str, opening: int, without: Collection[str], chosen: Among = "all") -> str:
+        """The job that runs a deal's work again. without: providers that shall not get it. chosen: to whom of
+        the others it is given, as `prixfixe.market.verification` says.
 
         Conflict when nobody else asks for its product, InsufficientFunds when no buyer can pay; what a quote
         or an order raises besides (a bundle that was retired, for example).
@@ -69,7 +91,7 @@ class Checking:
                 select(quotes.c.quote).where(quotes.c.id == checked["quote"])
             ).scalar_one()
             sellers = select(asks.c.provider).where(asks.c.product == checked["product"])
-            others = sorted(set(connection.execute(sellers).scalars()) - set(without))
+            others = set(connection.execute(sellers).scalars()) - set(without)
         if not others:
             raise Conflict(
                 "nobody else asks for this product now",
@@ -81,7 +103,36 @@ class Checking:
         assert isinstance(quoted, wire.Quote)  # what can be disputed was bought as a bundle
         manifest = quoted.manifest
         wish = _Wish(quoted.bundle, quoted.version, manifest.parameters, manifest.inputs, quoted.units)
-        return self._bought(wish, tuple(others), quoted.job)
+        if chosen != "all":
+            others = self._able(quoted.offer) & others or others
+        with self._store.read() as connection:
+            since = unseen(connection, others)
+        return self._bought(wish, admitted(since, secrets.token_bytes(32), chosen), quoted.job)
+
+    def _able(self, offer: Offer) -> set[str]:
+        """Providers that could take a task of this offer now, or once they are idle, by the market's rules:
+        not one that is silent, or asks more than the offer pays. Else those that are gone would wait to be
+        looked at before all others."""
+        with self._store.read() as connection:
+            resting = resting_asks(connection, {offer.product})
+        view = self._chain.look(accounts=resting.providers)
+        conditions = self._terms.conditions(view.time)
+        wanted = Wanted(
+            job="",
+            lot=0,
+            customer="",
+            product=offer.product,
+            max_cost=offer.max_cost,
+            disputable=offer.disputable,
+            count=1,
+            expiry=_NEVER,
+            deliver_by=_NEVER,
+        )
+        return {
+            each.ask.provider
+            for each in resting.offered(view, self._clock())
+            if serves_when_idle(excluding(wanted, each, conditions))
+        }
 
     def buy_canary(self, canary: Canary, provider: str) -> str:
         """The job with which a provider is given a canary. Conflict when it does not ask for its product now;

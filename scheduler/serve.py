@@ -289,7 +289,15 @@ def _verifying(
     buyers = [load_signer(spec, chain_id=client.chain_id) for spec in settings.checkers]
     if not buyers:
         return ()
-    checking = Checking(services.store, client.domain, services.quotes, services.orders, buyers)
+    checking = Checking(
+        services.store,
+        reader,
+        services.terms,
+        client.domain,
+        services.quotes,
+        services.orders,
+        buyers,
+    )
     chosen = VerifierSettings(policy.window, policy.arbiter_fee, policy.window // 2, settings.check_rule)
     return (Verifier(services.store, reader, checking, chosen),)
 

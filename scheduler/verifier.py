@@ -13,13 +13,13 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.chain import ChainReader
-from marketplace.store import checks, outbox
+from marketplace.store import checks, looks, outbox
 from marketplace.store.canaries import Canary, canary_of
 from marketplace.store.checks import Answer
 from marketplace.store.database import Store
 from marketplace.store.tables import cursor, deals
 from prixfixe.errors import InsufficientFunds, PrixfixeError
-from prixfixe.market.verification import Rule, liars, truth, verdict
+from prixfixe.market.verification import Among, Rule, among, is_confirmed, liars, truth, verdict
 from scheduler.apart import Apart
 from scheduler.duty import Duty
 
@@ -53,7 +53,7 @@ class VerifierSettings:
 class Buys(Protocol):
     """`marketplace.checking.Checking`."""
 
-    def buy(self, deal: str, opening: int, without: Collection[str]) -> str: ...
+    def buy(self, deal: str, opening: int, without: Collection[str], chosen: Among) -> str: ...
 
     def buy_canary(self, canary: Canary, provider: str) -> str: ...
 
@@ -97,6 +97,8 @@ class Verifier(Duty):
                     self._advance(check, now)
                 else:
                     self._sing(check, now)
+        with apart:
+            self._refute(now)
         busy = self._challenge(now, apart)
         apart.tell()
         return _BUSY_SECONDS if waiting or busy else _IDLE_SECONDS
@@ -131,16 +133,18 @@ class Verifier(Duty):
         if said == "again" and not late and len(answers) < _MOST_ORDERS:
             if deal is not None:
                 without = {check["provider"], *(each.provider for each in answers if each.provider)}
-                self._order(check, lambda: self._buying.buy(*key, without=without))
+                chosen = among([each.root for each in answers], bool(caught))
+                self._order(check, lambda: self._buying.buy(*key, without, chosen))
             return
         why = None
         if said in ("again", "unclear"):
             said, why = "unclear", "no two agree" if said == "unclear" else check["why"] or "nobody answered"
         true, wrong = truth(claimed, told, said), [heard[place] for place in liars(claimed, told, said)]
+        confirmed = true is not None and is_confirmed(claimed, told, true, bool(caught))
         # One that had no voice was caught before, and what it did then is swept already.
         self._patience.pop(key, None)
         with self.store.write() as connection:
-            checks.check_ended(connection, check, said, now, true, why)
+            checks.check_ended(connection, check, said, now, true, why, confirmed=confirmed)
             for provider in [*([check["provider"]] if said == "wrong" else ()), *(a.provider for a in wrong)]:
                 if provider is not None:
                     more = checks.swept(connection, provider, now - self._settings.sweep, check)
@@ -209,6 +213,16 @@ class Verifier(Duty):
         self._patience.pop(key, None)
         with self.store.write() as connection:
             checks.rerun_bought(connection, check, job)
+
+    def _refute(self, now: int) -> None:
+        """Who said other than a result that the arbiter upheld was wrong, and is caught."""
+        with self.store.read() as connection:
+            refuted = looks.refuted(connection, now - self._settings.window)
+        for answer in refuted:
+            with self.store.write() as connection:
+                checks.found(connection, answer.deal, answer.provider, right=False, now=now)
+                more = checks.swept(connection, answer.provider, now - self._settings.sweep, None)
+            log.warning("the arbiter refuted %s; %d of its results are run again", answer.provider, more)
 
     def _challenge(self, now: int, apart: Apart) -> bool:
         """A challenge is under way for each wrong result that can have one; whether there are any."""

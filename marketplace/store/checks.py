@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, insert, or_, select
 from sqlalchemy.engine import RowMapping
 
-from marketplace.store import states
+from marketplace.store import looks, states
 from marketplace.store.canaries import Canary, chosen_for
 from marketplace.store.moves import amend, move, moving
 from marketplace.store.pauses import provider_cooled
@@ -34,7 +34,7 @@ from marketplace.store.tables import (
     trades,
 )
 from marketplace.store.upsert import insert_missing
-from prixfixe.market.verification import Rule, Verdict, commitment, is_drawn, pause, rate, unlike
+from prixfixe.market.verification import Rule, Verdict, commitment, is_drawn, pause, rate, record, unlike
 from prixfixe.protocol.deals import Fact
 from prixfixe.protocol.disputes import Claim, Ground
 from prixfixe.protocol.outputs import OutputManifest, leaf, lot_leaves, merkle_proof
@@ -123,13 +123,15 @@ def decided(connection: Connection, trade: RowMapping, stake: int, rule: Rule) -
     days_begun(connection, trade["time"])
     secret = connection.execute(select(check_days.c.secret).where(check_days.c.day == day)).scalar_one()
     gain = trade["price"] * trade["tasks"]
-    passed = passed_of(connection, trade["provider"])
+    provider = trade["provider"]
+    since = looks.unseen(connection, [provider])[provider]
+    passed = record(passed_of(connection, provider), since or 0)
     chance = rate(gain, stake, passed, rule)
     drawn = is_drawn(bytes.fromhex(secret), parse_bytes32(trade["deal"]), trade["opening"], chance)
     row = {
         "deal": trade["deal"],
         "opening": trade["opening"],
-        "provider": trade["provider"],
+        "provider": provider,
         "time": trade["time"],
         "day": day,
         "gain": gain,
@@ -328,16 +330,20 @@ def check_ended(
     now: int,
     truth: str | None,
     why: str | None,
+    *,
+    confirmed: bool = True,
 ) -> None:
     """wanted -> right, wrong or unclear, with a finding about each paid result that it speaks of. truth: the
-    root that holds, by which every answer is judged, also one that had no voice; None: nobody can tell."""
+    root that holds, by which every answer is judged, also one that had no voice; None: nobody can tell.
+    confirmed: whether who gave it in a re-run is known to be right; else nothing is found of that one."""
     move(connection, _ENDS[said], _key(check), why=why)
     if truth is None:
         return
     found(connection, (check["deal"], check["opening"]), check["provider"], said == "right", now)
     for answer in answers_of(connection, check) or ():
-        if answer.deal is not None and answer.provider is not None:
-            found(connection, answer.deal, answer.provider, answer.root == truth, now)
+        right = answer.root == truth
+        if answer.deal is not None and answer.provider is not None and (confirmed or not right):
+            found(connection, answer.deal, answer.provider, right, now)
 
 
 def found(connection: Connection, deal: tuple[str, int], provider: str, right: bool, now: int) -> None:
@@ -352,12 +358,13 @@ def found(connection: Connection, deal: tuple[str, int], provider: str, right: b
     connection.execute(insert(findings).values(number=newest + 1, **row))
 
 
-def swept(connection: Connection, provider: str, since: int, by: RowMapping) -> int:
+def swept(connection: Connection, provider: str, since: int, by: RowMapping | None) -> int:
     """A provider was caught: what it settled at or after a time, and what its re-runs cleared then, is
-    wanted, where a re-run can tell. by: the check that caught it, which is over. How many results that
-    makes."""
-    others = (checks.c.deal != by["deal"]) | (checks.c.opening != by["opening"])
-    wanting = moving(states.CHECK_WANTED).where(checks.c.time >= since, others, checks.c.canary.is_(None))
+    wanted, where a re-run can tell. by: the check that caught it, which is over; None: the arbiter did. How
+    many results that makes."""
+    wanting = moving(states.CHECK_WANTED).where(checks.c.time >= since, checks.c.canary.is_(None))
+    if by is not None:
+        wanting = wanting.where((checks.c.deal != by["deal"]) | (checks.c.opening != by["opening"]))
     own = wanting.where(checks.c.provider == provider, checks.c.state == "spared")
     ran = select(attempts.c.job).where(attempts.c.provider == provider)
     cleared = (

@@ -8,7 +8,8 @@ one who lies once in a while, and other lies are each worth a challenge of their
 
 A provider of whom fewer than `trials` results were found right since it came, or since it was last caught, is
 a newcomer: its results are always run again. After that the rate falls to an eighth with each result that is
-found right, down to the floor, and never below `least`.
+found right, down to the floor, and never below `least`. A record that nobody looked at for `STALE` results
+counts no more: whoever can keep re-runs from itself, busy or away when one comes, is drawn instead.
 
 **The draw.** A deal of a day is drawn when `HMAC-SHA256(secret of the day, deal)`, as a fraction, is below
 the rate. The secret's SHA-256 is told before the day begins, the secret once the day's results cannot be
@@ -17,7 +18,14 @@ challenged any more: nobody can know the draw before it, nor change it after.
 **The verdict.** A re-run that gives the same answer clears the result. One that does not is repeated
 elsewhere, since either may lie: two re-runs that agree against the result make it wrong; one that agrees with
 the result makes the other re-run wrong. Against a provider that was just caught one re-run is enough: the
-arbiter has the last word anyway.
+arbiter has the last word anyway. That one's own word is then confirmed by nobody, and no result found right.
+
+**Who runs it again.** A re-run checks its runner too, since an answer that differs is run once more. So the
+first re-run of a result is for the quarter of its product's sellers that sold most since they were last
+looked at, newcomers first. One of a provider that was just caught, and one that decides between two answers,
+looks at nobody and is for all alike. Of those that a re-run is for some are admitted, by chance, so that no
+two always follow each other: a single one where it shall be looked at, since among several the cheapest would
+always be the one, and the dearest never; else three. When nobody takes it, everybody is admitted.
 
 **Canaries.** What cannot be disputed need not have the same bytes twice (class `none`), so that a re-run says
 nothing. There the draw is of the provider: one that is drawn is given a task whose answer the operator knows,
@@ -30,6 +38,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +48,13 @@ from prixfixe.errors import ConfigurationError
 
 WHOLE: Final = 1_000_000  # always
 MOST_RUNS: Final = 3  # re-runs of one result; when they all differ nobody can tell
+STALE: Final = 60  # results of a provider, settled since it was last looked at
 _FALL_BITS: Final = 3  # of the rate, lost with each result that is found right: an eighth is left
+_LOOKED_AT: Final = 4  # a quarter of the sellers: one of them is looked at
+_LEAST_LOOKED_AT: Final = 3  # sellers, where there are as many
+_SOME: Final = 3
 
+Among = Literal["unseen", "some", "all"]
 Verdict = Literal["right", "wrong", "unclear", "again"]
 
 
@@ -71,6 +85,11 @@ def rate(gain: int, stake: int, passed: int, rule: Rule) -> int:
         return WHOLE
     falling = WHOLE >> _FALL_BITS * min(passed - rule.trials + 1, 32)
     return min(WHOLE, max(rule.least, falling, floor(gain, stake)))
+
+
+def record(passed: int, since: int) -> int:
+    """What of a provider's record counts. since: its results settled since it was last looked at."""
+    return passed if since < STALE else 0
 
 
 def is_drawn(secret: bytes, deal: bytes, opening: int, chance: int) -> bool:
@@ -115,7 +134,38 @@ def truth(claimed: str, answers: Sequence[str], said: Verdict) -> str | None:
     return Counter(answers).most_common(1)[0][0] if said == "wrong" else None
 
 
+def is_confirmed(claimed: str, answers: Sequence[str], true: str, caught: bool) -> bool:
+    """Whether the re-runs that gave the answer that holds are known to have run: another said the same.
+    caught: whether the result's provider was just caught, whose word confirms nobody's."""
+    return answers.count(true) + (claimed == true and not caught) > 1
+
+
 def liars(claimed: str, answers: Sequence[str], said: Verdict) -> tuple[int, ...]:
     """The places of the re-runs that are wrong by the verdict that was said."""
     true = truth(claimed, answers, said)
     return () if true is None else tuple(at for at, answer in enumerate(answers) if answer != true)
+
+
+def among(answers: Sequence[str | None], caught: bool) -> Among:
+    """Among whom a result's next re-run is given. answers: of those before it; None: nobody answered.
+    caught: as in `is_confirmed`."""
+    if None in answers:
+        return "all"
+    return "some" if answers or caught else "unseen"
+
+
+def admitted(since: Mapping[str, int | None], seed: bytes, chosen: Among) -> tuple[str, ...]:
+    """Who may be given a re-run. since: of each provider that can take it, how many results it settled since
+    it was last looked at; None: it never was. seed: that nobody knows before."""
+    mixed = sorted(since, key=lambda each: hashlib.sha256(seed + each.encode("ascii")).digest())
+    if chosen == "all":
+        return tuple(mixed)
+    if chosen == "some":
+        return tuple(mixed[:_SOME])
+    most = sorted(mixed, key=lambda each: _unseen(since[each]), reverse=True)
+    part = most[: max(_LEAST_LOOKED_AT, len(most) // _LOOKED_AT)]
+    return tuple(each for each in mixed if each in part)[:1]
+
+
+def _unseen(since: int | None) -> float:
+    return math.inf if since is None else since

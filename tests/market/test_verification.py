@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -10,15 +11,21 @@ from hypothesis import strategies as st
 
 from prixfixe.errors import ConfigurationError
 from prixfixe.market.verification import (
+    STALE,
     WHOLE,
+    Among,
     Rule,
     Verdict,
+    admitted,
+    among,
     commitment,
     floor,
+    is_confirmed,
     is_drawn,
     liars,
     pause,
     rate,
+    record,
     unlike,
     verdict,
 )
@@ -102,6 +109,85 @@ def test_two_who_agree_decide_against_one(answers: str, says: Verdict, wrong: tu
 
 def test_against_one_who_was_just_caught_one_is_enough() -> None:
     assert [verdict("a", list(answers), 1) for answers in ("b", "a")] == ["wrong", "right"]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "answers", "true", "caught", "confirmed"),
+    [
+        ("a", "a", "a", False, True),
+        ("a", "a", "a", True, False),
+        ("a", "b", "b", True, False),
+        ("a", "bb", "b", True, True),
+        ("a", "bb", "b", False, True),
+        ("a", "ba", "a", False, True),
+    ],
+)
+def test_an_answer_is_confirmed_by_another_and_never_by_one_who_was_just_caught(
+    claimed: str, answers: str, true: str, caught: bool, confirmed: bool
+) -> None:
+    assert is_confirmed(claimed, list(answers), true, caught) == confirmed
+
+
+def test_a_record_that_nobody_looked_at_for_long_counts_no_more() -> None:
+    assert (record(7, STALE - 1), record(7, STALE)) == (7, 0)
+    assert rate(1, 5_000_000, record(7, STALE), RULE) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("answers", "caught", "whom"),
+    [
+        ([], False, "unseen"),
+        ([], True, "some"),
+        (["b"], False, "some"),
+        ([None], False, "all"),
+        (["b", None], True, "all"),
+    ],
+)
+def test_the_first_rerun_looks_at_somebody_and_what_nobody_took_is_for_all(
+    answers: list[str | None], caught: bool, whom: Among
+) -> None:
+    assert among(answers, caught) == whom
+
+
+SEEDS = [bytes([number]) * 32 for number in range(200)]
+SINCE: dict[str, int | None] = {f"p{number}": number for number in range(19)} | {"new": None}
+
+
+def test_one_of_the_quarter_that_sold_most_unseen_is_looked_at_newcomers_first() -> None:
+    chosen = [admitted(SINCE, seed, "unseen") for seed in SEEDS]
+    assert {len(each) for each in chosen} == {1}
+    assert {each[0] for each in chosen} == {"new", "p18", "p17", "p16", "p15"}
+    # Nobody follows another each time: two liars would never decide each other's.
+    assert len(set(pairwise(chosen))) == 25
+
+
+def test_of_few_sellers_each_of_three_may_be_looked_at_and_a_single_one_is() -> None:
+    few: dict[str, int | None] = {"a": 0, "b": 2, "c": None, "d": 5}
+    assert {admitted(few, seed, "unseen") for seed in SEEDS} == {("b",), ("c",), ("d",)}
+    assert admitted({"a": 0}, SEEDS[0], "unseen") == ("a",)
+    assert admitted({}, SEEDS[0], "unseen") == ()
+
+
+def test_what_looks_at_nobody_is_for_three_by_chance_and_what_nobody_took_for_all() -> None:
+    some = [admitted(SINCE, seed, "some") for seed in SEEDS]
+    assert {len(set(each)) for each in some} == {3}
+    assert {name for each in some for name in each} == set(SINCE)
+    assert set(admitted(SINCE, SEEDS[0], "all")) == set(SINCE)
+
+
+def test_everybodys_turn_comes_however_many_never_answer() -> None:
+    since: dict[str, int | None] = dict.fromkeys((f"p{number}" for number in range(40)), 0)
+    silent = {"p3", "p7", "p31"}
+    answered = set()
+    for seed in SEEDS:
+        for name, count in since.items():
+            since[name] = (count or 0) + 1
+        (name,) = admitted(since, seed, "unseen")
+        if name not in silent:
+            since[name] = 0
+            answered.add(name)
+    assert answered == since.keys() - silent
+    assert all((since[name] or 0) >= STALE for name in silent), "their own results are drawn, each"
 
 
 @pytest.mark.parametrize("fields", [{"least": -1}, {"least": WHOLE + 1}, {"trials": 0}])

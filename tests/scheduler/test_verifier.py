@@ -13,14 +13,26 @@ from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import checks as store_checks
-from marketplace.store.tables import asks, attempts, cases, check_days, checks, deals, findings, reruns
+from marketplace.store import looks, states, transitions
+from marketplace.store.tables import (
+    asks,
+    attempts,
+    cases,
+    check_days,
+    checks,
+    deals,
+    findings,
+    jobs,
+    reruns,
+)
 from prixfixe.errors import InsufficientFunds
 from prixfixe.keys import development_signer
-from prixfixe.market.verification import WHOLE, Rule, commitment, is_drawn, rate
+from prixfixe.market.verification import STALE, WHOLE, Among, Rule, commitment, is_drawn, rate
 from prixfixe.protocol.typed_data import parse_bytes32
+from prixfixe.protocol.wire import Reason
 from tests.support.market import PAY
 from tests.support.scheduling import Service
-from tests.support.street import OTHER_LIE, Street, liar, open_street
+from tests.support.street import OTHER_LIE, Shop, Street, liar, open_street
 
 pytestmark = pytest.mark.chain
 
@@ -36,7 +48,7 @@ class Broke:
 
     asked: list[str] = field(default_factory=list)
 
-    def buy(self, deal: str, opening: int, without: Collection[str]) -> str:
+    def buy(self, deal: str, opening: int, without: Collection[str], chosen: Among) -> str:
         self.asked.append(deal)
         raise InsufficientFunds("no buyer has 1.00 dollars")
 
@@ -97,6 +109,10 @@ def test_what_a_caught_provider_settled_before_is_run_again_and_challenged_too(s
     street.check(rounds=6)
     assert street.states() == {before: "wrong", clean: "right", last: "wrong"}
     assert {row["deal"] for row in service.rows(cases)} == {before, last}
+    told = {row["deal"] for row in service.rows(findings)}
+    alone = {row["job"] for row in service.rows(reruns) if row["deal"] in (before, clean)}
+    assert len(alone) == 2
+    assert not {row["id"] for row in service.rows(deals) if row["job"] in alone} & told, "nobody confirms it"
 
 
 def test_a_rerun_that_lies_is_outvoted_and_challenged_itself(street: Street) -> None:
@@ -183,7 +199,7 @@ def test_buyers_without_money_are_asked_once_in_a_while_each_time_for_another_ch
     assert verifier._patience == {}
 
 
-def test_a_finding_that_the_arbiter_does_not_share_costs_its_provider_nothing(street: Street) -> None:
+def test_who_contradicts_what_the_arbiter_upholds_is_found_wrong_and_challenged(street: Street) -> None:
     deal = street.sold()
     street.check(liar(street, 1) | liar(street, 2))
     assert street.states()[deal] == "wrong", "two who agree were believed"
@@ -191,6 +207,93 @@ def test_a_finding_that_the_arbiter_does_not_share_costs_its_provider_nothing(st
     service = street.service
     assert service.row(deals, id=deal)["state"] == "settled"
     street.check(rounds=1)
-    assert len(service.rows(cases)) == 1, "and is not challenged twice"
+    ran = {row["job"] for row in service.rows(reruns)}
+    runs = {row["id"] for row in service.rows(deals) if row["job"] in ran}
+    assert [row["deal"] for row in service.rows(cases)].count(deal) == 1, "it is not challenged twice"
+    assert {row["deal"] for row in service.rows(cases)} == runs | {deal}
+    assert {row["deal"] for row in service.rows(findings) if not row["right"]} == runs | {deal}
+    street.verifier().run_once()
+    assert len(service.rows(cases)) == 3, "and neither are they"
     with service.store.read() as connection:
-        assert store_checks.last_caught(connection, street.provider(0)) == 0
+        passed = [store_checks.passed_of(connection, street.provider(number)) for number in range(3)]
+        assert store_checks.last_caught(connection, street.provider(0)) == 0, "that finding counts no more"
+    assert passed[1:] == [0, 0]
+
+
+def test_two_who_outvote_an_honest_rerun_are_found_when_the_arbiter_upholds_it(street: Street) -> None:
+    service = street.service
+    lies = liar(street) | liar(street, 2)
+    deal = street.sold(lies)
+    with service.store.write() as connection:
+        away = list(connection.execute(select(asks)).mappings())
+        connection.execute(asks.delete().where(asks.c.worker != street.workers[1].address))
+    street.check(lies, rounds=1)
+    with service.store.write() as connection:
+        connection.execute(asks.delete())
+        connection.execute(insert(asks), away)
+    street.check(lies)
+    assert street.states()[deal] == "right"
+    (case,) = service.rows(cases)
+    honest = service.row(attempts, deal=case["deal"])
+    assert honest["provider"] == street.provider(1)
+    street.judge(guilty=False)
+    street.check(lies)
+    assert street.states()[deal] == "wrong", "what its friend cleared is looked at again"
+    accused = {row["deal"] for row in service.rows(cases)}
+    assert accused >= {deal, case["deal"]}
+    wrong = {row["provider"] for row in service.rows(findings) if not row["right"]}
+    assert wrong == {street.provider(number) for number in range(3)}
+    with service.store.read() as connection:
+        caught = [bool(store_checks.last_caught(connection, street.provider(at))) for at in range(3)]
+    assert caught == [True, False, True]
+
+
+@dataclass
+class Noting:
+    """A shop; to whom each re-run was to be given."""
+
+    shop: Shop
+    chosen: list[Among] = field(default_factory=list)
+
+    def buy(self, deal: str, opening: int, without: Collection[str], chosen: Among) -> str:
+        self.chosen.append(chosen)
+        return self.shop.buy(deal, opening, without, chosen)
+
+
+def test_a_rerun_that_its_one_runner_leaves_alone_is_for_everybody_the_next_time(street: Street) -> None:
+    service = street.service
+    deal = street.sold(liar(street))
+    noting = Noting(Shop(service, street.nonces))
+    verifier = street.verifier(noting)
+    verifier.run_once()
+    (rerun,) = service.rows(reruns)
+    job = service.row(jobs, id=rerun["job"])
+    assert len(job["providers"]) == 1
+    with service.store.write() as connection:
+        expired = Reason(code="expired", message="nobody took it", fault="platform")
+        transitions.lot_ended(connection, job["id"], 0, expired, states.LOT_GIVEN_UP)
+    assert service.row(jobs, id=job["id"])["state"] == "refunded"
+    verifier.run_once()
+    newest = service.rows(reruns, reruns.c.number)[-1]
+    assert set(service.row(jobs, id=newest["job"])["providers"]) == {street.provider(1), street.provider(2)}
+    assert noting.chosen == ["unseen", "all"]
+    assert street.states()[deal] == "wanted"
+
+
+def test_who_keeps_reruns_from_itself_is_drawn_with_every_result_in_the_end(street: Street) -> None:
+    street.rule = Rule(least=0)
+    street.sold()
+    street.check()
+    service = street.service
+    (first,) = service.rows(checks)
+    with service.store.write() as connection:
+        assert looks.unseen(connection, [street.provider(0)]) == {street.provider(0): 0}
+        rows = [
+            {**first, "deal": f"0x{number:064x}", "time": first["time"] + 300, "state": "spared"}
+            for number in range(STALE)
+        ]
+        connection.execute(insert(checks), [{**row, "drawn": False} for row in rows])
+    deal = street.sold()
+    street.verifier().run_once()
+    (drawn,) = [row for row in service.rows(checks) if row["deal"] == deal]
+    assert (drawn["passed"], drawn["rate"], drawn["state"]) == (0, WHOLE, "wanted")

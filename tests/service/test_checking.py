@@ -8,25 +8,27 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from marketplace import figures
 from marketplace.canaries import Wish, keep
 from marketplace.chain import AccountView
 from marketplace.checking import Checking
 from marketplace.store import checks as store_checks
+from marketplace.store import looks
 from marketplace.store.canaries import canary_of
 from marketplace.store.checks import DAY
-from marketplace.store.tables import asks, check_days, jobs, reruns, workers
+from marketplace.store.tables import asks, check_days, checks, findings, jobs, reruns, workers
 from prixfixe.errors import Conflict, InsufficientFunds, PrixfixeError
 from prixfixe.keys import development_signer
-from prixfixe.market.verification import Rule, commitment, is_drawn
+from prixfixe.market.verification import Among, Rule, commitment, is_drawn
 from prixfixe.protocol.deals import Deal
 from prixfixe.protocol.orders import Purchase
 from prixfixe.protocol.prices import WorkerWhy
 from prixfixe.protocol.typed_data import format_bytes32, parse_bytes32
 from prixfixe.protocol.verification import Draw, Verification
 from scheduler.commands import admin
+from tests.support.rows import least
 from tests.support.service import (
     CHAIN_TIME,
     DOLLAR,
@@ -69,7 +71,9 @@ def paid(world: World) -> Deal:
 
 
 def checking(world: World) -> Checking:
-    return Checking(world.store, DOMAIN, world.services.quotes, world.services.orders, BUYERS)
+    services = world.services
+    buyers = (services.quotes, services.orders, BUYERS, world.clock)
+    return Checking(world.store, world.chain, services.terms, DOMAIN, *buyers)
 
 
 def row_of(world: World, job: str) -> Any:
@@ -93,6 +97,77 @@ def test_a_rerun_is_an_order_like_its_customers_for_everybody_but_the_checked(wo
     assert order.job == Purchase.from_json(checked["order"]).job
     again = row_of(world, checking(world).buy(format_bytes32(deal.id), 1, {PROVIDER.address}))
     assert Purchase.from_json(again["order"]).nonce != order.nonce
+
+
+def other_seller(world: World, number: int, **changes: Any) -> str:
+    """One more provider with an ask for the same product as PROVIDER's worker; changes: of ask or worker."""
+    seller = development_signer(6 + number + (number > 3)).address  # 10 is the worker
+    world.chain.accounts[seller] = AccountView(50 * DOLLAR, 0, 1)
+    own = {"worker": seller, "key": seller, "provider": seller, "name": f"w{number}"}
+    with world.store.write() as connection:
+        for table, key in ((workers, workers.c.key), (asks, asks.c.worker)):
+            row = dict(connection.execute(select(table).where(key == WORKER.address)).mappings().one())
+            given = own | changes
+            if table is asks:
+                row["ask"] = {
+                    **row["ask"],
+                    "provider": seller,
+                    "price": str(given.get("price", row["price"])),
+                }
+            connection.execute(table.insert().values({name: given.get(name, row[name]) for name in row}))
+    return seller
+
+
+def looked_at(world: World, provider: str, at: int, later: int) -> None:
+    """A finding at this time, and so many results of the provider after it."""
+    with world.store.write() as connection:
+        newest = connection.execute(select(func.count()).select_from(findings)).scalar_one()
+        deal = {"deal": f"{newest}-{provider}", "opening": 1, "provider": provider}
+        connection.execute(findings.insert().values(number=newest + 1, right=True, at=at, **deal))
+        rows = [
+            least(checks) | {"deal": f"{number}-{provider}", "provider": provider, "time": at + number}
+            for number in range(later + 1)
+        ]
+        connection.execute(checks.insert(), rows)
+
+
+@pytest.mark.both_databases
+def test_a_rerun_is_for_one_who_sold_most_since_it_was_looked_at_and_can_take_it(world: World) -> None:
+    deal = paid(world)
+    key = format_bytes32(deal.id), 1
+    sellers = [other_seller(world, number) for number in range(5)]
+    gone = other_seller(world, 5, heartbeat_at=world.clock.now - 1000)
+    dear = other_seller(world, 6, price=4 * DOLLAR)
+    broke = other_seller(world, 7)
+    world.chain.accounts[broke] = AccountView(0, 0, 1)
+    for number, seller in enumerate(sellers):
+        looked_at(world, seller, CHAIN_TIME - 500 + 60 * number, later=number)
+    others = {*sellers, gone, dear, broke, STRANGER.address}
+    with world.store.read() as connection:
+        told = looks.unseen(connection, sorted(others))
+    assert told == {seller: number for number, seller in enumerate(sellers)} | dict.fromkeys(
+        (gone, dear, broke, STRANGER.address)
+    )
+    buying = checking(world)
+
+    def given(chosen: Among) -> list[str]:
+        providers: list[str] = row_of(world, buying.buy(*key, {PROVIDER.address}, chosen))["providers"]
+        return providers
+
+    first = [given("unseen") for _ in range(12)]
+    assert {len(each) for each in first} == {1}
+    assert {each[0] for each in first} <= set(sellers[2:])
+    some = given("some")
+    assert len(some) == 3
+    assert set(some) <= set(sellers)
+    assert set(given("all")) == others, "whoever comes back in time may have it"
+
+
+def test_when_nobody_can_take_it_now_it_waits_for_those_who_ask(world: World) -> None:
+    deal = paid(world)
+    world.clock.now += 1000
+    found = row_of(world, checking(world).buy(format_bytes32(deal.id), 1, {PROVIDER.address}, "unseen"))
+    assert found["providers"] == [STRANGER.address]
 
 
 def test_the_checked_provider_is_not_told_of_it_when_it_asks_what_it_missed(world: World) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 from marketplace.chain import MarketReader
 from marketplace.store.canaries import Canary
+from marketplace.store.looks import unseen
 from marketplace.store.tables import asks, attempts, cases, checks, deals
 from marketplace.store.transitions import OrderTerms
 from prixfixe.errors import Conflict
 from prixfixe.keys import LocalSigner, development_signer
-from prixfixe.market.verification import Rule
+from prixfixe.market.verification import Among, Rule, admitted
 from prixfixe.protocol.deals import Deal, Offer
 from prixfixe.protocol.disputes import Case, Claim
 from prixfixe.protocol.money import Money
@@ -38,12 +39,13 @@ class Shop:
     service: Service
     nonces: Any
 
-    def buy(self, deal: str, opening: int, without: Collection[str]) -> str:
-        providers = {row["provider"] for row in self.service.rows(asks)}
-        others = tuple(sorted(providers - set(without)))
+    def buy(self, deal: str, opening: int, without: Collection[str], chosen: Among) -> str:
+        others = {row["provider"] for row in self.service.rows(asks)} - set(without)
         if not others:
             raise Conflict("nobody else asks for this product now", code="nobody-else")
-        return self._order(DISPUTABLE, others)
+        with self.service.store.read() as connection:
+            since = unseen(connection, others)
+        return self._order(DISPUTABLE, admitted(since, bytes(next(self.nonces)), chosen))
 
     def buy_canary(self, canary: Canary, provider: str) -> str:
         return self._order(OFFER, (provider,))
