@@ -26,12 +26,11 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from prixfixe.chain import artefacts, events
-from prixfixe.chain.parameters import default_policy
+from benchmarks.town import DOLLAR, PAY, Counted, Person, Settled, Town
 from prixfixe.market.verification import (
     Rule,
     admitted,
@@ -44,185 +43,16 @@ from prixfixe.market.verification import (
     verdict,
 )
 from prixfixe.market.verification import truth as held
-from prixfixe.protocol.addresses import ZERO_ADDRESS
-from prixfixe.protocol.deals import Deal, Offer
-from prixfixe.protocol.disputes import Case, Claim, Ground
 from prixfixe.protocol.hashing import keccak256
-from prixfixe.protocol.orders import KIND_BOTH, Ask, Purchase, Result, SignedAsk
-from prixfixe.protocol.outputs import leaf, merkle_root
-from prixfixe.protocol.product import Product
-from prixfixe.protocol.signatures import address_of_key, sign
-from prixfixe.protocol.typed_data import Domain, TypedStruct
-from tests.ledger.contracts import START, Revm
-from tests.ledger.people import ADMIN, ARBITER, PRICING, SCHEDULER, STRANGER
-from tests.ledger.sides import CHAIN_ID, ROLES
+from tests.ledger.contracts import START
 
-DOLLAR: Final = 1_000_000
-PRICE, PAY = DOLLAR // 8, DOLLAR // 10
 PROVIDERS, TASKS, DAYS = 100, 10_000, 5
 DELAY: Final = 1800  # seconds from a result to the verdict about it
-BUYERS: Final = 5
-PRODUCT: Final = Product.parse("cpu-2x4/10m").to_bytes()
-UNTIL: Final = START + 400 * 86_400
 WAYS: Final = ("always", "turned", "rarely", "together")
 RERUNS: Final = ("lie", "honest", "absent")  # what a liar does with one
 # What a case takes of the signer's surety, dollars, and the window, seconds, beside the default of both.
 GRID: Final = ((1, 86_400), (20, 86_400), (5, 21_600), (5, 259_200))
 GOAL_UNSEEN, GOAL_OVERHEAD = 20, 0.06
-
-
-@dataclass
-class Person:
-    """Somebody with a key. way: how it lies; "" for honest. ask: token units. since: results for customers
-    since it was looked at; None: it never was. under_way: re-runs that it was given, without a verdict."""
-
-    name: str
-    way: str = ""
-    ask: int = PAY
-    passed: int = 0
-    since: int | None = None
-    under_way: int = 0
-    guilty: bool = False
-    served: int = 0  # results, of re-runs too
-    lies: int = 0
-    unseen: int = 0  # of the lies to the customer that stood
-    paid_for: list[Settled] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.key = keccak256(self.name.encode())
-        self.address = address_of_key(self.key)
-
-
-@dataclass
-class Settled:
-    """A result that was paid. answer: its root. work: what was asked. opened, fact: of its deal."""
-
-    provider: Person
-    work: bytes
-    root: bytes
-    digest: bytes
-    opened: events.DealOpened
-    fact: int
-    at: int
-    own: bool  # a customer's, not a re-run
-    checked: bool = False
-    guilty: bool = False
-    reruns: list[Settled] = field(default_factory=list)
-    unanswered: int = 0
-
-
-class Town:
-    """The contract, with everybody's money in it. fee: of the arbiter, which is the surety too."""
-
-    def __init__(self, fee: int, window: int, people: Sequence[Person]) -> None:
-        self.policy = replace(
-            default_policy(ARBITER),
-            window=window,
-            surety=fee,
-            bond=fee,
-            arbiter_fee=fee,
-            deposit_cap=2**64 - 1,
-        )
-        self.evm = Revm(self.policy, ROLES)
-        self.domain = Domain(CHAIN_ID, self.evm.market)
-        self.now = START
-        self.offer = Offer(PRODUCT, keccak256(b"work"), PRICE, PRICE, 1, True)
-        self.customer = Person("customer")
-        self.buyers = [Person(f"buyer {number}") for number in range(BUYERS)]
-        self.nonces = count(1)
-        token = artefacts.load("DevDollar")
-        for name, arguments in (("mint", [ADMIN, 10**15]), ("approve", [self.evm.market, 10**15])):
-            reason, _ = self.evm.call(
-                ADMIN, self.evm.token, token.function(name).encode_call(arguments), self.now
-            )
-            _require(reason == "", reason)
-        owners = [person.address for person in (*people, self.customer, *self.buyers)]
-        for owner in (*owners, STRANGER):
-            self.send(ADMIN, "depositFor", owner, 100_000 * DOLLAR)
-        self.send(PRICING, "publish", self.offer, UNTIL, 0)
-
-    def send(self, sender: str, name: str, *arguments: Any) -> list[Any]:
-        data = artefacts.load("Market").function(name).encode_call(arguments)
-        reason, logs = self.evm.call(sender, self.evm.market, data, self.now)
-        _require(reason == "", f"{name}: {reason}")
-        found = [
-            events.decode(
-                {
-                    "topics": ["0x" + topic.hex() for topic in topics],
-                    "data": "0x" + data.hex(),
-                    "blockNumber": "0x0",
-                    "blockHash": "0x",
-                    "transactionHash": "0x",
-                    "logIndex": "0x0",
-                }
-            )
-            for topics, data in logs
-        ]
-        return [event for event in found if event is not None]
-
-    def signed(self, who: Person, struct: TypedStruct) -> bytes:
-        return sign(struct.digest(self.domain), who.key)
-
-    def sold(self, buyer: Person, provider: Person, work: bytes, digest: bytes, own: bool) -> Settled:
-        """A task bought, matched and paid; the provider's answer is `digest`."""
-        order = Purchase(
-            customer=buyer.address,
-            bundle=self.offer.id,
-            price=PRICE,
-            tasks=1,
-            lot=1,
-            job=work,
-            expiry=UNTIL,
-            deliver_by=UNTIL,
-            era=0,
-            nonce=next(self.nonces),
-        )
-        ask = Ask(
-            provider=provider.address,
-            product=PRODUCT,
-            price=provider.ask,
-            slots=1,
-            kinds=KIND_BOTH,
-            customer=ZERO_ADDRESS,
-            matcher=self.evm.market,
-            expiry=UNTIL,
-            era=0,
-        )
-        matched = self.send(
-            SCHEDULER,
-            "matchPurchase",
-            order,
-            self.signed(buyer, order),
-            self.offer,
-            0,
-            [SignedAsk(ask, self.signed(provider, ask))],
-        )
-        opened = next(event for event in matched if isinstance(event, events.DealOpened))
-        root = merkle_root([leaf(0, 0, digest)])
-        signature = self.signed(provider, Result(opened.deal, root, 1))
-        ended = self.send(STRANGER, "settle", opened.data, opened.due, root, 1, [signature])
-        fact = next(event.fact for event in ended if isinstance(event, events.Settled))
-        provider.served += 1
-        return Settled(provider, work, root, digest, opened, fact, self.now, own)
-
-    def judged(self, found: Settled, guilty: bool) -> None:
-        """The operator's challenge, and the arbiter's word."""
-        deal: Deal = found.opened.data
-        claim = Claim(Ground.WRONG, 0, 0, found.digest)
-        (event,) = (
-            each
-            for each in self.send(STRANGER, "challenge", deal, found.root, found.fact, claim, [])
-            if isinstance(each, events.Challenged)
-        )
-        fees = tuple(fee.units for fee in event.fees)
-        case = Case(deal, found.root, found.fact, STRANGER, event.until, claim.hash, fees)
-        self.send(ARBITER, "judge", case, guilty)
-
-    def money(self, who: Person) -> int:
-        """All that is a person's, waiting earnings too."""
-        function = artefacts.load("Market").function("account")
-        data = self.evm.read(self.evm.market, function.encode_call([who.address]))
-        return sum(int.from_bytes(data[32 * place : 32 * place + 32], "big") for place in range(3))
 
 
 @dataclass
@@ -249,9 +79,10 @@ class Market:
         reruns: str = "lie",
         by_price: bool = False,
         spread: int = 0,
+        counted: bool = False,
     ) -> None:
         """reruns: of RERUNS. by_price: everybody is admitted to each re-run. spread: token units, within
-        which asks are above and below PAY."""
+        which asks are above and below PAY. counted: without a contract."""
         self.random = random.Random(seed)
         asks = [PAY - spread + 2 * spread * step // (PROVIDERS - 1) for step in range(PROVIDERS)]
         random.Random(seed).shuffle(asks)
@@ -261,7 +92,7 @@ class Market:
         ]
         self.by_name = {person.name: person for person in self.people}
         self.reruns, self.by_price = reruns, by_price
-        self.town = Town(fee, window, self.people)
+        self.town = Counted(fee, self.people, seed) if counted else Town(fee, window, self.people)
         self.fee, self.window, self.rule, self.tasks = fee, window, rule, tasks
         self.found = Found()
         self.begun = {person.name: self.town.money(person) for person in self.people}
@@ -278,7 +109,7 @@ class Market:
             if provider.since is not None:
                 provider.since += 1
             passed = record(provider.passed, provider.since or 0)
-            if is_drawn(secret, sold.opened.deal, 0, rate(provider.ask, self.fee, passed, self.rule)):
+            if is_drawn(secret, sold.deal, 0, rate(provider.ask, self.fee, passed, self.rule)):
                 self.check(sold)
         self.move(START + (DAYS + 1) * 86_400 + self.window)
         for person in self.people:
@@ -371,7 +202,7 @@ class Market:
         provider, provider.passed = one.provider, 0
         if not provider.guilty:
             provider.guilty = True
-            since = self.town.now - self.window + self.window // 10  # later ones can be challenged in time
+            since = self.town.now - self.window + self.window // 10  # older ones are beyond it
             for other in provider.paid_for:
                 if other.own and not other.checked and other.at >= since:
                     self.check(other, swept=True)
@@ -400,11 +231,6 @@ def lies(provider: Person, random_: random.Random) -> bool:
         case "rarely":
             return random_.random() < 0.05
     return False
-
-
-def _require(held: bool, otherwise: str) -> None:
-    if not held:
-        raise SystemExit(otherwise)
 
 
 def kind(people: Sequence[Person], worth: float) -> dict[str, Any]:
@@ -468,6 +294,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--more", type=int, default=0, help="further seeds, to see what chance does")
     parser.add_argument("--least", type=int, default=Rule().least, help="lowest rate, millionths")
     parser.add_argument("--re-runs", choices=RERUNS, default="lie", help="what liars do with a re-run")
+    parser.add_argument(
+        "--count", action="store_true", help="without contract and signatures: ten times as quick"
+    )
     parser.add_argument("--spread", type=int, default=0, help="asks differ from ten cents by up to so many")
     parser.add_argument("--by-price", action="store_true", help="re-runs are for all, so for the cheapest")
     parser.add_argument("--grid", action="store_true", help="also other sureties and windows")
@@ -484,6 +313,7 @@ def main(words: Sequence[str] | None = None) -> int:
             options.re_runs,
             options.by_price,
             options.spread * DOLLAR // 100,
+            options.count,
         )
         return measured(market)
 

@@ -7,8 +7,8 @@ earned in its window is left out of `S` on purpose: honest earnings are never ta
 one who lies once in a while, and other lies are each worth a challenge of their own.
 
 A provider of whom fewer than `trials` results were found right since it came, or since it was last caught, is
-a newcomer: its results are always run again. After that the rate falls to an eighth with each result that is
-found right, down to the floor, and never below `least`. A record that nobody looked at for `STALE` results
+a newcomer: its results are always run again. After that the rate falls to a sixteenth with each result that
+is found right, down to the floor, and never below `least`. A record that nobody looked at for `STALE` results
 counts no more: whoever can keep re-runs from itself, busy or away when one comes, is drawn instead.
 
 **The draw.** A deal of a day is drawn when `HMAC-SHA256(secret of the day, deal)`, as a fraction, is below
@@ -22,7 +22,7 @@ arbiter has the last word anyway. That one's own word is then confirmed by nobod
 
 **Who runs it again.** A re-run checks its runner too, since an answer that differs is run once more. So the
 first re-run of a result is for the quarter of its product's sellers that sold most since they were last
-looked at, newcomers first. One of a provider that was just caught, and one that decides between two answers,
+looked at. One of a provider that was just caught, and one that decides between two answers,
 looks at nobody and is for all alike. Of those that a re-run is for some are admitted, by chance, so that no
 two always follow each other: a single one where it shall be looked at, since among several the cheapest would
 always be the one, and the dearest never; else three. When nobody takes it, everybody is admitted.
@@ -38,7 +38,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ from prixfixe.errors import ConfigurationError
 WHOLE: Final = 1_000_000  # always
 MOST_RUNS: Final = 3  # re-runs of one result; when they all differ nobody can tell
 STALE: Final = 60  # results of a provider, settled since it was last looked at
-_FALL_BITS: Final = 3  # of the rate, lost with each result that is found right: an eighth is left
+_FALL_BITS: Final = 4  # of the rate, lost with each result that is found right: a sixteenth is left
 _LOOKED_AT: Final = 4  # a quarter of the sellers: one of them is looked at
 _LEAST_LOOKED_AT: Final = 3  # sellers, where there are as many
 _SOME: Final = 3
@@ -162,10 +161,8 @@ def admitted(since: Mapping[str, int | None], seed: bytes, chosen: Among) -> tup
         return tuple(mixed)
     if chosen == "some":
         return tuple(mixed[:_SOME])
-    most = sorted(mixed, key=lambda each: _unseen(since[each]), reverse=True)
+    # Whoever never was is behind all who sold since: else new accounts could keep re-runs from old ones, and
+    # its own results are run again anyway.
+    most = sorted(mixed, key=lambda each: (since[each] or 0, since[each] is None), reverse=True)
     part = most[: max(_LEAST_LOOKED_AT, len(most) // _LOOKED_AT)]
     return tuple(each for each in mixed if each in part)[:1]
-
-
-def _unseen(since: int | None) -> float:
-    return math.inf if since is None else since

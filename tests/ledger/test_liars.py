@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from benchmarks.verify import GOAL_OVERHEAD, GOAL_UNSEEN, WAYS, Person, judged, kind, main
+from benchmarks.town import DOLLAR, Person
+from benchmarks.verify import (
+    GOAL_OVERHEAD,
+    GOAL_UNSEEN,
+    RERUNS,
+    WAYS,
+    Market,
+    judged,
+    kind,
+    main,
+    measured,
+)
+from prixfixe.market.verification import WHOLE, Rule
 
 
 def liars(way: str, unseen: Sequence[int]) -> list[Person]:
@@ -51,3 +63,17 @@ def test_the_last_line_is_of_the_worst_kind_and_the_table_has_every_kind(
     assert said["value"] == max(each["unseen_mean"] for each in said["kinds"].values())
     assert said["ok"] == judged(said)["ok"]
     assert [line.split()[0] for line in table.splitlines()[1:5]] == list(WAYS)
+
+
+@pytest.mark.parametrize("reruns", RERUNS)
+def test_the_market_that_only_counts_comes_to_what_the_contract_comes_to(reruns: str) -> None:
+    def told(*, counted: bool) -> dict[str, Any]:
+        # All is drawn, so that the ids of deals decide nothing.
+        rule, cent = Rule(least=WHOLE), DOLLAR // 100
+        market = Market(5 * DOLLAR, 86_400, rule, 120, 3, reruns, spread=2 * cent, counted=counted)
+        return {**measured(market), "seconds": None}
+
+    said = told(counted=True)
+    assert said == told(counted=False)
+    assert said["challenges"] > 0
+    assert said["above"] > 0
