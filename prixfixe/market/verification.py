@@ -22,10 +22,10 @@ arbiter has the last word anyway. That one's own word is then confirmed by nobod
 
 **Who runs it again.** A re-run checks its runner too, since an answer that differs is run once more. So the
 first re-run of a result is for the quarter of its product's sellers that sold most since they were last
-looked at. One of a provider that was just caught, and one that decides between two answers,
-looks at nobody and is for all alike. Of those that a re-run is for some are admitted, by chance, so that no
-two always follow each other: a single one where it shall be looked at, since among several the cheapest would
-always be the one, and the dearest never; else three. When nobody takes it, everybody is admitted.
+looked at. One of a provider that was just caught, and one that decides between two answers, is for all alike.
+Of those that a re-run is for some are admitted, by chance, so that no two always follow each other: a single
+one where it shall be looked at, since among several the cheapest would always be the one, and the dearest
+never; else three. When nobody takes it, everybody is admitted.
 
 **Canaries.** What cannot be disputed need not have the same bytes twice (class `none`), so that a re-run says
 nothing. There the draw is of the provider: one that is drawn is given a task whose answer the operator knows,
