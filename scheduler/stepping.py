@@ -279,7 +279,7 @@ class Company:
 
     def left_lying(self) -> list[str]:
         """Among workers that are heard and rest from no failure, with an ask that lives; without those that
-        failed the lot."""
+        failed the lot. An order that is matched whole or not at all may want more slots than there are."""
         failed = (attempts.c.job == lots.c.job) & (attempts.c.lot == lots.c.lot)
         failed &= (attempts.c.worker == asks.c.worker) & (attempts.c.state == "failed")
         able = func.count(asks.c.provider.distinct())
@@ -290,6 +290,7 @@ class Company:
             .join(workers, workers.c.key == asks.c.worker)
             .where(
                 lots.c.state == "free",
+                ~jobs.c.whole,
                 lots.c.not_before <= self.clock(),
                 asks.c.expiry > self.chain.time,
                 workers.c.cool_until <= self.clock(),
