@@ -22,6 +22,8 @@ from prixfixe.testing.seller import Conduct
 from scheduler.reaper import Reaper
 from scheduler.relayer import Relayer
 
+pytestmark = pytest.mark.timeout(1800)  # at full size, beside other programs
+
 FULL = os.environ.get("PRIXFIXE_TEST_SIZE") == "full"
 EACH = 1 if FULL else 97  # of how many places one is struck
 PAY = Money.parse("3.00")
