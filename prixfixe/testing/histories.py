@@ -267,6 +267,15 @@ class Histories(RuleBasedStateMachine):
                         seller.go_on(process, self.run_task, conduct)
             self.time_passes(1)
 
+    @rule(at=st.integers(0, 1), odd=st.integers(0, 9), conduct=_CONDUCT)
+    def replicas_go_on(self, at: int, odd: int, conduct: Conduct) -> None:
+        """The bundle with as many replicas as it is sold with, for some seconds; one worker goes on in its
+        own way."""
+        conducts: list[Conduct] = ["well"] * self.providers
+        conducts[odd % self.providers] = conduct
+        self.buys(0, self.sold.replicas.index(max(self.sold.replicas)), at)
+        self.all_goes_on(at, 3, conducts)
+
     @rule(at=st.integers(0, 1), trouble=st.sampled_from(TROUBLES), after=st.integers(0, 12))
     def trouble_comes(self, at: int, trouble: Trouble, after: int) -> None:
         """In the middle of one of the next steps of a process."""
