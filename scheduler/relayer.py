@@ -118,9 +118,15 @@ class Relayer(Duty):
 
     def _send(self, rows: Rows) -> None:
         wishes = self._ends.wanted(rows)
-        if len(wishes) > 1:
+        prepared = self._rehearsed(wishes) if len(wishes) > 1 else None
+        if len(wishes) > 1 and prepared is None:
             wishes = self._admitted(wishes)
-        self._send_together(wishes)
+        self._send_together(wishes, prepared)
+
+    def _rehearsed(self, wishes: Sequence[Wish]) -> Prepared | None:
+        """All as one transaction, when the contract would refuse none of them."""
+        data = _data(wishes)
+        return self._sender.rehearsed(data) if len(data) <= self._settings.company.most_bytes else None
 
     def _admitted(self, wishes: Sequence[Wish]) -> list[Wish]:
         """Those that the contract would not refuse; the others fail with its reason. In a call of many they
@@ -134,14 +140,13 @@ class Relayer(Duty):
                 self._ends.refuse(wish.row, refusal)
         return admitted
 
-    def _send_together(self, wishes: Sequence[Wish]) -> None:
-        """As one transaction, or as several when one cannot hold them."""
+    def _send_together(self, wishes: Sequence[Wish], prepared: Prepared | None = None) -> None:
+        """As one transaction, or as several when one cannot hold them. prepared: the one."""
         if not wishes:
             return
         company = self._settings.company
         data = _data(wishes)
-        prepared: Prepared | None = None
-        if len(wishes) == 1 or len(data) <= company.most_bytes:
+        if prepared is None and (len(wishes) == 1 or len(data) <= company.most_bytes):
             try:
                 prepared = self._sender.prepare(data)
             except ChainError as refusal:

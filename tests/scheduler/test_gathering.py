@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -83,6 +85,33 @@ def test_lots_are_matched_settled_and_expired_in_one_transaction_each(service: S
     assert service.lot(job, 3)["state"] in ("free", "ended")
     assert service.lot(other)["state"] in ("free", "ended")
     assert service.free(service.market.customer) == Money.parse("100").units - 3 * PRICE.units
+
+
+@pytest.mark.chain
+@pytest.mark.parametrize("rehearses", [True, False])
+def test_a_node_runs_a_company_once_and_each_of_it_alone_only_if_it_cannot_tell(
+    service: Service, monkeypatch: pytest.MonkeyPatch, rehearses: bool
+) -> None:
+    service.ready_worker(slots=5)
+    rpc = service.client.rpc
+    really, asked = rpc.outcomes, Counter[str]()
+
+    def asking(calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        asked.update(method for method, _ in calls)
+        known = "eth_simulateV1" if rehearses else "eth_other"
+        return really([(method.replace("eth_simulateV1", known), given) for method, given in calls])
+
+    for nonce in (1, 2):
+        service.order(tasks=2, lot=1, nonce=nonce)
+        service.matcher.run_once()
+        with monkeypatch.context() as patched:
+            patched.setattr(rpc, "outcomes", asking)
+            service.relay()
+    assert [row["state"] for row in service.outbox()] == ["confirmed"] * 4
+    assert len({row["hash"] for row in service.outbox()}) == 2
+    once = {"eth_simulateV1": 2, "eth_call": 0, "eth_createAccessList": 0}
+    each = {"eth_simulateV1": 1, "eth_call": 4, "eth_createAccessList": 2}
+    assert {method: asked[method] for method in once} == (once if rehearses else each)
 
 
 @pytest.mark.chain

@@ -66,7 +66,7 @@ def test_a_node_that_runs_no_call_for_its_gas_is_asked_for_an_estimate(
 ) -> None:
     service.ready_worker()
     job = match_is_queued(service)
-    rpc = service.market.client.rpc
+    rpc = service.client.rpc
     really = rpc.outcomes
 
     def without_it(calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
@@ -442,6 +442,7 @@ def test_many_that_wait_for_gas_money_are_not_split(
         asked.append(data)
         raise ChainError("eth_estimateGas: insufficient funds for gas * price + value", code="no-gas-money")
 
+    monkeypatch.setattr(service.relayer._sender, "_rehearses", False)
     monkeypatch.setattr(service.relayer._sender, "prepare", refusing)
     with pytest.raises(ChainError, match="insufficient funds"):
         service.relayer.run_once()
@@ -468,6 +469,7 @@ def test_many_that_no_block_holds_any_more_are_sent_as_several_when_they_are_sig
                 raise ChainError("eth_estimateGas: gas required exceeds allowance", code="chain-error")
             return really(data)
 
+        monkeypatch.setattr(again.relayer._sender, "_rehearses", False)
         monkeypatch.setattr(again.relayer._sender, "prepare", no_more_than_one)
         again.relayer.run_once()
     again.step()
