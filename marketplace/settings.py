@@ -131,11 +131,6 @@ class ServiceSettings:
         return self.database or f"sqlite:///{(self.data / 'prixfixe.db').absolute()}"
 
     @property
-    def is_shared(self) -> bool:
-        """Whether several processes may be this service: with a database that they reach by address."""
-        return not self.database_url.startswith("sqlite")
-
-    @property
     def check_rule(self) -> Rule:
         """How often results are checked."""
         return Rule(self.check_least, self.check_trials)

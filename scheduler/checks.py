@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Final
 
+from sqlalchemy import make_url
+
 from prixfixe.chain import artefacts
 from prixfixe.chain.client import MarketClient
 from prixfixe.chain.deployment import Deployment
@@ -120,13 +122,21 @@ def first_block(client: MarketClient, deployment: Deployment | None) -> int:
     return low
 
 
-def lock_folder(data: Path, *, shared: bool = False, name: str = "service.lock") -> IO[str]:
-    """The folder's lock, held while the process lives: two services on one SQLite file would send twice.
+def lock(data: Path, database: str, closing: ExitStack, *, partly: bool = False) -> None:
+    """Keep other services off the folder and a database in a file: two would send twice. Those on PostgreSQL
+    know of one another, as do processes that each do a part of what a service does (partly)."""
+    url = make_url(database)
+    is_file = url.get_backend_name() == "sqlite"
+    shared = partly or not is_file
+    closing.enter_context(_locked(data, "service.lock", shared=shared))
+    if is_file:
+        file = Path(str(url.database)).resolve()  # maybe another folder's
+        closing.enter_context(_locked(file.parent, f"{file.name}.lock", shared=shared))
 
-    shared: beside others that share it too, which is right when they know of one another: when the tables are
-    on PostgreSQL, and of processes that do only a part of what a service does.
-    ConfigurationError when another process has it in a way that bars this one.
-    """
+
+def _locked(data: Path, name: str, *, shared: bool) -> IO[str]:
+    """A lock in a folder, held while it is open. ConfigurationError when another process has it in a way that
+    bars this one."""
     data.mkdir(parents=True, exist_ok=True)
     handle = (data / name).open("w")
     try:

@@ -90,11 +90,10 @@ def run(
     with ExitStack() as closing:
         client, manifest = checks.open_market(rpc, contract, deployment, 0.0, closing)
         start = checks.first_block(client, manifest)
+        address = database or f"sqlite:///{file.absolute()}"
         if write:
-            closing.enter_context(
-                checks.lock_folder(data, shared=not (database or "sqlite").startswith("sqlite"))
-            )
-        store = Store(database) if database is not None else Store.at(file)
+            checks.lock(data, address, closing)
+        store = Store(address)
         closing.callback(store.close)
         return (restore if write else prove)(store, client, start, data, blobs)
 

@@ -129,7 +129,8 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
         raise ConfigurationError("without API and without duties there is nothing to do")
     closing.enter_context(heap.trimmed())
     partly = not (options.duties and options.api)
-    _lock(_settings(options, options.port), partly, closing)  # the port is not known yet, and no matter here
+    # The port is not known yet, and no matter here.
+    checks.lock(options.data, _settings(options, options.port).database_url, closing, partly=partly)
     hide_address(options.rpc)
     client, deployment = checks.open_market(
         options.rpc, options.contract, options.deployment, options.chain_wait_seconds, closing
@@ -187,15 +188,6 @@ def _serve(options: ServeOptions, closing: ExitStack) -> None:
     )
     _announce(options, settings, services.market, port, metrics, time.monotonic() - began)
     _Server(config, services).run(sockets=[listening])
-
-
-def _lock(settings: ServiceSettings, partly: bool, closing: ExitStack) -> None:
-    """A whole service on a database in a file shares it, and the folder, with nobody."""
-    shared = settings.is_shared or partly
-    closing.enter_context(checks.lock_folder(settings.data, shared=shared))
-    if not settings.is_shared:
-        file = Path(str(make_url(settings.database_url).database)).resolve()  # maybe another folder's
-        closing.enter_context(checks.lock_folder(file.parent, shared=shared, name=f"{file.name}.lock"))
 
 
 def application(services: Services, duties: Sequence[Duty]) -> FastAPI:

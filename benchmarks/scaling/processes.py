@@ -26,7 +26,7 @@ from prixfixe.protocol.outputs import OutputManifest, lot_root
 from prixfixe.protocol.product import Product
 from prixfixe.protocol.quotes import order_of
 from prixfixe.protocol.reports import LotReport, TaskReport
-from tests.faults.accounting import check_money, unfinished
+from scheduler.accounting import check_money, unfinished
 from tests.faults.company import ROOT
 from tests.faults.customers import Front
 from tests.support.market import LocalMarket

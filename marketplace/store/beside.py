@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -142,7 +142,7 @@ class Pipes:
         self._topics = topics
         self._name = name
         with _told(folder):
-            self._turn: int | None = _opened(folder / "turn")
+            self._turn: tuple[int, int] | None = (_opened(folder / "turn"), _opened(folder / "next"))
             os.close(self._made(folder / f"{name}.new"))
             (folder / f"{name}.new").unlink()
         self._untold = False
@@ -168,25 +168,23 @@ class Pipes:
             if self._stop is not None and self._thread is not None:
                 self._stop.close()
                 self._thread.join()
-            turn, self._turn = self._turn, None
-            if turn is not None:
-                os.close(turn)
+            files, self._turn = self._turn or (), None
+            for file in files:
+                os.close(file)
 
     @contextmanager
     def turn(self, until: float) -> Iterator[None]:
-        # SQLite's own way of waiting is to sleep for longer and longer.
-        if (file := self._turn) is None:
-            raise Unavailable("the store is closed", code="store-unavailable")
-        while not _locked(file, fcntl.LOCK_EX):
-            if time.monotonic() > until:
-                log.warning("the store failed: another process keeps writing")
-                raise Unavailable("the store does not answer", code="store-unavailable")
-            time.sleep(_LOOK_SECONDS)
-        try:
+        # SQLite's own way of waiting is to sleep for longer and longer. Who just had a turn stands behind
+        # whoever is next.
+        if (files := self._turn) is None:
+            raise _no_turn("it is closed here")
+        turn, next_ = files
+        with ExitStack() as taken:
+            for file in (next_, turn):
+                _take(file, until)
+                taken.callback(_let_go, file)
+            _let_go(next_)
             yield
-        finally:
-            with suppress(OSError):  # closed meanwhile, which ended it
-                fcntl.flock(file, fcntl.LOCK_UN)
 
     def before_commit(self, connection: Connection, topics: Iterable[str]) -> None:
         pass
@@ -303,6 +301,27 @@ def _parts(topics: Iterable[bytes]) -> Iterator[bytes]:
 
 def _opened(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _take(file: int, until: float) -> None:
+    """Unavailable when another process has its lock until then."""
+    try:
+        while not _locked(file, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                raise _no_turn("another process keeps writing")
+            time.sleep(_LOOK_SECONDS)
+    except OSError as error:
+        raise _no_turn(str(error.strerror)) from error
+
+
+def _let_go(file: int) -> None:
+    with suppress(OSError):  # closed meanwhile, which ended it
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _no_turn(why: str) -> Unavailable:
+    log.warning("the store failed: %s", why)
+    return Unavailable("the store does not answer", code="store-unavailable")
 
 
 def _locked(file: int, how: int) -> bool:

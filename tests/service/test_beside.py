@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import select as selecting
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -277,6 +279,27 @@ def test_a_process_that_is_killed_while_it_writes_takes_its_turn_and_its_duties_
     add(first, "whole")
     with first.read() as connection:
         assert connection.execute(select(tables.nonces.c.nonce)).scalars().all() == ["whole"]
+
+
+def test_who_just_wrote_stands_behind_who_waits(pair: tuple[Store, Store]) -> None:
+    first, second = pair
+    thread = threading.Thread(target=add, args=(second, "waits"))
+    with first.write():
+        thread.start()
+        with (_folder(first) / "next").open() as file:
+
+            def waits() -> bool:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+                fcntl.flock(file, fcntl.LOCK_UN)
+                return False
+
+            until(waits, "the other to wait")
+    with first.write() as connection:
+        assert connection.execute(select(tables.nonces.c.nonce)).scalars().all() == ["waits"]
+    thread.join(20)
 
 
 def test_writers_of_several_processes_take_turns(pair: tuple[Store, Store], neighbour: Neighbour) -> None:
