@@ -74,8 +74,8 @@ class Histories(RuleBasedStateMachine):
     worker. `run_task` takes the container's place, and `at_rest` looks at how the jobs ended. Rules and
     invariants of the subclass's own are Hypothesis's.
 
-    A history can also be told step by step, without Hypothesis: make one, `begin()`, call its rules, and end
-    with `teardown()`.
+    A history can also be told step by step, without Hypothesis: make one, in `contextlib.closing`, so that
+    the host's clock is given back when a step fails; `begin()`, call its rules, and end with `teardown()`.
     """
 
     definition: ClassVar[BundleDefinition | Mapping[str, Any]] = BUNDLE
@@ -100,11 +100,17 @@ class Histories(RuleBasedStateMachine):
         self.now = float(_START)
         self.jobs: list[str] = []
         self._orders = 0
-        self._closing = contextlib.ExitStack()
-        self._folder = Path(tempfile.mkdtemp(prefix="prixfixe-histories-"))
-        self._closing.callback(shutil.rmtree, self._folder)
-        # Leases, cool-downs and pauses of the service go by the host's clock: it stands in the test's hand.
-        self._closing.enter_context(mock.patch("time.time", self.time))
+        with contextlib.ExitStack() as closing:
+            self._folder = Path(tempfile.mkdtemp(prefix="prixfixe-histories-"))
+            closing.callback(shutil.rmtree, self._folder)
+            self._prepare()
+            # Leases, cool-downs and pauses of the service go by the host's clock: it stands in the test's
+            # hand, and is given back also where nothing else was made.
+            closing.enter_context(mock.patch("time.time", self.time))
+            self._closing = closing.pop_all()
+
+    def _prepare(self) -> None:
+        """What is sold, the chain, and what people have on it."""
         given = self.definition
         self.sold = given if isinstance(given, BundleDefinition) else BundleDefinition.model_validate(given)
         self.product: Product = self.sold.limits.product
@@ -150,7 +156,7 @@ class Histories(RuleBasedStateMachine):
             self.close()
 
     def close(self) -> None:
-        """Ends it where it is, with no look at what is true."""
+        """Ends it where it is, with no look at what is true; once more does nothing."""
         self._closing.close()
 
     # ---------------------------------------------------------------------------------------------- customers

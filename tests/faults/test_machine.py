@@ -5,14 +5,19 @@ for it to find, show that it can fail."""
 from __future__ import annotations
 
 import os
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from pydantic import ValidationError
 
 from prixfixe.protocol import wire
 from prixfixe.protocol.money import Money
@@ -68,14 +73,10 @@ class Told(Histories):
 @contextmanager
 def told(**how: int) -> Iterator[Told]:
     """A history that comes to a good end."""
-    history = Told()
-    try:
+    with closing(Told()) as history:
         history.begin(**how)
         yield history
-    except BaseException:
-        history.close()
-        raise
-    history.teardown()
+        history.teardown()
 
 
 # -------------------------------------------------------------------------------------------------- histories
@@ -194,6 +195,20 @@ def test_a_leader_that_lost_its_lock_writes_nothing_any_more() -> None:
         # Who was overtaken finds out before it is led again.
         assert not history.processes[0].turn("relayer")
         assert history.processes[1].turn("relayer")
+
+
+def test_a_market_that_cannot_be_made_gives_the_clock_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wrong(Histories):
+        definition = MappingProxyType({"name": "no bundle"})
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clock = time.time
+    with pytest.raises(ValidationError):
+        Wrong()
+    assert time.time is clock
+    assert list(tmp_path.iterdir()) == []
 
 
 # ----------------------------------------------------------------------------------------------------- faults
