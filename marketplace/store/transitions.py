@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, or_, select, update
 
 from marketplace.store import outbox, states
 from marketplace.store.database import notify
@@ -331,22 +331,23 @@ def lot_freed(connection: Connection, job: str, lot: int, why: str) -> None:
     pause = _PAUSE_SECONDS * 2 ** (tries - 2) if tries > 1 else 0.0
     move(connection, states.LOT_FREED, key, waiting_reason=why, not_before=time.time() + pause)
     tasks_queued_again(connection, job, lot)
-    several = connection.execute(select(func.count()).where(tasks.c.job == job)).scalar_one() > 1
-    if not several:
-        connection.execute(update(jobs).where(jobs.c.id == job).values(progress=None))
     stage_said(connection, job, f"looking for another worker: {why}")
     notify(connection, "lots")
 
 
 def tasks_queued_again(connection: Connection, job: str, lot: int) -> None:
     """running, succeeded or failed -> queued: what was said of a lot's tasks counts no more."""
+    of = (tasks.c.job == job, tasks.c.lot == lot)
+    connection.execute(moving(states.TASK_QUEUED_AGAIN).where(*of).values(status=None, outputs=None, files=0))
+    # Those of a lost attempt are queued already, as far as it was: it might have come back.
     connection.execute(
-        moving(states.TASK_QUEUED_AGAIN)
-        .where(tasks.c.job == job, tasks.c.lot == lot)
-        .values(status=None, outputs=None, files=0, progress=0.0, over=False)
+        update(tasks).where(*of, or_(tasks.c.progress > 0, tasks.c.over)).values(progress=0.0, over=False)
     )
     where = (lots.c.job == job, lots.c.lot == lot)
     connection.execute(update(lots).where(*where).values(progress=0.0, over=0))
+    several = connection.execute(select(func.count()).where(tasks.c.job == job)).scalar_one() > 1
+    if not several:
+        connection.execute(update(jobs).where(jobs.c.id == job).values(progress=None))
 
 
 def lot_ended(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from marketplace.store.attempting import attempt_started
+from marketplace.store.progress import progress_reported
 from marketplace.store.settling import NO_SIGNATURE
 from marketplace.store.tables import (
     asks,
@@ -23,6 +25,7 @@ from marketplace.store.tables import (
 )
 from prixfixe.devnet.anvil import LocalChain, running_anvil
 from prixfixe.errors import ConfigurationError, Unavailable
+from prixfixe.keys import LocalSigner
 from prixfixe.protocol.money import Money
 from prixfixe.protocol.orders import Ask, SignedAsk
 from prixfixe.protocol.wire import Reason
@@ -256,6 +259,36 @@ def test_a_deal_that_the_chain_takes_back_is_matched_again_and_its_result_still_
 
     assert service.job(job)["state"] == "settled"
     assert service.rows(deals)[0]["id"] == first, "the same deal: its id holds no time"
+
+
+def test_how_far_a_worker_was_is_not_told_once_the_chain_took_its_deal_back(service: Service) -> None:
+    """Else the next worker's progress would be hidden until it is beyond."""
+    chain = service.market.chain
+    first, second = service.ready_worker(), service.ready_worker(1, name="w2")
+    service.beat(second, age=100.0)
+
+    def says(worker: LocalSigner, fraction: float) -> None:
+        attempt = service.attempt_of(worker)["id"]
+        with service.store.write() as connection:
+            attempt_started(connection, attempt)
+            progress_reported(connection, attempt, 0, fraction)
+
+    snapshot = chain.rpc.call("evm_snapshot")
+    job = service.order()
+    service.step()
+    says(first, 0.75)
+    assert service.job(job)["progress"] == 0.75
+
+    chain.rpc.call("evm_revert", snapshot)
+    chain.rpc.call("evm_mine")
+    service.indexer.run_once()
+    assert service.job(job)["progress"] is None
+    service.relay()  # the match that was lost is not wanted any more
+    service.beat(first, age=100.0)
+    service.beat(second)
+    service.step()
+    says(second, 0.25)
+    assert service.job(job)["progress"] == 0.25
 
 
 def test_a_result_counts_again_though_another_worker_refused_the_lot_meanwhile(service: Service) -> None:
