@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -139,8 +140,10 @@ def _fail_over(start: Start, tables: Service, *others: list[str]) -> None:
     with closing(ServiceClient(url)) as service:
         service.sign_in(worker)
         os.kill(leader.pid, signal.SIGKILL)
+        killed = time.monotonic()
         job = tables.order(manifest=manifest.model_dump(mode="json"))
         given = service.assignment(45.0)  # it takes a few seconds: a lead is looked for each second
+        print(f"{time.monotonic() - killed:.1f} s from the leader's end to an assignment")
     assert given is not None
     assert "0x" + given.order.digest(tables.market.client.domain).hex() == job
     other.send_signal(signal.SIGTERM)

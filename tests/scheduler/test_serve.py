@@ -135,7 +135,7 @@ def test_parts_of_a_service_share_a_folder_and_a_whole_one_does_not(start: Start
     assert f"another service runs on {tmp_path}" in elsewhere.communicate(timeout=60)[1]
     for part in parts:
         part.send_signal(signal.SIGTERM)
-    assert [part.wait(25) for part in parts] == [0, 0, 0]
+    assert [part.wait(60) for part in parts] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
