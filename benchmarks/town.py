@@ -33,7 +33,8 @@ UNTIL: Final = START + 400 * 86_400
 @dataclass
 class Person:
     """Somebody with a key. way: how it lies; "" for honest. ask: token units. since: results for customers
-    since it was looked at; None: it never was. under_way: re-runs that it was given, without a verdict."""
+    since it was looked at; None: it never was. under_way: re-runs that it was given, without a verdict.
+    drawn: its own results that are run again, without a verdict."""
 
     name: str
     way: str = ""
@@ -41,6 +42,7 @@ class Person:
     passed: int = 0
     since: int | None = None
     under_way: int = 0
+    drawn: int = 0
     guilty: bool = False
     served: int = 0  # results, of re-runs too
     lies: int = 0

@@ -108,7 +108,8 @@ class Market:
             sold = self.serve(self.town.customer, provider, work, own=True)
             if provider.since is not None:
                 provider.since += 1
-            passed = record(provider.passed, provider.since or 0)
+            looked_at = provider.drawn or provider.under_way
+            passed = record(provider.passed, 0 if looked_at else provider.since or 0)
             if is_drawn(secret, sold.deal, 0, rate(provider.ask, self.fee, passed, self.rule)):
                 self.check(sold)
         self.move(START + (DAYS + 1) * 86_400 + self.window)
@@ -140,6 +141,7 @@ class Market:
 
     def check(self, result: Settled, swept: bool = False) -> None:
         """Buy the work again now; what it says is known after the delay."""
+        result.provider.drawn += not result.checked
         result.checked = True
         able = self.candidates([result.provider, *(each.provider for each in result.reruns)])
         known = [None] * result.unanswered + [each.root.hex() for each in result.reruns]
@@ -170,6 +172,7 @@ class Market:
         if said == "again":
             self.check(result, swept)
             return
+        result.provider.drawn -= 1
         for each in result.reruns:
             each.provider.under_way -= 1
         true = held(claimed, answers, said)

@@ -2,7 +2,7 @@
 
 A re-run is a job like any other: quoted, signed by one of the operator's buying accounts, paid, matched. Its
 manifest is that of the job which is checked, its nonce is random, and what only the service knows keeps it
-from the providers that answered already, and admits a few of the others, whose answers shall be looked at.
+from the providers that answered already, and admits one or three of the others, or all.
 Nothing that a worker is given tells it from a customer's order.
 A canary is bought in the same way, for one provider.
 """

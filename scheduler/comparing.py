@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Connection, Table, select
 
 from marketplace.store import transitions
-from marketplace.store.settling import PAID_STATES
+from marketplace.store.settling import PAID
 from marketplace.store.tables import (
     attempts,
     batches,
@@ -103,7 +103,7 @@ def _results(connection: Connection) -> Iterator[tuple[tuple[str, str], Any]]:
     paid = (
         select(attempts, deals.c.root)
         .join(deals, (deals.c.id == attempts.c.deal) & (deals.c.opening == attempts.c.opening))
-        .where(deals.c.state.in_((*PAID_STATES, "guilty")), attempts.c.tasks.is_not(None))
+        .where(deals.c.state.in_(PAID), attempts.c.tasks.is_not(None))
     )
     for row in connection.execute(paid).mappings():
         if row["result"] is not None and row["result"]["root"] == row["root"]:

@@ -17,6 +17,7 @@ from marketplace.store import checks, looks, outbox
 from marketplace.store.canaries import Canary, canary_of
 from marketplace.store.checks import Answer
 from marketplace.store.database import Store
+from marketplace.store.settling import PAID
 from marketplace.store.tables import cursor, deals
 from prixfixe.errors import InsufficientFunds, PrixfixeError
 from prixfixe.market.verification import Among, Rule, among, is_confirmed, liars, truth, verdict
@@ -252,4 +253,4 @@ def _key(check: RowMapping) -> tuple[str, int]:
 def _deal(connection: Connection, key: tuple[str, int]) -> RowMapping | None:
     """The checked deal; None when the chain took its settlement back."""
     query = select(deals).where(deals.c.id == key[0], deals.c.opening == key[1])
-    return connection.execute(query.where(deals.c.state.in_(checks.PAID))).mappings().one_or_none()
+    return connection.execute(query.where(deals.c.state.in_(PAID))).mappings().one_or_none()

@@ -18,7 +18,7 @@ from marketplace.store import looks, states
 from marketplace.store.canaries import Canary, chosen_for
 from marketplace.store.moves import amend, move, moving
 from marketplace.store.pauses import provider_cooled
-from marketplace.store.settling import standing_of
+from marketplace.store.settling import PAID, standing_of
 from marketplace.store.tables import (
     attempts,
     canaries,
@@ -49,7 +49,6 @@ DAY: Final = 86_400
 A_ROUND: Final = 500
 REFUSED: Final = "refused"  # the answer of a re-run whose worker says that the input cannot work
 CAUGHT_SECONDS: Final = 3600.0  # without a new deal, for who answered a canary wrongly
-PAID: Final = ("settled", "disputed", "guilty")  # states of a deal that was paid, whatever came after
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +123,9 @@ def decided(connection: Connection, trade: RowMapping, stake: int, rule: Rule) -
     secret = connection.execute(select(check_days.c.secret).where(check_days.c.day == day)).scalar_one()
     gain = trade["price"] * trade["tasks"]
     provider = trade["provider"]
-    since = looks.unseen(connection, [provider])[provider]
-    passed = record(passed_of(connection, provider), since or 0)
+    passed = passed_of(connection, provider)
+    if passed and canary is None:  # else one that leaves canaries alone would be drawn for ever more
+        passed = record(passed, looks.gone_by(connection, provider))
     chance = rate(gain, stake, passed, rule)
     drawn = is_drawn(bytes.fromhex(secret), parse_bytes32(trade["deal"]), trade["opening"], chance)
     row = {

@@ -25,8 +25,9 @@ from prixfixe.protocol.typed_data import format_bytes32
 
 NO_SIGNATURE: Final = "0x"
 PAID_STATES: Final = ("settled", "disputed")  # of a deal: its result is paid, or about to be judged
+PAID: Final = (*PAID_STATES, "guilty")  # of a deal that was paid, whatever came after
 PATIENCE_SECONDS: Final = 5.0  # after a quorum, for those who have committed and not opened yet
-_GONE: Final = ("failed", "lost")
+GONE: Final = ("failed", "lost")  # of an attempt: nothing more is expected of it
 # Made once: making a statement takes longer than running it.
 _DEAL, _ATTEMPTS, _ROUND = (
     select(table).where(key == bindparam("of"), table.c.opening == bindparam("opened"))
@@ -51,7 +52,7 @@ class Standing:
                 key=each["worker"],
                 committed=each["commitment"] is not None,
                 root=vote_of(each),
-                gone=each["state"] in _GONE,
+                gone=each["state"] in GONE,
             )
             for each in self.attempts
         ]

@@ -9,7 +9,8 @@ one who lies once in a while, and other lies are each worth a challenge of their
 A provider of whom fewer than `trials` results were found right since it came, or since it was last caught, is
 a newcomer: its results are always run again. After that the rate falls to a sixteenth with each result that
 is found right, down to the floor, and never below `least`. A record that nobody looked at for `STALE` results
-counts no more: whoever can keep re-runs from itself, busy or away when one comes, is drawn instead.
+counts no more, unless it is being looked at: whoever can keep re-runs from itself, busy or away when one
+comes, is drawn instead. That is of results; who leaves canaries alone is not drawn for more of them.
 
 **The draw.** A deal of a day is drawn when `HMAC-SHA256(secret of the day, deal)`, as a fraction, is below
 the rate. The secret's SHA-256 is told before the day begins, the secret once the day's results cannot be
@@ -18,7 +19,8 @@ challenged any more: nobody can know the draw before it, nor change it after.
 **The verdict.** A re-run that gives the same answer clears the result. One that does not is repeated
 elsewhere, since either may lie: two re-runs that agree against the result make it wrong; one that agrees with
 the result makes the other re-run wrong. Against a provider that was just caught one re-run is enough: the
-arbiter has the last word anyway. That one's own word is then confirmed by nobody, and no result found right.
+arbiter has the last word anyway. That one's own word is then confirmed by nobody, and it is no result found
+right for that one.
 
 **Who runs it again.** A re-run checks its runner too, since an answer that differs is run once more. So the
 first re-run of a result is for the quarter of its product's sellers that sold most since they were last
@@ -87,7 +89,8 @@ def rate(gain: int, stake: int, passed: int, rule: Rule) -> int:
 
 
 def record(passed: int, since: int) -> int:
-    """What of a provider's record counts. since: its results settled since it was last looked at."""
+    """What of a provider's record counts. since: its results settled since it was last looked at; 0 while it
+    is, so while one of them is run again."""
     return passed if since < STALE else 0
 
 

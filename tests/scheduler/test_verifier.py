@@ -7,9 +7,10 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, event, insert, select, update
 from sqlalchemy.engine import RowMapping
 
 from marketplace.store import checks as store_checks
@@ -17,6 +18,7 @@ from marketplace.store import looks, states, transitions
 from marketplace.store.tables import (
     asks,
     attempts,
+    canaries,
     cases,
     check_days,
     checks,
@@ -31,8 +33,9 @@ from prixfixe.market.verification import STALE, WHOLE, Among, Rule, commitment, 
 from prixfixe.protocol.typed_data import parse_bytes32
 from prixfixe.protocol.wire import Reason
 from tests.support.market import PAY
+from tests.support.rows import least
 from tests.support.scheduling import Service
-from tests.support.street import OTHER_LIE, Shop, Street, liar, open_street
+from tests.support.street import FEE, OTHER_LIE, Shop, Street, liar, open_street
 
 pytestmark = pytest.mark.chain
 
@@ -280,7 +283,8 @@ def test_a_rerun_that_its_one_runner_leaves_alone_is_for_everybody_the_next_time
     assert street.states()[deal] == "wanted"
 
 
-def test_who_keeps_reruns_from_itself_is_drawn_with_every_result_in_the_end(street: Street) -> None:
+def gone_unseen(street: Street) -> None:
+    """Provider 0's result was found right, and `STALE` others of its went by since, none of them drawn."""
     street.rule = Rule(least=0)
     street.sold()
     street.check()
@@ -293,7 +297,118 @@ def test_who_keeps_reruns_from_itself_is_drawn_with_every_result_in_the_end(stre
             for number in range(STALE)
         ]
         connection.execute(insert(checks), [{**row, "drawn": False} for row in rows])
-    deal = street.sold()
+
+
+def drawn_of(street: Street, deal: str) -> RowMapping:
+    """The check of a deal that was just sold."""
     street.verifier().run_once()
-    (drawn,) = [row for row in service.rows(checks) if row["deal"] == deal]
+    row: RowMapping = street.service.row(checks, deal=deal)
+    return row
+
+
+def test_who_keeps_reruns_from_itself_is_drawn_with_every_result_in_the_end(street: Street) -> None:
+    gone_unseen(street)
+    drawn = drawn_of(street, street.sold())
     assert (drawn["passed"], drawn["rate"], drawn["state"]) == (0, WHOLE, "wanted")
+
+
+def test_a_draw_that_waits_for_its_verdict_is_a_look(street: Street) -> None:
+    """Else whoever settles many results within one verdict's delay would be drawn with all that follow."""
+    gone_unseen(street)
+    assert drawn_of(street, street.sold())["passed"] == 0
+    following = drawn_of(street, street.sold())
+    assert (following["passed"], following["rate"] < WHOLE) == (1, True)
+
+
+def test_a_canary_that_waits_is_none_and_its_draws_count_the_whole_record(street: Street) -> None:
+    gone_unseen(street)
+    service = street.service
+    with service.store.write() as connection:
+        (one, *_) = service.rows(checks, checks.c.time.desc())
+        waits = {**one, "deal": f"0x{STALE:064x}", "state": "wanted", "drawn": True, "canary": 1}
+        connection.execute(insert(checks), [waits])
+        assert looks.gone_by(connection, street.provider(0)) == STALE
+    street.sold()
+    with service.store.write() as connection:
+        (trade,) = store_checks.unchecked(connection, 0, 0)
+        connection.execute(insert(canaries), [canary_for(trade)])
+        # As of a bundle that cannot be disputed.
+        store_checks.decided(connection, {**trade, "disputable": False}, FEE, street.rule)
+    check = service.row(checks, deal=trade["deal"])
+    assert (check["canary"], check["passed"], check["rate"] < WHOLE) == (1, 1, True)
+
+
+def canary_for(trade: RowMapping) -> dict[str, Any]:
+    bundle = {"bundle": trade["bundle_id"], "version": trade["bundle_version"]}
+    return least(canaries) | bundle | {"number": 1}
+
+
+def test_a_rerun_that_failed_is_no_look(street: Street) -> None:
+    gone_unseen(street)
+    runs = street.sold(provider=1)
+    street.verifier().run_once()
+    service = street.service
+    (bought,) = [row for row in service.rows(reruns) if row["deal"] == runs]
+    with service.store.write() as connection:
+        to_first = update(jobs).where(jobs.c.id == bought["job"]).values(providers=[street.provider(0)])
+        connection.execute(to_first)
+    for worker in street.workers:
+        service.beat(worker)
+    service.matcher.run_once()
+    street.pass_on()
+    attempt = service.row(attempts, job=bought["job"])
+    assert attempt["provider"] == street.provider(0)
+    with service.store.read() as connection:
+        assert looks.unseen(connection, [street.provider(0)]) == {street.provider(0): 0}
+        assert looks.gone_by(connection, street.provider(0)) == 0
+    broken = Reason(code="task-failed", message="it cannot", fault="customer")
+    service.report(street.workers[0], attempt=attempt["id"], status=1, reason=broken)
+    with service.store.read() as connection:
+        assert service.row(checks, deal=runs)["state"] == "wanted"
+        assert looks.unseen(connection, [street.provider(0)]) == {street.provider(0): STALE}
+        assert looks.gone_by(connection, street.provider(0)) == STALE
+
+
+def test_a_program_that_gives_two_answers_refutes_nobody_after_the_first(street: Street) -> None:
+    """The arbiter's own runs differ, so it acquits each who is accused."""
+    deal = street.sold()
+    lies = liar(street, 1) | liar(street, 2)
+    street.check(lies)
+    street.judge(guilty=False)
+    service = street.service
+    with service.store.read() as connection:
+        runs = looks.refuted(connection, 0)
+    assert {each.provider for each in runs} == {street.provider(1), street.provider(2)}
+    street.check(lies, rounds=1)
+    street.judge(guilty=False)
+    with service.store.write() as connection:
+        # What either of them said of other work of the offer, and nobody was told of.
+        connection.execute(delete(findings).where(findings.c.deal == runs[0].deal[0]))
+        connection.execute(delete(findings).where(findings.c.deal == runs[1].deal[0]))
+        assert {row.state for row in connection.execute(select(cases))} == {"acquitted", "open"}
+        assert looks.refuted(connection, 0) == []
+    assert service.row(deals, id=deal)["state"] == "settled"
+
+
+def test_what_the_arbiter_upheld_is_looked_up_without_reading_all_deals(street: Street) -> None:
+    street.sold()
+    street.check(liar(street, 1) | liar(street, 2))
+    street.judge(guilty=False)
+    engine, asked = street.service.store.engine, list[tuple[str, Any]]()
+
+    def noted(connection: Any, cursor: Any, statement: str, given: Any, *more: Any) -> None:
+        asked.append((statement, given))
+
+    event.listen(engine, "before_cursor_execute", noted)
+    with street.service.store.read() as connection:
+        assert len(looks.refuted(connection, 0)) == 2
+        event.remove(engine, "before_cursor_execute", noted)
+        plans = [
+            row[3]
+            for statement, given in asked
+            if statement.startswith("SELECT")
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+        ]
+    of_deals = [step for step in plans if "deals" in step]
+    assert len(of_deals) > 2
+    assert not [step for step in of_deals if "(id=? AND opening=?)" not in step and "(job=?)" not in step]
