@@ -1,5 +1,4 @@
-(
-    """Who leads a duty: of all processes on one database, one at a time.
+"""Who leads a duty: of all processes on one database, one at a time.
 
 On SQLite a whole service is alone on its data folder and leads everything; parts of one share the locks of
 files (`marketplace.store.beside`). On PostgreSQL a process leads while a connection of its own holds the
@@ -7,8 +6,6 @@ duty's advisory lock: the server gives it to another as soon as that connection 
 ended. A leader whose connection broke may not know yet; so each of its writes asks first, within its turn to
 write, whether the lock is still its own.
 """
-    ""
-)
 
 from __future__ import annotations
 

@@ -391,6 +391,9 @@ def test_a_program_that_gives_two_answers_refutes_nobody_after_the_first(street:
 
 
 def test_what_the_arbiter_upheld_is_looked_up_without_reading_all_deals(street: Street) -> None:
+    """Of SQLite, whose plan does not depend on how much there is."""
+    if street.service.store.engine.dialect.name != "sqlite":
+        return
     street.sold()
     street.check(liar(street, 1) | liar(street, 2))
     street.judge(guilty=False)
