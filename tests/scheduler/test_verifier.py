@@ -415,3 +415,9 @@ def test_what_the_arbiter_upheld_is_looked_up_without_reading_all_deals(street: 
     of_deals = [step for step in plans if "deals" in step]
     assert len(of_deals) > 2
     assert not [step for step in of_deals if "(id=? AND opening=?)" not in step and "(job=?)" not in step]
+
+
+def test_nobody_asks_when_a_newcomer_was_looked_at(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its results are all run again anyway, and it is asked within each decision."""
+    monkeypatch.setattr(looks, "gone_by", lambda *_: pytest.fail("it was asked"))
+    assert drawn_of(street, street.sold())["rate"] == WHOLE
