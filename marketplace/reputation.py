@@ -96,17 +96,14 @@ class Reputations:
         """Everything up to the newest stored event."""
         if self._last is not None and not _is_stored(connection, self._last):
             self._start()
-        query = (
-            select(chain_events)
-            .where(chain_events.c.name.in_(_NAMES))
-            .order_by(chain_events.c.block, chain_events.c.log_index)
-        )
+        query = select(chain_events).order_by(chain_events.c.block, chain_events.c.log_index)
         if self._last is None:
-            query = query.where(chain_events.c.time >= now - MEMORY)
+            query = query.where(chain_events.c.name.in_(_NAMES), chain_events.c.time >= now - MEMORY)
         else:
+            # Whatever their names: with these the index of names would be taken, which has all that ever was.
             query = query.where(tuple_(chain_events.c.block, chain_events.c.log_index) > self._last[:2])
         for row in connection.execute(query).mappings():
-            providers, paid = _happened(self._conduct, row)
+            providers, paid = _happened(self._conduct, row) if row["name"] in _NAMES else ((), True)
             if paid:
                 self._paid.update(providers)
             else:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
 from marketplace.store import outbox, pauses, states, transitions
 from marketplace.store.database import notify
@@ -27,6 +27,14 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LAST_PAUSE_SECONDS = 300.0
 # Made once: each look at a book asks it.
 _CLOSES_AT = select(open_batches.c.closes_at).where(open_batches.c.product == bindparam("code"))
+# The state is looked at afterwards: the index of all transactions in a state is long. Nor is the call a
+# parameter, for which SQLite would not take the index of these alone.
+_NEWEST: Final = (
+    select(transactions.c.arguments, transactions.c.state)
+    .where(text("call = 'clear'"))
+    .order_by(transactions.c.id.desc())
+    .limit(_NEWEST_CLEARS)
+)
 _LAST_POSITION: Final = select(func.coalesce(func.max(batches.c.position), 0))
 
 
@@ -137,27 +145,17 @@ class Clearing:
 def busy_with(connection: Connection) -> dict[tuple[str, int], Clearing]:
     """The lots that a `clear` matches, or has matched without the indexer having read it."""
     alive = (*outbox.IN_FLIGHT, "confirmed")
-    found = connection.execute(
-        select(transactions.c.arguments)
-        .where(transactions.c.call == "clear", transactions.c.state.in_(alive))
-        .order_by(transactions.c.id.desc())
-        .limit(_NEWEST_CLEARS)
-    ).scalars()
+    found = [row.arguments for row in connection.execute(_NEWEST) if row.state in alive]
     return {
         (fill["job"], fill["lot"]): Clearing(int(arguments["price"]), fill["asks"])
-        for arguments in reversed(found.all())
+        for arguments in reversed(found)
         for fill in arguments["fills"]
     }
 
 
 def _tried(connection: Connection, fill: dict[str, Any]) -> int:
     """How many of the newest calls held this lot, this one left out."""
-    newest = connection.execute(
-        select(transactions.c.arguments)
-        .where(transactions.c.call == "clear")
-        .order_by(transactions.c.id.desc())
-        .limit(_NEWEST_CLEARS)
-    ).scalars()
+    newest = [row.arguments for row in connection.execute(_NEWEST)]
     wanted = (fill["job"], fill["lot"])
     return (
         sum((each["job"], each["lot"]) == wanted for arguments in newest for each in arguments["fills"]) - 1

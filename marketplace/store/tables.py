@@ -26,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     event,
     false,
+    text,
 )
 
 from marketplace.store import account_tables as account_tables
@@ -535,6 +536,7 @@ worker_moments = Table(  # what changed about a worker, the newest of each: why 
     CheckConstraint("(ask IS NOT NULL) = (kind = 'asked')", name="ask_when_asked"),
 )
 
+_CLEARS = text("call = 'clear'")
 transactions = Table(  # the outbox
     "transactions",
     metadata,
@@ -556,6 +558,8 @@ transactions = Table(  # the outbox
     Column("updated_at", Float, nullable=False),
     _states("state", *states.TRANSACTION.states),
     Index("ix_transactions_state", "state", "id"),
+    # There are few, and each look of the matcher and the auctioneer asks for the newest.
+    Index("ix_transactions_clears", "id", sqlite_where=_CLEARS, postgresql_where=_CLEARS),
 )
 
 cursor = Table(

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
 from marketplace import reputation
 from marketplace.reputation import Reputations
+from marketplace.store import batches
 from marketplace.store.database import Store
 from marketplace.store.tables import chain_events
 from prixfixe.market.reputation import Conduct, Grade
@@ -87,3 +88,32 @@ def test_many_deals_do_not_make_every_look_slow(store: Store, monkeypatch: pytes
     assert (grade(), clock.looks) == (Grade.PROVEN, 2), "nothing happened since"
     story.deals("Expired", 20)
     assert (grade(), clock.looks) == (Grade.DOUBTFUL, 3), "what was bad counts at once"
+
+
+def test_a_look_reads_what_is_new_and_not_all_that_was(store: Store) -> None:
+    """By SQLite's plan, which does not depend on how much there is: what each look of the matcher asks."""
+    known, asked = Reputations(store, SimpleNamespace()), []
+    known.grades([PROVIDER], NOW)
+    Story(store).deals("Settled", 1, fact=str(Fact(done=1, signed=1, time=NOW).pack()))
+    known.grades([PROVIDER], NOW)
+
+    def hear(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(store.engine, "before_cursor_execute", hear)
+    known.grades([PROVIDER], NOW)
+    with store.read() as connection:
+        assert batches.busy_with(connection) == {}
+    event.remove(store.engine, "before_cursor_execute", hear)
+    plans = {}
+    with store.read() as connection:
+        for statement, parameters in asked:
+            steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans[statement] = [row[3] for row in steps]
+    assert len(plans) == 3
+    for statement, steps in plans.items():
+        (step,) = steps  # nothing is sorted
+        assert "ix_transactions_clears" in step or "((block,log_index)>" in step or "log_index=?" in step, (
+            statement,
+            step,
+        )
