@@ -23,7 +23,7 @@ class Company:
     Nodes take no transaction above 128 KiB; EIP-7825 caps one at 2^24 gas.
     """
 
-    most_items: int = 50
+    most_items: int = 80
     most_bytes: int = 100_000
     most_gas: int = 15_000_000
     gather_seconds: float = 0.0
