@@ -4,7 +4,7 @@ Of what one of a dozen threads frees, the C library keeps all that does not lie 
 heap, and what is large too, once something as large was freed. A service that worked through tasks, and held
 as many objects all the time, grew by 2 % with every 10,000 of them (`scripts/bench scale memory`). So all
 threads share two heaps, what is large is mapped alone and goes back when it is freed, and the rest every ten
-seconds, with what only circles hold: `settled` has them looked for so seldom that they were a tenth of it.
+seconds, with what only circles hold: `settled` has them looked for so seldom that it grew by up to a tenth.
 """
 
 from __future__ import annotations
