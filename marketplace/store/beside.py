@@ -22,6 +22,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from marketplace.store.listening import Hearing
 from marketplace.store.topics import Topics
 from prixfixe.errors import ConfigurationError, Unavailable
 
@@ -33,8 +34,6 @@ _MOST_BYTES: Final = 4096  # of a message: what a pipe takes whole or not at all
 _LOOK_SECONDS: Final = 0.0005  # between looks whether the turn is free; a write takes a few of them
 _READ_BYTES: Final = 65_536
 _CHECK_SECONDS: Final = 5.0  # between looks whether the own pipe is still there, while nobody says anything
-_FIRST_PAUSE_SECONDS: Final = 0.1
-_LAST_PAUSE_SECONDS: Final = 2.0
 
 
 def meeting(database: Path) -> Path:
@@ -128,7 +127,7 @@ class Locked:
         return self._folder / f"{duty}.duty"
 
 
-class Pipes:
+class Pipes(Hearing):
     """What a process tells after its commits goes into the pipe of each other process. And the right to
     write, which one process has at a time.
 
@@ -138,36 +137,20 @@ class Pipes:
     """
 
     def __init__(self, folder: Path, topics: Topics, name: str) -> None:
+        super().__init__(topics)
         self._folder = folder
-        self._topics = topics
         self._name = name
+        self._number = 0  # of the next pipe
         with _told(folder):
             self._turn: tuple[int, int] | None = (_opened(folder / "turn"), _opened(folder / "next"))
             os.close(self._made(folder / f"{name}.new"))
             (folder / f"{name}.new").unlink()
         self._untold = False
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-        self._stop: socket.socket | None = None
-
-    def start(self) -> None:
-        """Begin to listen, once. Until it listens nothing is missed: it wakes everybody when it does."""
-        with self._lock:
-            if self._thread is None and not self._stopping.is_set():
-                self._stop, stopped = socket.socketpair()
-                self._thread = threading.Thread(
-                    target=self._loop, args=(stopped,), name="listener", daemon=True
-                )
-                self._thread.start()
 
     def close(self) -> None:
         """Stop listening, and write nothing any more."""
+        super().close()
         with self._lock:
-            self._stopping.set()
-            if self._stop is not None and self._thread is not None:
-                self._stop.close()
-                self._thread.join()
             files, self._turn = self._turn or (), None
             for file in files:
                 os.close(file)
@@ -241,32 +224,21 @@ class Pipes:
         os.mkfifo(path, 0o600)
         return os.open(path, os.O_RDWR)  # for writing too: so it never ends
 
-    def _loop(self, stopped: socket.socket) -> None:
-        pause, number = 0.0, 0
-        while not self._stopping.wait(pause):
-            # Never a name twice: whoever takes a pipe away may mean the one before.
-            own, number = self._folder / f"{self._name}-{number}{_PIPE}", number + 1
-            try:
-                self._hear_at(own, stopped)
-                pause = 0.0
-            except Exception as error:  # without this thread nobody would hear anything any more
-                if not pause:
-                    log.warning("other processes are not heard: %s; trying again", error)
-                pause = min(2 * pause + _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
-            finally:
-                with suppress(OSError):
-                    own.unlink(missing_ok=True)
-        stopped.close()
+    def _why(self, error: Exception) -> str:
+        return str(error)
 
-    def _hear_at(self, own: Path, stopped: socket.socket) -> None:
+    def _hear(self, stopped: socket.socket) -> None:
         """Until the pipe is gone, or it is to stop."""
+        # Never a name twice: whoever takes a pipe away may mean the one before.
+        own = self._folder / f"{self._name}-{self._number}{_PIPE}"
+        self._number += 1
         # It gets its name once it is open, as one that is not is what a killed process left.
         fresh = own.with_suffix(".new")
         self._folder.mkdir(exist_ok=True)
         pipe = self._made(fresh)
         try:
             fresh.rename(own)
-            self._topics.deliver_all()  # nobody knows what was said before
+            self._listens()
             heard = b""
             with selectors.DefaultSelector() as ready:
                 ready.register(pipe, selectors.EVENT_READ)
@@ -275,9 +247,9 @@ class Pipes:
                     if pipe in (key.fd for key, _ in ready.select(_CHECK_SECONDS)):
                         *lines, heard = (heard + os.read(pipe, _READ_BYTES)).split(b"\n")
                         self._deliver(lines)
-            if self._stopping.is_set():
-                own.unlink(missing_ok=True)  # before it is closed, which would look like a death
         finally:
+            with suppress(OSError):
+                own.unlink()  # before it is closed, which would look like a death
             os.close(pipe)
 
     def _deliver(self, lines: Sequence[bytes]) -> None:

@@ -64,18 +64,16 @@ def _parts(topics: Iterable[str]) -> Iterator[list[str]]:
         yield part
 
 
-class Listener:
-    """One thread and one connection that bring what other processes notify to this process's topics. name: of
-    this process, by which it knows its own notifications."""
+class Hearing:
+    """A thread that brings what other processes tell to this process's topics. A subclass gives `_hear`."""
 
-    def __init__(self, engine: Engine, topics: Topics, name: str) -> None:
-        self._engine = engine
+    def __init__(self, topics: Topics) -> None:
         self._topics = topics
-        self._name = name
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._stop: socket.socket | None = None
+        self._pause = 0.0  # seconds, after it failed
 
     def start(self) -> None:
         """Begin to listen, once. Until it listens nothing is missed: it wakes everybody when it does."""
@@ -87,6 +85,47 @@ class Listener:
                 )
                 self._thread.start()
 
+    def close(self) -> None:
+        """Stop listening."""
+        with self._lock:
+            self._stopping.set()
+            if self._thread is not None and self._stop is not None:
+                self._stop.close()
+                self._thread.join()
+
+    def _hear(self, stopped: socket.socket) -> None:
+        """Call `_listens`, then hear until `stopped` can be read, or until it has to begin anew."""
+        raise NotImplementedError
+
+    def _listens(self) -> None:
+        if self._pause:
+            log.info("other processes are heard again")
+        self._pause = 0.0
+        self._topics.deliver_all()  # nobody knows what was said before
+
+    def _why(self, error: Exception) -> str:
+        return type(error).__name__
+
+    def _loop(self, stopped: socket.socket) -> None:
+        while not self._stopping.wait(self._pause):
+            try:
+                self._hear(stopped)
+            except Exception as error:  # without this thread nobody would hear anything any more
+                if not self._pause:
+                    log.warning("other processes are not heard: %s; trying again", self._why(error))
+                self._pause = min(2 * self._pause + _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
+        stopped.close()
+
+
+class Listener(Hearing):
+    """On PostgreSQL, on a connection of its own. name: of this process, by which it knows its own
+    notifications."""
+
+    def __init__(self, engine: Engine, topics: Topics, name: str) -> None:
+        super().__init__(topics)
+        self._engine = engine
+        self._name = name
+
     def turn(self, until: float) -> AbstractContextManager[None]:
         return nullcontext()  # each transaction that writes begins with the database's lock
 
@@ -97,42 +136,20 @@ class Listener:
     def after_commit(self, topics: Iterable[str]) -> None:
         pass
 
-    def close(self) -> None:
-        """Stop listening."""
-        with self._lock:
-            self._stopping.set()
-            if self._thread is not None and self._stop is not None:
-                self._stop.close()
-                self._thread.join()
-
-    def _loop(self, stopped: socket.socket) -> None:
-        pause = 0.0
-        while not self._stopping.wait(pause):
-            try:
-                with self._engine.connect() as connection:
-                    own: Any = connection.connection.driver_connection
-                    connection.detach()  # the pool makes itself another one
-                    own.autocommit = True
-                    own.execute(f"LISTEN {_CHANNEL}")
-                    if pause:
-                        log.info("other processes are heard again")
-                    pause = 0.0
-                    self._hear(own, stopped)
-            except Exception as error:  # without this thread nobody would hear anything any more
-                if not pause:
-                    log.warning("other processes are not heard: %s; trying again", type(error).__name__)
-                pause = min(2 * pause + _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
-        stopped.close()
-
-    def _hear(self, connection: Any, stopped: socket.socket) -> None:
-        self._topics.deliver_all()  # nobody knows what was said before
-        with selectors.DefaultSelector() as ready:
-            ready.register(connection.fileno(), selectors.EVENT_READ)
-            ready.register(stopped, selectors.EVENT_READ)
-            while not self._stopping.is_set():
-                ready.select()
-                for heard in connection.notifies(timeout=0):
-                    self._deliver(heard.payload)
+    def _hear(self, stopped: socket.socket) -> None:
+        with self._engine.connect() as pooled:
+            connection: Any = pooled.connection.driver_connection
+            pooled.detach()  # the pool makes itself another one
+            connection.autocommit = True
+            connection.execute(f"LISTEN {_CHANNEL}")
+            self._listens()
+            with selectors.DefaultSelector() as ready:
+                ready.register(connection.fileno(), selectors.EVENT_READ)
+                ready.register(stopped, selectors.EVENT_READ)
+                while not self._stopping.is_set():
+                    ready.select()
+                    for heard in connection.notifies(timeout=0):
+                        self._deliver(heard.payload)
 
     def _deliver(self, payload: str) -> None:
         told: Sequence[str] = json.loads(payload)
