@@ -21,7 +21,7 @@ from prixfixe.protocol.signatures import address_of_key, sign
 from prixfixe.protocol.typed_data import Domain, TypedStruct
 from tests.ledger.contracts import START, Revm
 from tests.ledger.people import ADMIN, ARBITER, PRICING, SCHEDULER, STRANGER
-from tests.ledger.sides import CHAIN_ID, ROLES
+from tests.ledger.sides import CHAIN_ID, ROLES, event_of
 
 DOLLAR: Final = 1_000_000
 PRICE, PAY = DOLLAR // 8, DOLLAR // 10
@@ -107,20 +107,7 @@ class Town:
         data = artefacts.load("Market").function(name).encode_call(arguments)
         reason, logs = self.evm.call(sender, self.evm.market, data, self.now)
         _require(reason == "", f"{name}: {reason}")
-        found = [
-            events.decode(
-                {
-                    "topics": ["0x" + topic.hex() for topic in topics],
-                    "data": "0x" + data.hex(),
-                    "blockNumber": "0x0",
-                    "blockHash": "0x",
-                    "transactionHash": "0x",
-                    "logIndex": "0x0",
-                }
-            )
-            for topics, data in logs
-        ]
-        return [event for event in found if event is not None]
+        return [event for each in logs if (event := event_of(each)) is not None]
 
     def signed(self, who: Person, struct: TypedStruct) -> bytes:
         return sign(struct.digest(self.domain), who.key)

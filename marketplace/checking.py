@@ -23,7 +23,7 @@ from marketplace.bundles import find
 from marketplace.chain import ChainReader
 from marketplace.orders import Orders, quote_of
 from marketplace.placing import Placing
-from marketplace.quotes import Quotes
+from marketplace.quotes import Quotes, wanted_for
 from marketplace.resting import MarketTerms, resting_asks
 from marketplace.store.canaries import Canary
 from marketplace.store.database import Store
@@ -31,7 +31,7 @@ from marketplace.store.looks import unseen
 from marketplace.store.tables import asks, deals, jobs, quotes
 from prixfixe.errors import Conflict, InsufficientFunds
 from prixfixe.keys import Signer, sign_typed
-from prixfixe.market.rules import Wanted, excluding, serves_when_idle
+from prixfixe.market.rules import excluding, serves_when_idle
 from prixfixe.market.verification import Among, admitted
 from prixfixe.protocol import wire
 from prixfixe.protocol.deals import Offer
@@ -117,17 +117,7 @@ class Checking:
             resting = resting_asks(connection, {offer.product})
         view = self._chain.look(accounts=resting.providers)
         conditions = self._terms.conditions(view.time)
-        wanted = Wanted(
-            job="",
-            lot=0,
-            customer="",
-            product=offer.product,
-            max_cost=offer.max_cost,
-            disputable=offer.disputable,
-            count=1,
-            expiry=_NEVER,
-            deliver_by=_NEVER,
-        )
+        wanted = wanted_for(offer, 1, "", _NEVER)
         return {
             each.ask.provider
             for each in resting.offered(view, self._clock())

@@ -46,7 +46,7 @@ class Quotes:
             raise _not_sold(published)
         account = view.accounts[request.customer]
         price = Money(offer.price)
-        wanted = _wanted(offer, replicas, request.customer, deliver_by)
+        wanted = wanted_for(offer, replicas, request.customer, deliver_by)
         with self._at.live.seen(offer.product, view) as shelf:
             why = shelf.diagnose(wanted, self._at.terms.conditions(view.time), self._at.clock())
             busy = self._at.live.busy(shelf)
@@ -89,7 +89,7 @@ class Quotes:
         return self._at.issued.issue(unsigned)
 
 
-def _wanted(offer: Offer, replicas: int, customer: str, deliver_by: int) -> Wanted:
+def wanted_for(offer: Offer, replicas: int, customer: str, deliver_by: int) -> Wanted:
     """What the matcher would look for, so that the quote tells of the same asks."""
     return Wanted(
         job="",

@@ -254,10 +254,10 @@ def _to_abi(value: Any) -> Any:
     return value
 
 
-def decoded(log: Log) -> Event:
-    """An event of the contract in the ledger's form."""
+def event_of(log: Log) -> events.MarketEvent | None:
+    """An event as a machine without blocks tells it; None for one that is not the market's."""
     topics, data = log
-    found = events.decode(
+    return events.decode(
         {
             "topics": ["0x" + topic.hex() for topic in topics],
             "data": "0x" + data.hex(),
@@ -267,6 +267,11 @@ def decoded(log: Log) -> Event:
             "logIndex": "0x0",
         }
     )
+
+
+def decoded(log: Log) -> Event:
+    """An event of the contract in the ledger's form."""
+    found = event_of(log)
     assert found is not None, f"an event that nobody knows: {log}"
     values = {field.name: _plain(getattr(found, field.name)) for field in fields(found) if field.name != "at"}
     return Event(type(found).__name__, values)
